@@ -1,0 +1,80 @@
+"""tvDatafeed: TradingView market data in pandas.
+
+>>> from tvDatafeed import Interval, TvDatafeed
+"""
+
+import logging
+
+from tvDatafeed.config import TvDatafeedConfig
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    CaptchaRequiredError,
+    ConfigurationError,
+    ConnectionError,  # noqa: A004 - the lineage's name; it is also the builtin's subclass
+    ConsumerError,
+    DataError,
+    DataNotFoundError,
+    DataValidationError,
+    EntitlementError,
+    InvalidIntervalError,
+    InvalidOHLCError,
+    LockTimeoutError,
+    NetworkError,
+    ProtocolError,
+    RateLimitError,
+    SlowConsumerError,
+    SymbolNotFoundError,
+    ThreadingError,
+    TvDatafeedError,
+    TwoFactorRequiredError,
+    WebSocketError,
+    WebSocketTimeoutError,
+)
+from tvDatafeed.main import Interval, TvDatafeed
+from tvDatafeed.utils import (
+    ContextTimer,
+    generate_chart_session_id,
+    generate_session_id,
+    mask_sensitive_data,
+    retry_with_backoff,
+)
+from tvDatafeed.validators import Validators
+
+__all__ = [
+    "AuthenticationError",
+    "CaptchaRequiredError",
+    "ConfigurationError",
+    "ConnectionError",
+    "ConsumerError",
+    "ContextTimer",
+    "DataError",
+    "DataNotFoundError",
+    "DataValidationError",
+    "EntitlementError",
+    "Interval",
+    "InvalidIntervalError",
+    "InvalidOHLCError",
+    "LockTimeoutError",
+    "NetworkError",
+    "ProtocolError",
+    "RateLimitError",
+    "SlowConsumerError",
+    "SymbolNotFoundError",
+    "ThreadingError",
+    "TvDatafeed",
+    "TvDatafeedConfig",
+    "TvDatafeedError",
+    "TwoFactorRequiredError",
+    "Validators",
+    "WebSocketError",
+    "WebSocketTimeoutError",
+    "generate_chart_session_id",
+    "generate_session_id",
+    "mask_sensitive_data",
+    "retry_with_backoff",
+]
+
+__version__ = "3.0.0.dev0"
+
+# Where our records go is the application's business.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

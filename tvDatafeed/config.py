@@ -1,0 +1,431 @@
+"""Every setting, its default, and the environment variable that changes it.
+
+This is the only module that reads the environment. A variable that is not set, or is empty,
+leaves the default; a variable with a value that cannot be used is a `ConfigurationError` whose
+``parameter`` is the variable's name. A constructor's bad value names the field instead.
+
+A new setting is one line in its class: the field's metadata holds the variables and the kind
+of value, and everything else follows from that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from tvDatafeed.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "ANONYMOUS_TOKEN",
+    "DEFAULT_CONFIG",
+    "DataConfig",
+    "FillMissingVolume",
+    "NetworkConfig",
+    "ThreadingConfig",
+    "TvDatafeedConfig",
+    "environment_variables",
+    "validate_timeout",
+]
+
+ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wire, no secret
+
+FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
+
+_T = TypeVar("_T")
+
+
+def validate_timeout(value: Any, parameter: str = "timeout") -> float:
+    """Return a timeout in seconds, or say why it is none.
+
+    Parameters
+    ----------
+    value : float
+        Seconds, more than 0; or -1 for no limit. Anything `float` takes, except bool.
+    parameter : str, default "timeout"
+        Name of the value in an error.
+
+    Returns
+    -------
+    float
+        The timeout in seconds; -1.0 means no limit.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no number, not finite, 0, or negative and not -1.
+    """
+    return _checked(_timeout, value, parameter)
+
+
+def environment_variables() -> tuple[str, ...]:
+    """Return the names of all environment variables that `TvDatafeedConfig.from_env` reads."""
+    return tuple(_variables_of(TvDatafeedConfig))
+
+
+def _checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
+    """Return what a check makes of a value; put a name to its complaint."""
+    try:
+        return check(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ConfigurationError(parameter, value, str(error)) from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("must be a number of seconds, not a bool")
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("must be a number of seconds") from None
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number of seconds")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError("must be more than 0 seconds")
+    return number
+
+
+def _timeout(value: Any) -> float:
+    number = _number(value)
+    if number <= 0 and number != -1:
+        raise ValueError("must be more than 0 seconds, or -1 for no limit")
+    return number
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError("must be a whole number, not a bool")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError("must be a whole number") from None
+    if count < 1:
+        raise ValueError("must be at least 1")
+    return count
+
+
+def _count_in_text(text: str) -> int:
+    try:
+        return _count(int(text))
+    except ValueError:
+        raise ValueError("must be a whole number of at least 1") from None
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("must be True or False")
+    return value
+
+
+def _flag_in_text(text: str) -> bool:
+    word = text.lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("must be one of true, 1, yes, on, false, 0, no, off")
+
+
+def _volume_filling(value: Any) -> str:
+    choices = get_args(FillMissingVolume)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return value
+
+
+def _zone_name(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("must be the name of a timezone, or None")
+    return (value and value.strip()) or None
+
+
+def _url(*schemes: str) -> Callable[[Any], str]:
+    forms = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(value: Any) -> str:
+        # urlsplit drops line breaks and tabs without a word.
+        if not isinstance(value, str) or not value.isprintable() or " " in value:
+            raise ValueError(f"must be a URL that starts with {forms}, without spaces")
+        try:
+            parts = urlsplit(value)
+            host, _port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("must be a URL with a valid host and port") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"must be a URL that starts with {forms}")
+        if not host:
+            raise ValueError("must be a URL with a host")
+        if "@" in parts.netloc:
+            raise ValueError("must be a URL without user and password, which would not be sent")
+        return value
+
+    return check
+
+
+class _Headers(Mapping[str, str]):
+    """HTTP headers that cannot change, so that a config can be shared, hashed and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, name: str) -> str:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        # Any header but this one may be a cookie or a token.
+        shown = {name: text if name == "Origin" else "***" for name, text in self._items.items()}
+        return repr(shown)
+
+
+def _headers(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError("must map header names to texts")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError("must map header names to texts")
+        # A line break would let one header become two.
+        if not name or not (name + text).isprintable():
+            raise ValueError("must have header names and texts of printable characters")
+    return _Headers(value)
+
+
+class _Kind(NamedTuple):
+    """What values a setting takes: `check` any value, `read` the text of a variable."""
+
+    check: Callable[[Any], Any]
+    read: Callable[[str], Any]
+
+
+_SECONDS = _Kind(_seconds, _seconds)
+_TIMEOUT = _Kind(_timeout, _timeout)
+_COUNT = _Kind(_count, _count_in_text)
+_FLAG = _Kind(_flag, _flag_in_text)
+_VOLUME_FILLING = _Kind(_volume_filling, lambda text: _volume_filling(text.lower()))
+_ZONE_NAME = _Kind(_zone_name, _zone_name)
+_SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
+_HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
+_HEADERS = _Kind(_headers, _headers)
+
+
+def _setting(kind: _Kind, *variables: str) -> dict[str, Any]:
+    """Return a field's metadata; of several variables the first that is set wins."""
+    return {"kind": kind, "variables": variables}
+
+
+class _Section:
+    """A group of settings, checked when it is made."""
+
+    def __post_init__(self) -> None:
+        for name, check in _checks_of(type(self)):
+            # The class is frozen for everyone else.
+            object.__setattr__(self, name, _checked(check, getattr(self, name), name))
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return the settings that the environment gives, and defaults for the rest.
+
+        Raises
+        ------
+        ConfigurationError
+            When a variable has a value that cannot be used; ``parameter`` is its name.
+        """
+        values: dict[str, Any] = {}
+        for setting in _fields_of(cls):
+            if "section" in setting.metadata:
+                values[setting.name] = setting.metadata["section"].from_env()
+                continue
+            # All are checked, also those that another one overrules: a mistake stays a mistake.
+            for variable in reversed(setting.metadata["variables"]):
+                text = os.environ.get(variable, "").strip()
+                if text:
+                    read = setting.metadata["kind"].read
+                    values[setting.name] = _checked(read, text, variable)
+        return cls(**values)
+
+
+def _fields_of(section: type[_Section]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(section)  # type: ignore[arg-type]  # each subclass is a dataclass
+
+
+def _variables_of(section: type[_Section]) -> Iterator[str]:
+    for setting in _fields_of(section):
+        if "section" in setting.metadata:
+            yield from _variables_of(setting.metadata["section"])
+        else:
+            yield from setting.metadata["variables"]
+
+
+def _checks_of(section: type[_Section]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    for setting in _fields_of(section):
+        if "section" in setting.metadata:
+            yield setting.name, _instance_of(setting.metadata["section"])
+        else:
+            yield setting.name, setting.metadata["kind"].check
+
+
+def _instance_of(section: type[_T]) -> Callable[[Any], _T]:
+    def check(value: Any) -> _T:
+        if not isinstance(value, section):
+            raise TypeError(f"must be a {section.__name__}")
+        return value
+
+    return check
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(_Section):
+    """How to reach TradingView, and how long to wait for it.
+
+    Attributes
+    ----------
+    ws_url : str, default "wss://data.tradingview.com/socket.io/websocket"
+        The WebSocket that gives bars and quotes (``TV_WS_URL``).
+    base_url : str, default "https://www.tradingview.com"
+        The site, for sign-in and pages (``TV_BASE_URL``).
+    search_url : str, default "https://symbol-search.tradingview.com/symbol_search/v3/"
+        The symbol search (``TV_SEARCH_URL``).
+    ws_headers : mapping of str to str, default {"Origin": "https://data.tradingview.com"}
+        Headers of the WebSocket's handshake. It is copied and cannot be changed.
+    connect_timeout : float, default 10.0
+        Seconds for the whole of TCP, TLS and handshake (``TV_CONNECT_TIMEOUT``).
+    send_timeout : float, default 5.0
+        Seconds for sending one message (``TV_SEND_TIMEOUT``).
+    recv_timeout : float, default 30.0
+        Seconds to wait for one message; -1 means no limit (``TV_WS_TIMEOUT``, else
+        ``TV_RECV_TIMEOUT``).
+    max_response_time : float, default 60.0
+        Seconds for a whole request, however many messages its answer has
+        (``TV_MAX_RESPONSE_TIME``).
+    """
+
+    ws_url: str = field(
+        default="wss://data.tradingview.com/socket.io/websocket",
+        metadata=_setting(_SOCKET_URL, "TV_WS_URL"),
+    )
+    base_url: str = field(
+        default="https://www.tradingview.com", metadata=_setting(_HTTP_URL, "TV_BASE_URL")
+    )
+    search_url: str = field(
+        default="https://symbol-search.tradingview.com/symbol_search/v3/",
+        metadata=_setting(_HTTP_URL, "TV_SEARCH_URL"),
+    )
+    ws_headers: Mapping[str, str] = field(
+        default_factory=lambda: {"Origin": "https://data.tradingview.com"},
+        metadata=_setting(_HEADERS),
+    )
+    connect_timeout: float = field(default=10.0, metadata=_setting(_SECONDS, "TV_CONNECT_TIMEOUT"))
+    send_timeout: float = field(default=5.0, metadata=_setting(_SECONDS, "TV_SEND_TIMEOUT"))
+    recv_timeout: float = field(
+        default=30.0, metadata=_setting(_TIMEOUT, "TV_WS_TIMEOUT", "TV_RECV_TIMEOUT")
+    )
+    max_response_time: float = field(
+        default=60.0, metadata=_setting(_SECONDS, "TV_MAX_RESPONSE_TIME")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(_Section):
+    """What to make of the bars that come.
+
+    Attributes
+    ----------
+    default_bars : int, default 10
+        Bars to ask for when neither a number nor dates are given (``TV_DEFAULT_BARS``).
+    validate_data : bool, default True
+        Whether to check the prices of bars and warn once per call about those that
+        contradict each other (``TV_VALIDATE_DATA``).
+    fill_missing_volume : {"zero", "nan", "forward", "interpolate"}, default "zero"
+        The volume of a bar that comes without one (``TV_FILL_MISSING_VOLUME``).
+    timezone : str, optional
+        Timezone of the index: an IANA name, or "exchange". Default: no timezone, the local
+        time of the machine (``TV_TIMEZONE``).
+    """
+
+    default_bars: int = field(default=10, metadata=_setting(_COUNT, "TV_DEFAULT_BARS"))
+    validate_data: bool = field(default=True, metadata=_setting(_FLAG, "TV_VALIDATE_DATA"))
+    fill_missing_volume: FillMissingVolume = field(
+        default="zero", metadata=_setting(_VOLUME_FILLING, "TV_FILL_MISSING_VOLUME")
+    )
+    timezone: str | None = field(default=None, metadata=_setting(_ZONE_NAME, "TV_TIMEZONE"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadingConfig(_Section):
+    """How threads start and end.
+
+    Attributes
+    ----------
+    shutdown_timeout : float, default 10.0
+        Seconds for all threads to end when the client is closed (``TV_SHUTDOWN_TIMEOUT``).
+    """
+
+    shutdown_timeout: float = field(
+        default=10.0, metadata=_setting(_SECONDS, "TV_SHUTDOWN_TIMEOUT")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TvDatafeedConfig(_Section):
+    """All settings of a client.
+
+    Attributes
+    ----------
+    network : NetworkConfig
+        How to reach TradingView.
+    data : DataConfig
+        What to make of the bars.
+    threading : ThreadingConfig
+        How threads start and end.
+    debug : bool, default False
+        Whether to log every frame sent at DEBUG, without secrets (``TV_DEBUG``).
+    verbose : bool, default True
+        Whether to log at INFO; warnings and errors are logged in any case (``TV_VERBOSE``).
+
+    Examples
+    --------
+    >>> config = TvDatafeedConfig(network=NetworkConfig(recv_timeout=5))
+    >>> config.network.recv_timeout, config.data.default_bars
+    (5.0, 10)
+    """
+
+    network: NetworkConfig = field(
+        default_factory=NetworkConfig, metadata={"section": NetworkConfig}
+    )
+    data: DataConfig = field(default_factory=DataConfig, metadata={"section": DataConfig})
+    threading: ThreadingConfig = field(
+        default_factory=ThreadingConfig, metadata={"section": ThreadingConfig}
+    )
+    debug: bool = field(default=False, metadata=_setting(_FLAG, "TV_DEBUG"))
+    verbose: bool = field(default=True, metadata=_setting(_FLAG, "TV_VERBOSE"))
+
+    @classmethod
+    def default(cls) -> Self:
+        """Return the defaults; the environment is not asked."""
+        return cls()
+
+
+DEFAULT_CONFIG = TvDatafeedConfig.default()

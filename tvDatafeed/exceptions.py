@@ -1,0 +1,632 @@
+"""Every error this library raises.
+
+::
+
+    TvDatafeedError
+    ├─ AuthenticationError
+    │   ├─ TwoFactorRequiredError
+    │   └─ CaptchaRequiredError
+    ├─ NetworkError
+    │   ├─ WebSocketError
+    │   │   ├─ WebSocketTimeoutError
+    │   │   └─ ProtocolError
+    │   ├─ ConnectionError            (also a builtins.ConnectionError)
+    │   └─ RateLimitError
+    ├─ DataError
+    │   ├─ DataNotFoundError
+    │   │   └─ SymbolNotFoundError
+    │   ├─ DataValidationError
+    │   │   └─ InvalidOHLCError
+    │   ├─ EntitlementError
+    │   └─ InvalidIntervalError
+    ├─ ThreadingError
+    │   ├─ LockTimeoutError
+    │   └─ ConsumerError
+    │       └─ SlowConsumerError
+    └─ ConfigurationError
+
+Each error can be pickled and copied with its message and all its attributes. None shows a
+secret: the value of a field that holds one is replaced by ``***``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+__all__ = [
+    "AuthenticationError",
+    "CaptchaRequiredError",
+    "ConfigurationError",
+    "ConnectionError",
+    "ConsumerError",
+    "DataError",
+    "DataNotFoundError",
+    "DataValidationError",
+    "EntitlementError",
+    "InvalidIntervalError",
+    "InvalidOHLCError",
+    "LockTimeoutError",
+    "NetworkError",
+    "ProtocolError",
+    "RateLimitError",
+    "SlowConsumerError",
+    "SymbolNotFoundError",
+    "ThreadingError",
+    "TvDatafeedError",
+    "TwoFactorRequiredError",
+    "WebSocketError",
+    "WebSocketTimeoutError",
+]
+
+
+class TvDatafeedError(Exception):
+    """Base of every error this library raises.
+
+    Attributes
+    ----------
+    retryable : bool
+        True when the same call may succeed later without a change of its arguments.
+    """
+
+    retryable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with ``args``, which holds the finished message and not
+        # the constructor's arguments.
+        return _restore, (type(self), self.args), self.__dict__ or None
+
+
+class AuthenticationError(TvDatafeedError):
+    """TradingView did not accept who we are.
+
+    Parameters
+    ----------
+    message : str, default "Authentication failed"
+        What went wrong.
+    username : str, optional
+        The user who tried to sign in; appended to the message.
+
+    Attributes
+    ----------
+    username : str or None
+        As given.
+    """
+
+    def __init__(self, message: str = "Authentication failed", username: str | None = None) -> None:
+        self.username = username
+        super().__init__(f"{message} for user '{_shown(username)}'" if username else message)
+
+
+class TwoFactorRequiredError(AuthenticationError):
+    """The account has a second factor and no code was at hand.
+
+    Parameters
+    ----------
+    method : str, default "totp"
+        The second factor TradingView asks for.
+
+    Attributes
+    ----------
+    method : str
+        As given.
+    """
+
+    def __init__(self, method: str = "totp") -> None:
+        self.method = method
+        super().__init__(
+            f"Two-factor authentication required ({_shown(method)}). "
+            "Pass totp_code (the current code) or totp_secret (to have codes generated)."
+        )
+
+
+class CaptchaRequiredError(AuthenticationError):
+    """TradingView wants a person to solve a captcha before it accepts a password.
+
+    Parameters
+    ----------
+    username : str, optional
+        The user who tried to sign in; appended to the message.
+    """
+
+    def __init__(self, username: str | None = None) -> None:
+        super().__init__(
+            "TradingView requires CAPTCHA verification. Sign in with a browser and pass its "
+            "sessionid and sessionid_sign cookies, or pass auth_token, or use the token cache "
+            "of an earlier login",
+            username,
+        )
+
+
+class NetworkError(TvDatafeedError):
+    """Something between us and TradingView failed.
+
+    Parameters
+    ----------
+    message : str, default "Network error"
+        What went wrong.
+    retryable : bool, optional
+        False marks a failure that will not go away by itself, such as a bad certificate.
+        Default: the class's value, True.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str = "Network error", *, retryable: bool | None = None) -> None:
+        super().__init__(message)
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class WebSocketError(NetworkError):
+    """The WebSocket could not be opened, or broke.
+
+    Parameters
+    ----------
+    message : str, default "WebSocket error"
+        What went wrong.
+    url : str, optional
+        Where; appended to the message, without user and password.
+    retryable : bool, optional
+        As for `NetworkError`.
+
+    Attributes
+    ----------
+    url : str or None
+        As given, without user and password.
+    """
+
+    def __init__(
+        self,
+        message: str = "WebSocket error",
+        url: str | None = None,
+        *,
+        retryable: bool | None = None,
+    ) -> None:
+        self.url = None if url is None else _without_userinfo(url)
+        text = f"{message} (URL: {_shown(self.url)})" if self.url else message
+        super().__init__(text, retryable=retryable)
+
+
+class WebSocketTimeoutError(WebSocketError):
+    """An answer did not come within its time.
+
+    Parameters
+    ----------
+    operation : str, default "operation"
+        What was waited for.
+    timeout : float, default 0
+        How long, in seconds.
+    detail : str, optional
+        How far it had come, such as "1200 bars had arrived"; appended to the message.
+
+    Attributes
+    ----------
+    operation : str
+        As given.
+    timeout : float
+        As given, in seconds.
+    detail : str or None
+        As given.
+    """
+
+    def __init__(
+        self, operation: str = "operation", timeout: float = 0, *, detail: str | None = None
+    ) -> None:
+        self.operation = operation
+        self.timeout = timeout
+        self.detail = detail
+        text = f"WebSocket {operation} timed out after {timeout}s"
+        super().__init__(f"{text}: {detail}" if detail else text)
+
+
+class ProtocolError(WebSocketError):
+    """The server sent what the protocol does not allow."""
+
+
+class ConnectionError(NetworkError, builtins.ConnectionError):  # noqa: A001 - the lineage's name
+    """TradingView could not be reached over HTTP.
+
+    It is also a `builtins.ConnectionError`, so ``except OSError`` catches it.
+
+    Parameters
+    ----------
+    message : str, default "Connection failed"
+        What went wrong.
+    retry_count : int, default 0
+        How often it was tried again; appended to the message unless 0.
+    retryable : bool, optional
+        As for `NetworkError`.
+
+    Attributes
+    ----------
+    retry_count : int
+        As given.
+    """
+
+    def __init__(
+        self,
+        message: str = "Connection failed",
+        retry_count: int = 0,
+        *,
+        retryable: bool | None = None,
+    ) -> None:
+        self.retry_count = retry_count
+        text = f"{message} after {retry_count} retries" if retry_count else message
+        super().__init__(text, retryable=retryable)
+
+
+class RateLimitError(NetworkError):
+    """TradingView, or our own limiter, refuses more requests for now.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Requests allowed per `window`; None when the server names no number.
+    window : float, default 60
+        Length of the window in seconds.
+    retry_after : float, optional
+        Seconds after which the server allows another attempt.
+    reason : str, optional
+        The server's own text.
+
+    Attributes
+    ----------
+    limit : int or None
+        As given.
+    window : float
+        As given, in seconds.
+    retry_after : float or None
+        As given, in seconds.
+    reason : str or None
+        As given.
+    """
+
+    def __init__(
+        self,
+        limit: int | None = None,
+        window: float = 60,
+        *,
+        retry_after: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self.limit = limit
+        self.window = window
+        self.retry_after = retry_after
+        self.reason = reason
+        what = "too many requests" if limit is None else f"{limit} requests per {window}s"
+        why = f" ({_shown(reason)})" if reason else ""
+        when = "later" if retry_after is None else f"in {retry_after:g} s"
+        super().__init__(f"Rate limit exceeded: {what}{why}. Please try again {when}.")
+
+
+class DataError(TvDatafeedError):
+    """The data asked for cannot be had, or are not what they should be.
+
+    Parameters
+    ----------
+    message : str, default "Data error"
+        What went wrong.
+    reason : str, optional
+        The server's own text; appended to the message unless it is there already.
+
+    Attributes
+    ----------
+    reason : str or None
+        As given.
+    """
+
+    def __init__(self, message: str = "Data error", *, reason: str | None = None) -> None:
+        self.reason = reason
+        if reason:
+            shown = _shown(reason)
+            message = message if shown in message else f"{message} ({shown})"
+        super().__init__(message)
+
+
+class DataNotFoundError(DataError):
+    """The server answered, and there was no bar in its answer.
+
+    Parameters
+    ----------
+    symbol : str
+        The symbol asked for.
+    exchange : str
+        The exchange asked for.
+    reason : str, optional
+        The server's own text; appended to the message.
+
+    Attributes
+    ----------
+    symbol : str
+        As given.
+    exchange : str or None
+        As given.
+    reason : str or None
+        As given.
+    """
+
+    def __init__(self, symbol: str, exchange: str | None, *, reason: str | None = None) -> None:
+        self.symbol = symbol
+        self.exchange = exchange
+        super().__init__(self._describe(_shown(symbol), _on(exchange)), reason=reason)
+
+    def _describe(self, symbol: str, on_exchange: str) -> str:
+        return (
+            f"No data found for {symbol}{on_exchange}. Possible causes: no trades in the time "
+            "asked for, or the symbol belongs to another exchange; search_symbol() finds it."
+        )
+
+
+class SymbolNotFoundError(DataNotFoundError):
+    """TradingView does not know the symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        The symbol asked for.
+    exchange : str, optional
+        The exchange asked for.
+    reason : str, optional
+        The server's own text; appended to the message.
+    """
+
+    def __init__(
+        self, symbol: str, exchange: str | None = None, *, reason: str | None = None
+    ) -> None:
+        super().__init__(symbol, exchange, reason=reason)
+
+    def _describe(self, symbol: str, on_exchange: str) -> str:
+        return f"Symbol '{symbol}' not found{on_exchange}. search_symbol() finds listed symbols."
+
+
+class DataValidationError(DataError):
+    """A value is not what it should be.
+
+    Parameters
+    ----------
+    field : str
+        Which value.
+    value : object
+        The value; kept and shown as ``***`` when `field` names a secret.
+    reason : str
+        What is wrong with it, and what to do.
+
+    Attributes
+    ----------
+    field : str
+        As given.
+    value : object
+        As given, or ``***``.
+    reason : str
+        As given.
+    """
+
+    reason: str
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        self.field = field
+        self.value, reason = _without_secret(field, value, reason)
+        super().__init__(
+            f"Data validation failed for {field}='{_shown(self.value)}': {_shown(reason)}",
+            reason=reason,
+        )
+
+
+class InvalidOHLCError(DataValidationError):
+    """The four prices of a bar contradict each other, or one is missing.
+
+    Parameters
+    ----------
+    open_price, high, low, close : float
+        The prices.
+
+    Attributes
+    ----------
+    open_price, high, low, close : float
+        As given.
+    """
+
+    def __init__(self, open_price: float, high: float, low: float, close: float) -> None:
+        self.open_price = open_price
+        self.high = high
+        self.low = low
+        self.close = close
+        super().__init__(
+            "OHLC",
+            "/".join(_shown(price) for price in (open_price, high, low, close)),
+            "high must be at least, and low at most, both open and close",
+        )
+
+
+class EntitlementError(DataError):
+    """The account's plan does not include what was asked for.
+
+    Parameters
+    ----------
+    symbol : str
+        The symbol asked for.
+    reason : str
+        The server's own text.
+
+    Attributes
+    ----------
+    symbol : str
+        As given.
+    reason : str
+        As given.
+    """
+
+    reason: str
+
+    def __init__(self, symbol: str, reason: str) -> None:
+        self.symbol = symbol
+        super().__init__(
+            f"The account's plan does not include {_shown(symbol)} as asked for: "
+            f"{_shown(reason)}. Sign in with an account whose plan does.",
+            reason=reason,
+        )
+
+
+class InvalidIntervalError(DataError):
+    """The interval is none that TradingView offers.
+
+    Parameters
+    ----------
+    interval : object
+        The offending value.
+    supported : iterable of str, optional
+        What would be accepted; appended to the message.
+
+    Attributes
+    ----------
+    interval : object
+        As given.
+    supported : list of str or None
+        As given.
+    """
+
+    def __init__(self, interval: object, supported: Iterable[str] | None = None) -> None:
+        self.interval = interval
+        self.supported = None if supported is None else list(supported)
+        text = f"Invalid interval: '{_shown(interval)}'"
+        if self.supported:
+            text += f". Supported intervals: {', '.join(map(str, self.supported))}"
+        super().__init__(text)
+
+
+class ThreadingError(TvDatafeedError):
+    """A thread of the live feed, or its life cycle, is not in the state it should be."""
+
+
+class LockTimeoutError(ThreadingError):
+    """Another thread held a resource for longer than the caller would wait.
+
+    Parameters
+    ----------
+    timeout : float
+        How long was waited, in seconds.
+    resource : str, default "resource"
+        What for.
+
+    Attributes
+    ----------
+    timeout : float
+        As given, in seconds.
+    resource : str
+        As given.
+    """
+
+    def __init__(self, timeout: float, resource: str = "resource") -> None:
+        self.timeout = timeout
+        self.resource = resource
+        super().__init__(
+            f"Could not acquire the lock of {resource} within {timeout}s. "
+            "Try again, or allow a longer timeout."
+        )
+
+
+class ConsumerError(ThreadingError):
+    """A consumer cannot do its work.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong.
+    seis : Seis, optional
+        The series it consumes; appended to the message.
+
+    Attributes
+    ----------
+    seis : Seis or None
+        As given.
+    """
+
+    def __init__(self, message: str, seis: object | None = None) -> None:
+        self.seis = seis
+        super().__init__(message if seis is None else f"{message} (Seis: {_shown(seis)})")
+
+
+class SlowConsumerError(ConsumerError):
+    """A consumer's callback takes longer than the bars it is given allow; bars were dropped."""
+
+
+class ConfigurationError(TvDatafeedError):
+    """A parameter, a config field or an environment variable has a value that cannot be used.
+
+    Parameters
+    ----------
+    parameter : str
+        Its name.
+    value : object
+        The value; kept and shown as ``***`` when `parameter` names a secret.
+    reason : str
+        What is wrong with it, and what to do.
+
+    Attributes
+    ----------
+    parameter : str
+        As given.
+    value : object
+        As given, or ``***``.
+    reason : str
+        As given.
+    """
+
+    def __init__(self, parameter: str, value: object, reason: str) -> None:
+        self.parameter = parameter
+        self.value, self.reason = _without_secret(parameter, value, reason)
+        super().__init__(
+            f"Invalid configuration for {parameter}='{_shown(self.value)}': {_shown(self.reason)}"
+        )
+
+
+_E = TypeVar("_E", bound=TvDatafeedError)
+
+_MASK = "***"
+_SECRET_NAMES = ("password", "secret", "token", "code", "sessionid")
+# Shorter values appear in ordinary text by chance.
+_SECRET_MIN_LENGTH = 4
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# A message goes into one line of a log; the attributes keep values whole.
+_SHOWN_MAX_LENGTH = 300
+
+
+def _restore(error_class: type[_E], args: tuple[object, ...]) -> _E:
+    """Make an error without its constructor, which would build the message a second time."""
+    error = error_class.__new__(error_class)
+    # OSError.__new__ leaves the arguments to its constructor.
+    error.args = args
+    return error
+
+
+def _on(exchange: str | None) -> str:
+    return f" on {_shown(exchange)}" if exchange else ""
+
+
+def _shown(value: object) -> str:
+    """Return a value as text that is safe in one line of a log."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a message about a bad value must not fail because of it
+        text = f"<{type(value).__name__}>"
+    if len(text) > _SHOWN_MAX_LENGTH:
+        text = f"{text[:_SHOWN_MAX_LENGTH]}... ({len(text)} characters)"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return _without_userinfo(text)
+
+
+def _without_userinfo(text: str) -> str:
+    return _USERINFO.sub(f"{_MASK}@", text)
+
+
+def _without_secret(name: str, value: object, reason: str) -> tuple[object, str]:
+    """Return the value and the reason as they may be kept and shown."""
+    if any(word in name.lower() for word in _SECRET_NAMES):
+        if isinstance(value, str) and len(value) >= _SECRET_MIN_LENGTH:
+            reason = reason.replace(value, _MASK)
+        return _MASK, reason
+    return _without_userinfo(value) if isinstance(value, str) else value, reason

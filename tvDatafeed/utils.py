@@ -1,0 +1,458 @@
+"""Small helpers: ids, retries, masking, deadlines, timing and arithmetic."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import re
+import string
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from secrets import choice
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "ContextTimer",
+    "Deadline",
+    "chunk_list",
+    "clamp",
+    "format_timestamp",
+    "generate_chart_session_id",
+    "generate_session_id",
+    "log_execution_time",
+    "mask_sensitive_data",
+    "redact",
+    "retry_with_backoff",
+    "safe_divide",
+    "timeout_decorator",
+]
+
+logger = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_JITTER = 0.2
+_HIDDEN_LENGTH = 8
+# Shorter strings appear in ordinary text by chance.
+_REDACT_MIN_LENGTH = 4
+
+
+def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
+    """Return a fresh random session id.
+
+    Parameters
+    ----------
+    prefix : str, default "qs"
+        What the id starts with; "qs" is a quote session.
+    length : int, default 12
+        Number of random letters.
+
+    Returns
+    -------
+    str
+        The prefix, an underscore, and `length` lowercase letters.
+    """
+    # Not the random module: programs that seed it would get the same ids again.
+    letters = "".join(choice(string.ascii_lowercase) for _ in range(length))
+    return f"{prefix}_{letters}"
+
+
+def generate_chart_session_id(length: int = 12) -> str:
+    """Return a fresh random id of a chart session.
+
+    Parameters
+    ----------
+    length : int, default 12
+        Number of random letters.
+
+    Returns
+    -------
+    str
+        ``cs_`` and `length` lowercase letters.
+    """
+    return generate_session_id("cs", length)
+
+
+def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
+    func: Callable[[], _T],
+    max_retries: int = 3,
+    base_delay: float = 1.0,
+    max_delay: float = 60.0,
+    exceptions: tuple[type[BaseException], ...] = (Exception,),
+    on_retry: Callable[[int, BaseException], object] | None = None,
+) -> _T:
+    """Call a function until it succeeds, waiting longer after each failure.
+
+    Parameters
+    ----------
+    func : callable
+        Called without arguments.
+    max_retries : int, default 3
+        Calls after the first one; 0 or less means a single call.
+    base_delay : float, default 1.0
+        Seconds before the first retry; doubled for each further one.
+    max_delay : float, default 60.0
+        Upper bound of the delay in seconds. The delay slept is within 20 % of it.
+    exceptions : tuple of exception classes, default (Exception,)
+        What counts as a failure; anything else passes through at once.
+    on_retry : callable, optional
+        Called as ``on_retry(attempt, exception)`` before each wait; attempts count from 1.
+
+    Returns
+    -------
+    object
+        What `func` returned.
+
+    Raises
+    ------
+    BaseException
+        The last failure, when all calls failed.
+
+    Examples
+    --------
+    >>> retry_with_backoff(lambda: 42)
+    42
+    """
+    delay = min(base_delay, max_delay)
+    attempt = 1
+    while True:
+        try:
+            return func()
+        except exceptions as error:
+            if attempt > max_retries:
+                raise
+            logger.debug("attempt %d failed with %s", attempt, type(error).__name__)
+            if on_retry is not None:
+                on_retry(attempt, error)
+        time.sleep(delay * random.uniform(1 - _JITTER, 1 + _JITTER))
+        delay = min(delay * 2, max_delay)
+        attempt += 1
+
+
+def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:
+    """Hide all but the end of a secret.
+
+    Parameters
+    ----------
+    data : str or None
+        The secret.
+    visible_chars : int, default 4
+        How many characters at the end stay readable; 0 shows nothing.
+    mask_char : str, default "*"
+        What stands for a hidden character.
+
+    Returns
+    -------
+    str
+        As long as `data`; eight mask characters when there is nothing to show or when all
+        of it would be shown.
+
+    Examples
+    --------
+    >>> mask_sensitive_data("abcdefgh")
+    '****efgh'
+    """
+    visible_chars = max(visible_chars, 0)
+    if not data or len(data) <= visible_chars:
+        return mask_char * _HIDDEN_LENGTH
+    hidden = len(data) - visible_chars
+    return mask_char * hidden + data[hidden:]
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Replace every secret in a text by ``***``.
+
+    Parameters
+    ----------
+    text : str
+        The text, such as an answer of the server that may repeat what we sent.
+    secrets : iterable of str
+        What must not appear. Those shorter than 4 characters are left alone: they would
+        occur by chance.
+
+    Returns
+    -------
+    str
+        The text without the secrets.
+
+    Examples
+    --------
+    >>> redact("token eyJhbGci rejected", ["eyJhbGci"])
+    'token *** rejected'
+    """
+    # The longest first, so that nothing remains of a secret that contains another.
+    hidden = sorted((s for s in set(secrets) if len(s) >= _REDACT_MIN_LENGTH), key=len)
+    if not hidden:
+        return text
+    return re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
+
+
+class Deadline:
+    """A moment by which a whole operation must be over, however many waits it takes.
+
+    Parameters
+    ----------
+    seconds : float or None
+        Time allowed from now; None means no limit.
+    clock : callable, default time.monotonic
+        Returns the current time in seconds; must never run backwards.
+
+    Attributes
+    ----------
+    seconds : float or None
+        As given.
+    at : float or None
+        The moment, in the seconds of `clock`; None means no limit.
+
+    Examples
+    --------
+    >>> Deadline(None).remaining() is None
+    True
+    """
+
+    __slots__ = ("_clock", "at", "seconds")
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.seconds = seconds
+        self.at: float | None = None if seconds is None else clock() + seconds
+
+    def __repr__(self) -> str:
+        remaining = self.remaining()
+        return "Deadline(None)" if remaining is None else f"Deadline({remaining:.3f})"
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, never negative; None means no limit."""
+        return None if self.at is None else max(self.at - self._clock(), 0.0)
+
+    @property
+    def expired(self) -> bool:
+        """True from the moment on; never, when there is no limit."""
+        return self.remaining() == 0.0
+
+    def clip(self, seconds: float | None) -> float | None:
+        """Return the time that one wait may take.
+
+        Parameters
+        ----------
+        seconds : float or None
+            What the wait itself allows, in seconds; None means no limit.
+
+        Returns
+        -------
+        float or None
+            The smaller of `seconds` and what remains; None means no limit.
+        """
+        remaining = self.remaining()
+        if remaining is None:
+            return seconds
+        return remaining if seconds is None else min(seconds, remaining)
+
+
+class ContextTimer:
+    """Measure how long a block takes, and log it.
+
+    Logs one record: DEBUG when the block succeeds, ERROR when it raises. The exception
+    passes on.
+
+    Parameters
+    ----------
+    name : str, default "Operation"
+        What is measured.
+    logger_instance : logging.Logger, optional
+        Where to log. Default: the logger of this module.
+
+    Attributes
+    ----------
+    elapsed : float
+        Seconds the block took; 0.0 until it has ended.
+
+    Examples
+    --------
+    >>> with ContextTimer("download") as timer:
+    ...     pass
+    >>> timer.elapsed >= 0
+    True
+    """
+
+    def __init__(
+        self, name: str = "Operation", logger_instance: logging.Logger | None = None
+    ) -> None:
+        self.name = name
+        self.logger = logger if logger_instance is None else logger_instance
+        self.elapsed = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self.elapsed = 0.0
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.elapsed = time.perf_counter() - self._started
+        if exc_type is None:
+            self.logger.debug("%s took %.3f s", self.name, self.elapsed)
+        else:
+            # The class alone: an exception's text may hold what must not be logged.
+            self.logger.error(
+                "%s failed after %.3f s with %s", self.name, self.elapsed, exc_type.__name__
+            )
+
+
+def log_execution_time(func: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorate a function so that each call logs how long it took, as `ContextTimer` does.
+
+    Parameters
+    ----------
+    func : callable
+        The function.
+
+    Returns
+    -------
+    callable
+        The function with a log record per call.
+    """
+
+    @functools.wraps(func)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with ContextTimer(func.__qualname__):
+            return func(*args, **kwargs)
+
+    return wrapper
+
+
+def timeout_decorator(seconds: float) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Make a decorator that rejects the result of a call which took too long.
+
+    The call is not interrupted: it runs to its end and the error follows.
+
+    Parameters
+    ----------
+    seconds : float
+        How long a call may take.
+
+    Returns
+    -------
+    callable
+        The decorator. The decorated function raises `TimeoutError` after a call that took
+        more than `seconds`.
+    """
+
+    def decorate(func: Callable[_P, _T]) -> Callable[_P, _T]:
+        @functools.wraps(func)
+        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            started = time.monotonic()
+            result = func(*args, **kwargs)
+            elapsed = time.monotonic() - started
+            if elapsed > seconds:
+                raise TimeoutError(
+                    f"{func.__qualname__} took {elapsed:.3f} s, more than the {seconds} s allowed"
+                )
+            return result
+
+        return wrapper
+
+    return decorate
+
+
+def format_timestamp(timestamp: float, fmt: str = "%Y-%m-%d %H:%M:%S %Z") -> str:
+    """Write a moment in UTC.
+
+    Parameters
+    ----------
+    timestamp : float
+        Seconds since 1970-01-01 UTC.
+    fmt : str, default "%Y-%m-%d %H:%M:%S %Z"
+        A format of `datetime.datetime.strftime`.
+
+    Returns
+    -------
+    str
+        The moment as text.
+
+    Examples
+    --------
+    >>> format_timestamp(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    # Not fromtimestamp, which fails for moments before 1970 on Windows.
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return (epoch + timedelta(seconds=timestamp)).strftime(fmt)
+
+
+def chunk_list(items: Sequence[_T], chunk_size: int) -> list[Sequence[_T]]:
+    """Cut a list into pieces.
+
+    Parameters
+    ----------
+    items : sequence
+        What to cut.
+    chunk_size : int
+        Length of each piece; the last one may be shorter.
+
+    Returns
+    -------
+    list
+        The pieces, in order.
+
+    Raises
+    ------
+    ValueError
+        When `chunk_size` is less than 1.
+
+    Examples
+    --------
+    >>> chunk_list([1, 2, 3], 2)
+    [[1, 2], [3]]
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    return [items[start : start + chunk_size] for start in range(0, len(items), chunk_size)]
+
+
+def safe_divide(numerator: float, denominator: float, default: float = 0.0) -> float:
+    """Divide, with an answer for division by zero.
+
+    Parameters
+    ----------
+    numerator, denominator : float
+        The operands.
+    default : float, default 0.0
+        The answer when `denominator` is 0.
+
+    Returns
+    -------
+    float
+        The quotient, or `default`.
+    """
+    return default if denominator == 0 else numerator / denominator
+
+
+def clamp(value: float, min_value: float, max_value: float) -> float:
+    """Return the number nearest to a value within bounds.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    min_value, max_value : float
+        The bounds, both included.
+
+    Returns
+    -------
+    float
+        `value`, or the bound it exceeds.
+    """
+    return max(min_value, min(value, max_value))
