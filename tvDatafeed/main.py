@@ -1,0 +1,316 @@
+"""TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
+
+import datetime as dt
+import logging
+import operator
+import sys
+import time
+import zoneinfo
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, validate_timeout
+from tvDatafeed.exceptions import (
+    ConfigurationError,
+    DataNotFoundError,
+    DataValidationError,
+    InvalidIntervalError,
+)
+from tvDatafeed.interval import Interval, interval_len
+from tvDatafeed.utils import generate_chart_session_id, generate_session_id
+from tvDatafeed.validators import Validators
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from typing_extensions import Self
+
+    from tvDatafeed.network import WebSocketManager
+    from tvDatafeed.protocol.machine import History
+
+__all__ = ["Interval", "TvDatafeed", "interval_len"]
+
+logger = logging.getLogger(__name__)
+
+# The zone's name that stands for "that of the symbol's exchange".
+EXCHANGE_TIMEZONE = "exchange"
+_VALIDATION_POLICIES = ("raise", "off")
+
+
+class TvDatafeed:
+    """Bars of TradingView as DataFrames.
+
+    One object keeps one connection, opened at the first request and shared by all threads that
+    use the object. Nothing is sent before that first request.
+
+    Parameters
+    ----------
+    auth_token : str, optional
+        The data token of an account (``window.user.auth_token`` in a signed-in browser).
+        Default: anonymous, with what TradingView gives to anyone.
+    ws_timeout : float, optional
+        Seconds to wait for one message of an answer; -1 for no limit of its own. Default: 30,
+        or ``TV_WS_TIMEOUT``.
+    verbose : bool, optional
+        Whether to log at INFO. Default: True, or ``TV_VERBOSE``.
+    config : TvDatafeedConfig, optional
+        All settings. Default: those of the environment.
+
+    Attributes
+    ----------
+    token : str
+        The token in use; may be assigned, and the next request uses it.
+    ws_timeout, max_response_time : float
+        Limits in seconds, of one message and of a whole request; may be assigned.
+    ws_debug : bool
+        Whether outgoing packets go to the log at DEBUG, the token redacted; may be assigned.
+    verbose : bool
+        Whether to log at INFO; may be assigned.
+    session, chart_session : str
+        Ids of this object.
+    ws : None
+        Kept for old programs; the connection is this library's own matter.
+
+    Raises
+    ------
+    ConfigurationError
+        When a parameter or a variable of the environment has a value that cannot be used.
+
+    Examples
+    --------
+    >>> from tvDatafeed import Interval, TvDatafeed
+    >>> from tvDatafeed.testing import FakeTradingView
+    >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+    ...     bars = tv.get_hist("AAPL", "NASDAQ", Interval.in_daily, n_bars=5)
+    >>> list(bars.columns)
+    ['symbol', 'open', 'high', 'low', 'close', 'volume']
+    """
+
+    def __init__(
+        self,
+        *,
+        auth_token: str | None = None,
+        ws_timeout: float | None = None,
+        verbose: bool | None = None,
+        config: TvDatafeedConfig | None = None,
+    ) -> None:
+        self._config = TvDatafeedConfig.from_env() if config is None else config
+        network = self._config.network
+        self.ws = None
+        self.ws_debug = self._config.debug
+        self.session = generate_session_id()
+        self.chart_session = generate_chart_session_id()
+        self.verbose = self._config.verbose if verbose is None else verbose
+        self.ws_timeout = (
+            network.recv_timeout
+            if ws_timeout is None
+            else validate_timeout(ws_timeout, "ws_timeout")
+        )
+        self.max_response_time = network.max_response_time
+        self._manager: WebSocketManager | None = None
+        self.token = auth_token or ANONYMOUS_TOKEN
+        if not auth_token:
+            logger.warning("no account: TradingView limits what it gives to anonymous users")
+
+    def __repr__(self) -> str:
+        who = "anonymous" if self.token == ANONYMOUS_TOKEN else "signed in"
+        return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """End the connection. A later request opens another one.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for the connection's thread. Default: 10, or ``TV_SHUTDOWN_TIMEOUT``.
+
+        Returns
+        -------
+        bool
+            False when the thread has not ended in time.
+        """
+        if self._manager is None:
+            return True
+        limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
+        return self._manager.close(limit_s)
+
+    def get_hist(  # noqa: PLR0917 - the positions that old programs use
+        self,
+        symbol: str,
+        exchange: str | None = "NSE",
+        interval: Interval = Interval.in_daily,
+        n_bars: int | None = None,
+        fut_contract: int | None = None,
+        extended_session: bool = False,
+        *,
+        timezone: str | None = None,
+        validate: Literal["raise", "off"] | None = None,
+    ) -> "pd.DataFrame":
+        """Get the last bars of a symbol.
+
+        Parameters
+        ----------
+        symbol : str
+            A symbol ("AAPL"), or exchange and symbol ("NASDAQ:AAPL"). Case does not matter.
+        exchange : str, default "NSE"
+            The exchange; ignored when `symbol` names one.
+        interval : Interval, default Interval.in_daily
+            The length of a bar.
+        n_bars : int, optional
+            How many bars, at least 1. The server may give fewer, and `DataFrame.attrs` tells.
+            Default: 10, or ``TV_DEFAULT_BARS``.
+        fut_contract : int, optional
+            Continuous future: 1 for the front contract, 2 for the one after it.
+        extended_session : bool, default False
+            Whether bars outside the regular session are included.
+        timezone : str, optional
+            Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
+            ``TV_TIMEZONE``, else the machine's local time without a zone.
+        validate : {"raise", "off"}, optional
+            What to do about bars that contradict themselves. Default: one WARNING a call,
+            unless ``TV_VALIDATE_DATA`` says no. Bars are never repaired.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a bar, ascending. Columns symbol (object), open, high, low, close, volume
+            (float64); index "datetime" (``datetime64[ns]``), when the bar opened. The last bar
+            is still forming while the market is open: ``attrs["last_bar_closed"]``.
+            ``attrs["delay_seconds"]`` stands for delayed data; ``requested``, ``received``,
+            ``complete`` and ``reason`` when fewer bars came than were asked for.
+
+        Raises
+        ------
+        DataValidationError, InvalidIntervalError, ConfigurationError, ValueError
+            A parameter cannot be right; nothing was sent.
+        SymbolNotFoundError, DataNotFoundError
+            TradingView does not know the symbol, or has no bars of it.
+        EntitlementError, DataError
+            TradingView refuses, with its reason.
+        WebSocketTimeoutError
+            The answer did not come in time.
+        WebSocketError, RateLimitError, AuthenticationError
+            The connection failed, or was refused.
+        """
+        full_symbol = _full_symbol(symbol, exchange)
+        zone_name = timezone or self._config.data.timezone
+        zone = _zone(zone_name)
+        if not isinstance(interval, Interval):
+            raise InvalidIntervalError(interval, [str(member) for member in Interval])
+        count = self._config.data.default_bars if n_bars is None else n_bars
+        count = Validators.validate_n_bars(count, max_bars=sys.maxsize)
+        if validate is not None and validate not in _VALIDATION_POLICIES:
+            raise DataValidationError("validate", validate, "must be None, 'raise' or 'off'")
+        full_symbol = _with_contract(full_symbol, symbol, fut_contract)
+        started = time.monotonic()
+        history = self._fetch(full_symbol, interval, count, extended=bool(extended_session))
+        frame = self._frame(history, zone_name, zone, validate)
+        if self.verbose:
+            seconds = time.monotonic() - started
+            logger.info("%s: %d bars in %.3f s", full_symbol, len(frame), seconds)
+        return frame
+
+    def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
+        # Sockets, TLS and JSON are imported when they are first needed.
+        from tvDatafeed.network import WebSocketManager  # noqa: PLC0415
+        from tvDatafeed.protocol.machine import SeriesRequest  # noqa: PLC0415
+
+        if self._manager is None:
+            self._manager = WebSocketManager(self._config.network)
+        return self._manager.fetch(
+            SeriesRequest(
+                symbol=symbol,
+                interval=interval.value,
+                count=count,
+                session="extended" if extended else "regular",
+            ),
+            token=self.token,
+            response_timeout_s=self.max_response_time,
+            message_timeout_s=self.ws_timeout,
+            show_frames=self.ws_debug,
+        )
+
+    def _frame(
+        self,
+        history: "History",
+        zone_name: str | None,
+        zone: dt.tzinfo | None,
+        validate: Literal["raise", "off"] | None,
+    ) -> "pd.DataFrame":
+        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
+
+        if not history.bars:
+            exchange, _, name = history.request.symbol.rpartition(":")
+            raise DataNotFoundError(name, exchange)
+        if zone_name == EXCHANGE_TIMEZONE:
+            zone_name = str(history.info.get("timezone") or "UTC")
+            zone = _get_timezone_object(zone_name)
+        frame = history_to_frame(
+            history,
+            timezone=zone,
+            fill_missing_volume=self._config.data.fill_missing_volume,
+            validation=validate or ("warn" if self._config.data.validate_data else "off"),
+        )
+        if zone_name:
+            frame.attrs["timezone"] = zone_name
+        return frame
+
+
+def _get_timezone_object(name: str) -> dt.tzinfo:
+    """Look a timezone up by name.
+
+    Parameters
+    ----------
+    name : str
+        "UTC" in any case, or an IANA name.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such zone.
+    """
+    if isinstance(name, str) and name.upper() == "UTC":
+        return dt.timezone.utc
+    try:
+        return zoneinfo.ZoneInfo(name)
+    # A name may also be a path that leads out of the zones, or to a folder of them.
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
+        raise ConfigurationError(
+            "timezone", name, "no such timezone; use 'UTC', 'exchange' or an IANA name"
+        ) from error
+
+
+def _zone(name: str | None) -> dt.tzinfo | None:
+    if not name or name == EXCHANGE_TIMEZONE:
+        return None
+    return _get_timezone_object(name)
+
+
+def _full_symbol(symbol: str, exchange: str | None) -> str:
+    name = Validators.validate_symbol(symbol, allow_formatted=True)
+    if ":" in name:
+        return name
+    return f"{Validators.validate_exchange(exchange or '')}:{name}"
+
+
+def _with_contract(full_symbol: str, symbol: str, contract: Any) -> str:
+    # A symbol that names its exchange is complete, as it always was.
+    if contract is None or ":" in symbol:
+        return full_symbol
+    try:
+        number = operator.index(contract)
+    except TypeError:
+        number = 0
+    if isinstance(contract, bool) or number < 1:
+        raise ValueError("not a valid contract")
+    return f"{full_symbol}{number}!"

@@ -1,0 +1,1 @@
+"""The wire without I/O, threads or clock: framing, messages, series, machine."""

@@ -1,0 +1,214 @@
+"""Packets: TradingView's ``~m~<length>~m~<payload>`` framing, as text in and payloads out.
+
+The length counts UTF-16 code units, the unit of JavaScript's ``string.length``: a recorded
+frame of 99 characters and 113 UTF-8 bytes declares 99. For characters outside the Basic
+Multilingual Plane only the logic of the official client is known, so the decoder falls back
+to code points and then to UTF-8 bytes where the exact cut does not end at a packet's end.
+"""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+# Far above the largest reply seen (20 000 bars are 1.9 M characters), far below what hurts.
+MAX_PACKET_UNITS = 64 * 1024 * 1024
+# A connection is given up after a few violations, so cutting on would only burn time.
+MAX_VIOLATIONS_PER_TEXT = 8
+
+_EXCERPT_CHARACTERS = 80
+_LONGEST_HEADER = len("~m~") + 10 + len("~m~")
+_HEADER = re.compile(r"~m~([0-9]{1,10})~m~")
+_CUT_HEADER = re.compile(r"~(?:m(?:~(?:[0-9]{1,10}(?:~m?)?)?)?)?\Z")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A breach of the wire's rules by the server.
+
+    Parameters
+    ----------
+    what
+        The rule that was broken, in words.
+    excerpt
+        The first characters of the offending text, printable, at most 80.
+    """
+
+    what: str
+    excerpt: str = ""
+
+
+def encode(payload: str) -> str:
+    """Frame one payload.
+
+    Parameters
+    ----------
+    payload
+        The text to send; any string, of any characters.
+
+    Returns
+    -------
+    str
+        The packet, its length counted in UTF-16 code units.
+    """
+    return f"~m~{_units(payload)}~m~{payload}"
+
+
+def excerpt_of(text: str) -> str:
+    """Shorten text from the server to something a log line can hold."""
+    shown = text[:_EXCERPT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+
+
+class PacketDecoder:
+    """Cut a stream of text into payloads, however it was sliced on its way.
+
+    A packet may be whole, glued to others, or spread over several texts. A wrong length or
+    text outside a packet gives a `Violation`, and the decoder goes on at the next header.
+    Time is linear in the text fed, and what is kept is bounded by the size of one packet.
+
+    Parameters
+    ----------
+    max_packet_units
+        The longest packet that is accepted, in UTF-16 code units.
+    """
+
+    def __init__(self, max_packet_units: int = MAX_PACKET_UNITS) -> None:
+        self._max_packet_units = max_packet_units
+        self._held: list[str] = []
+        self._missing_units = 0
+        self._missing_bytes = 0
+
+    def feed(self, text: str) -> list[str | Violation]:
+        """Take the next text and give the payloads that are now whole, in order."""
+        if not text:
+            return []
+        if self._held:
+            self._held.append(text)
+            self._missing_units -= _units(text)
+            self._missing_bytes -= _utf8_bytes(text)
+            # Nothing is joined, and so nothing is copied twice, before the packet can be whole.
+            if self._missing_units > 0 and self._missing_bytes != 0:
+                return []
+            text = "".join(self._held)
+            self._held = []
+        return self._cut(text)
+
+    def _cut(self, text: str) -> list[str | Violation]:
+        packets: list[str | Violation] = []
+        violations = 0
+        position = 0
+        while position < len(text) and violations < MAX_VIOLATIONS_PER_TEXT:
+            header = _HEADER.match(text, position)
+            if header is None:
+                if _CUT_HEADER.match(text, position):
+                    self._hold(text[position:], units=1)
+                    break
+                following = _next_header(text, position + 1)
+                packets.append(_violation("text outside a packet", text, position, following))
+                violations += 1
+                position = following
+                continue
+            declared = int(header[1])
+            start = header.end()
+            if declared > self._max_packet_units:
+                packets.append(_violation("packet too long", text, position, len(text)))
+                violations += 1
+                position = _next_header(text, start)
+                continue
+            end = _payload_end(text, start, declared)
+            if end is None:
+                rest = text[start:]
+                self._hold(
+                    text[position:],
+                    units=declared - _units(rest),
+                    utf8_bytes=declared - _utf8_bytes(rest),
+                )
+                break
+            if end < 0:
+                end = _next_header(text, start)
+                packets.append(_violation("wrong packet length", text, position, end))
+                violations += 1
+            if end > start:
+                packets.append(text[start:end])
+            position = end
+        return packets
+
+    def _hold(self, text: str, *, units: int, utf8_bytes: int = -1) -> None:
+        self._held = [text]
+        self._missing_units = units
+        self._missing_bytes = utf8_bytes
+
+
+def _payload_end(text: str, start: int, declared: int) -> int | None:
+    """Where the payload ends: None when it is not whole yet, -1 when the length is wrong."""
+    exact = _units_end(text, start, declared)
+    if exact is not None and _is_boundary(text, exact):
+        return exact
+    if not text.isascii():
+        code_points = start + declared
+        if code_points <= len(text) and _is_boundary(text, code_points):
+            return code_points
+        in_bytes = _bytes_end(text, start, declared)
+        # A packet cut short never is a JSON document, so a whole one was counted in bytes.
+        if in_bytes is not None and _is_boundary(text, in_bytes) and _is_json(text[start:in_bytes]):
+            return in_bytes
+    return None if exact is None else -1
+
+
+def _is_boundary(text: str, index: int) -> bool:
+    return (
+        index == len(text)
+        or text.startswith("~m~", index)
+        or _CUT_HEADER.match(text, index) is not None
+    )
+
+
+def _units_end(text: str, start: int, units: int) -> int | None:
+    end = start + units
+    if not text.isascii():
+        for astral in _ASTRAL.finditer(text, start):
+            if astral.start() >= end:
+                break
+            end -= 1
+    return end if end <= len(text) else None
+
+
+def _bytes_end(text: str, start: int, size: int) -> int | None:
+    encoded = text[start : start + size].encode("utf-8", "surrogatepass")
+    if len(encoded) < size:
+        return None
+    try:
+        return start + len(encoded[:size].decode("utf-8"))
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_json(payload: str) -> bool:
+    try:
+        msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return False
+    return True
+
+
+def _next_header(text: str, position: int) -> int:
+    following = _HEADER.search(text, position) or _CUT_HEADER.search(
+        text, max(position, len(text) - _LONGEST_HEADER)
+    )
+    return following.start() if following else len(text)
+
+
+def _violation(what: str, text: str, start: int, end: int) -> Violation:
+    return Violation(what, excerpt_of(text[start : min(end, start + _EXCERPT_CHARACTERS)]))
+
+
+def _units(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(1 for _ in _ASTRAL.finditer(text))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,389 @@
+"""The machine: one connection's life, without a socket, a thread or a clock.
+
+The driver gives it text and the time and carries out what it answers:
+
+>>> machine = Machine("unauthorized_user_token")
+>>> request = SeriesRequest("NASDAQ:AAPL", "1D", 10)
+>>> machine.open_series("cs_abcdefghijkl", request, now=0.0, deadline=60.0)
+>>> len(machine.data_to_send())  # token, session, symbol, series
+4
+
+Two rules hold here. Every request owns its chart session, and what comes for a session that is
+not open is dropped by its id. Nothing that the server says raises; a breach of the wire's rules
+is counted, and too many of them end the connection.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvDatafeed.config import ANONYMOUS_TOKEN
+from tvDatafeed.exceptions import (
+    ProtocolError,
+    TvDatafeedError,
+    WebSocketError,
+    WebSocketTimeoutError,
+)
+from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
+from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.series import BarTimeError, Series
+from tvDatafeed.utils import redact
+
+# One broken packet may be an accident on the way; more than three are another protocol.
+MAX_VIOLATIONS = 3
+
+_SERIES_ID = "sds_1"
+_SYMBOL_ID = "sds_sym_1"
+_TURNAROUND = "s1"
+
+
+@dataclass(frozen=True)
+class SeriesRequest:
+    """What is asked for: the last ``count`` bars of ``symbol`` (``EXCHANGE:SYMBOL``).
+
+    ``interval`` is TradingView's own text ("1D"); ``session`` is "regular" or "extended".
+    """
+
+    symbol: str
+    interval: str
+    count: int
+    session: str = "regular"
+    adjustment: str = "splits"
+
+
+@dataclass(frozen=True)
+class History:
+    """The answer to a `SeriesRequest`.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    bars
+        Ascending, unique by time; empty when the server completed without any.
+    info
+        The server's description of the symbol (``symbol_resolved``).
+    update_mode
+        "streaming", "delayed_streaming_900" (15 minutes), "endofday".
+    data_completed
+        "end" when no older bars exist, "limit" at the plan's limit, None when there may be more.
+    close_time_s
+        When the last bar closes, epoch seconds UTC.
+    server_time_s
+        The server's clock at the end of the answer, epoch seconds UTC.
+    """
+
+    request: SeriesRequest
+    bars: list[Bar]
+    info: dict[str, Any]
+    update_mode: str
+    data_completed: str | None
+    close_time_s: float | None
+    server_time_s: float | None
+
+
+@dataclass(frozen=True)
+class HistoryReady:
+    """A request was answered whole; its session is closed."""
+
+    session: str
+    history: History
+
+
+@dataclass(frozen=True)
+class RequestFailed:
+    """A request was refused or ran out of time; its session is closed."""
+
+    session: str
+    error: TvDatafeedError
+
+
+@dataclass(frozen=True)
+class ConnectionFailed:
+    """The connection is of no more use; the driver closes it."""
+
+    error: TvDatafeedError
+
+
+Event = HistoryReady | RequestFailed | ConnectionFailed
+
+
+@dataclass
+class _Pending:
+    request: SeriesRequest
+    deadline: float
+    asked_at: float
+    heard_at: float
+    message_timeout_s: float | None
+    series: Series = field(default_factory=Series)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def next_deadline(self) -> float:
+        if self.message_timeout_s is None:
+            return self.deadline
+        return min(self.deadline, self.heard_at + self.message_timeout_s)
+
+
+class Machine:
+    """One connection to TradingView as a state machine.
+
+    Call `receive` with each text that arrives and `tick` when `next_deadline` has come; after
+    each call send what `data_to_send` gives and act on `events`.
+
+    Parameters
+    ----------
+    token
+        The data token; `ANONYMOUS_TOKEN` without an account.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._decoder = PacketDecoder()
+        self._outgoing: list[str] = []
+        self._events: list[Event] = []
+        self._pending: dict[str, _Pending] = {}
+        self._failed = False
+        self._token = ""
+        self.server_time_s: float | None = None
+        self.last_violation: Violation | None = None
+        self.counters: Counter[str] = Counter()
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            Violation: self._on_violation,
+            messages.Heartbeat: self._on_heartbeat,
+            messages.Hello: self._on_hello,
+            messages.Redirect: self._on_redirect,
+            messages.SeriesLoading: self._on_loading,
+            messages.SymbolResolved: self._on_resolved,
+            messages.TimescaleUpdate: self._on_update,
+            messages.DataUpdate: self._on_update,
+            messages.SeriesCompleted: self._on_completed,
+            messages.SymbolError: self._on_symbol_error,
+            messages.SeriesError: self._on_series_error,
+            messages.CriticalError: self._on_critical_error,
+            messages.ProtocolErrorReply: self._on_protocol_error,
+        }
+        self.set_token(token)
+
+    def __repr__(self) -> str:
+        return f"<Machine open_sessions={len(self._pending)} {dict(self.counters)}>"
+
+    @property
+    def open_sessions(self) -> int:
+        """How many chart sessions are open."""
+        return len(self._pending)
+
+    def set_token(self, token: str) -> None:
+        """Sign in with a token, also on a connection in use; a refusal comes as an event."""
+        if token != self._token:
+            self._token = token
+            self._say("set_auth_token", token)
+
+    def open_series(
+        self,
+        session: str,
+        request: SeriesRequest,
+        *,
+        now: float,
+        deadline: float,
+        message_timeout_s: float | None = None,
+    ) -> None:
+        """Ask for bars; the answer comes as `HistoryReady` or `RequestFailed`.
+
+        Parameters
+        ----------
+        session
+            A fresh chart session id (``cs_...``), never used before on this connection.
+        request
+            What to ask for.
+        now
+            The driver's monotonic clock, seconds.
+        deadline
+            When the whole answer must be there, on the same clock.
+        message_timeout_s
+            How long this request may stay without any message of its own, seconds.
+        """
+        self._pending[session] = _Pending(request, deadline, now, now, message_timeout_s)
+        self._say("chart_create_session", session, "")
+        symbol = messages.encode_symbol(
+            request.symbol, adjustment=request.adjustment, session=request.session
+        )
+        self._say("resolve_symbol", session, _SYMBOL_ID, symbol)
+        self._say(
+            "create_series",
+            session,
+            _SERIES_ID,
+            _TURNAROUND,
+            _SYMBOL_ID,
+            request.interval,
+            request.count,
+            "",
+        )
+
+    def close_series(self, session: str) -> None:
+        """Give a request up and free its session on the server; later replies are dropped."""
+        if self._pending.pop(session, None) is not None:
+            self._say("chart_delete_session", session)
+
+    def receive(self, text: str, now: float) -> None:
+        """Take one WebSocket message."""
+        for packet in self._decoder.feed(text):
+            if self._failed:
+                break
+            message = packet if isinstance(packet, Violation) else messages.decode(packet)
+            self._handle(message, now)
+
+    def tick(self, now: float) -> None:
+        """Fail the requests whose time is over."""
+        for session, pending in list(self._pending.items()):
+            if now >= pending.deadline:
+                allowed = pending.deadline - pending.asked_at
+                self._time_out(session, pending, "answer", allowed)
+            elif now >= pending.next_deadline():
+                self._time_out(session, pending, "message", pending.message_timeout_s or 0)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` must be called next; None while nothing is awaited."""
+        return min((p.next_deadline() for p in self._pending.values()), default=None)
+
+    def data_to_send(self) -> list[str]:
+        """Give the packets to send, each a WebSocket message of its own, and forget them."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def events(self) -> list[Event]:
+        """Give what has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _say(self, method: str, *parameters: object) -> None:
+        self._outgoing.append(encode(messages.encode(method, *parameters)))
+
+    def _handle(self, message: messages.Message | Violation, now: float) -> None:
+        self.counters["messages"] += 1
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            self.counters["ignored"] += 1
+            return
+        time_ms = getattr(message, "t_ms", None)
+        if time_ms is not None:
+            self.server_time_s = time_ms / 1000
+        handler(message, now)
+
+    def _of(self, session: str, now: float) -> _Pending | None:
+        pending = self._pending.get(session)
+        if pending is None:
+            self.counters["dropped"] += 1
+        else:
+            pending.heard_at = now
+        return pending
+
+    def _on_violation(self, violation: Violation, _now: float) -> None:
+        self._violate(violation.what, violation.excerpt)
+
+    def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
+        self.counters["heartbeats"] += 1
+        self._outgoing.append(encode(heartbeat.payload))
+
+    def _on_hello(self, hello: messages.Hello, _now: float) -> None:
+        if hello.timestamp_ms is not None:
+            self.server_time_s = hello.timestamp_ms / 1000
+
+    def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
+        host = refusals.reason_text(redirect.host)
+        self._fail(WebSocketError(f"TradingView sends this connection to another host: {host}"))
+
+    def _on_loading(self, message: messages.SeriesLoading, now: float) -> None:
+        self._of(message.p.session, now)
+
+    def _on_resolved(self, message: messages.SymbolResolved, now: float) -> None:
+        pending = self._of(message.p.session, now)
+        if pending is not None:
+            pending.info = message.p.info
+
+    def _on_update(
+        self, message: messages.TimescaleUpdate | messages.DataUpdate, now: float
+    ) -> None:
+        session = message.p.session
+        pending = self._of(session, now)
+        if pending is None:
+            return
+        update = message.p.series.get(_SERIES_ID)
+        if update is None or update.t not in (None, _TURNAROUND):
+            return
+        try:
+            pending.series.merge(update)
+        except BarTimeError as error:
+            self._violate(str(error))
+            self._end(session, ProtocolError(f"{pending.request.symbol}: {error}"))
+
+    def _on_completed(self, message: messages.SeriesCompleted, now: float) -> None:
+        session = message.p.session
+        pending = self._of(session, now)
+        if pending is None or message.p.turnaround not in (None, _TURNAROUND):
+            return
+        history = History(
+            request=pending.request,
+            bars=pending.series.bars,
+            info=pending.info,
+            update_mode=message.p.update_mode,
+            data_completed=message.p.info.data_completed if message.p.info else None,
+            close_time_s=pending.series.close_time_s,
+            server_time_s=self.server_time_s,
+        )
+        self.close_series(session)
+        self._events.append(HistoryReady(session, history))
+
+    def _on_symbol_error(self, message: messages.SymbolError, now: float) -> None:
+        refusal = message.p
+        pending = self._of(refusal.session, now)
+        if pending is not None:
+            given = (self._text(d) for d in (refusal.detail, refusal.subject) if d is not None)
+            details = " ".join(given)
+            symbol, reason = pending.request.symbol, self._text(refusal.reason)
+            self._end(refusal.session, refusals.symbol_refused(symbol, reason, details))
+
+    def _on_series_error(self, message: messages.SeriesError, now: float) -> None:
+        refusal = message.p
+        pending = self._of(refusal.session, now)
+        if pending is not None:
+            symbol, reason = pending.request.symbol, self._text(refusal.reason)
+            self._end(refusal.session, refusals.series_refused(symbol, reason))
+
+    def _on_critical_error(self, message: messages.CriticalError, now: float) -> None:
+        # The quote session's critical_error says nothing about bars: it is dropped by its id.
+        refusal = message.p
+        pending = self._of(refusal.session, now)
+        if pending is not None:
+            # The server has killed this session itself, so there is none to delete.
+            del self._pending[refusal.session]
+            reason, details = self._text(refusal.reason), self._text(refusal.details)
+            error = refusals.session_refused(pending.request.symbol, reason, details)
+            self._events.append(RequestFailed(refusal.session, error))
+
+    def _on_protocol_error(self, message: messages.ProtocolErrorReply, _now: float) -> None:
+        self._fail(refusals.connection_refused(self._text(message.p.reason)))
+
+    def _text(self, reason: object) -> str:
+        secrets = () if self._token == ANONYMOUS_TOKEN else (self._token,)
+        return redact(refusals.reason_text(reason), secrets)
+
+    def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
+        operation = f"{awaited} for {pending.request.symbol}"
+        detail = f"{len(pending.series)} bars had arrived"
+        self._end(session, WebSocketTimeoutError(operation, round(limit_s, 3), detail=detail))
+
+    def _end(self, session: str, error: TvDatafeedError) -> None:
+        self.close_series(session)
+        self._events.append(RequestFailed(session, error))
+
+    def _violate(self, what: str, excerpt: str = "") -> None:
+        self.counters["violations"] += 1
+        self.last_violation = Violation(what, excerpt)
+        count = self.counters["violations"]
+        if count > MAX_VIOLATIONS:
+            self._fail(ProtocolError(f"TradingView broke the protocol {count} times: {what}"))
+
+    def _fail(self, error: TvDatafeedError) -> None:
+        self._failed = True
+        self._events.append(ConnectionFailed(error))

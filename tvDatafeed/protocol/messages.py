@@ -1,0 +1,373 @@
+"""Messages: what a payload says, as typed values, and what the client says, as payloads.
+
+The envelope is ``{"m": method, "p": [...]}``. Each method known here has a class whose ``p``
+gives the parameters names; parameters that come beyond the named ones are ignored, so that the
+server may grow. A payload that no class fits is `Other`; one that breaks a rule is a `Violation`.
+"""
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from tvDatafeed.protocol.framing import Violation, excerpt_of
+
+Number: TypeAlias = float | str | None
+"""A cell of a bar. The wire has numbers; null and text have been seen to stand in their place."""
+
+
+class Bar(Struct, array_like=True, frozen=True, gc=False):
+    """One bar as the wire has it: ``[time, open, high, low, close, volume]``.
+
+    ``time`` is the bar's open in epoch seconds UTC. Indices have no volume (five cells).
+    """
+
+    time: float
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number = None
+
+
+class BarItem(Struct, frozen=True, gc=False):
+    """A bar in its place; the index ``i`` is left out, since only times are stable."""
+
+    v: Bar
+
+
+class LastBarState(Struct, frozen=True):
+    """``lbs``: when the last bar of the update closes, epoch seconds UTC."""
+
+    bar_close_time: float | None = None
+
+
+class SeriesUpdate(Struct, frozen=True):
+    """What an update says of one series: bars ``s``, turnaround ``t``."""
+
+    s: list[BarItem] = []
+    t: str | None = None
+    lbs: LastBarState | None = None
+
+
+class SeriesInfo(Struct, frozen=True):
+    """The last parameter of series_completed.
+
+    ``data_completed`` is "end" when no older bars exist and "limit" at the plan's limit;
+    ``rt_update_period`` is in seconds.
+    """
+
+    rt_update_period: float | None = None
+    data_completed: str | None = None
+
+
+class QuoteState(Struct, frozen=True):
+    """A quote: symbol ``n`` as it was asked for, status ``s``, values ``v``."""
+
+    n: str
+    s: str
+    v: dict[str, Any] = {}
+    errmsg: str | None = None
+
+
+class _Parameters(Struct, array_like=True, frozen=True):
+    pass
+
+
+class SeriesParameters(_Parameters, frozen=True):
+    """``[session, series_id, turnaround]``."""
+
+    session: str
+    series_id: str
+    turnaround: str | None = None
+
+
+class SymbolParameters(_Parameters, frozen=True):
+    """``[session, symbol_id, info]``; info is the description of the symbol."""
+
+    session: str
+    symbol_id: str
+    info: dict[str, Any]
+
+
+class UpdateParameters(_Parameters, frozen=True):
+    """``[session, {series_id: update}]``; the timeline that follows is not read."""
+
+    session: str
+    series: dict[str, SeriesUpdate]
+
+
+class TimeframeParameters(_Parameters, frozen=True):
+    """``[session, series_id, turnaround, from_index, to_index, range, ready]``."""
+
+    session: str
+    series_id: str
+    turnaround: str
+    from_index: int | None = None
+    to_index: int | None = None
+    range: str | None = None
+    ready: bool | None = None
+
+
+class CompletedParameters(_Parameters, frozen=True):
+    """``[session, series_id, update_mode, turnaround, info]``; old frames have no info."""
+
+    session: str
+    series_id: str
+    update_mode: str
+    turnaround: str | None = None
+    info: SeriesInfo | None = None
+
+
+class SymbolErrorParameters(_Parameters, frozen=True):
+    """``[session, symbol_id, reason, detail, subject]``."""
+
+    session: str
+    symbol_id: str
+    reason: Any = None
+    detail: Any = None
+    subject: Any = None
+
+
+class SeriesErrorParameters(_Parameters, frozen=True):
+    """``[session, series_id, turnaround, reason, node]``; reason is a text or an object."""
+
+    session: str
+    series_id: str
+    turnaround: str | None = None
+    reason: Any = None
+    node: Any = None
+
+
+class CriticalErrorParameters(_Parameters, frozen=True):
+    """``[session, reason, details]``."""
+
+    session: str
+    reason: Any = None
+    details: Any = None
+
+
+class ProtocolErrorParameters(_Parameters, frozen=True):
+    """``[reason]``."""
+
+    reason: Any = None
+
+
+class QuoteParameters(_Parameters, frozen=True):
+    """``[session, quote]``."""
+
+    session: str
+    quote: QuoteState
+
+
+class QuoteSymbolParameters(_Parameters, frozen=True):
+    """``[session, symbol]``."""
+
+    session: str
+    symbol: str
+
+
+class _Message(Struct, frozen=True, tag_field="m"):
+    """A message with a known method; ``t_ms`` is the server's clock, epoch milliseconds UTC."""
+
+    t_ms: float | None = None
+
+
+class SeriesLoading(_Message, frozen=True, kw_only=True, tag="series_loading"):
+    """A series is on its way."""
+
+    p: SeriesParameters
+
+
+class SymbolResolved(_Message, frozen=True, kw_only=True, tag="symbol_resolved"):
+    """The symbol exists; it comes before or after the data of other sessions."""
+
+    p: SymbolParameters
+
+
+class TimescaleUpdate(_Message, frozen=True, kw_only=True, tag="timescale_update"):
+    """Bars together with a change of the time scale: history, an older page, a new live bar."""
+
+    p: UpdateParameters
+
+
+class DataUpdate(_Message, frozen=True, kw_only=True, tag="du"):
+    """New values of bars that the time scale already has."""
+
+    p: UpdateParameters
+
+
+class SeriesTimeframe(_Message, frozen=True, kw_only=True, tag="series_timeframe"):
+    """Which bars of the series lie in the range that was asked for."""
+
+    p: TimeframeParameters
+
+
+class SeriesCompleted(_Message, frozen=True, kw_only=True, tag="series_completed"):
+    """The answer is whole; what comes later is live."""
+
+    p: CompletedParameters
+
+
+class SymbolError(_Message, frozen=True, kw_only=True, tag="symbol_error"):
+    """The symbol was refused."""
+
+    p: SymbolErrorParameters
+
+
+class SeriesError(_Message, frozen=True, kw_only=True, tag="series_error"):
+    """The series was refused; no series_completed follows."""
+
+    p: SeriesErrorParameters
+
+
+class CriticalError(_Message, frozen=True, kw_only=True, tag="critical_error"):
+    """A request was refused and its session is dead."""
+
+    p: CriticalErrorParameters
+
+
+class ProtocolErrorReply(_Message, frozen=True, kw_only=True, tag="protocol_error"):
+    """The connection was refused; the server closes it next."""
+
+    p: ProtocolErrorParameters
+
+
+class QuoteData(_Message, frozen=True, kw_only=True, tag="qsd"):
+    """Values of a quote: first all that were asked for, later the changed ones."""
+
+    p: QuoteParameters
+
+
+class QuoteCompleted(_Message, frozen=True, kw_only=True, tag="quote_completed"):
+    """The first values of a quote are whole."""
+
+    p: QuoteSymbolParameters
+
+
+class Heartbeat(Struct, frozen=True):
+    """``~h~<n>``: to be sent back as it is."""
+
+    payload: str
+
+
+class Hello(Struct, frozen=True):
+    """The server's first words: its session and its clock in epoch milliseconds UTC."""
+
+    session_id: str
+    timestamp_ms: float | None = None
+
+
+class Redirect(Struct, frozen=True):
+    """A hello that names another host to connect to."""
+
+    host: str
+
+
+class Other(Struct, frozen=True):
+    """A message that is not understood; ``parameters`` is raw JSON, empty where there is none."""
+
+    method: str
+    parameters: bytes = b""
+
+
+ServerMessage: TypeAlias = (
+    SeriesLoading
+    | SymbolResolved
+    | TimescaleUpdate
+    | DataUpdate
+    | SeriesTimeframe
+    | SeriesCompleted
+    | SymbolError
+    | SeriesError
+    | CriticalError
+    | ProtocolErrorReply
+    | QuoteData
+    | QuoteCompleted
+)
+Message: TypeAlias = ServerMessage | Heartbeat | Hello | Redirect | Other
+
+
+class _Envelope(Struct):
+    m: Any = None
+    p: msgspec.Raw = msgspec.Raw(b"")
+    session_id: Any = None
+    timestamp: Any = None
+    timestamp_ms: Any = msgspec.field(default=None, name="timestampMs")
+    redirect: Any = None
+
+
+# One pass over the text: the tag picks the class while the bars are being read.
+_known = msgspec.json.Decoder(ServerMessage)
+_envelope = msgspec.json.Decoder(_Envelope)
+_methods = frozenset(str(member.__struct_config__.tag) for member in ServerMessage.__args__)
+
+
+def decode(payload: str) -> Message | Violation:
+    """Read one payload.
+
+    Parameters
+    ----------
+    payload
+        What stood in one packet.
+
+    Returns
+    -------
+    Message or Violation
+        The typed message; a `Violation` when the payload cannot be read, or when a known method
+        carries parameters of the wrong kind. Never raises on what the server says.
+    """
+    if payload.startswith("~h~"):
+        digits = payload[3:]
+        if digits.isascii() and digits.isdigit():
+            return Heartbeat(payload)
+        return Violation("heartbeat without a number", excerpt_of(payload))
+    # The official decoder knows this prefix for JSON; it was never seen on the wire.
+    document = payload.removeprefix("~j~")
+    try:
+        known: ServerMessage = _known.decode(document)
+    except msgspec.ValidationError as mismatch:
+        return _decode_unknown(document, str(mismatch))
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        return Violation(f"payload is not JSON ({type(error).__name__})", excerpt_of(payload))
+    return known
+
+
+def encode(method: str, *parameters: object) -> str:
+    """Write one client message: ``{"m": method, "p": [parameters]}`` without spaces."""
+    return msgspec.json.encode({"m": method, "p": parameters}).decode()
+
+
+def encode_symbol(symbol: str, *, adjustment: str, session: str) -> str:
+    """Write the symbol parameter of resolve_symbol: ``={...}``."""
+    return (
+        "="
+        + msgspec.json.encode(
+            {"symbol": symbol, "adjustment": adjustment, "session": session}
+        ).decode()
+    )
+
+
+def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
+    try:
+        envelope = _envelope.decode(document)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return Violation("payload is not a JSON object", excerpt_of(document))
+    if isinstance(envelope.m, str):
+        parameters = bytes(envelope.p)
+        if envelope.m in _methods and parameters.startswith(b"["):
+            return Violation(f"malformed {envelope.m}: {mismatch}", excerpt_of(document))
+        return Other(envelope.m, parameters)
+    if isinstance(envelope.redirect, str):
+        return Redirect(envelope.redirect)
+    if isinstance(envelope.session_id, str):
+        return Hello(envelope.session_id, _milliseconds(envelope))
+    return Other("", bytes(envelope.p))
+
+
+def _milliseconds(hello: _Envelope) -> float | None:
+    if isinstance(hello.timestamp_ms, int | float):
+        return float(hello.timestamp_ms)
+    if isinstance(hello.timestamp, int | float):
+        return float(hello.timestamp) * 1000
+    return None

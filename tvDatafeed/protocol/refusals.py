@@ -1,0 +1,86 @@
+"""Refusals: which of the server's error messages is which exception, in one table.
+
+The literals are those of TradingView: ``invalid symbol`` and ``resolve error`` from recordings,
+the entitlement reasons from the web client's own list, ``bad auth token`` from several clients.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    DataError,
+    EntitlementError,
+    ProtocolError,
+    RateLimitError,
+    SymbolNotFoundError,
+    TvDatafeedError,
+    WebSocketError,
+)
+
+# A reason is a few words; what is longer is no reason and would drown the message.
+MAX_REASON_CHARACTERS = 200
+
+_ENTITLEMENT_ENDING = "_not_entitled"
+_ENTITLEMENT_BEGINNINGS = ("custom_resolution", "study_not_auth")
+
+
+def symbol_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
+    """Say what a symbol_error means."""
+    if reason == "invalid symbol":
+        return _not_found(symbol)
+    whole = _whole(reason, details)
+    if reason.replace("_", " ") == "permission denied":
+        return EntitlementError(symbol, whole)
+    return DataError(f"TradingView refused the symbol {symbol}: {whole}", reason=whole)
+
+
+def series_refused(symbol: str, reason: str) -> TvDatafeedError:
+    """Say what a series_error means."""
+    if reason == "resolve error":
+        return _not_found(symbol)
+    if reason.endswith(_ENTITLEMENT_ENDING) or reason.startswith(_ENTITLEMENT_BEGINNINGS):
+        return EntitlementError(symbol, reason)
+    return DataError(f"TradingView refused the bars of {symbol}: {reason}", reason=reason)
+
+
+def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
+    """Say what a critical_error of a chart session means."""
+    whole = _whole(reason, details)
+    return DataError(f"TradingView refused the request for {symbol}: {whole}", reason=whole)
+
+
+def connection_refused(reason: str) -> TvDatafeedError:
+    """Say what a protocol_error means."""
+    if reason == "bad auth token":
+        return AuthenticationError(
+            f"TradingView refused the auth token ({reason}). Pass a fresh auth_token"
+        )
+    if "connections limit" in reason:
+        return RateLimitError(None, reason=reason)
+    if reason.startswith("banned"):
+        return WebSocketError(f"TradingView refused the connection: {reason}", retryable=False)
+    return ProtocolError(f"TradingView ended the connection: {reason}")
+
+
+def reason_text(reason: Any) -> str:
+    """Make a reason of any JSON type a short printable text."""
+    if isinstance(reason, dict) and reason.get("error"):
+        reason = reason["error"]
+    if reason is None:
+        return ""
+    text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    if len(printable) > MAX_REASON_CHARACTERS:
+        return printable[:MAX_REASON_CHARACTERS] + "..."
+    return printable
+
+
+def _whole(reason: str, details: str) -> str:
+    return f"{reason} ({details})" if details else reason
+
+
+def _not_found(symbol: str) -> SymbolNotFoundError:
+    exchange, separator, name = symbol.partition(":")
+    return SymbolNotFoundError(name, exchange) if separator else SymbolNotFoundError(symbol)

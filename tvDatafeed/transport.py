@@ -1,0 +1,449 @@
+"""Transport: one WebSocket on a socket whose every wait has an end.
+
+The only module that touches ``websocket``, and the one place where its exceptions become ours.
+The TCP connection, TLS and every read go through `DeadlineSocket`, because the timeouts of
+websocket-client are per read: a peer that drips a byte now and then never meets them.
+"""
+
+import functools
+import http
+import logging
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import certifi
+import websocket
+
+from tvDatafeed.config import NetworkConfig
+from tvDatafeed.exceptions import (
+    ProtocolError,
+    RateLimitError,
+    WebSocketError,
+    WebSocketTimeoutError,
+)
+
+logger = logging.getLogger(__name__)
+
+# A reply of 40 000 bars is 4 MB; nothing that TradingView sends comes near this.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+# A message of 4 MB in fragments of 4 KB; endless tiny fragments burn CPU, not memory.
+MAX_FRAGMENTS = 1024
+# A handshake's headers are 1 KB; an error page may come along.
+MAX_HANDSHAKE_BYTES = 256 * 1024
+# Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
+RECEIVE_BYTES = 256 * 1024
+# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
+MAX_RETRY_AFTER_S = 3600.0
+
+_CLOSE_GRACE_S = 0.2
+_SHOWN_BODY_BYTES = 200
+
+
+class _TooManyBytesError(OSError):
+    """The peer sent more than this phase of the connection may hold."""
+
+
+class DeadlineSocket:
+    """A connected socket that waits until a moment, not for a span.
+
+    One thread reads, others write: each direction has its own deadline, and a TLS object,
+    which is not safe to use from two threads at once, is used by one at a time.
+
+    Parameters
+    ----------
+    sock
+        A connected socket; this object owns it from now on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._turn = threading.Lock()
+        self._received = b""
+        self._taken = 0
+        self.read_deadline: float | None = None
+        self.write_deadline: float | None = None
+        self.byte_budget: int | None = None
+
+    def secure(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Put TLS on the connection, within both deadlines."""
+        secured = context.wrap_socket(
+            self._sock, server_hostname=hostname, do_handshake_on_connect=False
+        )
+        self._sock = secured
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(write=False, deadline=self.read_deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(write=True, deadline=self.write_deadline)
+            else:
+                return
+
+    def recv(self, size: int) -> bytes:
+        """Read 1 to ``size`` bytes; empty at the end of the stream."""
+        if self._taken == len(self._received):
+            self._received, self._taken = self._read(), 0
+        taken = self._taken
+        self._taken = min(taken + size, len(self._received))
+        return self._received[taken : self._taken]
+
+    def send(self, data: bytes) -> int:
+        """Write all of ``data``."""
+        view = memoryview(data)
+        while view:
+            try:
+                with self._turn:
+                    sent = self._sock.send(view)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(write=True, deadline=self.write_deadline)
+            except ssl.SSLWantReadError:
+                self._wait(write=False, deadline=self.write_deadline)
+            else:
+                view = view[sent:]
+        return len(data)
+
+    def gettimeout(self) -> None:
+        """Tell websocket-client that there is no timeout for it to handle."""
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Ignore websocket-client's timeout: the deadlines are what counts."""
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._sock.fileno()
+
+    def abort(self) -> None:
+        """End the connection from any thread; a reader or writer wakes at once."""
+        # The method of the plain class: that of an SSLSocket drops the TLS state, which
+        # another thread may be using.
+        with suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    shutdown = abort
+
+    def close(self) -> None:
+        """Free the descriptor; only the thread that reads may call this."""
+        self._sock.close()
+
+    def _read(self) -> bytes:
+        while True:
+            try:
+                with self._turn:
+                    data = self._sock.recv(RECEIVE_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(write=False, deadline=self.read_deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(write=True, deadline=self.read_deadline)
+            else:
+                if self.byte_budget is not None:
+                    self.byte_budget -= len(data)
+                    if self.byte_budget < 0:
+                        raise _TooManyBytesError("too many bytes in the handshake")
+                return data
+
+    def _wait(self, *, write: bool, deadline: float | None) -> None:
+        seconds = None if deadline is None else deadline - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            raise TimeoutError("deadline passed")
+        if not _is_ready(self._sock, write=write, seconds=seconds):
+            raise TimeoutError("deadline passed")
+
+
+class Transport:
+    """One open WebSocket: texts in, texts out.
+
+    Built by `dial`. One thread calls `receive` and, at the end, `close`; any thread may call
+    `send` (one at a time) and `abort`.
+    """
+
+    def __init__(self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str) -> None:
+        self._sock = sock
+        self._ws = ws
+        self._url = url
+        self._fragments: list[bytes] = []
+        self._fragment_bytes = 0
+
+    def receive(self, deadline: float | None) -> str | None:
+        """Give the next text message.
+
+        Parameters
+        ----------
+        deadline
+            Until when to wait, on the monotonic clock; None for as long as it takes.
+
+        Returns
+        -------
+        str or None
+            None when the deadline came first; the message, half received perhaps, goes on with
+            the next call.
+
+        Raises
+        ------
+        WebSocketError
+            The connection is over: closed, broken, or its bytes make no WebSocket message.
+        """
+        self._sock.read_deadline = deadline
+        with _mapped_errors("receive", self._url):
+            while True:
+                try:
+                    frame = self._read_frame()
+                except websocket.WebSocketTimeoutException:
+                    return None
+                payload = self._take(frame)
+                if payload is not None:
+                    # The decoding is the validation that websocket-client does 200 times slower.
+                    return payload.decode("utf-8")
+
+    def send(self, texts: Iterable[str], deadline: float) -> None:
+        """Send each text as a message of its own, all of them before the deadline.
+
+        Raises
+        ------
+        WebSocketError
+            Some bytes may have left: the connection is of no more use.
+        """
+        frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
+        self._send_bytes(b"".join(frame.format() for frame in frames), deadline)
+
+    def abort(self) -> None:
+        """End the connection from any thread; a blocked `receive` raises at once."""
+        self._sock.abort()
+
+    def close(self) -> None:
+        """Say goodbye if that takes no time, and free the descriptor."""
+        goodbye = websocket.ABNF.create_frame(
+            struct.pack("!H", websocket.STATUS_NORMAL), websocket.ABNF.OPCODE_CLOSE
+        )
+        with suppress(WebSocketError):
+            self._send_bytes(goodbye.format(), time.monotonic() + _CLOSE_GRACE_S)
+        self._sock.abort()
+        self._sock.close()
+
+    def _send_bytes(self, data: bytes, deadline: float) -> None:
+        self._sock.write_deadline = deadline
+        with _mapped_errors("send", self._url, timeout_s=deadline - time.monotonic()):
+            self._sock.send(data)
+
+    def _read_frame(self) -> websocket.ABNF:
+        incoming = self._ws.frame_buffer
+        if incoming.needs_header():
+            incoming.recv_header()
+        if incoming.needs_length():
+            incoming.recv_length()
+        # The header alone tells: nothing of a giant is ever buffered.
+        if incoming.length + self._fragment_bytes > MAX_MESSAGE_BYTES:
+            raise websocket.WebSocketProtocolException(
+                f"a message of more than {MAX_MESSAGE_BYTES} bytes"
+            )
+        return self._ws.recv_frame()
+
+    def _take(self, frame: websocket.ABNF) -> bytes | None:
+        """Give the payload of a text message that is now whole; answer control frames."""
+        abnf = websocket.ABNF
+        if frame.opcode == abnf.OPCODE_PING:
+            pong = abnf.create_frame(frame.data, abnf.OPCODE_PONG)
+            self._send_bytes(pong.format(), time.monotonic() + _CLOSE_GRACE_S)
+            return None
+        if frame.opcode == abnf.OPCODE_PONG:
+            return None
+        if frame.opcode == abnf.OPCODE_CLOSE:
+            raise _closed_by_peer(frame.data, self._url)
+        if (frame.opcode == abnf.OPCODE_CONT) != bool(self._fragments):
+            raise websocket.WebSocketProtocolException("a fragment out of place")
+        if frame.opcode == abnf.OPCODE_BINARY:
+            raise websocket.WebSocketProtocolException("a binary message, TradingView sends text")
+        if frame.fin and not self._fragments:
+            return bytes(frame.data)
+        self._fragments.append(frame.data)
+        self._fragment_bytes += len(frame.data)
+        if len(self._fragments) > MAX_FRAGMENTS:
+            raise websocket.WebSocketProtocolException(
+                f"a message of more than {MAX_FRAGMENTS} fragments"
+            )
+        if not frame.fin:
+            return None
+        payload = b"".join(self._fragments)
+        self._fragments, self._fragment_bytes = [], 0
+        return payload
+
+
+def dial(network: NetworkConfig, deadline: float) -> Transport:
+    """Open a WebSocket: name lookup, TCP, TLS and upgrade, all before one deadline.
+
+    Parameters
+    ----------
+    network
+        Where to connect and with which headers.
+    deadline
+        On the monotonic clock, seconds.
+
+    Raises
+    ------
+    WebSocketError
+        Not reachable, not a WebSocket endpoint, a certificate that is not valid.
+    WebSocketTimeoutError
+        The deadline passed.
+    RateLimitError
+        The server answers 429.
+    """
+    url = network.ws_url
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    secure = parts.scheme == "wss"
+    with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
+        sock = DeadlineSocket(_open_tcp(host, parts.port or (443 if secure else 80), deadline))
+        try:
+            sock.read_deadline = sock.write_deadline = deadline
+            if secure:
+                sock.secure(_tls_context(), host)
+            ws = _upgrade(sock, network)
+        except BaseException:
+            sock.close()
+            raise
+    return Transport(sock, ws, url)
+
+
+def _upgrade(sock: DeadlineSocket, network: NetworkConfig) -> websocket.WebSocket:
+    headers = {name.title(): value for name, value in network.ws_headers.items()}
+    origin = headers.pop("Origin", None)
+    ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+    sock.byte_budget = MAX_HANDSHAKE_BYTES
+    try:
+        ws.connect(
+            network.ws_url,
+            socket=sock,
+            origin=origin,
+            header=[f"{name}: {value}" for name, value in headers.items()],
+            redirect_limit=0,
+        )
+    except (ValueError, LookupError) as error:
+        # websocket-client reads a status line and headers as if they could not be garbage.
+        raise websocket.WebSocketException("the answer is not HTTP") from error
+    sock.byte_budget = None
+    return ws
+
+
+def _open_tcp(host: str, port: int, deadline: float) -> socket.socket:
+    refusal: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            refusal = error
+            if time.monotonic() >= deadline:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise refusal or OSError(f"no address for {host}")
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    # 14 to 25 ms to build, so one serves every connection of the process.
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _is_ready(sock: socket.socket, *, write: bool, seconds: float | None) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if write else select.POLLIN)
+        return bool(poll.poll(None if seconds is None else max(seconds * 1000, 1)))
+    # Windows: select has no ceiling on descriptor numbers there.
+    readers, writers = ([], [sock]) if write else ([sock], [])
+    ready = select.select(readers, writers, readers or writers, seconds)
+    return any(ready)
+
+
+def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
+    if len(data) < struct.calcsize("!H"):
+        return WebSocketError("TradingView closed the connection", url)
+    (code,) = struct.unpack_from("!H", data)
+    reason = data[2:].decode("utf-8", "replace")
+    shown = "".join(c if c.isprintable() else " " for c in reason)
+    return WebSocketError(f"TradingView closed the connection: {code} {shown}".rstrip(), url)
+
+
+@contextmanager
+def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
+    """Turn what sockets, TLS and websocket-client raise into this library's errors."""
+    try:
+        yield
+    except websocket.WebSocketBadStatusException as error:
+        raise _bad_status(error, url) from websocket.WebSocketException(
+            # The original's text holds the response's headers, and those hold cookies.
+            f"the handshake was answered with status {error.status_code}"
+        )
+    except (TimeoutError, websocket.WebSocketTimeoutException) as error:
+        raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
+    except ssl.SSLCertVerificationError as error:
+        message = f"the server's certificate is not valid: {error.verify_message}"
+        raise WebSocketError(message, url, retryable=False) from error
+    except socket.gaierror as error:
+        host = urlsplit(url).hostname
+        raise WebSocketError(
+            f"the name {host} cannot be looked up: {error.strerror}", url
+        ) from error
+    except websocket.WebSocketConnectionClosedException as error:
+        raise WebSocketError("TradingView ended the connection without a word", url) from error
+    except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
+        raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error
+    except (websocket.WebSocketException, _TooManyBytesError) as error:
+        message = f"not a WebSocket endpoint: {error}"
+        raise WebSocketError(message, url, retryable=False) from error
+    except OSError as error:
+        raise WebSocketError(f"{operation} failed: {error.strerror or error}", url) from error
+
+
+def _bad_status(
+    error: websocket.WebSocketBadStatusException, url: str
+) -> WebSocketError | RateLimitError:
+    status = error.status_code
+    body = (error.resp_body or b"")[:_SHOWN_BODY_BYTES]
+    logger.debug("the handshake was answered with status %s: %r", status, body)
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitError(
+            None,
+            retry_after=_retry_after_s((error.resp_headers or {}).get("retry-after")),
+            reason="the WebSocket handshake was answered with status 429",
+        )
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return WebSocketError(f"TradingView is not available: status {status}", url)
+    if status >= http.HTTPStatus.BAD_REQUEST:
+        return WebSocketError(
+            f"TradingView refused the handshake: status {status}", url, retryable=False
+        )
+    return WebSocketError(f"not a WebSocket endpoint: status {status}", url, retryable=False)
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Read Retry-After, seconds or an HTTP date; None when it says nothing that can be waited."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header) if header.strip().isdigit() else _seconds_until(header)
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _seconds_until(http_date: str) -> float:
+    return parsedate_to_datetime(http_date).timestamp() - time.time()
