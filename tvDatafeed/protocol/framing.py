@@ -154,13 +154,16 @@ def _payload_end(text: str, start: int, declared: int) -> int | None:
         # A packet cut short never is a JSON document, so a whole one was counted in bytes.
         if in_bytes is not None and _is_boundary(text, in_bytes) and _is_json(text[start:in_bytes]):
             return in_bytes
-    return None if exact is None else -1
+    if exact is None:
+        return None
+    # What follows is garbage, which is no fault of a packet that is whole.
+    return exact if _is_json(text[start:exact]) else -1
 
 
 def _is_boundary(text: str, index: int) -> bool:
     return (
         index == len(text)
-        or text.startswith("~m~", index)
+        or _HEADER.match(text, index) is not None
         or _CUT_HEADER.match(text, index) is not None
     )
 

@@ -1,0 +1,125 @@
+"""Bars merge by time, whatever the order in which they come."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tvDatafeed.protocol.messages import Bar, BarItem, LastBarState, SeriesUpdate
+from tvDatafeed.protocol.series import (
+    EARLIEST_BAR_S,
+    LATEST_BAR_S,
+    BarTimeError,
+    Series,
+    last_bar_is_closed,
+)
+
+
+def bar(time, close=1.0):
+    return Bar(time, 1.0, 1.0, 1.0, close, 1.0)
+
+
+def update(*bars, close_time=None):
+    state = None if close_time is None else LastBarState(close_time)
+    return SeriesUpdate(s=[BarItem(b) for b in bars], t="s1", lbs=state)
+
+
+def merged(updates):
+    series = Series()
+    for each in updates:
+        series.merge(each)
+    return series.bars
+
+
+BARS = st.builds(bar, st.integers(0, 30).map(float), st.integers(0, 3).map(float))
+UPDATES = st.lists(st.lists(BARS, max_size=6).map(lambda bars: update(*bars)), max_size=6)
+
+
+@given(UPDATES)
+def test_bars_are_ascending_and_unique(updates):
+    """Any updates, in any order, end in strictly increasing times."""
+    times = [b.time for b in merged(updates)]
+    assert times == sorted(set(times))
+
+
+@given(UPDATES)
+def test_the_last_word_on_a_time_wins(updates):
+    """Each time has the values that came last for it."""
+    latest = {item.v.time: item.v for each in updates for item in each.s}
+    assert merged(updates) == [latest[time] for time in sorted(latest)]
+
+
+@given(st.data(), st.lists(st.integers(0, 50), unique=True, min_size=1, max_size=12))
+def test_order_and_repetition_do_not_matter(data, times):
+    """Bars that do not change arrive in any order, some twice: the series is the same."""
+    bars = [bar(float(time)) for time in times]
+    shuffled = data.draw(st.permutations(bars + data.draw(st.lists(st.sampled_from(bars)))))
+    assert merged(update(b) for b in shuffled) == sorted(bars, key=lambda b: b.time)
+
+
+@given(UPDATES)
+def test_merging_again_changes_nothing(updates):
+    """A server that repeats its last update is heard once."""
+    assert merged([*updates, *updates[-1:]]) == merged(updates)
+
+
+def test_live_update_replaces_the_last_bar():
+    """A du for the forming bar changes that bar alone."""
+    series = Series()
+    series.merge(update(bar(1.0), bar(2.0)))
+    series.merge(update(bar(2.0, close=9.0)))
+    assert series.bars == [bar(1.0), bar(2.0, close=9.0)]
+    assert len(series) == 2
+
+
+def test_close_time_is_that_of_the_newest_bar():
+    """An older page says nothing about when the last bar closes."""
+    series = Series()
+    series.merge(update(bar(5.0), close_time=6.0))
+    series.merge(update(bar(1.0), bar(2.0), close_time=3.0))
+    assert series.close_time_s == 6.0
+    series.merge(update(bar(6.0), close_time=7.0))
+    assert series.close_time_s == 7.0
+
+
+def test_update_without_bars_changes_nothing():
+    """A cleared series' empty update is no bar."""
+    series = Series()
+    series.merge(update(bar(5.0), close_time=6.0))
+    series.merge(update())
+    assert (series.bars, series.close_time_s) == ([bar(5.0)], 6.0)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [1786714200000.0, 253370764800.0, LATEST_BAR_S + 1, EARLIEST_BAR_S - 1, 1e300],
+    ids=["milliseconds", "year 9999", "2262", "1677", "absurd"],
+)
+def test_impossible_times_are_refused_whole(time):
+    """A time no nanosecond index can hold is an error, and nothing of its update is taken."""
+    series = Series()
+    with pytest.raises(BarTimeError, match="outside the years 1678 to 2261"):
+        series.merge(update(bar(1.0), bar(time)))
+    assert series.bars == []
+
+
+@pytest.mark.parametrize("time", [EARLIEST_BAR_S, -315619200.0, 0.0, 1.5, LATEST_BAR_S])
+def test_possible_times_are_taken_exactly(time):
+    """Bars of 1960, of the epoch, and between two seconds are bars."""
+    assert merged([update(bar(time))])[0].time == time
+
+
+@pytest.mark.parametrize(
+    ("close", "server", "delay", "closed"),
+    [
+        (100, 103, 0, True),
+        (100, 102, 0, False),
+        (100, 99, 0, False),
+        (100, 103, 900, False),
+        (100, 1003, 900, True),
+        (None, 103, 0, False),
+        (100, None, 0, False),
+    ],
+)
+def test_a_bar_is_closed_by_the_servers_clock(close, server, delay, closed):
+    """Past its close by more than the margin, less the delay of the data."""
+    assert last_bar_is_closed(close, server, delay_s=delay, margin_s=2.0) is closed
