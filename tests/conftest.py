@@ -1,9 +1,17 @@
-"""What all tests share: where the recordings lie."""
+"""What all tests share: the recordings, a loopback server, and the watch over leaks."""
 
+import gc
 import os
+import threading
 from pathlib import Path
 
 import pytest
+
+from tests.loopback import NOW
+from tvDatafeed import TvDatafeed
+from tvDatafeed.testing import FakeTradingView
+
+_THREAD_GRACE_S = 5.0
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +21,39 @@ def captures():
     if not folder:
         pytest.skip("TVDATAFEED_CAPTURES does not name a folder of recordings")
     return Path(folder)
+
+
+@pytest.fixture
+def server():
+    """A loopback TradingView whose market stands still."""
+    with FakeTradingView(clock=lambda: NOW) as running:
+        yield running
+
+
+@pytest.fixture
+def tv(server):
+    """A client of the loopback TradingView."""
+    with TvDatafeed(config=server.config()) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks():
+    """Each test leaves as many threads and open descriptors as it found."""
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    yield
+    started = [t for t in threading.enumerate() if t not in threads]
+    for thread in started:
+        thread.join(_THREAD_GRACE_S)
+    assert [t.name for t in started if t.is_alive()] == []
+    if open_descriptors() > descriptors:
+        gc.collect()
+    assert open_descriptors() <= descriptors
+
+
+def open_descriptors():
+    """How many descriptors this process has; 0 where the system does not tell."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        if Path(folder).is_dir():
+            return len(os.listdir(folder))  # noqa: PTH208 - a path per descriptor would be slow
+    return 0

@@ -5,10 +5,8 @@ The TCP connection, TLS and every read go through `DeadlineSocket`, because the 
 websocket-client are per read: a peer that drips a byte now and then never meets them.
 """
 
-import functools
 import http
 import logging
-import select
 import socket
 import ssl
 import struct
@@ -19,7 +17,6 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-import certifi
 import websocket
 
 from tvDatafeed.config import NetworkConfig
@@ -29,6 +26,7 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.sockets import DeadlineSocket, TooManyBytesError, open_tcp, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +36,6 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_FRAGMENTS = 1024
 # A handshake's headers are 1 KB; an error page may come along.
 MAX_HANDSHAKE_BYTES = 256 * 1024
-# Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
-RECEIVE_BYTES = 256 * 1024
 # A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
 MAX_RETRY_AFTER_S = 3600.0
 
@@ -47,123 +43,11 @@ _CLOSE_GRACE_S = 0.2
 _SHOWN_BODY_BYTES = 200
 
 
-class _TooManyBytesError(OSError):
-    """The peer sent more than this phase of the connection may hold."""
-
-
-class DeadlineSocket:
-    """A connected socket that waits until a moment, not for a span.
-
-    One thread reads, others write: each direction has its own deadline, and a TLS object,
-    which is not safe to use from two threads at once, is used by one at a time.
-
-    Parameters
-    ----------
-    sock
-        A connected socket; this object owns it from now on.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._turn = threading.Lock()
-        self._received = b""
-        self._taken = 0
-        self.read_deadline: float | None = None
-        self.write_deadline: float | None = None
-        self.byte_budget: int | None = None
-
-    def secure(self, context: ssl.SSLContext, hostname: str) -> None:
-        """Put TLS on the connection, within both deadlines."""
-        secured = context.wrap_socket(
-            self._sock, server_hostname=hostname, do_handshake_on_connect=False
-        )
-        self._sock = secured
-        while True:
-            try:
-                secured.do_handshake()
-            except ssl.SSLWantReadError:
-                self._wait(write=False, deadline=self.read_deadline)
-            except ssl.SSLWantWriteError:
-                self._wait(write=True, deadline=self.write_deadline)
-            else:
-                return
-
-    def recv(self, size: int) -> bytes:
-        """Read 1 to ``size`` bytes; empty at the end of the stream."""
-        if self._taken == len(self._received):
-            self._received, self._taken = self._read(), 0
-        taken = self._taken
-        self._taken = min(taken + size, len(self._received))
-        return self._received[taken : self._taken]
-
-    def send(self, data: bytes) -> int:
-        """Write all of ``data``."""
-        view = memoryview(data)
-        while view:
-            try:
-                with self._turn:
-                    sent = self._sock.send(view)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(write=True, deadline=self.write_deadline)
-            except ssl.SSLWantReadError:
-                self._wait(write=False, deadline=self.write_deadline)
-            else:
-                view = view[sent:]
-        return len(data)
-
-    def gettimeout(self) -> None:
-        """Tell websocket-client that there is no timeout for it to handle."""
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Ignore websocket-client's timeout: the deadlines are what counts."""
-
-    def fileno(self) -> int:
-        """Give the descriptor."""
-        return self._sock.fileno()
-
-    def abort(self) -> None:
-        """End the connection from any thread; a reader or writer wakes at once."""
-        # The method of the plain class: that of an SSLSocket drops the TLS state, which
-        # another thread may be using.
-        with suppress(OSError):
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-    shutdown = abort
-
-    def close(self) -> None:
-        """Free the descriptor; only the thread that reads may call this."""
-        self._sock.close()
-
-    def _read(self) -> bytes:
-        while True:
-            try:
-                with self._turn:
-                    data = self._sock.recv(RECEIVE_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(write=False, deadline=self.read_deadline)
-            except ssl.SSLWantWriteError:
-                self._wait(write=True, deadline=self.read_deadline)
-            else:
-                if self.byte_budget is not None:
-                    self.byte_budget -= len(data)
-                    if self.byte_budget < 0:
-                        raise _TooManyBytesError("too many bytes in the handshake")
-                return data
-
-    def _wait(self, *, write: bool, deadline: float | None) -> None:
-        seconds = None if deadline is None else deadline - time.monotonic()
-        if seconds is not None and seconds <= 0:
-            raise TimeoutError("deadline passed")
-        if not _is_ready(self._sock, write=write, seconds=seconds):
-            raise TimeoutError("deadline passed")
-
-
 class Transport:
     """One open WebSocket: texts in, texts out.
 
     Built by `dial`. One thread calls `receive` and, at the end, `close`; any thread may call
-    `send` (one at a time) and `abort`.
+    `send` and `abort`.
     """
 
     def __init__(self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str) -> None:
@@ -172,6 +56,8 @@ class Transport:
         self._url = url
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
+        # The reader answers pings while others send; frames must not run into each other.
+        self._sending = threading.Lock()
 
     def receive(self, deadline: float | None) -> str | None:
         """Give the next text message.
@@ -230,9 +116,15 @@ class Transport:
         self._sock.close()
 
     def _send_bytes(self, data: bytes, deadline: float) -> None:
-        self._sock.write_deadline = deadline
-        with _mapped_errors("send", self._url, timeout_s=deadline - time.monotonic()):
-            self._sock.send(data)
+        limit_s = max(deadline - time.monotonic(), 0.0)
+        with _mapped_errors("send", self._url, timeout_s=limit_s):
+            if not self._sending.acquire(timeout=limit_s):
+                raise TimeoutError("another send has not ended")
+            try:
+                self._sock.write_deadline = deadline
+                self._sock.send(data)
+            finally:
+                self._sending.release()
 
     def _read_frame(self) -> websocket.ABNF:
         incoming = self._ws.frame_buffer
@@ -301,11 +193,11 @@ def dial(network: NetworkConfig, deadline: float) -> Transport:
     host = parts.hostname or ""
     secure = parts.scheme == "wss"
     with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
-        sock = DeadlineSocket(_open_tcp(host, parts.port or (443 if secure else 80), deadline))
+        sock = DeadlineSocket(open_tcp(host, parts.port or (443 if secure else 80), deadline))
         try:
             sock.read_deadline = sock.write_deadline = deadline
             if secure:
-                sock.secure(_tls_context(), host)
+                sock.secure(tls_context(), host)
             ws = _upgrade(sock, network)
         except BaseException:
             sock.close()
@@ -331,46 +223,6 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig) -> websocket.WebSocke
         raise websocket.WebSocketException("the answer is not HTTP") from error
     sock.byte_budget = None
     return ws
-
-
-def _open_tcp(host: str, port: int, deadline: float) -> socket.socket:
-    refusal: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            sock.close()
-            refusal = error
-            if time.monotonic() >= deadline:
-                break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise refusal or OSError(f"no address for {host}")
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    # 14 to 25 ms to build, so one serves every connection of the process.
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-def _is_ready(sock: socket.socket, *, write: bool, seconds: float | None) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT if write else select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(seconds * 1000, 1)))
-    # Windows: select has no ceiling on descriptor numbers there.
-    readers, writers = ([], [sock]) if write else ([sock], [])
-    ready = select.select(readers, writers, readers or writers, seconds)
-    return any(ready)
 
 
 def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
@@ -406,7 +258,7 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
         raise WebSocketError("TradingView ended the connection without a word", url) from error
     except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
         raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error
-    except (websocket.WebSocketException, _TooManyBytesError) as error:
+    except (websocket.WebSocketException, TooManyBytesError) as error:
         message = f"not a WebSocket endpoint: {error}"
         raise WebSocketError(message, url, retryable=False) from error
     except OSError as error:

@@ -415,8 +415,7 @@ def _normalised(field: str, value: str, example: str) -> str:
         raise DataValidationError(
             field, value, f"must be a str such as {example}, not {type(value).__name__}"
         )
-    # str() and not the value itself, which may be of a subclass such as numpy's.
-    result = str(value).strip().upper()
+    result = value.strip().upper()
     if not result:
         raise DataValidationError(field, value, f"must not be empty; pass {example}")
     if len(result) > _MAX_LENGTH:
@@ -464,7 +463,8 @@ def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is not None:
         return moment
     try:
-        return moment.astimezone()
+        # A plain datetime, because a pandas.Timestamp cannot do this without a timezone.
+        return datetime.combine(moment.date(), moment.time()).astimezone()
     except (OverflowError, OSError, ValueError):
         # The first and last years a datetime knows, and on Windows those before 1970; a few
         # hours do not matter there.

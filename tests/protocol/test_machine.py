@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     AuthenticationError,
     DataError,
@@ -52,7 +53,7 @@ def sent_by(machine):
     return [json.loads(p) if p[0] == "{" else p for (p,) in packets]
 
 
-def machine_with(*sessions, token="unauthorized_user_token", deadline=60.0, **limits):
+def machine_with(*sessions, token=ANONYMOUS_TOKEN, deadline=60.0, **limits):
     machine = Machine(token)
     for session in sessions:
         machine.open_series(session, AAPL, now=0.0, deadline=deadline, **limits)
@@ -62,7 +63,7 @@ def machine_with(*sessions, token="unauthorized_user_token", deadline=60.0, **li
 
 def test_request_is_the_usual_sequence():
     """Token, session, symbol, series: what the minimal client of the recordings sends."""
-    machine = Machine("unauthorized_user_token")
+    machine = Machine(ANONYMOUS_TOKEN)
     machine.open_series("cs_a", AAPL, now=0.0, deadline=60.0)
     sent = sent_by(machine)
     assert [message["m"] for message in sent] == [
@@ -339,6 +340,26 @@ def test_too_many_violations_end_the_connection():
     (event,) = machine.events()
     assert isinstance(event.error, ProtocolError)
     assert machine.last_violation.excerpt == "junk"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"m":"timescale_update","p":["cs_a",{"sds_1":{"s":[{"i":0,"v":[100.0,1.0',
+        '{"m":"du","p":["cs_a",{"sds_1":{"s":[{"i":0,"v":[NaN]}]}}]}',
+        '{"m":"du","p":["cs_a",{"sds_1":{"s":[{"i":0,"v":["x",1,1,1,1]}]}}]}',
+    ],
+    ids=["truncated", "not JSON", "wrong kind"],
+)
+def test_lost_part_of_an_answer_fails_its_request_alone(broken):
+    """What is left of an answer never passes for the whole; other requests go on."""
+    machine = machine_with("cs_a", "cs_b")
+    machine.receive(encode(broken) + bars_of("cs_a") + completed("cs_a"), now=1.0)
+    (event,) = machine.events()
+    assert (event.session, type(event.error)) == ("cs_a", ProtocolError)
+    assert "NASDAQ:AAPL" in str(event.error)
+    machine.receive(bars_of("cs_b") + completed("cs_b"), now=1.0)
+    assert isinstance(machine.events()[0], HistoryReady)
 
 
 def test_bar_with_an_impossible_time_fails_its_request():

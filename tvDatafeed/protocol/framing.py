@@ -33,10 +33,13 @@ class Violation:
         The rule that was broken, in words.
     excerpt
         The first characters of the offending text, printable, at most 80.
+    session
+        The session whose message was lost, as far as the text tells.
     """
 
     what: str
     excerpt: str = ""
+    session: str | None = None
 
 
 def encode(payload: str) -> str:

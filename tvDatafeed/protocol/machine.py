@@ -279,7 +279,12 @@ class Machine:
         return pending
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
-        self._violate(violation.what, violation.excerpt)
+        self._violate(violation)
+        pending = self._pending.get(violation.session or "")
+        if pending is not None:
+            # A part of the answer is lost, and the rest must not pass for the whole.
+            what = f"a part of the answer for {pending.request.symbol} was lost: {violation.what}"
+            self._end(violation.session or "", ProtocolError(what))
 
     def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
         self.counters["heartbeats"] += 1
@@ -314,7 +319,7 @@ class Machine:
         try:
             pending.series.merge(update)
         except BarTimeError as error:
-            self._violate(str(error))
+            self._violate(Violation(str(error)))
             self._end(session, ProtocolError(f"{pending.request.symbol}: {error}"))
 
     def _on_completed(self, message: messages.SeriesCompleted, now: float) -> None:
@@ -377,12 +382,13 @@ class Machine:
         self.close_series(session)
         self._events.append(RequestFailed(session, error))
 
-    def _violate(self, what: str, excerpt: str = "") -> None:
+    def _violate(self, violation: Violation) -> None:
         self.counters["violations"] += 1
-        self.last_violation = Violation(what, excerpt)
+        self.last_violation = violation
         count = self.counters["violations"]
         if count > MAX_VIOLATIONS:
-            self._fail(ProtocolError(f"TradingView broke the protocol {count} times: {what}"))
+            what = f"TradingView broke the protocol {count} times, the last: {violation.what}"
+            self._fail(ProtocolError(what))
 
     def _fail(self, error: TvDatafeedError) -> None:
         self._failed = True

@@ -5,6 +5,7 @@ gives the parameters names; parameters that come beyond the named ones are ignor
 server may grow. A payload that no class fits is `Other`; one that breaks a rule is a `Violation`.
 """
 
+import re
 from typing import Any, TypeAlias
 
 import msgspec
@@ -288,6 +289,9 @@ ServerMessage: TypeAlias = (
 Message: TypeAlias = ServerMessage | Heartbeat | Hello | Redirect | Other
 
 
+_SESSION_IN_HEAD = re.compile(r'\{"m":"\w+","p":\["(\w+)"')
+
+
 class _Envelope(Struct):
     m: Any = None
     p: msgspec.Raw = msgspec.Raw(b"")
@@ -329,7 +333,7 @@ def decode(payload: str) -> Message | Violation:
     except msgspec.ValidationError as mismatch:
         return _decode_unknown(document, str(mismatch))
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        return Violation(f"payload is not JSON ({type(error).__name__})", excerpt_of(payload))
+        return _unreadable(f"payload is not JSON ({type(error).__name__})", payload)
     return known
 
 
@@ -352,17 +356,24 @@ def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
     try:
         envelope = _envelope.decode(document)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return Violation("payload is not a JSON object", excerpt_of(document))
+        return _unreadable("payload is not a JSON object", document)
     if isinstance(envelope.m, str):
         parameters = bytes(envelope.p)
         if envelope.m in _methods and parameters.startswith(b"["):
-            return Violation(f"malformed {envelope.m}: {mismatch}", excerpt_of(document))
+            return _unreadable(f"malformed {envelope.m}: {mismatch}", document)
         return Other(envelope.m, parameters)
     if isinstance(envelope.redirect, str):
         return Redirect(envelope.redirect)
     if isinstance(envelope.session_id, str):
         return Hello(envelope.session_id, _milliseconds(envelope))
     return Other("", bytes(envelope.p))
+
+
+def _unreadable(what: str, payload: str) -> Violation:
+    # No JSON can be asked whom the message was for, so its head is: nothing else says which
+    # request has lost a part of its answer.
+    head = _SESSION_IN_HEAD.match(payload)
+    return Violation(what, excerpt_of(payload), head[1] if head else None)
 
 
 def _milliseconds(hello: _Envelope) -> float | None:

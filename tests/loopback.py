@@ -1,0 +1,37 @@
+"""The loopback market of the tests: its moment, and what must come from it."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+# A Friday evening in New York: the stock market is closed, crypto is not.
+NOW = 1786744800.0  # 2026-08-14 22:00 UTC
+
+
+def expected(server, symbol, interval, count, timezone="UTC"):
+    """What must come, from the market's own arithmetic."""
+    bars = server.market.bars(symbol, interval.value, count, NOW)
+    index = pd.to_datetime([bar.time for bar in bars], unit="s", utc=True).as_unit("ns")
+    return pd.DataFrame(
+        {
+            "symbol": np.array([symbol] * len(bars), dtype=object),
+            "open": [bar.open for bar in bars],
+            "high": [bar.high for bar in bars],
+            "low": [bar.low for bar in bars],
+            "close": [bar.close for bar in bars],
+            "volume": [bar.volume or 0.0 for bar in bars],
+        },
+        index=index.tz_convert(timezone).rename("datetime"),
+    ).astype({"symbol": object})
+
+
+def within_a_second(call, error):
+    """Expect an error at once."""
+    started = time.monotonic()
+    with pytest.raises(error) as caught:
+        call()
+    assert time.monotonic() - started < 1.0
+    assert type(caught.value) is error
+    return caught.value

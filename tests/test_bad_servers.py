@@ -1,0 +1,363 @@
+"""A server that misbehaves: a typed error within the deadline, or the right bars; never a hang."""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+
+import pandas as pd
+import pytest
+
+from tests.loopback import NOW, expected
+from tvDatafeed import (
+    DataNotFoundError,
+    Interval,
+    ProtocolError,
+    RateLimitError,
+    TvDatafeed,
+    TvDatafeedConfig,
+    WebSocketError,
+    WebSocketTimeoutError,
+)
+from tvDatafeed.config import NetworkConfig
+from tvDatafeed.testing import (
+    BadHeader,
+    BinaryFrame,
+    CloseCode,
+    CompletionFirst,
+    CompressedFrame,
+    ConnectSilence,
+    Drip,
+    EndlessFragments,
+    FakeTradingView,
+    FinMidFrame,
+    ForeignSession,
+    GiantHeader,
+    GluedHeartbeat,
+    HalfOpen,
+    HandshakeDrip,
+    HandshakeStall,
+    HeartbeatFlood,
+    HeartbeatsOnly,
+    HostileJson,
+    InvalidUtf8,
+    LengthUnit,
+    NeverRead,
+    Redirect,
+    Refuse,
+    ReplaceBars,
+    RstMidFrame,
+    SplitPackets,
+    TruncatedJson,
+    UnknownMessages,
+    UpgradeGarbage,
+    UpgradeStatus,
+    WrongLength,
+)
+
+# Well under the limits, so that a limit that is not kept is seen.
+PATIENCE_S = 3.0
+SYMBOL = "BINANCE:DOGEUSDT"  # its name has a character outside the Basic Multilingual Plane
+
+
+@contextlib.contextmanager
+def at_most(seconds):
+    """Hold a block to its time."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def ask(server, count=20, **limits):
+    """Fetch bars with a client of its own."""
+    with TvDatafeed(config=server.config(**limits)) as tv:
+        return tv.get_hist(SYMBOL, n_bars=count, timezone="UTC")
+
+
+def assert_right(server, frame, count=20):
+    """Hold a frame to the market's arithmetic."""
+    pd.testing.assert_frame_equal(frame, expected(server, SYMBOL, Interval.in_daily, count))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "retryable", "words"),
+    [
+        (Refuse("rst"), WebSocketError, True, "reset"),
+        (Refuse("fin"), WebSocketError, True, "ended the connection"),
+        (UpgradeStatus(403), WebSocketError, False, "403"),
+        (UpgradeStatus(401), WebSocketError, False, "401"),
+        (UpgradeStatus(404), WebSocketError, False, "404"),
+        (UpgradeStatus(500), WebSocketError, True, "500"),
+        (UpgradeStatus(503), WebSocketError, True, "503"),
+        (UpgradeStatus(200, b"<html>log in</html>"), WebSocketError, False, "not a WebSocket"),
+        (UpgradeStatus(200, b"x" * 10**6), WebSocketError, False, "not a WebSocket"),
+        (UpgradeStatus(302, location="http://127.0.0.1:1/"), WebSocketError, False, "not a WebS"),
+        (UpgradeStatus(429), RateLimitError, True, "429"),
+        (UpgradeGarbage(), WebSocketError, False, "not a WebSocket endpoint"),
+        (Redirect("other.example"), WebSocketError, True, "other.example"),
+    ],
+    ids=repr,
+)
+def test_handshake_that_fails_is_typed_at_once(server, fault, error, retryable, words):
+    """Refusals, statuses and garbage are told apart, and no body enters the message."""
+    server.inject(fault)
+    with at_most(PATIENCE_S), pytest.raises(error, match=words) as caught:
+        ask(server)
+    assert type(caught.value) is error
+    assert caught.value.retryable is retryable
+    assert "html" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ConnectSilence(), HandshakeStall(), HandshakeDrip(bytes_per_s=20)],
+    ids=repr,
+)
+def test_handshake_that_stalls_meets_the_connect_deadline(server, fault):
+    """Silence, half an answer, and a byte now and then end with the connect timeout."""
+    server.inject(fault)
+    with at_most(PATIENCE_S), pytest.raises(WebSocketTimeoutError, match="connect") as caught:
+        ask(server, connect_timeout=0.4)
+    assert caught.value.timeout == 0.4
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [("7", 7, 7), ("99999999", 3600, 3600), ("soon", None, None), (None, None, None)],
+)
+def test_retry_after_of_a_429(server, header, least, most):
+    """Seconds are read, absurd ones capped, and nonsense is no number."""
+    server.inject(UpgradeStatus(429, retry_after=header))
+    with pytest.raises(RateLimitError) as caught:
+        ask(server)
+    assert caught.value.limit is None
+    if least is None:
+        assert caught.value.retry_after is None
+    else:
+        assert least <= caught.value.retry_after <= most
+
+
+def test_retry_after_may_be_a_date(server):
+    """An HTTP date is turned into seconds from now."""
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
+    server.inject(UpgradeStatus(429, retry_after=date))
+    with pytest.raises(RateLimitError) as caught:
+        ask(server)
+    assert 90 < caught.value.retry_after <= 100
+
+
+def test_connection_refused():
+    """Nobody listens: the error names where."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/"))
+    tv = TvDatafeed(config=config)
+    with at_most(PATIENCE_S), pytest.raises(WebSocketError, match=str(port)) as caught:
+        tv.get_hist(SYMBOL)
+    assert caught.value.retryable
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_name_that_does_not_exist():
+    """A name without an address is an error of the network with its cause."""
+    config = TvDatafeedConfig(network=NetworkConfig(ws_url="ws://no-such-host.invalid/"))
+    tv = TvDatafeed(config=config)
+    with pytest.raises(WebSocketError, match=r"no-such-host\.invalid") as caught:
+        tv.get_hist(SYMBOL)
+    assert isinstance(caught.value.__cause__, OSError)
+    tv.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LengthUnit("code_points"),
+        LengthUnit("bytes"),
+        BadHeader("~m~-5~m~"),
+        BadHeader("~m~~m~"),
+        BadHeader(f"~m~{'9' * 40}~m~"),
+        SplitPackets(size=7),
+        SplitPackets(size=1000),
+        GluedHeartbeat(),
+        UnknownMessages(),
+        ForeignSession(),
+        HeartbeatFlood(per_s=2000),
+        Drip(bytes_per_s=500_000),
+    ],
+    ids=repr,
+)
+def test_what_can_be_understood_is_understood(fault):
+    """Odd lengths, slices, noise and hostile neighbours leave the bars as they are."""
+    # A quick heart: what waits for the next message does not wait long.
+    with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
+        server.inject(fault)
+        with at_most(PATIENCE_S):
+            assert_right(server, ask(server))
+
+
+def test_glued_heartbeat_is_echoed(server):
+    """A heartbeat before data in one message is answered."""
+    server.inject(GluedHeartbeat(number=4321))
+    ask(server)
+    assert server.wait_until(lambda s: s.echoes >= 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (FinMidFrame(), "ended the connection"),
+        (RstMidFrame(), "reset"),
+        (CloseCode(1000), "1000"),
+        (CloseCode(1001, "going away"), "1001 going away"),
+        (CloseCode(1008, "policy"), "1008 policy"),
+        (CloseCode(1012), "1012"),
+        (CloseCode(4000, "x\x1b[31m"), "4000"),
+    ],
+    ids=repr,
+)
+def test_connection_that_ends_raises_at_once(server, fault, words):
+    """An end in mid-frame or with a close code is an error now, never partial data."""
+    server.inject(fault)
+    with at_most(PATIENCE_S), pytest.raises(WebSocketError, match=words) as caught:
+        ask(server)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        GiantHeader(),
+        EndlessFragments(size=10),
+        InvalidUtf8(),
+        BinaryFrame(),
+        CompressedFrame(),
+    ],
+    ids=repr,
+)
+def test_broken_websocket_is_a_protocol_error(server, fault):
+    """What is no text message is refused, a giant before it is buffered."""
+    server.inject(fault)
+    with at_most(PATIENCE_S), pytest.raises(ProtocolError) as caught:
+        ask(server)
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Drip(bytes_per_s=50), HeartbeatsOnly(), HalfOpen(), NeverRead()],
+    ids=repr,
+)
+def test_answer_that_does_not_come_meets_the_deadline(fault):
+    """A drip, a silent server, one that only beats, and a lost packet end in time."""
+    with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
+        server.inject(fault)
+        with at_most(PATIENCE_S), pytest.raises(WebSocketTimeoutError, match=SYMBOL) as caught:
+            ask(server, max_response_time=0.5)
+        assert caught.value.timeout == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        TruncatedJson(times=1),
+        HostileJson("nan", times=1),
+        HostileJson("infinity", times=1),
+        HostileJson("long_number", times=1),
+        HostileJson("deep", times=1),
+        HostileJson("lone_surrogate", times=1),
+    ],
+    ids=repr,
+)
+def test_answer_with_a_lost_part_is_an_error(server, fault):
+    """A message that cannot be read fails its request at once; the connection goes on."""
+    server.inject(fault)
+    with TvDatafeed(config=server.config()) as tv, at_most(PATIENCE_S):
+        with pytest.raises(ProtocolError, match=SYMBOL) as caught:
+            tv.get_hist(SYMBOL)
+        assert str(caught.value).isprintable()
+        assert_right(server, tv.get_hist(SYMBOL, n_bars=20, timezone="UTC"))
+    assert server.connections_opened == 1
+
+
+@pytest.mark.parametrize("delta", [-3, 3])
+def test_answer_of_wrong_lengths_ends_the_connection(delta):
+    """Four packets with a wrong length are more than a connection may have."""
+    with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
+        server.inject(WrongLength(delta=delta, times=1))
+        with TvDatafeed(config=server.config()) as tv, at_most(PATIENCE_S):
+            with pytest.raises(ProtocolError, match="wrong packet length"):
+                tv.get_hist("NASDAQ:AAPL")
+            assert_right(server, tv.get_hist(SYMBOL, n_bars=20, timezone="UTC"))
+
+
+def test_completion_before_the_bars_is_no_data(server):
+    """An answer that ends before it begins has no bars; the late ones go nowhere."""
+    server.inject(CompletionFirst(times=1))
+    with TvDatafeed(config=server.config()) as tv:
+        with pytest.raises(DataNotFoundError):
+            tv.get_hist(SYMBOL)
+        frame = tv.get_hist(SYMBOL, n_bars=20, timezone="UTC")
+    assert_right(server, frame)
+
+
+def test_more_violations_than_a_connection_may_have(server):
+    """After more than three breaches the connection is given up with the last one named."""
+    with TvDatafeed(config=server.config()) as tv:
+        tv.get_hist(SYMBOL)
+        for _ in range(4):
+            server.send_raw("this is no packet")
+        assert server.wait_until(lambda s: s.open_connections == 0)
+        assert len(tv.get_hist(SYMBOL)) == 10
+    assert server.connections_opened == 2
+
+
+def test_server_that_does_not_read_is_given_up(server):
+    """A send that cannot be finished ends within the send deadline."""
+    server.inject(NeverRead())
+    big = "X" * 120
+    config = server.config(send_timeout=0.3, max_response_time=20)
+    with TvDatafeed(config=config) as tv, at_most(10):
+        errors = []
+
+        def fill():
+            with pytest.raises((WebSocketError, WebSocketTimeoutError)) as caught:
+                tv.get_hist(f"BINANCE:{big}", n_bars=5)
+            errors.append(caught.value)
+
+        threads = [threading.Thread(target=fill) for _ in range(600)]
+        tv.max_response_time = 5
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert len(errors) == 600
+
+
+def test_null_and_text_prices_are_nan(server, caplog):
+    """They are missing, never 0.0, and told once."""
+    rows = [[100.0, None, 2, 0.5, 1, 5], [200.0, 1, "2", 0.5, 1, 5], [300.0, 1, 2, 0.5, 1, 5]]
+    server.inject(ReplaceBars(rows=rows))
+    with caplog.at_level(logging.WARNING, "tvDatafeed.frames"):
+        frame = ask(server, count=3)
+    assert frame[["open", "high"]].isna().to_numpy().tolist() == [
+        [True, False],
+        [False, True],
+        [False, False],
+    ]
+    assert sum(r.name == "tvDatafeed.frames" for r in caplog.records) == 1
+
+
+def test_one_volumeless_bar_leaves_the_others_alone(server):
+    """A missing volume is 0.0 in its bar only."""
+    rows = [[100.0, 1, 2, 0.5, 1, 5], [200.0, 1, 2, 0.5, 1], [300.0, 1, 2, 0.5, 1, 7]]
+    server.inject(ReplaceBars(rows=rows))
+    assert ask(server, count=3)["volume"].tolist() == [5.0, 0.0, 7.0]
+
+
+def test_more_bars_than_asked_for(server):
+    """A server that sends more is trimmed to the newest."""
+    server.inject(ReplaceBars(rows=[[100.0 * i, 1, 2, 0.5, 1, 5] for i in range(1, 9)]))
+    frame = ask(server, count=2)
+    assert [t.timestamp() for t in frame.index] == [700.0, 800.0]

@@ -1,0 +1,362 @@
+"""The settings: defaults, environment, checks, and the example file that documents them."""
+
+import copy
+import dataclasses
+import doctest
+import itertools
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tvDatafeed import config
+from tvDatafeed.config import (
+    DEFAULT_CONFIG,
+    DataConfig,
+    NetworkConfig,
+    ThreadingConfig,
+    TvDatafeedConfig,
+    environment_variables,
+    validate_timeout,
+)
+from tvDatafeed.exceptions import ConfigurationError
+
+SECTIONS = [NetworkConfig, DataConfig, ThreadingConfig, TvDatafeedConfig]
+
+DEFAULTS = {
+    NetworkConfig: {
+        "ws_url": "wss://data.tradingview.com/socket.io/websocket",
+        "base_url": "https://www.tradingview.com",
+        "search_url": "https://symbol-search.tradingview.com/symbol_search/v3/",
+        "ws_headers": {"Origin": "https://data.tradingview.com"},
+        "connect_timeout": 10.0,
+        "send_timeout": 5.0,
+        "recv_timeout": 30.0,
+        "max_response_time": 60.0,
+    },
+    DataConfig: {
+        "default_bars": 10,
+        "validate_data": True,
+        "fill_missing_volume": "zero",
+        "timezone": None,
+    },
+    ThreadingConfig: {"shutdown_timeout": 10.0},
+    TvDatafeedConfig: {
+        "network": NetworkConfig(),
+        "data": DataConfig(),
+        "threading": ThreadingConfig(),
+        "debug": False,
+        "verbose": True,
+    },
+}
+
+# variable, (class, field), text, value
+VARIABLES = [
+    ("TV_WS_URL", (NetworkConfig, "ws_url"), "ws://127.0.0.1:8080/x", "ws://127.0.0.1:8080/x"),
+    ("TV_WS_URL", (NetworkConfig, "ws_url"), "WSS://[::1]:443", "WSS://[::1]:443"),
+    ("TV_BASE_URL", (NetworkConfig, "base_url"), " http://localhost ", "http://localhost"),
+    ("TV_SEARCH_URL", (NetworkConfig, "search_url"), "https://h/v3/?a=b", "https://h/v3/?a=b"),
+    ("TV_CONNECT_TIMEOUT", (NetworkConfig, "connect_timeout"), "2.5", 2.5),
+    ("TV_SEND_TIMEOUT", (NetworkConfig, "send_timeout"), "1e-3", 0.001),
+    ("TV_WS_TIMEOUT", (NetworkConfig, "recv_timeout"), "7", 7.0),
+    ("TV_RECV_TIMEOUT", (NetworkConfig, "recv_timeout"), "-1", -1.0),
+    ("TV_MAX_RESPONSE_TIME", (NetworkConfig, "max_response_time"), "90", 90.0),
+    ("TV_DEFAULT_BARS", (DataConfig, "default_bars"), "25", 25),
+    ("TV_VALIDATE_DATA", (DataConfig, "validate_data"), "off", False),
+    ("TV_FILL_MISSING_VOLUME", (DataConfig, "fill_missing_volume"), "NaN", "nan"),
+    ("TV_TIMEZONE", (DataConfig, "timezone"), " Europe/Berlin ", "Europe/Berlin"),
+    ("TV_SHUTDOWN_TIMEOUT", (ThreadingConfig, "shutdown_timeout"), "3", 3.0),
+    ("TV_DEBUG", (TvDatafeedConfig, "debug"), "Yes", True),
+    ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
+]
+
+BAD_SECONDS = ["0", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "ten", "5s", "1,5"]
+BAD_TIMEOUTS = ["0", "-0.5", "-2", "-7", "nan", "inf", "ten"]
+BAD_FLAGS = ["maybe", "2", "yess", "-1", "true false"]
+BAD_HTTP_URLS = [
+    "www.tradingview.com",
+    "ws://host",
+    "https://",
+    "https:///path",
+    "https://host:port",
+    "https://host:99999",
+    "https://[::1",
+    "https://a host",
+    "https://ho\tst",
+    "https://ann:hunter2@host",
+    "https://@host",
+]
+BAD_VARIABLES = [
+    *[("TV_WS_URL", text) for text in ("http://host", "wss://", "wss://a b", "wss://u:p@host")],
+    *[("TV_BASE_URL", text) for text in BAD_HTTP_URLS],
+    *[("TV_SEARCH_URL", text) for text in BAD_HTTP_URLS],
+    *[("TV_CONNECT_TIMEOUT", text) for text in BAD_SECONDS],
+    *[("TV_SEND_TIMEOUT", text) for text in BAD_SECONDS],
+    *[("TV_MAX_RESPONSE_TIME", text) for text in BAD_SECONDS],
+    *[("TV_SHUTDOWN_TIMEOUT", text) for text in BAD_SECONDS],
+    *[("TV_WS_TIMEOUT", text) for text in BAD_TIMEOUTS],
+    *[("TV_RECV_TIMEOUT", text) for text in BAD_TIMEOUTS],
+    *[("TV_DEFAULT_BARS", text) for text in ("0", "-1", "1.0", "1.5", "many", "9" * 5000)],
+    *[("TV_FILL_MISSING_VOLUME", text) for text in ("none", "0", "backward")],
+    *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
+    *[("TV_DEBUG", text) for text in BAD_FLAGS],
+    *[("TV_VERBOSE", text) for text in BAD_FLAGS],
+]
+
+SECONDS_FIELDS = [
+    (NetworkConfig, "connect_timeout"),
+    (NetworkConfig, "send_timeout"),
+    (NetworkConfig, "max_response_time"),
+    (ThreadingConfig, "shutdown_timeout"),
+]
+BAD_FIELDS = [
+    *[(c, f, v) for c, f in SECONDS_FIELDS for v in (0, -1, math.nan, math.inf, True, None, "x")],
+    *[(NetworkConfig, "recv_timeout", v) for v in (0, -0.5, -7, math.nan, False, None, 10**400)],
+    *[(NetworkConfig, "ws_url", v) for v in (None, b"wss://host", "https://host", "")],
+    *[(NetworkConfig, "base_url", v) for v in (None, 1, "wss://host", "https://a\nb")],
+    *[(NetworkConfig, "search_url", v) for v in (None, [], "ftp://host")],
+    *[(NetworkConfig, "ws_headers", v) for v in (None, ["Origin"], {"A": 1}, {1: "a"})],
+    *[(NetworkConfig, "ws_headers", v) for v in ({"A": "b\r\nC: d"}, {"A\n": "b"}, {"": "b"})],
+    *[(DataConfig, "default_bars", v) for v in (0, -1, True, 1.0, "10", None)],
+    *[(DataConfig, "validate_data", v) for v in (1, 0, "true", None)],
+    *[(DataConfig, "fill_missing_volume", v) for v in (None, 0, "ZERO", "none", ["zero"])],
+    *[(DataConfig, "timezone", v) for v in (1, b"UTC", False)],
+    *[(TvDatafeedConfig, "network", v) for v in (None, {}, DataConfig())],
+    *[(TvDatafeedConfig, "data", v) for v in (None, NetworkConfig())],
+    *[(TvDatafeedConfig, "threading", v) for v in (None, ThreadingConfig)],
+    *[(TvDatafeedConfig, "debug", v) for v in (1, "yes", None)],
+    *[(TvDatafeedConfig, "verbose", v) for v in (0, "no", None)],
+]
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch):
+    for variable in environment_variables():
+        monkeypatch.delenv(variable, raising=False)
+
+
+def as_dict(section):
+    return {item.name: getattr(section, item.name) for item in dataclasses.fields(section)}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("make", [lambda c: c(), lambda c: c.from_env()])
+def test_an_empty_environment_gives_the_defaults(section, make):
+    """Without variables and arguments, each field has its documented default."""
+    assert as_dict(make(section)) == DEFAULTS[section]
+
+
+def test_the_default_config_ignores_the_environment(monkeypatch):
+    """What is called default is the same on every machine."""
+    monkeypatch.setenv("TV_DEFAULT_BARS", "99")
+    assert TvDatafeedConfig.default() == TvDatafeedConfig() == DEFAULT_CONFIG
+    assert DEFAULT_CONFIG.data.default_bars == 10
+
+
+@pytest.mark.parametrize(("variable", "place", "text", "value"), VARIABLES)
+def test_a_variable_changes_its_field_and_no_other(monkeypatch, variable, place, text, value):
+    """Each variable is read by its own class, and by the whole config."""
+    section, name = place
+    monkeypatch.setenv(variable, text)
+    changed = dataclasses.replace(section(), **{name: value})
+    assert section.from_env() == changed
+    whole = TvDatafeedConfig.from_env()
+    parts = [whole, whole.network, whole.data, whole.threading]
+    assert [part for part in parts if type(part) is section] == [changed]
+
+
+def test_each_variable_is_tested():
+    """A variable that is added is checked by this module, or this test fails."""
+    assert {row[0] for row in VARIABLES} == set(environment_variables())
+    # Any text may be the name of a timezone here; it is looked up elsewhere.
+    assert {variable for variable, _ in BAD_VARIABLES} == {*environment_variables()} - {
+        "TV_TIMEZONE"
+    }
+
+
+def test_no_variable_is_listed_twice():
+    """A variable belongs to one field."""
+    assert len(set(environment_variables())) == len(environment_variables())
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+@pytest.mark.parametrize("variable", environment_variables())
+def test_an_empty_variable_is_not_set(monkeypatch, variable, text):
+    """A variable that a file or a shell leaves empty means the default."""
+    monkeypatch.setenv(variable, text)
+    assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+
+
+@pytest.mark.parametrize(("variable", "text"), BAD_VARIABLES)
+def test_a_bad_variable_is_an_error_that_names_it(monkeypatch, variable, text):
+    """No variable falls back silently to its default."""
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigurationError) as caught:
+        TvDatafeedConfig.from_env()
+    assert caught.value.parameter == variable
+    assert caught.value.reason.startswith("must be")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("section", "name", "value"), BAD_FIELDS)
+def test_a_bad_argument_is_an_error_that_names_the_field(section, name, value):
+    """A config with a value that cannot work cannot be made."""
+    with pytest.raises(ConfigurationError) as caught:
+        section(**{name: value})
+    assert caught.value.parameter == name
+    assert caught.value.reason.startswith("must ")
+
+
+def test_each_field_is_tested_with_bad_values():
+    """A field that is added is checked by this module, or this test fails."""
+    fields = {(section, item.name) for section in SECTIONS for item in dataclasses.fields(section)}
+    assert {(section, name) for section, name, _ in BAD_FIELDS} == fields
+
+
+@pytest.mark.parametrize("text", ["true", "1", "yes", "on", "TRUE", "Yes", " oN "])
+def test_words_for_true(monkeypatch, text):
+    """The words of the lineage mean true, in any case."""
+    monkeypatch.setenv("TV_DEBUG", text)
+    assert TvDatafeedConfig.from_env().debug is True
+
+
+@pytest.mark.parametrize("text", ["false", "0", "no", "off", "FALSE", "No", " oFF "])
+def test_words_for_false(monkeypatch, text):
+    """Their opposites mean false, in any case."""
+    monkeypatch.setenv("TV_VERBOSE", text)
+    assert TvDatafeedConfig.from_env().verbose is False
+
+
+def test_tv_ws_timeout_overrules_tv_recv_timeout(monkeypatch):
+    """Of the two variables for one field the first that is set wins."""
+    monkeypatch.setenv("TV_RECV_TIMEOUT", "5")
+    monkeypatch.setenv("TV_WS_TIMEOUT", "")
+    assert NetworkConfig.from_env().recv_timeout == 5
+    monkeypatch.setenv("TV_WS_TIMEOUT", "7")
+    assert NetworkConfig.from_env().recv_timeout == 7
+
+
+def test_an_overruled_variable_is_checked_all_the_same(monkeypatch):
+    """A mistake in a variable is an error even where another one has the say."""
+    monkeypatch.setenv("TV_WS_TIMEOUT", "7")
+    monkeypatch.setenv("TV_RECV_TIMEOUT", "-7")
+    with pytest.raises(ConfigurationError) as caught:
+        NetworkConfig.from_env()
+    assert caught.value.parameter == "TV_RECV_TIMEOUT"
+
+
+def test_numbers_take_their_field_s_type():
+    """An int for seconds becomes a float, so that all configs of one meaning are equal."""
+    network = NetworkConfig(connect_timeout=3, recv_timeout=-1)
+    assert type(network.connect_timeout) is float
+    assert type(network.recv_timeout) is float
+    assert network == NetworkConfig(connect_timeout=3.0, recv_timeout=-1.0)
+
+
+@pytest.mark.parametrize("empty", ["", "  ", None])
+def test_an_empty_timezone_is_none(empty):
+    """No name of a timezone means naive local time."""
+    assert DataConfig(timezone=empty).timezone is None
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_config_is_frozen_and_takes_keywords_only(section):
+    """A config that is shared by threads cannot change, and fields can be added anywhere."""
+    instance = section()
+    name = dataclasses.fields(section)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(instance, name, getattr(instance, name))
+    with pytest.raises(TypeError):
+        section(getattr(instance, name))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_config_can_be_hashed_copied_and_pickled(section):
+    """A config can be a key, and can go to another process."""
+    instance = section()
+    assert {instance: 1}[section()] == 1
+    assert copy.deepcopy(instance) == instance
+    assert pickle.loads(pickle.dumps(instance)) == instance  # noqa: S301
+    assert dataclasses.replace(instance) == instance
+
+
+def test_headers_are_copied_and_cannot_change():
+    """Neither the caller's dict nor the config's own view changes the headers afterwards."""
+    mine = {"Origin": "https://example.org"}
+    network = NetworkConfig(ws_headers=mine)
+    mine["Cookie"] = "sessionid=1"
+    assert network.ws_headers == {"Origin": "https://example.org"}
+    assert len(network.ws_headers) == 1
+    with pytest.raises(TypeError):
+        network.ws_headers["Origin"] = "x"
+
+
+def test_the_repr_shows_no_cookie():
+    """A config that is logged does not give away what its headers carry."""
+    network = NetworkConfig(ws_headers={"Origin": "https://o", "Cookie": "sessionid=hunter2"})
+    assert "hunter2" not in repr(TvDatafeedConfig(network=network))
+    assert "https://o" in repr(network)
+
+
+@pytest.mark.parametrize("value", [1, 0.001, -1, "5", " 2.5 ", 1e9])
+def test_a_timeout_is_positive_or_minus_one(value):
+    """What float takes is a timeout, if it is a time at all."""
+    assert validate_timeout(value) == float(value)
+    assert type(validate_timeout(value)) is float
+
+
+def test_a_timeout_error_names_the_parameter_it_is_told():
+    """The caller's name of the value is in the error."""
+    with pytest.raises(ConfigurationError) as caught:
+        validate_timeout(-7, "ws_timeout")
+    assert (caught.value.parameter, caught.value.value) == ("ws_timeout", -7)
+    with pytest.raises(ConfigurationError) as caught:
+        validate_timeout(-7)
+    assert caught.value.parameter == "timeout"
+
+
+@given(st.floats() | st.integers() | st.text() | st.booleans() | st.none() | st.lists(st.floats()))
+def test_a_timeout_is_a_usable_number_or_an_error(value):
+    """Whatever comes in, only finite seconds or -1 come out."""
+    try:
+        seconds = validate_timeout(value)
+    except ConfigurationError:
+        return
+    assert seconds == -1 or 0 < seconds < math.inf
+
+
+def example_lines():
+    path = Path(__file__).parent.parent / ".env.example"
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_the_example_file_lists_each_variable():
+    """What .env.example lists is what the library reads, in the same order."""
+    listed = [line[1:].split("=")[0] for line in example_lines() if line.startswith("#TV_")]
+    assert listed == list(environment_variables())
+
+
+def test_the_example_file_changes_nothing_and_explains_all():
+    """Each line is a comment; each variable stands under its meaning."""
+    lines = example_lines()
+    for before, line in itertools.pairwise(lines):
+        assert not line or line.startswith("#")
+        if line.startswith("#TV_"):
+            assert before.startswith("# ")
+
+
+def test_the_example_file_shows_the_defaults(monkeypatch):
+    """Whoever removes all the comment signs has the default config."""
+    for line in example_lines():
+        if line.startswith("#TV_"):
+            variable, _, text = line[1:].partition("=")
+            monkeypatch.setenv(variable, text)
+            assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+
+
+def test_the_examples_run():
+    """What the documentation shows is what happens."""
+    assert doctest.testmod(config).failed == 0

@@ -1,0 +1,8 @@
+"""``python -m tvDatafeed`` is the command line."""
+
+import sys
+
+from tvDatafeed.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

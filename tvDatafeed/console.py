@@ -1,0 +1,106 @@
+"""Between a command and the shell it runs in: exit codes, formats, and a stdout that may close.
+
+Results go to stdout and nothing else does; notes and errors are lines on stderr.
+"""
+
+import errno
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+
+class CommandError(Exception):
+    """A failure that one line says all about."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_FAILURE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ClosedPipeError(Exception):
+    """The reader of our output has seen enough."""
+
+
+def _to_table(frame: "pd.DataFrame") -> str:
+    return f"{frame.to_string()}\n"
+
+
+def _to_csv(frame: "pd.DataFrame") -> str:
+    return frame.to_csv(lineterminator="\n")
+
+
+def _to_json(frame: "pd.DataFrame") -> str:
+    # DataFrame.to_json rounds to fifteen digits.
+    cells = frame.astype(object).where(frame.notna(), None)
+    cells.insert(0, "datetime", [moment.isoformat() for moment in frame.index])
+    rows = (json.dumps(row, allow_nan=False) for row in cells.to_dict("records"))
+    return "[\n" + ",\n".join(rows) + "\n]\n"
+
+
+def _to_parquet(frame: "pd.DataFrame") -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow")
+    return buffer.getvalue()
+
+
+RENDERERS: "dict[str, Callable[[pd.DataFrame], str | bytes]]" = {
+    "table": _to_table,
+    "csv": _to_csv,
+    "json": _to_json,
+    "parquet": _to_parquet,
+}
+
+
+def write_to_file(content: str | bytes, path: str) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_to_stdout(content: str | bytes) -> None:
+    with stdout_that_may_fail():
+        if isinstance(content, bytes):
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
+        sys.stdout.flush()
+
+
+def print(text: str) -> None:
+    write_to_stdout(f"{text}\n")
+
+
+@contextmanager
+def stdout_that_may_fail() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What could not be sent is still in the buffer, and Python would try again at its exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        # Windows calls a pipe that was closed an invalid argument.
+        if error.errno in {errno.EPIPE, errno.EINVAL}:
+            raise ClosedPipeError from error
+        raise CommandError(f"cannot write to stdout: {error.strerror or error}") from error
+
+
+def note(text: object) -> None:
+    print("tvdatafeed:", " ".join(str(text).split()), file=sys.stderr)
+
+

@@ -1,0 +1,174 @@
+"""Sockets whose every wait has an end, and whose bytes are counted."""
+
+import functools
+import select
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+
+import certifi
+
+# Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
+RECEIVE_BYTES = 256 * 1024
+
+
+class TooManyBytesError(OSError):
+    """The peer sent more than this phase of the connection may hold."""
+
+
+class DeadlineSocket:
+    """A connected socket that waits until a moment, not for a span.
+
+    One thread reads, others write: each direction has its own deadline, and a TLS object,
+    which is not safe to use from two threads at once, is used by one at a time.
+
+    Parameters
+    ----------
+    sock
+        A connected socket; this object owns it from now on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._turn = threading.Lock()
+        self._received = b""
+        self._taken = 0
+        self.read_deadline: float | None = None
+        self.write_deadline: float | None = None
+        self.byte_budget: int | None = None
+
+    def secure(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Put TLS on the connection, within both deadlines."""
+        secured = context.wrap_socket(
+            self._sock, server_hostname=hostname, do_handshake_on_connect=False
+        )
+        self._sock = secured
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(write=False, deadline=self.read_deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(write=True, deadline=self.write_deadline)
+            else:
+                return
+
+    def recv(self, size: int) -> bytes:
+        """Read 1 to ``size`` bytes; empty at the end of the stream."""
+        if self._taken == len(self._received):
+            self._received, self._taken = self._read(), 0
+        taken = self._taken
+        self._taken = min(taken + size, len(self._received))
+        return self._received[taken : self._taken]
+
+    def send(self, data: bytes) -> int:
+        """Write all of ``data``."""
+        view = memoryview(data)
+        while view:
+            try:
+                with self._turn:
+                    sent = self._sock.send(view)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(write=True, deadline=self.write_deadline)
+            except ssl.SSLWantReadError:
+                self._wait(write=False, deadline=self.write_deadline)
+            else:
+                view = view[sent:]
+        return len(data)
+
+    def gettimeout(self) -> None:
+        """Tell websocket-client that there is no timeout for it to handle."""
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Ignore websocket-client's timeout: the deadlines are what counts."""
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._sock.fileno()
+
+    def abort(self) -> None:
+        """End the connection from any thread; a reader or writer wakes at once."""
+        # The method of the plain class: that of an SSLSocket drops the TLS state, which
+        # another thread may be using.
+        with suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    shutdown = abort
+
+    def close(self) -> None:
+        """Free the descriptor; only the thread that reads may call this."""
+        self._sock.close()
+
+    def _read(self) -> bytes:
+        while True:
+            try:
+                with self._turn:
+                    data = self._sock.recv(RECEIVE_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(write=False, deadline=self.read_deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(write=True, deadline=self.read_deadline)
+            else:
+                if self.byte_budget is not None:
+                    self.byte_budget -= len(data)
+                    if self.byte_budget < 0:
+                        raise TooManyBytesError("too many bytes in the handshake")
+                return data
+
+    def _wait(self, *, write: bool, deadline: float | None) -> None:
+        seconds = None if deadline is None else deadline - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            raise TimeoutError("deadline passed")
+        if not _is_ready(self._sock, write=write, seconds=seconds):
+            raise TimeoutError("deadline passed")
+
+
+def open_tcp(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address of a host that answers, all before one deadline.
+
+    Raises
+    ------
+    OSError
+        The refusal of the last address that was tried.
+    """
+    refusal: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            refusal = error
+            if time.monotonic() >= deadline:
+                break
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise refusal or OSError(f"no address for {host}")
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """Give the TLS settings of every connection: certificates are verified."""
+    # 14 to 25 ms to build, so one serves every connection of the process.
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _is_ready(sock: socket.socket, *, write: bool, seconds: float | None) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if write else select.POLLIN)
+        return bool(poll.poll(None if seconds is None else max(seconds * 1000, 1)))
+    # Windows: select has no ceiling on descriptor numbers there.
+    readers, writers = ([], [sock]) if write else ([sock], [])
+    ready = select.select(readers, writers, readers or writers, seconds)
+    return any(ready)

@@ -1,0 +1,111 @@
+"""A loopback TradingView to test clients and bots with.
+
+`FakeTradingView` is the server, `Market` what is traded on it, and the faults in
+`tvDatafeed.testing.faults` are what can go wrong.
+
+Examples
+--------
+>>> from tvDatafeed.testing import FakeTradingView, NoCompletion
+>>> with FakeTradingView() as server:
+...     server.inject(NoCompletion(times=1, symbol="NASDAQ:AAPL"))
+...     server.faults
+(NoCompletion(times=1, symbol='NASDAQ:AAPL'),)
+"""
+
+from tvDatafeed.testing.conversation import Refusal
+from tvDatafeed.testing.faults import (
+    FAULTS,
+    BadHeader,
+    BinaryFrame,
+    CloseCode,
+    CompletionFirst,
+    CompressedFrame,
+    ConnectSilence,
+    CriticalErrorReply,
+    Drip,
+    EmptyHistory,
+    EndlessFragments,
+    Fault,
+    FinMidFrame,
+    ForeignSession,
+    GiantHeader,
+    GluedHeartbeat,
+    HalfOpen,
+    HandshakeDrip,
+    HandshakeStall,
+    HeartbeatFlood,
+    HeartbeatsOnly,
+    HostileJson,
+    InvalidUtf8,
+    LateReply,
+    LengthUnit,
+    NeverRead,
+    NoCompletion,
+    ProtocolErrorReply,
+    Redirect,
+    Refuse,
+    ReplaceBars,
+    RstMidFrame,
+    SessionCap,
+    SplitPackets,
+    TruncatedJson,
+    UnknownMessages,
+    UpgradeGarbage,
+    UpgradeStatus,
+    WrongLength,
+    parse_fault,
+)
+from tvDatafeed.testing.market import LISTINGS, Listing, Market, MarketBar
+from tvDatafeed.testing.recordings import load_packets
+from tvDatafeed.testing.server import FakeTradingView, Received
+
+__all__ = [
+    "FAULTS",
+    "LISTINGS",
+    "BadHeader",
+    "BinaryFrame",
+    "CloseCode",
+    "CompletionFirst",
+    "CompressedFrame",
+    "ConnectSilence",
+    "CriticalErrorReply",
+    "Drip",
+    "EmptyHistory",
+    "EndlessFragments",
+    "FakeTradingView",
+    "Fault",
+    "FinMidFrame",
+    "ForeignSession",
+    "GiantHeader",
+    "GluedHeartbeat",
+    "HalfOpen",
+    "HandshakeDrip",
+    "HandshakeStall",
+    "HeartbeatFlood",
+    "HeartbeatsOnly",
+    "HostileJson",
+    "InvalidUtf8",
+    "LateReply",
+    "LengthUnit",
+    "Listing",
+    "Market",
+    "MarketBar",
+    "NeverRead",
+    "NoCompletion",
+    "ProtocolErrorReply",
+    "Received",
+    "Redirect",
+    "Refusal",
+    "Refuse",
+    "ReplaceBars",
+    "RstMidFrame",
+    "SessionCap",
+    "SplitPackets",
+    "TruncatedJson",
+    "UnknownMessages",
+    "UpgradeGarbage",
+    "UpgradeStatus",
+    "WrongLength",
+    "load_packets",
+    "parse_fault",
+]

@@ -1,0 +1,518 @@
+"""A made-up market: listings with an endless, reproducible past.
+
+Every number is a pure function of (listing, moment): there is no state, no walk from the beginning
+of time and no random generator, so that any bar can be computed on its own and is the same on every
+platform and Python. Only ``+ - * /`` on doubles and 64-bit integer arithmetic are used, which IEEE
+754 and numpy define to the last bit.
+
+Prices are noise on lattices of time, one octave per time scale from 16 seconds to nine years.
+"""
+
+import functools
+import zlib
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tvDatafeed.testing.calendar import (
+    BarGrid,
+    TradingCalendar,
+    bar_grid,
+    is_valid_interval,
+    new_york_holidays,
+    yearly_holidays,
+)
+
+__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "is_valid_interval"]
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# A bar is seen at its open, at its close and at fifteen instants between.
+_SLOTS = 16
+
+# Octave i has a lattice of 2^(14 + 2i) ms; a swing twice as large for a time four times as long is
+# what a random walk does. The longest swings are smaller than that, lest a price come near zero.
+_FINEST_LATTICE_BITS = 14
+_SWINGS = (2e-4, 4e-4, 7e-4, 1.4e-3, 2.8e-3, 5.5e-3, 0.011, 0.02, 0.035, 0.06, 0.12, 0.25, 0.4)
+_LARGEST_SWING = 0.5
+# Volume breathes over 2^24 ms, about five hours.
+_ACTIVITY_LATTICE_BITS = 24
+_ACTIVITY_OCTAVE = 40
+_VOLUME_OCTAVE = 41
+
+# At this moment, 2026-01-01, each listing trades at its base price.
+_ANCHOR_MS = 1_767_225_600_000
+
+# Enough for a test that watches many series at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
+_CACHED_CHARTS = 16
+
+_NEW_YORK = frozenset(day for year in range(1960, 2041) for day in new_york_holidays(year))
+_SEOUL = yearly_holidays(
+    "01-01", "03-01", "05-01", "05-05", "06-06", "08-15", "10-03", "10-09", "12-25", "12-31"
+)
+_KOLKATA = yearly_holidays("01-26", "05-01", "08-15", "10-02", "12-25")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A symbol of the made-up market.
+
+    Parameters
+    ----------
+    symbol : str
+        ``"EXCHANGE:NAME"``.
+    description : str
+        The name for people, in any script.
+    base_price : float
+        The price on 2026-01-01, in `currency`.
+    first_day : datetime.date
+        Trade date of the first bar ever.
+    volume_per_second : float, optional
+        Mean volume while the market is open.
+    type : {"stock", "index", "spot", "futures"}, optional
+        TradingView's word for what it is.
+    currency : str, optional
+        Currency code.
+    timezone, session, holidays : optional
+        As in `TradingCalendar`.
+    pricescale, minmov : int, optional
+        The price moves in steps of ``minmov / pricescale``.
+    volume : {"integer", "fractional"} or None, optional
+        How volume counts; without it bars have five columns.
+    volatility : float, optional
+        Size of the moves; 1 is a large stock.
+    country : str, optional
+        ISO country code; empty if there is none.
+    feed : str, optional
+        A source whose prices stand in for the exchange's own: ``"BATS"`` gives a `full_name` that
+        differs from the symbol asked for.
+    """
+
+    symbol: str
+    description: str
+    base_price: float
+    first_day: date
+    volume_per_second: float = 1.0
+    type: Literal["stock", "index", "spot", "futures"] = "stock"
+    currency: str = "USD"
+    timezone: str = "Etc/UTC"
+    session: str = "24x7"
+    holidays: frozenset[date] = frozenset()
+    pricescale: int = 100
+    minmov: int = 1
+    volume: Literal["integer", "fractional"] | None = "integer"
+    volatility: float = 1.0
+    country: str = ""
+    feed: str = ""
+
+    @property
+    def exchange(self) -> str:
+        """The part of the symbol before the colon."""
+        return self.symbol.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the symbol after the colon."""
+        return self.symbol.partition(":")[2]
+
+    @property
+    def seed(self) -> int:
+        """What makes this listing's numbers differ from another's: 32 bits."""
+        return zlib.crc32(self.symbol.encode())
+
+    @property
+    def calendar(self) -> TradingCalendar:
+        """The sessions of this listing."""
+        return _calendar(self.session, self.timezone, self.holidays)
+
+    def grid(self, interval: str, n: int, now: float) -> BarGrid:
+        """Return the bars of `bar_grid` for this listing."""
+        return bar_grid(self.calendar, self.first_day, interval, n, now)
+
+    def info(self) -> dict[str, Any]:
+        """Return the third parameter of symbol_resolved, a new dict each time.
+
+        Field names and the value of each that does not depend on the listing are those of recorded
+        messages.
+        """
+        full_name = f"{self.feed or self.exchange}:{self.name}"
+        regular = {
+            "description": "Regular Trading Hours",
+            "id": "regular",
+            "private": False,
+            "session": self.session,
+            "session-display": self.session,
+        }
+        info: dict[str, Any] = {
+            "currency_code": self.currency,
+            "source_id": self.feed or self.exchange,
+            "subsession_id": "regular",
+            "provider_id": (self.feed or self.exchange).lower(),
+            "currency_id": self.currency,
+            "format": "price",
+            "formatter": "price",
+            "pro_perm": self.exchange.lower() if self.type == "stock" else "",
+            "measure": "price",
+            "allowed_adjustment": "any" if self.type == "stock" else "none",
+            "short_description": self.description,
+            "variable_tick_size": "",
+            "language": "en",
+            "local_description": self.description,
+            "name": self.name,
+            "full_name": full_name,
+            "pro_name": self.symbol,
+            "base_name": [self.symbol],
+            "description": self.description,
+            "exchange": self.feed or self.exchange,
+            "pricescale": self.pricescale,
+            "pointvalue": 1.0,
+            "minmov": self.minmov,
+            "session": self.session,
+            "session_display": self.session,
+            "subsessions": [regular],
+            "type": self.type,
+            "typespecs": list(_TYPESPECS[self.type]),
+            "has_intraday": True,
+            "fractional": False,
+            "listed_exchange": self.exchange,
+            "legs": [full_name],
+            "is_tradable": self.type != "index",
+            "minmove2": 0,
+            "timezone": self.timezone,
+            "aliases": [],
+            "alternatives": [],
+            "is_replayable": True,
+            "has_adjustment": self.type == "stock",
+            "has_extended_hours": False,
+            "bar_source": "trade",
+            "bar_transform": "none",
+            "bar_fillgaps": False,
+            "visible_plots_set": "ohlc" if self.volume is None else "ohlcv",
+        }
+        if self.country:
+            info["country"] = self.country
+        if self.session != "24x7":
+            days = sorted(day for day in self.holidays if day.year >= 2000)  # noqa: PLR2004
+            info["session_holidays"] = ",".join(f"{day:%Y%m%d}" for day in days)
+        if self.type == "spot":
+            base = self.name.removesuffix(self.currency)
+            info |= {"base_currency": base, "base_currency_id": f"XTVC{base}"}
+            info["volume_type"] = "base"
+        return info
+
+
+_TYPESPECS = {
+    "stock": ("common",),
+    "index": ("main", "cfd"),
+    "spot": ("crypto",),
+    "futures": ("continuous", "synthetic"),
+}
+
+_coin = functools.partial(Listing, type="spot", currency="USDT", volatility=2.0)
+_us = functools.partial(Listing, timezone="America/New_York", holidays=_NEW_YORK, country="US")
+_us_stock = functools.partial(_us, session="0930-1600", feed="BATS")
+_us_index = functools.partial(_us, type="index", session="0930-1610", volume=None, volatility=0.6)
+_india = functools.partial(
+    Listing,
+    currency="INR",
+    timezone="Asia/Kolkata",
+    session="0915-1530",
+    holidays=_KOLKATA,
+    minmov=5,
+    country="IN",
+)
+_india_index = functools.partial(_india, type="index", volume=None, volatility=0.6)
+
+LISTINGS: tuple[Listing, ...] = (
+    _coin(
+        "BINANCE:BTCUSDT", "Bitcoin / TetherUS", 88e3, date(2017, 8, 17), 0.3, volume="fractional"
+    ),
+    _coin(
+        "BITSTAMP:BTCUSD",
+        "Bitcoin / U.S. dollar",
+        88e3,
+        date(2012, 1, 1),
+        0.02,
+        currency="USD",
+        volume="fractional",
+        pricescale=1,
+    ),
+    _coin(
+        "BINANCE:DOGEUSDT",
+        "Dogecoin 🐕 / TetherUS",
+        0.12,
+        date(2019, 7, 5),
+        9e3,
+        pricescale=100_000,
+    ),
+    _us_stock("NASDAQ:AAPL", "Apple Inc.", 270.0, date(1980, 12, 12), 1_900.0),
+    _us_stock("NASDAQ:MSFT", "Microsoft Corporation", 480.0, date(1986, 3, 13), 950.0),
+    _us_stock("NYSE:IBM", "International Business Machines", 300.0, date(1962, 1, 2), 170.0),
+    _us_stock("NYSE:BRK.B", "Berkshire Hathaway Inc. New", 500.0, date(1996, 5, 9), 190.0),
+    _us_index("SP:SPX", "S&P 500", 6_850.0, date(1962, 1, 2)),
+    _us_index("TVC:RUT", "RUSSELL 2000", 2_480.0, date(1987, 9, 10), pricescale=10_000),
+    Listing(
+        "KRX:005930",
+        "삼성전자보통주",
+        120e3,
+        date(1975, 6, 11),
+        750.0,
+        currency="KRW",
+        timezone="Asia/Seoul",
+        session="0900-1530",
+        holidays=_SEOUL,
+        pricescale=1,
+        country="KR",
+    ),
+    _india("NSE:RELIANCE", "RELIANCE INDUSTRIES LTD", 1_560.0, date(1996, 1, 2), 500.0),
+    _india_index("NSE:NIFTY", "NIFTY 50 INDEX", 26_100.0, date(1990, 7, 3)),
+    _india(
+        "NSE:NIFTY1!", "NIFTY 50 INDEX FUTURES", 26_200.0, date(2000, 6, 12), 200.0, type="futures"
+    ),
+)
+
+
+class MarketBar(NamedTuple):
+    """One bar.
+
+    Attributes
+    ----------
+    time : int
+        Epoch seconds UTC of the open.
+    open, high, low, close : float
+        Prices in the listing's currency, whole ticks.
+    volume : float or None
+        Units traded; None where the listing has no volume.
+    """
+
+    time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None
+
+
+class _Chart(NamedTuple):
+    """The bars of a grid as if all were complete.
+
+    `prices` has a row each for open, high, low and close, ``(4, n)``; `last_path` is the price at
+    the 17 instants of the last bar.
+    """
+
+    grid: BarGrid
+    prices: Floats
+    volume: Floats
+    last_path: Floats
+
+
+class Market:
+    """The bars of some listings at any moment.
+
+    Parameters
+    ----------
+    listings : tuple of Listing, optional
+        What is traded; `LISTINGS` if left out.
+
+    Examples
+    --------
+    >>> [bar.time for bar in Market().bars("NASDAQ:AAPL", "1D", 2, now=1787240000)]
+    [1787146200, 1787232600]
+    """
+
+    def __init__(self, listings: tuple[Listing, ...] = LISTINGS) -> None:
+        self._listings = {listing.symbol: listing for listing in listings}
+        self._chart = functools.lru_cache(maxsize=_CACHED_CHARTS)(self._compute_chart)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols, ``"EXCHANGE:NAME"``, in the order of the listings."""
+        return tuple(self._listings)
+
+    def find(self, symbol: str) -> Listing | None:
+        """Return the listing of exactly this ``"EXCHANGE:NAME"``, or None."""
+        return self._listings.get(symbol)
+
+    def bars(self, symbol: str, interval: str, n: int, now: float) -> list[MarketBar]:
+        """Return the last `n` bars that have begun at `now`, ascending.
+
+        While the market is open the last bar is unfinished: its high and low only ever widen as
+        `now` advances, its close is the price at `now` as far as they allow. A finished bar never
+        changes.
+
+        Parameters
+        ----------
+        symbol : str
+            ``"EXCHANGE:NAME"`` of a listing.
+        interval : str
+            What `is_valid_interval` accepts.
+        n : int
+            Fewer are returned where history begins.
+        now : float
+            Epoch seconds UTC.
+
+        Raises
+        ------
+        KeyError
+            If there is no such listing.
+        ValueError
+            If the interval is not valid.
+        """
+        listing = self._listings[symbol]
+        newest = listing.grid(interval, 1, now)
+        if n < 1 or not newest.time.size:
+            return []
+        chart = self._chart(symbol, interval, n, int(newest.time[-1]))
+        bars = _complete_bars(listing, chart)
+        forming = _forming_bar(listing, chart, now)
+        if forming is not None:
+            bars[-1] = forming
+        return bars
+
+    def bar_close_time(self, symbol: str, interval: str, bar_time: int) -> int:
+        """Return when the bar that contains `bar_time` ends, as ``lbs.bar_close_time`` says it.
+
+        In a recorded session the last bar before the market closes ends a second early, such as
+        1787255999 for a day that closes at 1787256000; any other bar ends with the first second
+        after it, and so does every bar of a market that never closes.
+
+        Parameters
+        ----------
+        symbol, interval : str
+            As in `bars`.
+        bar_time : int
+            Epoch seconds UTC.
+
+        Raises
+        ------
+        LookupError
+            If history begins later, or there is no such listing.
+        """
+        listing = self._listings[symbol]
+        grid = listing.grid(interval, 1, bar_time)
+        if not grid.time.size:
+            raise LookupError(f"{symbol} has no {interval} bar at {bar_time}")
+        close_s = int(grid.close_s[-1])
+        ends_session = listing.session != "24x7" and close_s in grid.sessions.close_s
+        return close_s - ends_session
+
+    def _compute_chart(self, symbol: str, interval: str, n: int, last_time: int) -> _Chart:
+        listing = self._listings[symbol]
+        grid = listing.grid(interval, n, last_time)
+        path = _prices(listing, _instants_ms(grid))
+        prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
+        return _Chart(grid, prices, _volumes(listing, grid), path[-1].copy())
+
+
+@functools.lru_cache(maxsize=64)
+def _calendar(session: str, timezone: str, holidays: frozenset[date]) -> TradingCalendar:
+    return TradingCalendar(session, timezone, holidays)
+
+
+def _instants_ms(grid: BarGrid) -> Integers:
+    """Return the moments at which each bar looks at the price, ``(n, 17)``, epoch ms."""
+    length_ms = (grid.end - grid.start)[:, np.newaxis] * 1000
+    offset_ms = grid.start[:, np.newaxis] * 1000 + length_ms * np.arange(_SLOTS) // _SLOTS
+    session = np.searchsorted(grid.elapsed * 1000, offset_ms, "right") - 1
+    between_ms = (grid.sessions.open_s - grid.elapsed[:-1]) * 1000
+    return np.column_stack([offset_ms + between_ms[session], grid.close_s * 1000])
+
+
+def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
+    prices = _ticks(listing, chart.prices).tolist()
+    volume = _countable(listing, chart.volume)
+    return list(map(MarketBar, chart.grid.time.tolist(), *prices, volume))
+
+
+def _forming_bar(listing: Listing, chart: _Chart, now: float) -> MarketBar | None:
+    """Return the last bar as it stands at `now`, or None if it is complete."""
+    grid = chart.grid
+    session = int(np.searchsorted(grid.sessions.open_s, now, "right")) - 1
+    open_ms = int(grid.sessions.open_s[session]) * 1000
+    now_ms = min(int(now * 1000), int(grid.sessions.close_s[session]) * 1000)
+    start_ms, end_ms = int(grid.start[-1]) * 1000, int(grid.end[-1]) * 1000
+    done_ms = int(grid.elapsed[session]) * 1000 + now_ms - open_ms - start_ms
+    length_ms = end_ms - start_ms
+    if done_ms >= length_ms:
+        return None
+    slot, rest_ms = divmod(done_ms * _SLOTS, length_ms)
+    seen = chart.last_path[: slot + 1]
+    # Between two instants the extremes go straight from one price to the other, so that they only
+    # widen; the close follows the market as far as they allow.
+    edge = seen[-1] + (chart.last_path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
+    high, low = max(seen.max(), edge), min(seen.min(), edge)
+    close = min(max(_prices(listing, np.array([now_ms]))[0], low), high)
+    first, high, low, close = _ticks(listing, np.array([seen[0], high, low, close])).tolist()
+    (volume,) = _countable(listing, chart.volume[-1:] * (done_ms / length_ms))
+    return MarketBar(int(grid.time[-1]), first, high, low, close, volume)
+
+
+def _ticks(listing: Listing, price: Floats) -> Floats:
+    steps: Floats = np.maximum(np.rint(price * listing.pricescale / listing.minmov), 1.0)
+    return steps * listing.minmov / listing.pricescale
+
+
+def _countable(listing: Listing, volume: Floats) -> list[float] | list[None]:
+    """Round up to what can be traded, at least one unit of it."""
+    if listing.volume is None:
+        return [None] * len(volume)
+    scale = 1e8 if listing.volume == "fractional" else 1.0
+    counted: list[float] = ((np.floor(volume * scale) + 1.0) / scale).tolist()
+    return counted
+
+
+def _volumes(listing: Listing, grid: BarGrid) -> Floats:
+    time_ms = grid.time * 1000
+    activity = 1.0 + 0.5 * _noise(time_ms, _salt(listing, _ACTIVITY_OCTAVE), _ACTIVITY_LATTICE_BITS)
+    chance = 1.0 + 0.6 * _lattice(grid.time, _salt(listing, _VOLUME_OCTAVE))
+    return (grid.end - grid.start) * listing.volume_per_second * activity * chance
+
+
+def _prices(listing: Listing, moment_ms: Integers) -> Floats:
+    """Return prices not yet rounded to ticks, of the shape of `moment_ms`."""
+    return _growth(listing, moment_ms) * (listing.base_price / _anchor(listing))
+
+
+@functools.lru_cache(maxsize=256)
+def _anchor(listing: Listing) -> float:
+    return float(_growth(listing, np.array([_ANCHOR_MS]))[0])
+
+
+def _growth(listing: Listing, moment_ms: Integers) -> Floats:
+    growth = np.ones(moment_ms.shape)
+    for octave, swing in enumerate(_SWINGS):
+        size = min(swing * listing.volatility, _LARGEST_SWING)
+        bits = _FINEST_LATTICE_BITS + 2 * octave
+        growth *= 1.0 + size * _noise(moment_ms, _salt(listing, octave), bits)
+    return growth
+
+
+def _salt(listing: Listing, octave: int) -> int:
+    return (listing.seed << 32) + octave
+
+
+def _noise(moment_ms: Integers, salt: int, bits: int) -> Floats:
+    """Return smooth noise in [-1, 1) over a lattice of ``2**bits`` ms."""
+    node = moment_ms >> bits
+    part = (moment_ms & ((1 << bits) - 1)) * 2.0**-bits
+    lowest, highest = int(node.min()), int(node.max())
+    if highest - lowest < moment_ms.size:
+        values = _lattice(np.arange(lowest, highest + 2), salt)
+        left, right = values[node - lowest], values[node - lowest + 1]
+    else:
+        left, right = _lattice(node, salt), _lattice(node + 1, salt)
+    smooth: Floats = left + (right - left) * (part * part * (3.0 - 2.0 * part))
+    return smooth
+
+
+def _lattice(node: Integers, salt: int) -> Floats:
+    """Return a number in [-1, 1) per node: the finaliser of SplitMix64."""
+    mixed = node.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0

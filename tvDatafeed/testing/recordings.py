@@ -1,0 +1,152 @@
+"""Serving recorded payloads: one chart session as captured, under the ids of whoever asks."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tvDatafeed.protocol.framing import PacketDecoder, Violation
+
+# Where a message's params name the series and its turnaround; the session is always the first.
+_SERIES_AND_TURNAROUND = {
+    "series_loading": (1, 2),
+    "series_completed": (1, 3),
+    "series_error": (1, 2),
+    "series_timeframe": (1, 2),
+}
+_SYMBOL_MESSAGES = frozenset({"symbol_resolved", "symbol_error"})
+_BAR_MESSAGES = frozenset({"timescale_update", "du"})
+
+
+def load_packets(text: str) -> list[str]:
+    """Cut recorded text into payloads.
+
+    Parameters
+    ----------
+    text
+        Packets one after the other, ``~m~`` headers included.
+
+    Returns
+    -------
+    list of str
+        The payloads, heartbeats and hello included.
+
+    Raises
+    ------
+    ValueError
+        If a packet is broken or the last one is not whole.
+
+    Examples
+    --------
+    >>> load_packets('~m~4~m~~h~1~m~12~m~{"m":"hello"}')
+    ['~h~1', '{"m":"hello"}']
+    """
+    end = "~h~0"
+    payloads = PacketDecoder().feed(f"{text}~m~{len(end)}~m~{end}")
+    broken = [item.what for item in payloads if isinstance(item, Violation)]
+    if broken or not payloads or payloads[-1] != end:
+        raise ValueError(f"not a sequence of whole packets: {broken or 'the last one is cut'}")
+    return [item for item in payloads[:-1] if isinstance(item, str)]
+
+
+@dataclass(frozen=True)
+class SeriesIds:
+    """The names that one client gave to its session, symbol and series."""
+
+    session: str
+    symbol: str
+    series: str
+    turnaround: str
+
+
+class Recording:
+    """The payloads of one recorded chart session with one series.
+
+    Parameters
+    ----------
+    payloads
+        JSON texts as captured. What belongs to no chart session, such as the hello, heartbeats and
+        quotes, and what belongs to a later session, is left out.
+
+    Raises
+    ------
+    ValueError
+        If no payload belongs to a chart session.
+    """
+
+    def __init__(self, payloads: Iterable[str]) -> None:
+        messages = [json.loads(text) for text in payloads if text.startswith("{")]
+        chart = [message for message in messages if _is_chart_message(message)]
+        if not chart:
+            raise ValueError("the recording holds no message of a chart session")
+        session = chart[0]["p"][0]
+        self._messages = [message for message in chart if message["p"][0] == session]
+        self._series = next(filter(None, map(_series_of, self._messages)), "")
+
+    def payloads(self, ids: SeriesIds, *, with_symbol: bool = True) -> list[str]:
+        """Return the payloads as a client with these ids gets them.
+
+        Parameters
+        ----------
+        ids
+            What replaces the recorded names.
+        with_symbol
+            Whether the answers to resolve_symbol are among them.
+        """
+        return [
+            to_json(self._rewritten(message, ids))
+            for message in self._messages
+            if with_symbol or message["m"] not in _SYMBOL_MESSAGES
+        ]
+
+    def symbol_payloads(self, ids: SeriesIds) -> list[str]:
+        """Return only the answers to resolve_symbol."""
+        return [
+            to_json(self._rewritten(message, ids))
+            for message in self._messages
+            if message["m"] in _SYMBOL_MESSAGES
+        ]
+
+    def _rewritten(self, message: dict[str, Any], ids: SeriesIds) -> dict[str, Any]:
+        name, params = message["m"], [ids.session, *message["p"][1:]]
+        if name in _SYMBOL_MESSAGES:
+            params[1] = ids.symbol
+        elif name in _SERIES_AND_TURNAROUND:
+            series, turnaround = _SERIES_AND_TURNAROUND[name]
+            params[series], params[turnaround] = ids.series, ids.turnaround
+        elif name in _BAR_MESSAGES:
+            params[1] = {
+                self._renamed(key, ids): {**value, "t": ids.turnaround}
+                if key == self._series
+                else value
+                for key, value in params[1].items()
+            }
+            params[2:] = [self._timeline(timeline, ids) for timeline in params[2:]]
+        return {**message, "p": params}
+
+    def _timeline(self, timeline: dict[str, Any], ids: SeriesIds) -> dict[str, Any]:
+        switches = timeline.get("last_session_switches")
+        if not isinstance(switches, dict):
+            return timeline
+        renamed = {self._renamed(key, ids): value for key, value in switches.items()}
+        return {**timeline, "last_session_switches": renamed}
+
+    def _renamed(self, key: str, ids: SeriesIds) -> str:
+        return ids.series if key == self._series else key
+
+
+def to_json(value: Any) -> str:
+    """Format JSON as TradingView does: no spaces, no escapes where none are needed."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_chart_message(message: dict[str, Any]) -> bool:
+    return message.get("m") in {*_SERIES_AND_TURNAROUND, *_SYMBOL_MESSAGES, *_BAR_MESSAGES}
+
+
+def _series_of(message: dict[str, Any]) -> str:
+    if message["m"] in _SERIES_AND_TURNAROUND:
+        return str(message["p"][1])
+    if message["m"] in _BAR_MESSAGES:
+        return next((str(key) for key, value in message["p"][1].items() if "s" in value), "")
+    return ""
