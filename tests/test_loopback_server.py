@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import math
 import shutil
 import socket
 import ssl
@@ -301,6 +302,27 @@ class TestRecordedShapes:
         assert update["p"][1]["s1"]["t"] == "turn"
         assert completed["p"][:4] == ["cs_mine", "s1", "streaming", "turn"]
 
+    @pytest.mark.parametrize("text", ["nonsense", "~m~3~m~{}", "~m~2~m~{}rest"])
+    def test_broken_recording(self, text):
+        """What is no sequence of whole packets is no recording."""
+        with pytest.raises(ValueError, match="not a sequence of whole packets"):
+            load_packets(text)
+
+    def test_recording_without_a_chart(self, server):
+        """A recording without a chart session cannot be served."""
+        with pytest.raises(ValueError, match="no message of a chart session"):
+            server.replay("NASDAQ:AAPL", ['{"session_id":"x"}', "~h~1"])
+
+    def test_replay_without_a_series(self, server, client, captures):
+        """A recorded symbol resolves as recorded for a client that opens no series."""
+        real = json.loads(literal(captures, "2026-08-history-ok.json"))
+        server.replay("MY:OWN", load_packets("".join(real)))
+        client.greet()
+        client.resolve("MY:OWN")
+        (resolved,) = client.messages()
+        assert resolved["p"][:2] == ["cs_plain", "sym_1"]
+        assert resolved["p"][2]["full_name"] == "BATS:AAPL"
+
     def test_browser_page_is_cut_into_its_packets(self, captures):
         """The recorded browser page is 42 packets, each of them JSON."""
         packets = load_packets(literal(captures, "2023-06-browser-page.txt"))
@@ -472,6 +494,67 @@ class TestSeries:
         assert len(times) == 4
         assert moment - 4 * 86400 < times[-1] <= moment
 
+    @pytest.mark.parametrize(
+        ("period", "days"),
+        [("5D", 5), ("12M", 336), ("YTD", 232), ("LASTSESSION", 1), ("ALL", 20_000)],
+    )
+    def test_period(self, client, period, days):
+        """A period back from now shows at most its days, and more than half of the sessions."""
+        client.greet()
+        history = client.history(count=2, range=period)
+        first, last, text, is_ready = named(history, "series_timeframe")["p"][3:]
+        assert (text, is_ready) == (period, True)
+        assert days * 5 / 7 * 0.5 < last - first + 1 <= days
+
+    @pytest.mark.parametrize(
+        "count",
+        [
+            ["bar_count", int(NOW) - 7 * 86400, -3],
+            ["from_to", int(NOW) - 3 * 86400],
+            ["from_to", int(NOW) - 3 * 86400, int(NOW)],
+            f"r,{int(NOW) - 3 * 86400}:{int(NOW)}",
+        ],
+    )
+    def test_other_counts(self, client, count):
+        """Counts after a moment, and ranges in the place of a count, get the bars since then."""
+        client.greet()
+        update = named(client.history("BITSTAMP:BTCUSD", count=count), "timescale_update")
+        assert len(update["p"][1]["sds_1"]["s"]) == 3
+
+    @pytest.mark.parametrize("wanted", ["yesterday", "r,1", "0D"])
+    def test_bad_range(self, client, wanted):
+        """A range that is none kills the session."""
+        client.greet()
+        assert names(client.history(range=wanted)) == ["critical_error"]
+
+    @pytest.mark.parametrize(
+        ("method", "arguments"),
+        [
+            ("resolve_symbol", ["sym_1"]),
+            ("create_series", ["sds_1", "s1", "never_resolved", "1D", 5]),
+            ("modify_series", ["never_created", "s1", "sym_1", "1D", ""]),
+            ("request_more_data", ["never_created", 5]),
+            ("request_more_tickmarks", ["sds_1", "ten"]),
+        ],
+    )
+    def test_bad_arguments(self, client, method, arguments):
+        """Wrong arguments kill the session, with the method's name in the reason's details."""
+        client.greet()
+        client.say(method, "cs_plain", *arguments)
+        (error,) = client.messages()
+        assert error["p"][1] == "invalid parameters"
+        assert error["p"][2].startswith(f"method: {method}. args: ")
+
+    def test_marks_follow_the_time_zone(self, client):
+        """Marks of intraday bars are in the chart's time zone, bar times never are."""
+        client.greet()
+        before = named(client.history(interval="60"), "timescale_update")["p"]
+        client.say("switch_timezone", "cs_plain", "Asia/Ho_Chi_Minh")
+        after = named(client.history(interval="60"), "timescale_update")["p"]
+        assert before[1]["sds_1"]["s"] == after[1]["sds_1"]["s"]
+        for utc, local in zip(before[2]["marks"], after[2]["marks"], strict=True):
+            assert local[1] - utc[1] == 25200
+
     def test_tickmarks(self, client):
         """request_more_tickmarks gets a timescale_update without a series."""
         client.greet()
@@ -491,6 +574,15 @@ class TestSeries:
         assert (last["m"], last["p"][1]["sds_1"]["s"][0]["i"]) == ("du", 9)
         assert successor["m"] == "timescale_update"
         assert successor["p"][1]["sds_1"]["s"][0]["i"] == 10
+
+    def test_ticks_by_themselves(self, connect, clock):
+        """With a tick interval a series is updated without being asked to."""
+        with FakeTradingView(clock=clock, tick_interval_s=0.01) as server:
+            client = connect(server)
+            client.greet()
+            client.history("BINANCE:BTCUSDT", "1", 10)
+            clock.now += 5
+            assert names(client.messages()) == ["du"]
 
     def test_removed_series_is_silent(self, client, server, clock):
         """A removed series gets no updates, another one on the connection does."""
@@ -659,6 +751,15 @@ class TestQuotes:
         assert values["lp"] == bar[4]
         assert values["current_session"] == "market"
 
+    def test_deleted_quote_session(self, client):
+        """A deleted quote session is unknown."""
+        client.text()
+        client.say("quote_create_session", "qs_1")
+        client.say("quote_delete_session", "qs_1")
+        client.say("quote_add_symbols", "qs_1", "NASDAQ:AAPL")
+        (error,) = client.messages()
+        assert error["p"][:2] == ["qs_1", "unknown_session_id"]
+
     def test_unknown_commands(self, client):
         """Commands of newer clients are ignored."""
         client.greet()
@@ -682,6 +783,13 @@ class TestConnection:
                 ]
                 sock.send(encode("~h~1"))
             assert server.wait_until(lambda s: s.echoes == 2)
+
+    def test_no_heartbeats(self, connect, clock):
+        """Heartbeats may be switched off by an infinite interval."""
+        with FakeTradingView(clock=clock, heartbeat_interval_s=math.inf) as server:
+            client = connect(server)
+            client.greet()
+            assert names(client.history())[-1] == "series_completed"
 
     def test_heartbeats_without_an_echo(self, connect, clock):
         """A client that echoes nothing is dropped after a while."""
