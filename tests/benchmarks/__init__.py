@@ -1,0 +1,1 @@
+"""Figures beside their targets; run with ``python -m tests.benchmarks``."""

@@ -1,0 +1,184 @@
+"""Print each figure beside its target and the floor.
+
+``python -m tests.benchmarks [--peer PYTHON] [--runs N]``: the loopback server runs in a process
+of its own, the peer in an interpreter that has tvdatafeed-enhanced and websocket-client installed.
+Absolute times move with the machine; the ratios are taken in one run.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
+from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
+from tvDatafeed.config import ANONYMOUS_TOKEN, NetworkConfig
+from tvDatafeed.frames import history_to_frame
+from tvDatafeed.protocol.framing import encode
+from tvDatafeed.protocol.machine import Machine, SeriesRequest
+from tvDatafeed.testing import Market
+
+BARS = 5000
+NOW = 1786744800.0
+SYMBOL = "NASDAQ:AAPL"
+
+P1_RATIO = 2.5
+P2_CPU_MS = 4.0
+P2_RATIO = 15.0
+P8_RATIO = 0.25
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--peer", help="an interpreter that has tvdatafeed-enhanced installed")
+    parser.add_argument("--runs", type=int, default=60)
+    arguments = parser.parse_args()
+    print(f"Python {sys.version.split()[0]} on {sys.platform}; medians of {arguments.runs} runs\n")
+    for figure in (
+        *parsing(arguments.runs),
+        *warm_call(arguments.runs, arguments.peer),
+        *importing(max(arguments.runs // 6, 5)),
+    ):
+        print(figure)
+
+
+def parsing(runs: int) -> Iterator[Figure]:
+    """P1: the text frame of 5000 bars to a DataFrame, against the floor."""
+    text = history_text()
+    work = f"text frame of {BARS} bars -> DataFrame"
+    target = f"at most {P1_RATIO} x floor"
+
+    def ours() -> object:
+        machine = Machine(ANONYMOUS_TOKEN)
+        machine.open_series("cs_a", SeriesRequest(SYMBOL, "1", BARS), now=0.0, deadline=1.0)
+        machine.receive(text, 0.0)
+        (event,) = machine.events()
+        return history_to_frame(event.history)
+
+    try:
+        floor = floor_of(text)
+    except ImportError:
+        took = median_ms(ours, runs=runs)
+        yield Figure("P1", work, f"{took:.2f} ms (floor needs pysimdjson)", target, None)
+        return
+    took, floor_ms = interleaved_ms(ours, floor, runs=runs)
+    ratio = took / floor_ms
+    measured = f"{took:.2f} ms, floor {floor_ms:.2f}: {ratio:.2f} x"
+    yield Figure("P1", work, measured, target, ratio <= P1_RATIO)
+
+
+def warm_call(runs: int, peer: str | None) -> Iterator[Figure]:
+    """P2: get_hist of 5000 bars on a warm connection, CPU of the client alone."""
+    with server_process() as url:
+        config = TvDatafeedConfig(network=NetworkConfig(ws_url=url))
+        with TvDatafeed(verbose=False, config=config) as tv:
+
+            def fetch() -> None:
+                frame = tv.get_hist(SYMBOL, interval=Interval.in_1_minute, n_bars=BARS)
+                if len(frame) != BARS:
+                    raise SystemExit("the bars did not come")
+
+            cpu_ms = median_ms(fetch, runs=runs, clock=time.process_time)
+            wall_ms = median_ms(fetch, runs=runs)
+        measured = f"{cpu_ms:.2f} ms CPU, {wall_ms:.2f} ms wall"
+        work = f"get_hist of {BARS} bars, warm connection"
+        yield Figure("P2", work, measured, f"at most {P2_CPU_MS} ms CPU", cpu_ms <= P2_CPU_MS)
+        target = f"at least {P2_RATIO} x less CPU than the peer"
+        if peer is None:
+            yield Figure("P2", work, "no --peer given", target, None)
+            return
+        script = [peer, "tests/benchmarks/peer_enhanced.py", url, str(max(runs // 6, 5))]
+        # The peer's package has our name, so our folder must not stand on its path.
+        done = subprocess.run(script, capture_output=True, text=True, check=True)  # noqa: S603
+        theirs = json.loads(done.stdout.splitlines()[-1])
+    ratio = theirs["cpu_ms"] / cpu_ms
+    measured = f"peer {theirs['cpu_ms']:.1f} ms CPU: {ratio:.1f} x"
+    yield Figure("P2", work, measured, target, ratio >= P2_RATIO)
+
+
+def importing(runs: int) -> Iterator[Figure]:
+    """P8: import time against that of pandas, whole processes less an empty one."""
+
+    def process(code: str) -> object:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+
+    ours, theirs, empty = interleaved_ms(
+        process("import tvDatafeed"), process("import pandas"), process("pass"), runs=runs
+    )
+    ours_ms, pandas_ms = ours - empty, theirs - empty
+    ratio = ours_ms / pandas_ms
+    measured = f"{ours_ms:.0f} ms, pandas {pandas_ms:.0f} ms: {ratio:.2f} x"
+    target = f"at most {P8_RATIO} x import pandas"
+    yield Figure("P8", "import tvDatafeed", measured, target, ratio <= P8_RATIO)
+
+
+def history_text() -> str:
+    """Write an answer of 5000 bars as the server writes it, timeline included."""
+    bars = Market().bars(SYMBOL, "1", BARS, NOW)
+    items = [{"i": i, "v": [float(bar[0]), *bar[1:]]} for i, bar in enumerate(bars)]
+    series = {"node": "n", "s": items, "ns": {"d": "", "indexes": []}, "t": "s1"}
+    timeline = {
+        "index": 0,
+        "zoffset": 0,
+        "changes": [float(bar.time) for bar in bars],
+        "marks": [[20, bar.time, i] for i, bar in enumerate(bars)],
+        "index_diff": [],
+    }
+    payloads = [
+        {"m": "timescale_update", "p": ["cs_a", {"sds_1": series}, timeline]},
+        {"m": "series_completed", "p": ["cs_a", "sds_1", "streaming", "s1", {}]},
+    ]
+    return "".join(encode(json.dumps(p, separators=(",", ":"))) for p in payloads)
+
+
+def floor_of(text: str) -> object:
+    """Give the quickest way known: one translate pass and a numeric buffer, nothing checked."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+    import simdjson  # noqa: PLC0415
+
+    parser = simdjson.Parser()
+
+    def floor() -> object:
+        data = text.encode()
+        start = data.index(b'"s":[') + 4
+        end = data.index(b"]}],", start) + 3
+        numbers = b"[" + data[start:end].translate(None, b'{}[]":iv') + b"]"
+        cells = np.frombuffer(parser.parse(numbers).as_buffer(of_type="d")).reshape(-1, 7)
+        index = pd.DatetimeIndex((cells[:, 1] * 1e9).astype("int64").view("M8[ns]"))
+        frame = pd.DataFrame(
+            np.ascontiguousarray(cells[:, 2:]),
+            index=index,
+            columns=["open", "high", "low", "close", "volume"],
+            copy=False,
+        )
+        frame.insert(0, "symbol", SYMBOL)
+        return frame
+
+    return floor
+
+
+@contextmanager
+def server_process() -> Iterator[str]:
+    """Run the loopback server in a process of its own; gives its WebSocket URL."""
+    command = [sys.executable, "-m", "tvDatafeed", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            for line in process.stdout or ():
+                found = re.search(r"TV_WS_URL\W+(ws://\S+?)[\"']?$", line.strip())
+                if found:
+                    yield found[1]
+                    break
+            else:
+                raise SystemExit("the server did not start")
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Clocks and tables: medians of repeated work, and ratios from one run."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure beside what it should be.
+
+    Parameters
+    ----------
+    name
+        The target's number in the plan, such as "P1".
+    work
+        What was done.
+    measured, target
+        In words, units included.
+    holds
+        Whether the target is met in this run; None where there is nothing to compare with.
+    """
+
+    name: str
+    work: str
+    measured: str
+    target: str
+    holds: bool | None
+
+    def __str__(self) -> str:
+        mark = {True: "holds", False: "FALLS SHORT", None: "not measured"}[self.holds]
+        return f"{self.name:<4} {self.work:<44} {self.measured:<34} {self.target:<44} {mark}"
+
+
+def median_ms(
+    work: Callable[[], object], *, runs: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Run some work several times and give the median in milliseconds, warm-up left out."""
+    work()
+    times = []
+    for _ in range(runs):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return statistics.median(times) * 1000
+
+
+def interleaved_ms(*works: Callable[[], object], runs: int) -> list[float]:
+    """Give the median of each work in milliseconds, run in turn so that drift hits all alike."""
+    times: list[list[float]] = [[] for _ in works]
+    for work in works:
+        work()
+    for _ in range(runs):
+        for work, taken in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) * 1000 for taken in times]
