@@ -481,7 +481,7 @@ class Conversation:
                 raise _RefusedError
         if series.newest is None:
             return []
-        # Where the bars to come will be is the calendar's secret; a client draws empty space here.
+        # Steps of the interval, closed hours or not: no client takes these times for bars.
         times = [
             series.newest.time + step * _seconds(series.interval) for step in range(1, size + 1)
         ]

@@ -804,8 +804,8 @@ def _read(written: str, hint: Any, where: str) -> Any:
     try:
         if written.startswith(("[", '"')):
             value = json.loads(written)
-            written = tuple(value) if isinstance(value, list) else value
-        elif str not in kinds and (number := {int, float}.intersection(kinds)):
+            return tuple(value) if isinstance(value, list) else value
+        if str not in kinds and (number := {int, float}.intersection(kinds)):
             return number.pop()(written)
     except ValueError:
         raise ValueError(f"{where} cannot be {written!r}") from None

@@ -38,7 +38,7 @@ def load_packets(text: str) -> list[str]:
 
     Examples
     --------
-    >>> load_packets('~m~4~m~~h~1~m~12~m~{"m":"hello"}')
+    >>> load_packets('~m~4~m~~h~1~m~13~m~{"m":"hello"}')
     ['~h~1', '{"m":"hello"}']
     """
     end = "~h~0"

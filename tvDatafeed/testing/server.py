@@ -4,7 +4,6 @@ Every connection has a thread of its own, which alone touches the socket. Other 
 through its outbox, so that no lock is ever held while something is sent.
 """
 
-import contextlib
 import heapq
 import itertools
 import json
@@ -72,6 +71,7 @@ _STOP_TIMEOUT_S = 5.0
 # A flood of heartbeats leaves room for everything else.
 _MAX_BEATS_IN_A_ROW = 500
 _BLOCK_BYTES = 4096
+_SCARCITY_PAUSE_S = 0.01
 
 How = Literal["fin", "rst"] | int
 
@@ -116,6 +116,8 @@ class FakeTradingView:
         ``server.bad_tokens``.
     max_bars_per_reply
         The plan's limit: a series gets no more bars than this, however it asks.
+    tick_interval_s
+        Seconds between updates of open series; None leaves them to `tick`.
     echo_timeout_s
         A connection whose client leaves a heartbeat without its echo for this long is dropped;
         None to be patient.
@@ -140,12 +142,14 @@ class FakeTradingView:
         tls: ssl.SSLContext | None = None,
         bad_tokens: Iterable[str] = (),
         max_bars_per_reply: int = 40_000,
+        tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
     ) -> None:
         self.market = market or Market()
         self.bad_tokens = set(bad_tokens)
-        self.heartbeat_interval_s = heartbeat_interval_s
-        self.echo_timeout_s = echo_timeout_s
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._tick_interval_s = tick_interval_s or math.inf
+        self._echo_timeout_s = echo_timeout_s or math.inf
         self._backend = Backend(self.market, clock, self.bad_tokens, max_bars_per_reply)
         self._faults = FaultBox(faults)
         self._host = host
@@ -397,18 +401,23 @@ class FakeTradingView:
             selector.register(listener, selectors.EVENT_READ)
             stop = selector.register(stopped, selectors.EVENT_READ)
             while all(key is not stop for key, _events in selector.select()):
-                # A client may be gone again, or descriptors be scarce for a while.
-                with contextlib.suppress(OSError, RuntimeError):
+                try:
                     sock, _address = listener.accept()
                     _Client(self._parts(), sock).start()
+                except (BlockingIOError, ConnectionError):
+                    continue
+                except (OSError, RuntimeError):
+                    # Descriptors or threads are used up, and may be free again in a moment.
+                    time.sleep(_SCARCITY_PAUSE_S)
 
     def _parts(self) -> "_Parts":
         return _Parts(
             self._backend,
             self._faults,
             self._journal,
-            self.heartbeat_interval_s,
-            self.echo_timeout_s,
+            self._heartbeat_interval_s,
+            self._tick_interval_s,
+            self._echo_timeout_s,
             self._tls,
         )
 
@@ -501,7 +510,8 @@ class _Parts:
     faults: FaultBox
     journal: _Journal
     heartbeat_interval_s: float
-    echo_timeout_s: float | None
+    tick_interval_s: float
+    echo_timeout_s: float
     tls: ssl.SSLContext | None
 
 
@@ -537,7 +547,8 @@ class _Client:
         self._beats = 0
         self._beat_interval_s = parts.heartbeat_interval_s
         self._next_beat = math.inf
-        self._echo_timeout_s = parts.echo_timeout_s or math.inf
+        self._next_tick = math.inf
+        self._echo_timeout_s = parts.echo_timeout_s
         self._unanswered: deque[float] = deque()
         self._doers: dict[type, Callable[[Any], None]] = {
             bytes: self._wire.send,
@@ -651,6 +662,7 @@ class _Client:
     def _converse(self, data: bytes) -> None:
         self._talk = Conversation(self._parts.backend, self._number)
         self._next_beat = time.monotonic() + self._beat_interval_s
+        self._next_tick = time.monotonic() + self._parts.tick_interval_s
         hello = self._talk.hello()
         actions = self._parts.faults.connection(lambda fault: fault.on_open(hello))
         for action in [hello] if actions is None else actions:
@@ -745,15 +757,18 @@ class _Client:
 
     def _due_at(self) -> float:
         late = self._late[0][0] if self._late else math.inf
-        return min(self._next_beat, self._settles_at, late)
+        return min(self._next_beat, self._next_tick, self._settles_at, late)
 
     def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        if self._next_tick <= now:
+            self._next_tick = now + self._parts.tick_interval_s
+            self._outbox.append(None)
         while self._outbox:
             message = self._outbox.popleft()
             for one in [message] if message else self._updates():
                 if not self._is_mute:
                     self._emit(one)
-        now = time.monotonic()
         while self._late and self._late[0][0] <= now:
             self._emit(heapq.heappop(self._late)[2])
         if self._settles_at <= now:

@@ -29,6 +29,8 @@ DRAIN_S = 1.0
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SLICE_S = 0.05
+# The system calls take no infinity.
+_LONGEST_WAIT_S = 3600.0
 _CONTINUATION = 0x0
 _FIN, _RSV, _MASKED = 0x80, 0x70, 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
@@ -280,7 +282,7 @@ class Wire:
         self._check()
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return
-        self._selector.select(max(0.0, timeout_s))
+        self._selector.select(min(max(0.0, timeout_s), _LONGEST_WAIT_S))
         with contextlib.suppress(BlockingIOError):
             self._near.recv(4096)
         self._check()
