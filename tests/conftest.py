@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import NOW
+from tests.loopback import NOW, impatient
 from tvDatafeed import TvDatafeed
 from tvDatafeed.testing import FakeTradingView
 
@@ -33,7 +33,7 @@ def server():
 @pytest.fixture
 def tv(server):
     """A client of the loopback TradingView."""
-    with TvDatafeed(config=server.config()) as client:
+    with TvDatafeed(config=impatient(server)) as client:
         yield client
 
 

@@ -27,6 +27,11 @@ def expected(server, symbol, interval, count, timezone="UTC"):
     ).astype({"symbol": object})
 
 
+def impatient(server, **limits):
+    """The configuration of a client that tries again after hundredths of a second."""
+    return server.config(**{"base_retry_delay": 0.02, "max_retry_delay": 0.1, **limits})
+
+
 def within_a_second(call, error):
     """Expect an error at once."""
     started = time.monotonic()

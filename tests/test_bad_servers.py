@@ -70,8 +70,8 @@ def at_most(seconds):
 
 
 def ask(server, count=20, **limits):
-    """Fetch bars with a client of its own."""
-    with TvDatafeed(config=server.config(**limits)) as tv:
+    """Fetch bars with a client of its own, which does not try again."""
+    with TvDatafeed(config=server.config(**{"max_retries": 0, **limits})) as tv:
         return tv.get_hist(SYMBOL, n_bars=count, timezone="UTC")
 
 
@@ -152,7 +152,8 @@ def test_connection_refused():
     """Nobody listens: the error names where."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/"))
+    network = NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/", max_retries=0)
+    config = TvDatafeedConfig(network=network)
     tv = TvDatafeed(config=config)
     with at_most(PATIENCE_S), pytest.raises(WebSocketError, match=str(port)) as caught:
         tv.get_hist(SYMBOL)
@@ -162,7 +163,8 @@ def test_connection_refused():
 
 def test_name_that_does_not_exist():
     """A name without an address is an error of the network with its cause."""
-    config = TvDatafeedConfig(network=NetworkConfig(ws_url="ws://no-such-host.invalid/"))
+    network = NetworkConfig(ws_url="ws://no-such-host.invalid/", max_retries=0)
+    config = TvDatafeedConfig(network=network)
     tv = TvDatafeed(config=config)
     with pytest.raises(WebSocketError, match=r"no-such-host\.invalid") as caught:
         tv.get_hist(SYMBOL)
@@ -270,26 +272,35 @@ def test_answer_that_does_not_come_meets_the_deadline(fault):
     ],
     ids=repr,
 )
-def test_answer_with_a_lost_part_is_an_error(server, fault):
-    """A message that cannot be read fails its request at once; the connection goes on."""
+def test_answer_with_a_lost_part_is_asked_for_again(server, tv, fault):
+    """A message that cannot be read spoils its answer alone: the next one is whole."""
     server.inject(fault)
-    with TvDatafeed(config=server.config()) as tv, at_most(PATIENCE_S):
-        with pytest.raises(ProtocolError, match=SYMBOL) as caught:
-            tv.get_hist(SYMBOL)
-        assert str(caught.value).isprintable()
+    with at_most(PATIENCE_S):
         assert_right(server, tv.get_hist(SYMBOL, n_bars=20, timezone="UTC"))
     assert server.connections_opened == 1
+    assert tv.stats()["violations"] == 1
+    assert tv.stats()["errors"] == {"ProtocolError": 1}
+
+
+def test_answers_that_always_lack_a_part_are_an_error(server):
+    """When no try gives a whole answer the error names the symbol and is printable."""
+    server.inject(TruncatedJson())
+    with at_most(PATIENCE_S), pytest.raises(ProtocolError, match=SYMBOL) as caught:
+        ask(server)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("delta", [-3, 3])
 def test_answer_of_wrong_lengths_ends_the_connection(delta):
     """Four packets with a wrong length are more than a connection may have."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
-        server.inject(WrongLength(delta=delta, times=1))
-        with TvDatafeed(config=server.config()) as tv, at_most(PATIENCE_S):
-            with pytest.raises(ProtocolError, match="wrong packet length"):
-                tv.get_hist("NASDAQ:AAPL")
-            assert_right(server, tv.get_hist(SYMBOL, n_bars=20, timezone="UTC"))
+        server.inject(WrongLength(delta=delta))
+        with (
+            TvDatafeed(config=server.config(max_retries=0)) as tv,
+            at_most(PATIENCE_S),
+            pytest.raises(ProtocolError, match="wrong packet length"),
+        ):
+            tv.get_hist("NASDAQ:AAPL")
 
 
 def test_completion_before_the_bars_is_no_data(server):

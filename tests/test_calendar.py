@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from tvDatafeed.testing.calendar import (
     Session,
     TradingCalendar,
-    bar_grid,
-    is_valid_interval,
     new_york_holidays,
     yearly_holidays,
 )
+from tvDatafeed.testing.grid import bar_grid, is_valid_interval
 
 NEW_YORK = "America/New_York"
 HOLIDAYS = frozenset(day for year in range(1960, 2041) for day in new_york_holidays(year))

@@ -36,6 +36,20 @@ DEFAULTS = {
         "send_timeout": 5.0,
         "recv_timeout": 30.0,
         "max_response_time": 60.0,
+        "max_retries": 3,
+        "base_retry_delay": 2.0,
+        "max_retry_delay": 60.0,
+        "requests_per_minute": 60,
+        "burst_size": 10,
+        "failure_threshold": 5,
+        "recovery_timeout": 60.0,
+        "silence_timeout": 20.0,
+        "ping_timeout": 5.0,
+        "idle_timeout": 60.0,
+        "max_connection_age": 300.0,
+        "max_sessions": 100,
+        "proxy": None,
+        "ca_file": None,
     },
     DataConfig: {
         "default_bars": 10,
@@ -64,6 +78,25 @@ VARIABLES = [
     ("TV_WS_TIMEOUT", (NetworkConfig, "recv_timeout"), "7", 7.0),
     ("TV_RECV_TIMEOUT", (NetworkConfig, "recv_timeout"), "-1", -1.0),
     ("TV_MAX_RESPONSE_TIME", (NetworkConfig, "max_response_time"), "90", 90.0),
+    ("TV_MAX_RETRIES", (NetworkConfig, "max_retries"), "0", 0),
+    ("TV_BASE_RETRY_DELAY", (NetworkConfig, "base_retry_delay"), "0.5", 0.5),
+    ("TV_MAX_RETRY_DELAY", (NetworkConfig, "max_retry_delay"), "30", 30.0),
+    ("TV_REQUESTS_PER_MINUTE", (NetworkConfig, "requests_per_minute"), "7", 7),
+    ("TV_BURST_SIZE", (NetworkConfig, "burst_size"), "2", 2),
+    ("TV_FAILURE_THRESHOLD", (NetworkConfig, "failure_threshold"), "9", 9),
+    ("TV_RECOVERY_TIMEOUT", (NetworkConfig, "recovery_timeout"), "5", 5.0),
+    ("TV_SILENCE_TIMEOUT", (NetworkConfig, "silence_timeout"), "11", 11.0),
+    ("TV_PING_TIMEOUT", (NetworkConfig, "ping_timeout"), "2", 2.0),
+    ("TV_IDLE_TIMEOUT", (NetworkConfig, "idle_timeout"), "12", 12.0),
+    ("TV_MAX_CONNECTION_AGE", (NetworkConfig, "max_connection_age"), "13", 13.0),
+    ("TV_MAX_SESSIONS", (NetworkConfig, "max_sessions"), "14", 14),
+    (
+        "TV_PROXY",
+        (NetworkConfig, "proxy"),
+        "http://ann:hunter2@h:3128",
+        "http://ann:hunter2@h:3128",
+    ),
+    ("TV_CA_FILE", (NetworkConfig, "ca_file"), __file__, __file__),
     ("TV_DEFAULT_BARS", (DataConfig, "default_bars"), "25", 25),
     ("TV_VALIDATE_DATA", (DataConfig, "validate_data"), "off", False),
     ("TV_FILL_MISSING_VOLUME", (DataConfig, "fill_missing_volume"), "NaN", "nan"),
@@ -74,6 +107,23 @@ VARIABLES = [
 ]
 
 BAD_SECONDS = ["0", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "ten", "5s", "1,5"]
+DELAYS = [
+    "BASE_RETRY_DELAY",
+    "MAX_RETRY_DELAY",
+    "RECOVERY_TIMEOUT",
+    "SILENCE_TIMEOUT",
+    "PING_TIMEOUT",
+    "IDLE_TIMEOUT",
+    "MAX_CONNECTION_AGE",
+]
+COUNTS = [
+    "DEFAULT_BARS",
+    "REQUESTS_PER_MINUTE",
+    "BURST_SIZE",
+    "FAILURE_THRESHOLD",
+    "MAX_SESSIONS",
+]
+BAD_COUNTS = ["0", "-1", "1.0", "1.5", "many", "9" * 5000]
 BAD_TIMEOUTS = ["0", "-0.5", "-2", "-7", "nan", "inf", "ten"]
 BAD_FLAGS = ["maybe", "2", "yess", "-1", "true false"]
 BAD_HTTP_URLS = [
@@ -99,7 +149,14 @@ BAD_VARIABLES = [
     *[("TV_SHUTDOWN_TIMEOUT", text) for text in BAD_SECONDS],
     *[("TV_WS_TIMEOUT", text) for text in BAD_TIMEOUTS],
     *[("TV_RECV_TIMEOUT", text) for text in BAD_TIMEOUTS],
-    *[("TV_DEFAULT_BARS", text) for text in ("0", "-1", "1.0", "1.5", "many", "9" * 5000)],
+    *[(f"TV_{name}", text) for name in COUNTS for text in BAD_COUNTS],
+    *[(f"TV_{name}", text) for name in DELAYS for text in BAD_SECONDS],
+    *[("TV_MAX_RETRIES", text) for text in ("-1", "1.5", "many", "9" * 5000)],
+    *[
+        ("TV_PROXY", text)
+        for text in ("host:1", "socks5://h:1", "http://", "http://h:x", "http://[::1")
+    ],
+    *[("TV_CA_FILE", text) for text in ("/no/such/file", ".")],
     *[("TV_FILL_MISSING_VOLUME", text) for text in ("none", "0", "backward")],
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
@@ -111,9 +168,15 @@ SECONDS_FIELDS = [
     (NetworkConfig, "send_timeout"),
     (NetworkConfig, "max_response_time"),
     (ThreadingConfig, "shutdown_timeout"),
+    *[(NetworkConfig, name.lower()) for name in DELAYS],
 ]
+COUNT_FIELDS = [(NetworkConfig, name.lower()) for name in COUNTS[1:]]
 BAD_FIELDS = [
     *[(c, f, v) for c, f in SECONDS_FIELDS for v in (0, -1, math.nan, math.inf, True, None, "x")],
+    *[(c, f, v) for c, f in COUNT_FIELDS for v in (0, -1, True, 1.0, "10", None)],
+    *[(NetworkConfig, "max_retries", v) for v in (-1, True, 1.0, "3", None)],
+    *[(NetworkConfig, "proxy", v) for v in (1, "h:1", "https://h:1", "http://a b", "http://\n")],
+    *[(NetworkConfig, "ca_file", v) for v in (1, b"x", "/no/such/file", "")],
     *[(NetworkConfig, "recv_timeout", v) for v in (0, -0.5, -7, math.nan, False, None, 10**400)],
     *[(NetworkConfig, "ws_url", v) for v in (None, b"wss://host", "https://host", "")],
     *[(NetworkConfig, "base_url", v) for v in (None, 1, "wss://host", "https://a\nb")],

@@ -286,8 +286,8 @@ def test_an_unknown_symbol_is_also_missing_data():
     [
         (TwoFactorRequiredError(), ["totp_code", "totp_secret"]),
         (CaptchaRequiredError(), ["sessionid", "auth_token", "token cache"]),
-        (DataNotFoundError("A", "B"), ["search_symbol()"]),
-        (SymbolNotFoundError("A", "B"), ["search_symbol()"]),
+        (DataNotFoundError("A", "B"), ["look it up on TradingView"]),
+        (SymbolNotFoundError("A", "B"), ["Look its name and exchange up"]),
         (EntitlementError("A", "no"), ["Sign in"]),
         (RateLimitError(), ["try again later"]),
         (LockTimeoutError(1), ["longer timeout"]),

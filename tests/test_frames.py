@@ -12,7 +12,7 @@ import tzlocal
 
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
 from tvDatafeed.frames import bars_to_frame, history_to_frame
-from tvDatafeed.protocol.machine import History, SeriesRequest
+from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.messages import Bar
 
 UTC = dt.timezone.utc

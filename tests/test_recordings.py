@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tvDatafeed import ProtocolError, SymbolNotFoundError, TvDatafeed
 from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.protocol import messages
+from tvDatafeed.protocol.events import HistoryReady, RequestFailed, SeriesRequest
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.protocol.machine import HistoryReady, Machine, RequestFailed, SeriesRequest
+from tvDatafeed.protocol.machine import Machine
 
 PAGE_PACKETS = 42
 SINGLE_FRAMES = [

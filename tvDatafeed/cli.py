@@ -1,18 +1,13 @@
 """The command line: a thin face of the library.
 
-A command's result, and nothing else, goes to stdout; notes, warnings and errors go to stderr, one
-line each. Everything heavy is imported inside the commands, so that ``--help`` is quick.
+Everything heavy is imported inside the commands, so that ``--help`` is quick.
 """
 
 import argparse
 import dataclasses
-import errno
 import importlib.util
-import io
-import json
 import logging
 import math
-import os
 import signal
 import sys
 import time
@@ -23,6 +18,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tvDatafeed import __version__
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.console import (
+    EXIT_CLOSED_PIPE,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    RENDERERS,
+    ClosedPipeError,
+    CommandError,
+    note,
+    show,
+    stdout_that_may_fail,
+    write_to_file,
+    write_to_stdout,
+)
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
@@ -67,7 +77,8 @@ _FORMATS_OF_SUFFIXES = {
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
 _LONGEST_SLEEP_S = 3600.0
-_OPTIONS_OF_ALL_FAULTS = ("times", "symbol")
+# These are told once, for all faults, in the help.
+_COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
 _MAIN_EXAMPLES = """\
 examples:
@@ -158,7 +169,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     import tvDatafeed.network  # noqa: F401, PLC0415
 
     if arguments.real:
-        with _client(arguments) as client:
+        # Someone looks on: the first failure tells more than a minute of further tries.
+        config = TvDatafeedConfig.from_env()
+        once = dataclasses.replace(config.network, max_retries=0)
+        with _client(arguments, dataclasses.replace(config, network=once)) as client:
             try:
                 _show_bars(client, arguments)
             except NetworkError as error:
@@ -168,7 +182,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     with FakeTradingView() as server, _client(arguments, server.config()) as client:
         _show_bars(client, arguments)
-    print(
+    show(
         "This market is made up: a loopback TradingView, which ran inside this command, computed\n"
         "these bars and sent them in TradingView's own wire format. --real asks TradingView."
     )
@@ -180,8 +194,8 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     frame = client.get_hist(symbol, exchange, arguments.interval, arguments.bars)
     seconds = time.perf_counter() - started
-    print(frame.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
-    print(
+    show(frame.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
+    show(
         f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
         "to the DataFrame."
     )
@@ -234,7 +248,7 @@ def _serve(arguments: argparse.Namespace) -> int:
                 "TV_BASE_URL": server.base_url,
                 "TV_SEARCH_URL": server.search_url,
             }
-            print("\n".join(form.format(*item) for item in urls.items()))
+            show("\n".join(form.format(*item) for item in urls.items()))
             note("a made-up market, until Ctrl-C: " + " ".join(x.symbol for x in LISTINGS))
             while True:
                 time.sleep(_LONGEST_SLEEP_S)
@@ -252,8 +266,9 @@ def _print_faults() -> None:
     width = max(map(len, FAULTS))
     for name, kind in sorted(FAULTS.items()):
         sentence = (kind.__doc__ or "").partition("\n")[0].replace("``", "")
-        options = [o.name for o in dataclasses.fields(kind) if o.name not in _OPTIONS_OF_ALL_FAULTS]
-        print(f"{name:{width}}  {sentence}" + f" Options: {', '.join(options)}." * bool(options))
+        options = [o.name for o in dataclasses.fields(kind) if o.name not in _COMMON_FAULT_OPTIONS]
+        named = f" Options: {', '.join(options)}." if options else ""
+        show(f"{name:{width}}  {sentence}{named}")
 
 
 def _fault(text: str) -> "Fault":
@@ -273,6 +288,7 @@ def _client(arguments: argparse.Namespace, config: TvDatafeedConfig | None = Non
 
 
 def _symbol_and_exchange(arguments: argparse.Namespace) -> tuple[str, str | None]:
+    """Take the two apart: in one piece the library would ignore a contract's number."""
     symbol, exchange = arguments.symbol, arguments.exchange
     named, colon, name = symbol.partition(":")
     if not colon and not exchange:
@@ -282,10 +298,11 @@ def _symbol_and_exchange(arguments: argparse.Namespace) -> tuple[str, str | None
         )
     if colon and exchange and exchange.upper() != named.upper():
         raise CommandError(f"{symbol!r} is not on {exchange}: leave one of both out", EXIT_USAGE)
-    if colon and ":" not in name:
-        # In one piece the library takes it as complete, and the contract's number as not asked.
-        return name, named
-    return symbol, exchange
+    if ":" in name:  # a spread, complete in itself
+        if arguments.fut_contract is not None:
+            raise CommandError(f"--fut-contract is for one symbol, not {symbol!r}", EXIT_USAGE)
+        return symbol, None
+    return (name, named) if colon else (symbol, exchange)
 
 
 def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":
@@ -368,6 +385,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "fetch 5000 bars and show them", _DEMO_EXAMPLES)
     demo.add_argument("--symbol", default="NASDAQ:AAPL", help="default: %(default)s")
     demo.add_argument("--bars", type=_count, default=5000, metavar="N", help="default: %(default)s")
+    demo.set_defaults(fut_contract=None)
     demo.add_argument(
         "--real", action="store_true", help="ask TradingView instead of the made-up market"
     )

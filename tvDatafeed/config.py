@@ -16,6 +16,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -139,6 +140,48 @@ def _flag_in_text(text: str) -> bool:
     raise ValueError("must be one of true, 1, yes, on, false, 0, no, off")
 
 
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError("must be a whole number, not a bool")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError("must be a whole number") from None
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _whole_in_text(text: str) -> int:
+    try:
+        return _whole(int(text))
+    except ValueError:
+        raise ValueError("must be a whole number of at least 0") from None
+
+
+def _proxy(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL such as http://user:password@host:8080")
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must be a URL with a valid host and port") from None
+    if parts.scheme != "http" or not host:
+        raise ValueError("must be the URL of an HTTP proxy: http://host:port")
+    return value
+
+
+def _file(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike) or not Path(value).is_file():
+        raise ValueError("must be the path of a file that exists")
+    return str(value)
+
+
 def _volume_filling(value: Any) -> str:
     choices = get_args(FillMissingVolume)
     if not isinstance(value, str) or value not in choices:
@@ -223,12 +266,15 @@ class _Kind(NamedTuple):
 _SECONDS = _Kind(_seconds, _seconds)
 _TIMEOUT = _Kind(_timeout, _timeout)
 _COUNT = _Kind(_count, _count_in_text)
+_WHOLE = _Kind(_whole, _whole_in_text)
 _FLAG = _Kind(_flag, _flag_in_text)
 _VOLUME_FILLING = _Kind(_volume_filling, lambda text: _volume_filling(text.lower()))
 _ZONE_NAME = _Kind(_zone_name, _zone_name)
 _SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
 _HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
 _HEADERS = _Kind(_headers, _headers)
+_PROXY = _Kind(_proxy, _proxy)
+_FILE = _Kind(_file, _file)
 
 
 def _setting(kind: _Kind, *variables: str) -> dict[str, Any]:
@@ -320,6 +366,37 @@ class NetworkConfig(_Section):
     max_response_time : float, default 60.0
         Seconds for a whole request, however many messages its answer has
         (``TV_MAX_RESPONSE_TIME``).
+    max_retries : int, default 3
+        How often a request is asked again after a fault that may pass (``TV_MAX_RETRIES``).
+    base_retry_delay, max_retry_delay : float, default 2.0 and 60.0
+        Seconds before another connection is tried: the first doubles with each failure up to
+        the second, and between half and all of it is waited (``TV_BASE_RETRY_DELAY``,
+        ``TV_MAX_RETRY_DELAY``).
+    requests_per_minute, burst_size : int, default 60 and 10
+        How many handshakes and HTTP requests are made: in the long run, and at once
+        (``TV_REQUESTS_PER_MINUTE``, ``TV_BURST_SIZE``).
+    failure_threshold : int, default 5
+        After so many failed connections in a row none is tried for `recovery_timeout`
+        (``TV_FAILURE_THRESHOLD``).
+    recovery_timeout : float, default 60.0
+        Seconds (``TV_RECOVERY_TIMEOUT``).
+    silence_timeout, ping_timeout : float, default 20.0 and 5.0
+        Seconds without a message before the server is asked for a sign of life, and seconds
+        that it has to give one (``TV_SILENCE_TIMEOUT``, ``TV_PING_TIMEOUT``).
+    idle_timeout : float, default 60.0
+        Seconds after which a connection without requests is closed (``TV_IDLE_TIMEOUT``).
+    max_connection_age : float, default 300.0
+        Seconds after which a connection is closed as soon as it has no requests
+        (``TV_MAX_CONNECTION_AGE``).
+    max_sessions : int, default 100
+        Requests that one connection carries at a time; more open another
+        (``TV_MAX_SESSIONS``).
+    proxy : str, optional
+        URL of an HTTP proxy, ``http://user:password@host:port``; never used for this machine.
+        The variables of other programs are not asked (``TV_PROXY``).
+    ca_file : str, optional
+        File of the authorities whose certificates are trusted, instead of certifi's
+        (``TV_CA_FILE``).
     """
 
     ws_url: str = field(
@@ -345,6 +422,27 @@ class NetworkConfig(_Section):
     max_response_time: float = field(
         default=60.0, metadata=_setting(_SECONDS, "TV_MAX_RESPONSE_TIME")
     )
+    max_retries: int = field(default=3, metadata=_setting(_WHOLE, "TV_MAX_RETRIES"))
+    base_retry_delay: float = field(default=2.0, metadata=_setting(_SECONDS, "TV_BASE_RETRY_DELAY"))
+    max_retry_delay: float = field(default=60.0, metadata=_setting(_SECONDS, "TV_MAX_RETRY_DELAY"))
+    requests_per_minute: int = field(
+        default=60, metadata=_setting(_COUNT, "TV_REQUESTS_PER_MINUTE")
+    )
+    burst_size: int = field(default=10, metadata=_setting(_COUNT, "TV_BURST_SIZE"))
+    failure_threshold: int = field(default=5, metadata=_setting(_COUNT, "TV_FAILURE_THRESHOLD"))
+    recovery_timeout: float = field(
+        default=60.0, metadata=_setting(_SECONDS, "TV_RECOVERY_TIMEOUT")
+    )
+    silence_timeout: float = field(default=20.0, metadata=_setting(_SECONDS, "TV_SILENCE_TIMEOUT"))
+    ping_timeout: float = field(default=5.0, metadata=_setting(_SECONDS, "TV_PING_TIMEOUT"))
+    idle_timeout: float = field(default=60.0, metadata=_setting(_SECONDS, "TV_IDLE_TIMEOUT"))
+    max_connection_age: float = field(
+        default=300.0, metadata=_setting(_SECONDS, "TV_MAX_CONNECTION_AGE")
+    )
+    max_sessions: int = field(default=100, metadata=_setting(_COUNT, "TV_MAX_SESSIONS"))
+    # It may hold a password.
+    proxy: str | None = field(default=None, repr=False, metadata=_setting(_PROXY, "TV_PROXY"))
+    ca_file: str | None = field(default=None, metadata=_setting(_FILE, "TV_CA_FILE"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
+
 class CommandError(Exception):
     """A failure that one line says all about."""
 
@@ -65,6 +66,13 @@ RENDERERS: "dict[str, Callable[[pd.DataFrame], str | bytes]]" = {
 
 
 def write_to_file(content: str | bytes, path: str) -> None:
+    """Write a file, in UTF-8 where it is text.
+
+    Raises
+    ------
+    CommandError
+        When the file cannot be written.
+    """
     data = content.encode() if isinstance(content, str) else content
     try:
         Path(path).write_bytes(data)
@@ -73,6 +81,13 @@ def write_to_file(content: str | bytes, path: str) -> None:
 
 
 def write_to_stdout(content: str | bytes) -> None:
+    """Write to stdout, now.
+
+    Raises
+    ------
+    ClosedPipeError, CommandError
+        As for `stdout_that_may_fail`.
+    """
     with stdout_that_may_fail():
         if isinstance(content, bytes):
             sys.stdout.buffer.write(content)
@@ -81,12 +96,27 @@ def write_to_stdout(content: str | bytes) -> None:
         sys.stdout.flush()
 
 
-def print(text: str) -> None:
+def show(text: str) -> None:
+    """Write a line to stdout, now."""
     write_to_stdout(f"{text}\n")
+
+
+def note(text: object) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(f"tvdatafeed: {' '.join(str(text).split())}\n")
 
 
 @contextmanager
 def stdout_that_may_fail() -> Iterator[None]:
+    """Turn a failure of stdout into one of a command.
+
+    Raises
+    ------
+    ClosedPipeError
+        Whoever read our output has gone, as ``head`` does.
+    CommandError
+        Any other failure, such as a full disk.
+    """
     try:
         yield
     except OSError as error:
@@ -98,9 +128,3 @@ def stdout_that_may_fail() -> Iterator[None]:
         if error.errno in {errno.EPIPE, errno.EINVAL}:
             raise ClosedPipeError from error
         raise CommandError(f"cannot write to stdout: {error.strerror or error}") from error
-
-
-def note(text: object) -> None:
-    print("tvdatafeed:", " ".join(str(text).split()), file=sys.stderr)
-
-

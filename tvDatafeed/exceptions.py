@@ -171,11 +171,15 @@ class WebSocketError(NetworkError):
         Where; appended to the message, without user and password.
     retryable : bool, optional
         As for `NetworkError`.
+    close_code : int, optional
+        The code of the close frame with which the server ended the connection.
 
     Attributes
     ----------
     url : str or None
         As given, without user and password.
+    close_code : int or None
+        As given.
     """
 
     def __init__(
@@ -184,7 +188,9 @@ class WebSocketError(NetworkError):
         url: str | None = None,
         *,
         retryable: bool | None = None,
+        close_code: int | None = None,
     ) -> None:
+        self.close_code = close_code
         self.url = None if url is None else _without_userinfo(url)
         text = f"{message} (URL: {_shown(self.url)})" if self.url else message
         super().__init__(text, retryable=retryable)
@@ -356,7 +362,7 @@ class DataNotFoundError(DataError):
     def _describe(self, symbol: str, on_exchange: str) -> str:
         return (
             f"No data found for {symbol}{on_exchange}. Possible causes: no trades in the time "
-            "asked for, or the symbol belongs to another exchange; search_symbol() finds it."
+            "asked for, or the symbol belongs to another exchange; look it up on TradingView."
         )
 
 
@@ -379,7 +385,10 @@ class SymbolNotFoundError(DataNotFoundError):
         super().__init__(symbol, exchange, reason=reason)
 
     def _describe(self, symbol: str, on_exchange: str) -> str:
-        return f"Symbol '{symbol}' not found{on_exchange}. search_symbol() finds listed symbols."
+        return (
+            f"Symbol '{symbol}' not found{on_exchange}. "
+            "Look its name and exchange up on TradingView."
+        )
 
 
 class DataValidationError(DataError):

@@ -18,7 +18,7 @@ import tzlocal
 
 from tvDatafeed.config import FillMissingVolume
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
-from tvDatafeed.protocol.machine import History
+from tvDatafeed.protocol.events import History
 from tvDatafeed.protocol.messages import Bar, Number
 from tvDatafeed.protocol.series import last_bar_is_closed
 

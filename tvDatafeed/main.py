@@ -4,7 +4,10 @@ import datetime as dt
 import logging
 import operator
 import sys
+import threading
 import time
+import warnings
+import weakref
 import zoneinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tvDatafeed.network import WebSocketManager
-    from tvDatafeed.protocol.machine import History
+    from tvDatafeed.protocol.events import History
 
 __all__ = ["Interval", "TvDatafeed", "interval_len"]
 
@@ -107,6 +110,7 @@ class TvDatafeed:
         )
         self.max_response_time = network.max_response_time
         self._manager: WebSocketManager | None = None
+        self._manager_lock = threading.Lock()
         self.token = auth_token or ANONYMOUS_TOKEN
         if not auth_token:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
@@ -143,6 +147,20 @@ class TvDatafeed:
             return True
         limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
         return self._manager.close(limit_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Count what has happened on this object's connections.
+
+        Returns
+        -------
+        dict
+            ``open_connections``, ``connections`` (opened so far), ``reconnects`` (those opened
+            after a fault), ``messages``, ``violations`` (of the protocol by the server),
+            ``heartbeats``, ``requests`` (answered with bars), ``latency_p50_s`` and
+            ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and
+            ``errors`` (a count for each class of fault, passed ones included).
+        """
+        return self._connections().stats()
 
     def get_hist(  # noqa: PLR0917 - the positions that old programs use
         self,
@@ -220,14 +238,21 @@ class TvDatafeed:
             logger.info("%s: %d bars in %.3f s", full_symbol, len(frame), seconds)
         return frame
 
-    def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
+    def _connections(self) -> "WebSocketManager":
         # Sockets, TLS and JSON are imported when they are first needed.
         from tvDatafeed.network import WebSocketManager  # noqa: PLC0415
-        from tvDatafeed.protocol.machine import SeriesRequest  # noqa: PLC0415
 
-        if self._manager is None:
-            self._manager = WebSocketManager(self._config.network)
-        return self._manager.fetch(
+        with self._manager_lock:
+            if self._manager is None:
+                self._manager = WebSocketManager(self._config.network)
+                # The manager does not know us, so that nothing but the program keeps us alive.
+                weakref.finalize(self, _dropped, self._manager, repr(self)).atexit = False
+            return self._manager
+
+    def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
+        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - as above
+
+        return self._connections().fetch(
             SeriesRequest(
                 symbol=symbol,
                 interval=interval.value,
@@ -264,6 +289,13 @@ class TvDatafeed:
         if zone_name:
             frame.attrs["timezone"] = zone_name
         return frame
+
+
+def _dropped(manager: "WebSocketManager", who: str) -> None:
+    """Close what a program let go without closing it."""
+    if manager.is_open:
+        warnings.warn(f"{who} was not closed; use 'with' or close()", ResourceWarning, stacklevel=2)
+        manager.close(timeout=0)
 
 
 def _get_timezone_object(name: str) -> dt.tzinfo:

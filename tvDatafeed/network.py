@@ -1,230 +1,51 @@
-"""Connections: a machine, a transport and the thread that reads.
+"""The connections of one object: shared by its threads, opened when needed, replaced when broken.
 
-Who touches what: the reader thread owns the read side of the socket; the connection's lock
-guards the machine and the send side, and is held for one change of state and one bounded send;
-everyone else waits on a future, with the deadlines that the machine keeps.
+A request goes to the first connection that has room; when there is none, the thread that needs
+it opens one, and those who come meanwhile share it. When a connection breaks, each request that
+was running there is asked again on the next one, as long as its own time and tries last. How soon
+the next one may be opened is one matter for all: the backoff grows with every connection that
+breaks before it has answered anything, and only an answered request resets it.
 """
 
-import concurrent.futures
-import copy
 import logging
-import sys
+import os
+import random
+import re
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+import weakref
+from collections import Counter, deque
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.exceptions import TvDatafeedError, WebSocketError, WebSocketTimeoutError
-from tvDatafeed.protocol.machine import (
-    ConnectionFailed,
-    Event,
-    History,
-    HistoryReady,
-    Machine,
-    SeriesRequest,
+from tvDatafeed.connection import WAIT_SLICE_S, Connection, own_copy
+from tvDatafeed.exceptions import (
+    ProtocolError,
+    RateLimitError,
+    TvDatafeedError,
+    WebSocketError,
 )
-from tvDatafeed.transport import Transport, dial
-from tvDatafeed.utils import Deadline, generate_chart_session_id, redact
+from tvDatafeed.protocol.events import History, SeriesRequest
+from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
+from tvDatafeed.utils import Deadline
 
 logger = logging.getLogger(__name__)
 
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-_WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
+# What the official client follows before it gives up.
+MAX_REDIRECTS = 20
+# A server that breaks the protocol, or says that we do, three times in a row will go on.
+MAX_STRIKES = 3
+# Percentiles are about the recent past, and memory is bounded.
+KEPT_LATENCIES = 1000
 
-
-class Connection:
-    """One WebSocket connection; it connects in its own thread as soon as it is made.
-
-    Parameters
-    ----------
-    network
-        Where to connect, and the limits.
-    token
-        The data token of the first sign-in.
-
-    Attributes
-    ----------
-    show_frames
-        Whether outgoing packets go to the log at DEBUG, the token redacted.
-    """
-
-    def __init__(self, network: NetworkConfig, token: str) -> None:
-        self._network = network
-        self.show_frames = False
-        self._lock = threading.Lock()
-        self._machine = Machine(token)
-        self._token = token
-        self._transport: Transport | None = None
-        self._error: TvDatafeedError | None = None
-        self._waiting: dict[str, Future[History]] = {}
-        self._reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
-        self._reader.start()
-
-    def __repr__(self) -> str:
-        state = "broken" if self._error else "open" if self._transport else "connecting"
-        return f"<Connection {state} {self._machine!r}>"
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether a request may still be answered here."""
-        return self._error is None
-
-    def fetch(
-        self,
-        request: SeriesRequest,
-        token: str,
-        deadline: Deadline,
-        message_timeout_s: float | None,
-    ) -> History:
-        """Ask for bars and wait for them.
-
-        Raises
-        ------
-        TvDatafeedError
-            The refusal, the broken connection, or the time that ran out.
-        """
-        session = generate_chart_session_id()
-        future: Future[History] = Future()
-        try:
-            with self._exchange() as machine:
-                if self._error is not None:
-                    raise _own_copy(self._error)
-                self._token = token
-                machine.set_token(token)
-                self._waiting[session] = future
-                now = time.monotonic()
-                machine.open_series(
-                    session,
-                    request,
-                    now=now,
-                    deadline=now + (deadline.remaining() or 0.0),
-                    message_timeout_s=message_timeout_s,
-                )
-            self._wait(future, deadline)
-        finally:
-            # After Ctrl-C the server's session is freed, and a late answer dropped by its id.
-            if not future.done():
-                with self._exchange() as machine:
-                    self._waiting.pop(session, None)
-                    machine.close_series(session)
-        return future.result()
-
-    def abort(self, error: TvDatafeedError) -> None:
-        """End the connection from any thread; whoever waits here gets ``error``."""
-        with self._lock:
-            self._break(error)
-
-    def join(self, timeout: float | None) -> bool:
-        """Wait until the reader has ended; False when it has not."""
-        if self._reader is not threading.current_thread():
-            self._reader.join(timeout)
-        return not self._reader.is_alive()
-
-    def _wait(self, future: Future[History], deadline: Deadline) -> None:
-        while not future.done():
-            with self._lock:
-                wake_at = self._machine.next_deadline()
-            seconds = deadline.remaining()
-            if wake_at is not None:
-                seconds = deadline.clip(max(wake_at - time.monotonic(), 0.0))
-            if _WAIT_SLICE_S is not None:
-                seconds = min(seconds or _WAIT_SLICE_S, _WAIT_SLICE_S)
-            concurrent.futures.wait([future], seconds)
-            now = time.monotonic()
-            if wake_at is not None and now >= wake_at:
-                # The one who waits keeps the time, so a reader that is stuck hangs nobody.
-                with self._exchange() as machine:
-                    machine.tick(now)
-            elif deadline.expired:
-                raise WebSocketTimeoutError("answer", deadline.seconds or 0)
-
-    @contextmanager
-    def _exchange(self) -> Iterator[Machine]:
-        """Change the machine's state, send what follows from it, hand its events out."""
-        sent: list[str] = []
-        try:
-            with self._lock:
-                yield self._machine
-                if self._transport is not None and self._error is None:
-                    sent = self._machine.data_to_send()
-                    self._send(self._transport, sent)
-                for event in self._machine.events():
-                    self._hand_out(event)
-        finally:
-            if self.show_frames:
-                for packet in sent:
-                    logger.debug("sent %s", redact(packet, (self._token,)))
-
-    def _hand_out(self, event: Event) -> None:
-        if isinstance(event, ConnectionFailed):
-            self._break(event.error)
-            return
-        future = self._waiting.pop(event.session, None)
-        if future is None:
-            return
-        if isinstance(event, HistoryReady):
-            future.set_result(event.history)
-        else:
-            future.set_exception(event.error)
-
-    def _break(self, error: TvDatafeedError) -> None:
-        self._error = self._error or error
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _send(self, transport: Transport, packets: list[str]) -> None:
-        if not packets:
-            return
-        try:
-            transport.send(packets, time.monotonic() + self._network.send_timeout)
-        except TvDatafeedError as error:
-            self._break(error)
-
-    def _read(self) -> None:
-        transport: Transport | None = None
-        error: TvDatafeedError = WebSocketError("the connection was closed")
-        try:
-            transport = dial(self._network, time.monotonic() + self._network.connect_timeout)
-            with self._exchange():
-                self._transport = transport
-            while self._error is None:
-                text = transport.receive(deadline=None)
-                if text is not None:
-                    with self._exchange() as machine:
-                        machine.receive(text, time.monotonic())
-        except TvDatafeedError as failure:
-            error = failure
-        except BaseException as failure:
-            logger.exception("the reader of a connection failed; please report this")
-            error = WebSocketError("the reader of the connection failed")
-            error.__cause__ = failure
-        finally:
-            self._end(transport, error)
-
-    def _end(self, transport: Transport | None, error: TvDatafeedError) -> None:
-        with self._lock:
-            self._error = error = self._error or error
-            self._transport = None
-            for future in self._waiting.values():
-                future.set_exception(_own_copy(error))
-            self._waiting.clear()
-        # Nobody sends any more, so the descriptor can go.
-        if transport is not None:
-            transport.close()
-        logger.debug("connection ended: %s", error)
-
-
-def _own_copy(error: TvDatafeedError) -> TvDatafeedError:
-    """Copy an error for one of several threads: raising writes a traceback into it."""
-    own = copy.copy(error)
-    own.__cause__ = error.__cause__
-    return own
+_POLICY_VIOLATION = 1008
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_managers: "weakref.WeakSet[WebSocketManager]" = weakref.WeakSet()
 
 
 class WebSocketManager:
-    """The connection of one object: opened at the first request, reused, replaced when it broke.
+    """The connections of one object.
 
     Parameters
     ----------
@@ -234,11 +55,30 @@ class WebSocketManager:
 
     def __init__(self, network: NetworkConfig) -> None:
         self._network = network
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._latencies_s: deque[float] = deque(maxlen=KEPT_LATENCIES)
+        self._totals: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._start_afresh()
+        _managers.add(self)
 
     def __repr__(self) -> str:
-        return f"<WebSocketManager {self._connection!r}>"
+        connections = ", ".join(map(repr, self._connections)) or "no connection"
+        return f"<WebSocketManager {self._url} {connections} failures={self._failures}>"
+
+    def _start_afresh(self) -> None:
+        """Forget all connections; in a forked child the locks may be those of threads gone."""
+        network = self._network
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._connections: list[Connection] = []
+        self._url = network.ws_url
+        self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
+        self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
+        self._failures = 0
+        self._strikes = 0
+        self._not_before = 0.0
+        self._last_error: TvDatafeedError | None = None
+        self._episode_is_new = False
 
     def fetch(
         self,
@@ -249,7 +89,7 @@ class WebSocketManager:
         message_timeout_s: float,
         show_frames: bool = False,
     ) -> History:
-        """Ask for bars and wait for them.
+        """Ask for bars and wait for them, through as many connections as it takes.
 
         Parameters
         ----------
@@ -258,7 +98,7 @@ class WebSocketManager:
         token
             The data token; another one than before signs in anew on the same connection.
         response_timeout_s
-            How long all of it may take, connecting included.
+            How long all of it may take, connecting and retries included.
         message_timeout_s
             How long one message of the answer may take; -1 for no limit of its own.
         show_frames
@@ -267,33 +107,257 @@ class WebSocketManager:
         Raises
         ------
         TvDatafeedError
-            The refusal, the broken connection, or the time that ran out.
+            The refusal, the last fault after all tries, or the time that ran out.
         """
         deadline = Deadline(response_timeout_s)
-        with self._lock:
-            if self._connection is None or not self._connection.is_usable:
-                self._connection = Connection(self._network, token)
-            connection = self._connection
-        connection.show_frames = show_frames
+        started = time.monotonic()
         limit_s = None if message_timeout_s < 0 else message_timeout_s
-        return connection.fetch(request, token, deadline, limit_s)
+        tries = redirects = 0
+        stop = self._stop
+        while True:
+            connection = self._connection(token, deadline, stop, show_frames=show_frames)
+            connection.show_frames = show_frames
+            try:
+                history = connection.fetch(request, token, deadline, limit_s)
+            except TvDatafeedError as error:
+                if self._follow_redirect(connection) and redirects < MAX_REDIRECTS:
+                    redirects += 1
+                    continue
+                self._note_failure(connection, error)
+                tries += 1
+                if (
+                    tries > self._network.max_retries
+                    or deadline.expired
+                    or stop.is_set()
+                    or not self._may_pass(connection, error)
+                ):
+                    raise
+                self._tell(request, error)
+                continue
+            self._note_success(time.monotonic() - started)
+            return history
+
+    def stats(self) -> dict[str, Any]:
+        """Count what has happened so far; see `TvDatafeed.stats`."""
+        with self._lock:
+            totals = Counter(self._totals)
+            for connection in self._connections:
+                totals += connection.counters
+            latencies = sorted(self._latencies_s)
+            open_connections = sum(c.is_usable for c in self._connections)
+            errors = dict(self._errors)
+        return {
+            "open_connections": open_connections,
+            "connections": totals["connections"],
+            "reconnects": totals["reconnects"],
+            "messages": totals["messages"],
+            "violations": totals["violations"],
+            "heartbeats": totals["heartbeats"],
+            "requests": totals["requests"],
+            "latency_p50_s": _percentile(latencies, 0.50),
+            "latency_p99_s": _percentile(latencies, 0.99),
+            "errors": errors,
+        }
 
     def close(self, timeout: float) -> bool:
-        """End the connection; a later request opens another.
+        """End the connections and wake whoever waits; a later request opens another.
 
         Parameters
         ----------
         timeout
-            How long to wait for the reader thread, seconds.
+            How long to wait for the reader threads, seconds in all.
 
         Returns
         -------
         bool
-            False when the thread has not ended in time.
+            False when a thread has not ended in time.
         """
+        deadline = Deadline(timeout)
         with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is None:
+            stop, self._stop = self._stop, threading.Event()
+            connections = list(self._connections)
+            stop.set()
+        for connection in connections:
+            connection.abort(_closed())
+        ended = [connection.join(deadline.remaining()) for connection in connections]
+        with self._lock:
+            self._collect()
+        return all(ended)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any connection is in use."""
+        return any(connection.is_usable for connection in self._connections)
+
+    def _connection(
+        self, token: str, deadline: Deadline, stop: threading.Event, *, show_frames: bool
+    ) -> Connection:
+        """Give a connection with a place reserved on it, as soon as there may be one."""
+        while True:
+            with self._lock:
+                if stop is not self._stop:
+                    raise _closed()
+                self._collect()
+                connection = self._with_room()
+                wait_s = 0.0
+                if connection is None:
+                    wait_s = self._not_before - time.monotonic()
+                if connection is None and wait_s <= 0:
+                    connection, wait_s = self._open(token, show_frames=show_frames)
+            if connection is not None:
+                return connection
+            self._pause(wait_s, deadline, stop)
+
+    def _with_room(self) -> Connection | None:
+        return next((c for c in self._connections if c.reserve()), None)
+
+    def _open(self, token: str, *, show_frames: bool) -> tuple[Connection | None, float]:
+        """Open a connection, or say how many seconds to wait before one may be opened."""
+        try:
+            self._breaker.before()
+        except RateLimitError as error:
+            raise WebSocketError(f"no connection is tried for now: {error}", self._url) from error
+        try:
+            self._limiter.acquire(timeout=0)
+        except RateLimitError as error:
+            self._breaker.abandoned()
+            return None, error.retry_after or 0.0
+        try:
+            connection = Connection(self._network, self._url, token, show_frames=show_frames)
+        except TvDatafeedError as error:
+            self._breaker.failed(error)
+            raise
+        self._totals["connections"] += 1
+        self._totals["reconnects"] += self._last_error is not None
+        self._connections.append(connection)
+        connection.reserve()
+        return connection, 0.0
+
+    def _pause(self, seconds: float, deadline: Deadline, stop: threading.Event) -> None:
+        """Wait before the next try; where the time is too short, raise the last fault at once."""
+        remaining = deadline.remaining()
+        if remaining is not None and seconds >= remaining:
+            if self._last_error is not None:
+                raise own_copy(self._last_error)
+            raise RateLimitError(self._network.requests_per_minute, retry_after=seconds)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if stop.wait(left if WAIT_SLICE_S is None else min(left, WAIT_SLICE_S)):
+                raise _closed()
+
+    def _collect(self) -> None:
+        """Take ended connections out, and count their failures."""
+        for connection in [c for c in self._connections if not c.is_usable]:
+            self._connections.remove(connection)
+            self._totals += connection.counters
+            error = connection.error
+            if error is None or not connection.is_lost or connection.redirected_to:
+                continue
+            if not connection.proven:
+                self._breaker.failed(error)
+            self._failures += 1
+            self._strikes += _is_strike(error)
+            self._last_error = error
+            self._not_before = time.monotonic() + self._backoff_s(error)
+            self._episode_is_new = self._failures == 1
+
+    def _backoff_s(self, error: TvDatafeedError) -> float:
+        network = self._network
+        whole = min(
+            network.base_retry_delay * 2.0 ** min(self._failures - 1, 32), network.max_retry_delay
+        )
+        delay_s = whole / 2 + random.uniform(0, whole / 2)
+        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
+        return max(delay_s, asked_s or 0.0)
+
+    def _note_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+        with self._lock:
+            self._errors[type(error).__name__] += 1
+            if connection.is_usable and connection.proven:
+                self._note_health()
+            self._collect()
+
+    def _tell(self, request: SeriesRequest, error: TvDatafeedError) -> None:
+        """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
+        with self._lock:
+            is_new, self._episode_is_new = self._episode_is_new, False
+        level = logging.WARNING if is_new else logging.DEBUG
+        logger.log(level, "%s is asked for again: %s", request.symbol, error)
+
+    def _note_success(self, seconds: float) -> None:
+        with self._lock:
+            self._latencies_s.append(seconds)
+            self._totals["requests"] += 1
+            self._note_health()
+
+    def _note_health(self) -> None:
+        self._failures = self._strikes = 0
+        self._last_error = None
+        self._breaker.succeeded()
+
+    def _may_pass(self, connection: Connection, error: TvDatafeedError) -> bool:
+        """Whether another try has a chance."""
+        if connection.is_usable:
+            if isinstance(error, RateLimitError):
+                connection.mark_full()
+                return True
+            # A part of the answer was lost on the way; the connection itself is sound.
+            return isinstance(error, ProtocolError) and error.retryable
+        return error.retryable and self._strikes < MAX_STRIKES
+
+    def _follow_redirect(self, connection: Connection) -> bool:
+        host = connection.redirected_to
+        if host is None:
+            return False
+        with self._lock:
+            moved = _moved(self._url, host)
+            if moved is None:
+                return False
+            self._url = moved
             return True
-        connection.abort(WebSocketError("the connection was closed by this program"))
-        return connection.join(timeout)
+
+    def forget_parent(self) -> None:
+        """In a forked child: the connections are the parent's, and so are the locks' holders."""
+        connections = self._connections
+        self._start_afresh()
+        for connection in connections:
+            connection.forget_in_child()
+
+
+def _is_strike(error: TvDatafeedError) -> bool:
+    code = error.close_code if isinstance(error, WebSocketError) else None
+    return isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
+
+
+def _closed() -> WebSocketError:
+    return WebSocketError("the connection was closed by this program", retryable=False)
+
+
+def _moved(url: str, host: str) -> str | None:
+    """Put another host of the same site into a URL; None for a host that is not of it.
+
+    The token goes where the URL points, so a redirect to any other site is not followed.
+    """
+    parts = urlsplit(url)
+    if not _HOST.fullmatch(host):
+        return None
+    name = host.partition(":")[0].lower()
+    ours = (parts.hostname or "").lower()
+    if name != ours and name.split(".")[-2:] != ours.split(".")[-2:]:
+        return None
+    return urlunsplit(parts._replace(netloc=host))
+
+
+def _percentile(ascending: list[float], share: float) -> float | None:
+    if not ascending:
+        return None
+    return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
+
+
+def _forget_parents() -> None:
+    for manager in list(_managers):
+        manager.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)

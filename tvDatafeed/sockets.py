@@ -1,17 +1,30 @@
 """Sockets whose every wait has an end, and whose bytes are counted."""
 
+import base64
 import functools
+import http.client
+import ipaddress
 import select
 import socket
 import ssl
 import threading
 import time
 from contextlib import suppress
+from urllib.parse import unquote, urlsplit
 
 import certifi
 
+from tvDatafeed.utils import redact
+
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
 RECEIVE_BYTES = 256 * 1024
+
+_PROXY_PORT = 8080
+_SHORTEST_TIMEOUT_S = 0.001
+
+
+class ProxyError(OSError):
+    """The proxy failed, not what lies behind it."""
 
 
 class TooManyBytesError(OSError):
@@ -140,7 +153,7 @@ def open_tcp(host: str, port: int, deadline: float) -> socket.socket:
     ):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.settimeout(max(deadline - time.monotonic(), _SHORTEST_TIMEOUT_S))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
@@ -156,11 +169,65 @@ def open_tcp(host: str, port: int, deadline: float) -> socket.socket:
     raise refusal or OSError(f"no address for {host}")
 
 
+def open_tunnel(proxy: str, host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to a host through an HTTP proxy (CONNECT).
+
+    Raises
+    ------
+    ProxyError
+        The proxy cannot be reached or refuses; the text has no credentials.
+    TimeoutError
+        The deadline passed.
+    """
+    parts = urlsplit(proxy)
+    shown = f"http://{parts.hostname}:{parts.port or _PROXY_PORT}"
+    headers = {}
+    password = unquote(parts.password or "")
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{password}"
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    timeout_s = max(deadline - time.monotonic(), _SHORTEST_TIMEOUT_S)
+    client = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or _PROXY_PORT, timeout=timeout_s
+    )
+    client.set_tunnel(host, port, headers)
+    failure = None
+    try:
+        client.connect()
+    except TimeoutError:
+        client.close()
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        failure = redact(str(error), (password, *headers.values()))
+    if failure is not None:
+        client.close()
+        # Outside of the handler: the original would keep the proxy's reply, and its socket, alive.
+        raise ProxyError(f"the proxy {shown} failed: {failure}")
+    sock: socket.socket = client.sock
+    return sock
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy may stand before."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Give the TLS settings of every connection: certificates are verified."""
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Give the TLS settings of every connection: certificates are verified.
+
+    Parameters
+    ----------
+    ca_file
+        Certificates of the authorities to trust; None for certifi's.
+    """
     # 14 to 25 ms to build, so one serves every connection of the process.
-    return ssl.create_default_context(cafile=certifi.where())
+    return ssl.create_default_context(cafile=ca_file or certifi.where())
 
 
 def _is_ready(sock: socket.socket, *, write: bool, seconds: float | None) -> bool:

@@ -5,6 +5,7 @@ The TCP connection, TLS and every read go through `DeadlineSocket`, because the 
 websocket-client are per read: a peer that drips a byte now and then never meets them.
 """
 
+import enum
 import http
 import logging
 import socket
@@ -26,7 +27,15 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
-from tvDatafeed.sockets import DeadlineSocket, TooManyBytesError, open_tcp, tls_context
+from tvDatafeed.sockets import (
+    DeadlineSocket,
+    ProxyError,
+    TooManyBytesError,
+    is_loopback,
+    open_tcp,
+    open_tunnel,
+    tls_context,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +50,13 @@ MAX_RETRY_AFTER_S = 3600.0
 
 _CLOSE_GRACE_S = 0.2
 _SHOWN_BODY_BYTES = 200
+
+
+class Sign(enum.Enum):
+    """What `Transport.receive` gives where there is no text."""
+
+    PONG = "pong"
+    DEADLINE = "deadline"
 
 
 class Transport:
@@ -59,8 +75,13 @@ class Transport:
         # The reader answers pings while others send; frames must not run into each other.
         self._sending = threading.Lock()
 
-    def receive(self, deadline: float | None) -> str | None:
-        """Give the next text message.
+    @property
+    def is_in_a_message(self) -> bool:
+        """Whether a message has begun to arrive and is not whole yet."""
+        return bool(self._fragments) or not self._ws.frame_buffer.needs_header()
+
+    def receive(self, deadline: float | None) -> str | Sign:
+        """Give the next text message, or pong.
 
         Parameters
         ----------
@@ -69,9 +90,9 @@ class Transport:
 
         Returns
         -------
-        str or None
-            None when the deadline came first; the message, half received perhaps, goes on with
-            the next call.
+        str or Sign
+            `Sign.DEADLINE` when that came first; the message, half received perhaps, goes on
+            with the next call.
 
         Raises
         ------
@@ -84,7 +105,9 @@ class Transport:
                 try:
                     frame = self._read_frame()
                 except websocket.WebSocketTimeoutException:
-                    return None
+                    return Sign.DEADLINE
+                if frame.opcode == websocket.ABNF.OPCODE_PONG:
+                    return Sign.PONG
                 payload = self._take(frame)
                 if payload is not None:
                     # The decoding is the validation that websocket-client does 200 times slower.
@@ -105,14 +128,32 @@ class Transport:
         """End the connection from any thread; a blocked `receive` raises at once."""
         self._sock.abort()
 
-    def close(self) -> None:
-        """Say goodbye if that takes no time, and free the descriptor."""
+    def ping(self, deadline: float) -> None:
+        """Ask for a sign of life; it comes as `Sign.PONG`.
+
+        Raises
+        ------
+        WebSocketError
+            The connection is of no more use.
+        """
+        ping = websocket.ABNF.create_frame(b"", websocket.ABNF.OPCODE_PING)
+        self._send_bytes(ping.format(), deadline)
+
+    def say_goodbye(self) -> None:
+        """Send a close frame, if that takes no time; the connection ends by `abort`."""
         goodbye = websocket.ABNF.create_frame(
             struct.pack("!H", websocket.STATUS_NORMAL), websocket.ABNF.OPCODE_CLOSE
         )
         with suppress(WebSocketError):
             self._send_bytes(goodbye.format(), time.monotonic() + _CLOSE_GRACE_S)
+
+    def close(self) -> None:
+        """End the connection and free the descriptor."""
         self._sock.abort()
+        self._sock.close()
+
+    def forget(self) -> None:
+        """Free the descriptor in a forked child; the parent's connection goes on."""
         self._sock.close()
 
     def _send_bytes(self, data: bytes, deadline: float) -> None:
@@ -146,8 +187,6 @@ class Transport:
             pong = abnf.create_frame(frame.data, abnf.OPCODE_PONG)
             self._send_bytes(pong.format(), time.monotonic() + _CLOSE_GRACE_S)
             return None
-        if frame.opcode == abnf.OPCODE_PONG:
-            return None
         if frame.opcode == abnf.OPCODE_CLOSE:
             raise _closed_by_peer(frame.data, self._url)
         if (frame.opcode == abnf.OPCODE_CONT) != bool(self._fragments):
@@ -169,13 +208,15 @@ class Transport:
         return payload
 
 
-def dial(network: NetworkConfig, deadline: float) -> Transport:
-    """Open a WebSocket: name lookup, TCP, TLS and upgrade, all before one deadline.
+def dial(network: NetworkConfig, url: str, deadline: float) -> Transport:
+    """Open a WebSocket: name lookup, proxy, TCP, TLS and upgrade, all before one deadline.
 
     Parameters
     ----------
     network
-        Where to connect and with which headers.
+        Which headers, proxy and certificates to use.
+    url
+        Where to connect.
     deadline
         On the monotonic clock, seconds.
 
@@ -188,31 +229,35 @@ def dial(network: NetworkConfig, deadline: float) -> Transport:
     RateLimitError
         The server answers 429.
     """
-    url = network.ws_url
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
     with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
-        sock = DeadlineSocket(open_tcp(host, parts.port or (443 if secure else 80), deadline))
+        if network.proxy is None or is_loopback(host):
+            tcp = open_tcp(host, port, deadline)
+        else:
+            tcp = open_tunnel(network.proxy, host, port, deadline)
+        sock = DeadlineSocket(tcp)
         try:
             sock.read_deadline = sock.write_deadline = deadline
             if secure:
-                sock.secure(tls_context(), host)
-            ws = _upgrade(sock, network)
+                sock.secure(tls_context(network.ca_file), host)
+            ws = _upgrade(sock, network, url)
         except BaseException:
             sock.close()
             raise
     return Transport(sock, ws, url)
 
 
-def _upgrade(sock: DeadlineSocket, network: NetworkConfig) -> websocket.WebSocket:
+def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocket.WebSocket:
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
     sock.byte_budget = MAX_HANDSHAKE_BYTES
     try:
         ws.connect(
-            network.ws_url,
+            url,
             socket=sock,
             origin=origin,
             header=[f"{name}: {value}" for name, value in headers.items()],
@@ -221,6 +266,8 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig) -> websocket.WebSocke
     except (ValueError, LookupError) as error:
         # websocket-client reads a status line and headers as if they could not be garbage.
         raise websocket.WebSocketException("the answer is not HTTP") from error
+    if ws.getstatus() != http.HTTPStatus.SWITCHING_PROTOCOLS:
+        raise websocket.WebSocketException(f"status {ws.getstatus()}")
     sock.byte_budget = None
     return ws
 
@@ -231,7 +278,8 @@ def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
     (code,) = struct.unpack_from("!H", data)
     reason = data[2:].decode("utf-8", "replace")
     shown = "".join(c if c.isprintable() else " " for c in reason)
-    return WebSocketError(f"TradingView closed the connection: {code} {shown}".rstrip(), url)
+    message = f"TradingView closed the connection: {code} {shown}".rstrip()
+    return WebSocketError(message, url, close_code=code)
 
 
 @contextmanager
@@ -246,6 +294,8 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
         )
     except (TimeoutError, websocket.WebSocketTimeoutException) as error:
         raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
+    except ProxyError as error:
+        raise WebSocketError(str(error)) from error
     except ssl.SSLCertVerificationError as error:
         message = f"the server's certificate is not valid: {error.verify_message}"
         raise WebSocketError(message, url, retryable=False) from error

@@ -18,8 +18,9 @@ from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.config import ANONYMOUS_TOKEN, NetworkConfig
 from tvDatafeed.frames import history_to_frame
+from tvDatafeed.protocol.events import SeriesRequest
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.protocol.machine import Machine, SeriesRequest
+from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.testing import Market
 
 BARS = 5000
@@ -94,7 +95,7 @@ def warm_call(runs: int, peer: str | None) -> Iterator[Figure]:
             return
         script = [peer, "tests/benchmarks/peer_enhanced.py", url, str(max(runs // 6, 5))]
         # The peer's package has our name, so our folder must not stand on its path.
-        done = subprocess.run(script, capture_output=True, text=True, check=True)  # noqa: S603
+        done = subprocess.run(script, capture_output=True, text=True, check=True)
         theirs = json.loads(done.stdout.splitlines()[-1])
     ratio = theirs["cpu_ms"] / cpu_ms
     measured = f"peer {theirs['cpu_ms']:.1f} ms CPU: {ratio:.1f} x"
@@ -105,7 +106,7 @@ def importing(runs: int) -> Iterator[Figure]:
     """P8: import time against that of pandas, whole processes less an empty one."""
 
     def process(code: str) -> object:
-        return lambda: subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
     ours, theirs, empty = interleaved_ms(
         process("import tvDatafeed"), process("import pandas"), process("pass"), runs=runs
@@ -167,7 +168,7 @@ def floor_of(text: str) -> object:
 def server_process() -> Iterator[str]:
     """Run the loopback server in a process of its own; gives its WebSocket URL."""
     command = [sys.executable, "-m", "tvDatafeed", "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stdout or ():
                 found = re.search(r"TV_WS_URL\W+(ws://\S+?)[\"']?$", line.strip())

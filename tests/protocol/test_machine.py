@@ -1,6 +1,7 @@
 """One connection's life in microseconds: text and time in, events and text out."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -17,15 +18,17 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
-from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.protocol.machine import (
-    MAX_VIOLATIONS,
+from tvDatafeed.protocol.events import (
     ConnectionFailed,
     HistoryReady,
-    Machine,
+    PingWanted,
+    Redirected,
     RequestFailed,
+    Retired,
     SeriesRequest,
 )
+from tvDatafeed.protocol.framing import PacketDecoder, encode
+from tvDatafeed.protocol.machine import MAX_VIOLATIONS, Machine, Timers
 
 AAPL = SeriesRequest("NASDAQ:AAPL", "1D", 2)
 BARS = [[100.0, 1.0, 2.0, 0.5, 1.5, 10.0], [200.0, 1.5, 2.5, 1.0, 2.0, 20.0]]
@@ -287,11 +290,94 @@ def test_nothing_is_heard_after_the_end():
 
 
 def test_redirect_ends_the_connection_with_the_host():
-    """A redirect hello is reported with the host it names."""
+    """A redirect hello is reported with the host it names, and nothing is heard after it."""
     machine = machine_with("cs_a")
-    machine.receive(encode('{"redirect":"prodata.tradingview.com"}'), now=1.0)
+    redirect = encode('{"redirect":"prodata.tradingview.com"}')
+    machine.receive(redirect + bars_of("cs_a") + completed("cs_a"), now=1.0)
+    assert machine.events() == [Redirected("prodata.tradingview.com")]
+
+
+def living_machine(**limits):
+    timers = Timers(**{"silence_s": 20.0, "ping_s": 5.0, "idle_s": 60.0, "age_s": 300.0, **limits})
+    machine = Machine(ANONYMOUS_TOKEN, timers)
+    assert machine.next_deadline() is None
+    machine.opened(0.0)
+    machine.data_to_send()
+    return machine
+
+
+def test_silence_is_asked_and_then_given_up():
+    """After the silence limit a ping is wanted; without a sign of life the connection fails."""
+    machine = living_machine()
+    assert machine.next_deadline() == 20.0
+    machine.tick(20.0)
+    assert machine.events() == [PingWanted()]
+    assert machine.next_deadline() == 25.0
+    machine.tick(24.9)
+    assert machine.events() == []
+    machine.tick(25.0)
     (event,) = machine.events()
-    assert "prodata.tradingview.com" in str(event.error)
+    assert isinstance(event.error, WebSocketTimeoutError)
+    assert event.error.timeout == 25.0
+    assert event.error.retryable
+
+
+@pytest.mark.parametrize("sign", ["pong", "heartbeat", "data"])
+def test_any_sign_of_life_ends_the_silence(sign):
+    """A pong, a heartbeat and data all count as life."""
+    machine = living_machine(idle_s=1000.0)
+    machine.tick(20.0)
+    if sign == "pong":
+        machine.alive(24.0)
+    else:
+        machine.receive(encode("~h~1") if sign == "heartbeat" else bars_of("cs_x"), 24.0)
+    machine.tick(25.0)
+    assert machine.events() == [PingWanted()]
+    assert machine.next_deadline() == 44.0
+
+
+def test_a_long_sleep_is_one_detection():
+    """After eight hours there is one ping and one end, not one for every period missed."""
+    machine = living_machine(idle_s=math.inf, age_s=math.inf)
+    machine.tick(8 * 3600.0)
+    machine.tick(8 * 3600.0 + 5)
+    machine.tick(8 * 3600.0 + 6)
+    assert [type(event) for event in machine.events()] == [PingWanted, ConnectionFailed]
+
+
+def test_idle_connection_is_retired():
+    """Sixty seconds after the last request nothing keeps the connection open."""
+    machine = living_machine(silence_s=math.inf)
+    machine.open_series("cs_a", AAPL, now=1.0, deadline=61.0)
+    machine.receive(bars_of("cs_a") + completed("cs_a"), now=10.0)
+    machine.events()
+    assert machine.next_deadline() == 70.0
+    machine.receive(encode("~h~1"), now=60.0)
+    machine.tick(69.9)
+    assert machine.events() == []
+    machine.tick(70.0)
+    assert machine.events() == [Retired()]
+
+
+def test_old_connection_is_retired_when_nothing_runs():
+    """Past its age a connection ends with its last request, not during it."""
+    machine = living_machine(silence_s=math.inf)
+    machine.open_series("cs_a", AAPL, now=299.0, deadline=359.0)
+    machine.tick(310.0)
+    assert machine.events() == []
+    machine.receive(bars_of("cs_a") + completed("cs_a"), now=320.0)
+    machine.events()
+    machine.tick(320.0)
+    assert machine.events() == [Retired()]
+
+
+def test_a_session_too_many_is_a_rate_limit():
+    """A refusal to create the session is told apart from a refusal of the request."""
+    machine = machine_with("cs_a")
+    details = 'method: chart_create_session. args: "[]"'
+    machine.receive(server("critical_error", "cs_a", "session limit", details), now=1.0)
+    (event,) = machine.events()
+    assert isinstance(event.error, RateLimitError)
 
 
 def test_secrets_in_the_servers_words_are_masked():

@@ -13,6 +13,7 @@ not open is dropped by its id. Nothing that the server says raises; a breach of 
 is counted, and too many of them end the connection.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,12 +23,21 @@ from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     ProtocolError,
     TvDatafeedError,
-    WebSocketError,
     WebSocketTimeoutError,
 )
 from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.events import (
+    ConnectionFailed,
+    Event,
+    History,
+    HistoryReady,
+    PingWanted,
+    Redirected,
+    RequestFailed,
+    Retired,
+    SeriesRequest,
+)
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
-from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import BarTimeError, Series
 from tvDatafeed.utils import redact
 
@@ -40,74 +50,25 @@ _TURNAROUND = "s1"
 
 
 @dataclass(frozen=True)
-class SeriesRequest:
-    """What is asked for: the last ``count`` bars of ``symbol`` (``EXCHANGE:SYMBOL``).
-
-    ``interval`` is TradingView's own text ("1D"); ``session`` is "regular" or "extended".
-    """
-
-    symbol: str
-    interval: str
-    count: int
-    session: str = "regular"
-    adjustment: str = "splits"
-
-
-@dataclass(frozen=True)
-class History:
-    """The answer to a `SeriesRequest`.
+class Timers:
+    """The limits of a connection's life, all in seconds.
 
     Parameters
     ----------
-    request
-        What was asked for.
-    bars
-        Ascending, unique by time; empty when the server completed without any.
-    info
-        The server's description of the symbol (``symbol_resolved``).
-    update_mode
-        "streaming", "delayed_streaming_900" (15 minutes), "endofday".
-    data_completed
-        "end" when no older bars exist, "limit" at the plan's limit, None when there may be more.
-    close_time_s
-        When the last bar closes, epoch seconds UTC.
-    server_time_s
-        The server's clock at the end of the answer, epoch seconds UTC.
+    silence_s
+        After so long without any message the driver is asked to ping.
+    ping_s
+        After so long without a sign of life since then the connection is given up.
+    idle_s
+        A connection on which nothing runs is retired after so long.
+    age_s
+        A connection older than this is retired as soon as nothing runs on it.
     """
 
-    request: SeriesRequest
-    bars: list[Bar]
-    info: dict[str, Any]
-    update_mode: str
-    data_completed: str | None
-    close_time_s: float | None
-    server_time_s: float | None
-
-
-@dataclass(frozen=True)
-class HistoryReady:
-    """A request was answered whole; its session is closed."""
-
-    session: str
-    history: History
-
-
-@dataclass(frozen=True)
-class RequestFailed:
-    """A request was refused or ran out of time; its session is closed."""
-
-    session: str
-    error: TvDatafeedError
-
-
-@dataclass(frozen=True)
-class ConnectionFailed:
-    """The connection is of no more use; the driver closes it."""
-
-    error: TvDatafeedError
-
-
-Event = HistoryReady | RequestFailed | ConnectionFailed
+    silence_s: float = math.inf
+    ping_s: float = math.inf
+    idle_s: float = math.inf
+    age_s: float = math.inf
 
 
 @dataclass
@@ -136,9 +97,14 @@ class Machine:
     ----------
     token
         The data token; `ANONYMOUS_TOKEN` without an account.
+    timers
+        The limits of the connection's life; they run from `opened` on.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, timers: Timers = Timers()) -> None:
+        self._timers = timers
+        self._opened_at = self._heard_at = self._idle_since = math.inf
+        self._pinged_at: float | None = None
         self._decoder = PacketDecoder()
         self._outgoing: list[str] = []
         self._events: list[Event] = []
@@ -172,6 +138,20 @@ class Machine:
     def open_sessions(self) -> int:
         """How many chart sessions are open."""
         return len(self._pending)
+
+    @property
+    def heard_at(self) -> float:
+        """When anything was heard last, on the driver's clock; infinity before it was opened."""
+        return self._heard_at
+
+    def opened(self, now: float) -> None:
+        """Start the timers: the connection stands."""
+        self._opened_at = self._heard_at = self._idle_since = now
+
+    def alive(self, now: float) -> None:
+        """Take a sign of life that is no message, such as a pong."""
+        self._heard_at = now
+        self._pinged_at = None
 
     def set_token(self, token: str) -> None:
         """Sign in with a token, also on a connection in use; a refusal comes as an event."""
@@ -222,11 +202,12 @@ class Machine:
 
     def close_series(self, session: str) -> None:
         """Give a request up and free its session on the server; later replies are dropped."""
-        if self._pending.pop(session, None) is not None:
+        if self._forget(session):
             self._say("chart_delete_session", session)
 
     def receive(self, text: str, now: float) -> None:
         """Take one WebSocket message."""
+        self.alive(now)
         for packet in self._decoder.feed(text):
             if self._failed:
                 break
@@ -234,17 +215,29 @@ class Machine:
             self._handle(message, now)
 
     def tick(self, now: float) -> None:
-        """Fail the requests whose time is over."""
+        """Fail the requests whose time is over, and look after the connection itself."""
         for session, pending in list(self._pending.items()):
             if now >= pending.deadline:
                 allowed = pending.deadline - pending.asked_at
                 self._time_out(session, pending, "answer", allowed)
             elif now >= pending.next_deadline():
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
+        if self._failed:
+            return
+        if now >= self._probe_at():
+            self._probe(now)
+        elif not self._pending and now >= self._retire_at():
+            self._failed = True
+            self._events.append(Retired())
 
     def next_deadline(self) -> float | None:
         """When `tick` must be called next; None while nothing is awaited."""
-        return min((p.next_deadline() for p in self._pending.values()), default=None)
+        deadlines = [p.next_deadline() for p in self._pending.values()]
+        deadlines.append(self._probe_at())
+        if not self._pending:
+            deadlines.append(self._retire_at())
+        nearest = min(deadlines)
+        return None if nearest == math.inf else nearest
 
     def data_to_send(self) -> list[str]:
         """Give the packets to send, each a WebSocket message of its own, and forget them."""
@@ -255,6 +248,31 @@ class Machine:
         """Give what has happened since the last call."""
         events, self._events = self._events, []
         return events
+
+    def _probe_at(self) -> float:
+        if self._pinged_at is None:
+            return self._heard_at + self._timers.silence_s
+        return self._pinged_at + self._timers.ping_s
+
+    def _probe(self, now: float) -> None:
+        if self._pinged_at is None:
+            self._pinged_at = now
+            self._events.append(PingWanted())
+            return
+        silent_s = round(self._timers.silence_s + self._timers.ping_s, 3)
+        self._fail(WebSocketTimeoutError("connection", silent_s, detail="nothing was heard"))
+
+    def _retire_at(self) -> float:
+        too_old_at = max(self._opened_at + self._timers.age_s, self._idle_since)
+        return min(self._idle_since + self._timers.idle_s, too_old_at)
+
+    def _forget(self, session: str) -> bool:
+        """Stop a request, and note since when nothing runs."""
+        if self._pending.pop(session, None) is None:
+            return False
+        if not self._pending:
+            self._idle_since = self._heard_at
+        return True
 
     def _say(self, method: str, *parameters: object) -> None:
         self._outgoing.append(encode(messages.encode(method, *parameters)))
@@ -295,8 +313,8 @@ class Machine:
             self.server_time_s = hello.timestamp_ms / 1000
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
-        host = refusals.reason_text(redirect.host)
-        self._fail(WebSocketError(f"TradingView sends this connection to another host: {host}"))
+        self._failed = True
+        self._events.append(Redirected(redirect.host))
 
     def _on_loading(self, message: messages.SeriesLoading, now: float) -> None:
         self._of(message.p.session, now)
@@ -320,7 +338,8 @@ class Machine:
             pending.series.merge(update)
         except BarTimeError as error:
             self._violate(Violation(str(error)))
-            self._end(session, ProtocolError(f"{pending.request.symbol}: {error}"))
+            refusal = ProtocolError(f"{pending.request.symbol}: {error}", retryable=False)
+            self._end(session, refusal)
 
     def _on_completed(self, message: messages.SeriesCompleted, now: float) -> None:
         session = message.p.session
@@ -361,7 +380,7 @@ class Machine:
         pending = self._of(refusal.session, now)
         if pending is not None:
             # The server has killed this session itself, so there is none to delete.
-            del self._pending[refusal.session]
+            self._forget(refusal.session)
             reason, details = self._text(refusal.reason), self._text(refusal.details)
             error = refusals.session_refused(pending.request.symbol, reason, details)
             self._events.append(RequestFailed(refusal.session, error))

@@ -46,8 +46,14 @@ def series_refused(symbol: str, reason: str) -> TvDatafeedError:
 
 
 def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
-    """Say what a critical_error of a chart session means."""
+    """Say what a critical_error of a chart session means.
+
+    The details begin with the method that was refused: a session that may not be created is one
+    too many for this connection.
+    """
     whole = _whole(reason, details)
+    if "method: chart_create_session" in details:
+        return RateLimitError(None, reason=whole)
     return DataError(f"TradingView refused the request for {symbol}: {whole}", reason=whole)
 
 

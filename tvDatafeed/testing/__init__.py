@@ -12,7 +12,7 @@ Examples
 (NoCompletion(times=1, symbol='NASDAQ:AAPL'),)
 """
 
-from tvDatafeed.testing.conversation import Refusal
+from tvDatafeed.testing.backend import Refusal
 from tvDatafeed.testing.faults import (
     FAULTS,
     BadHeader,
@@ -55,9 +55,11 @@ from tvDatafeed.testing.faults import (
     WrongLength,
     parse_fault,
 )
-from tvDatafeed.testing.market import LISTINGS, Listing, Market, MarketBar
+from tvDatafeed.testing.journal import Received
+from tvDatafeed.testing.listings import LISTINGS, Listing
+from tvDatafeed.testing.market import Market, MarketBar
 from tvDatafeed.testing.recordings import load_packets
-from tvDatafeed.testing.server import FakeTradingView, Received
+from tvDatafeed.testing.server import FakeTradingView
 
 __all__ = [
     "FAULTS",

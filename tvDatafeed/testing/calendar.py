@@ -1,13 +1,10 @@
-"""When a market trades, and where its bars begin and end.
+"""When a market trades.
 
 Sessions come from TradingView's own session strings, the ``session`` of symbol_resolved:
 ``"24x7"``, or ranges ``HHMM-HHMM`` of local time separated by commas, each with optional ``:days``
 (1 is Sunday, 7 is Saturday; Monday to Friday if left out). A range that does not end after it
-begins, such as ``1800-1700``, opens the evening before its trade date.
-
-Bars are TradingView's: intraday ones count from the session's open and are cut at its close; daily
-ones carry the time of the day's first open; weekly and longer ones that of the first session of the
-period. Around the clock a session is a day from 00:00.
+begins, such as ``1800-1700``, opens the evening before its trade date. Around the clock a session
+is a day from 00:00.
 """
 
 import re
@@ -20,30 +17,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "BarGrid",
-    "Session",
-    "SessionTable",
-    "TradingCalendar",
-    "bar_grid",
-    "is_valid_interval",
-    "new_york_holidays",
-    "yearly_holidays",
-]
+__all__ = ["Session", "SessionTable", "TradingCalendar", "new_york_holidays", "yearly_holidays"]
 
 Integers = npt.NDArray[np.int64]
 
-_MINUTES_A_DAY = 24 * 60
-_SECONDS_A_DAY = 86_400
+MINUTES_A_DAY = 24 * 60
+SECONDS_A_DAY = 86_400
 _UNIX_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local time of whichever zone
 _UNIX_DAY_ZERO = _UNIX_EPOCH.toordinal()
-_WEEKDAY_OF_DAY_ZERO = _UNIX_EPOCH.weekday()
+WEEKDAY_OF_DAY_ZERO = _UNIX_EPOCH.weekday()
 _ROUND_THE_CLOCK = "24x7"
 _RANGE = re.compile(r"([01][0-9]|2[0-4])([0-5][0-9])-([01][0-9]|2[0-4])([0-5][0-9])(?::([1-7]+))?")
-_INTRADAY = re.compile(
-    r"(?P<minutes>[1-9][0-9]{0,3})|(?P<hours>[1-4])H|(?P<seconds>1|5|10|15|30|45)S"
-)
-_LONGER = re.compile(r"1?(?P<unit>[DWM])|(?P<months>3|6|12)M")
 _WORKDAYS = frozenset(range(5))
 _EVERY_DAY = frozenset(range(7))
 _SATURDAY, _SUNDAY = 5, 6
@@ -83,29 +67,6 @@ class SessionTable(NamedTuple):
     trade_day: Integers
     open_s: Integers
     close_s: Integers
-
-
-class BarGrid(NamedTuple):
-    """Consecutive bars, also on the market's own clock, which stands still between sessions.
-
-    Attributes
-    ----------
-    time, close_s : numpy.ndarray
-        Epoch seconds UTC of each bar's open and close, ``int64``.
-    start, end : numpy.ndarray
-        The same in seconds of open market since the first of `sessions` opened.
-    sessions : SessionTable
-        The sessions the bars lie in, perhaps more.
-    elapsed : numpy.ndarray
-        Seconds of open market before each session and, last, after all of them.
-    """
-
-    time: Integers
-    close_s: Integers
-    start: Integers
-    end: Integers
-    sessions: SessionTable
-    elapsed: Integers
 
 
 class _Range(NamedTuple):
@@ -178,7 +139,7 @@ class TradingCalendar:
             Epoch seconds UTC.
         """
         # A day later than in UTC, for zones east of Greenwich and for evening opens.
-        year = _day_of(moment + 2 * _SECONDS_A_DAY).year
+        year = day_of(moment + 2 * SECONDS_A_DAY).year
         while year >= _FIRST_YEAR:
             for session in reversed(_rows(self._year(year))):
                 if session.open_s <= moment:
@@ -210,7 +171,7 @@ class TradingCalendar:
         days = days[~np.isin(days, closed)]
         parts = []
         for opens, closes, weekdays in self._ranges:
-            chosen = days[np.isin((days + _WEEKDAY_OF_DAY_ZERO) % 7, list(weekdays))]
+            chosen = days[np.isin((days + WEEKDAY_OF_DAY_ZERO) % 7, list(weekdays))]
             parts.append([chosen, self._utc(chosen, opens), self._utc(chosen, closes)])
         trade_day, open_s, close_s = np.concatenate(parts, axis=1)
         order = np.argsort(open_s)
@@ -218,82 +179,18 @@ class TradingCalendar:
 
     def _utc(self, days: Integers, minute: int) -> Integers:
         """Return the epoch seconds at which the market's clocks show `minute` of each day."""
-        local_s = days * _SECONDS_A_DAY + minute * 60
+        local_s = days * SECONDS_A_DAY + minute * 60
         offsets_s = [self._offset_s(second) for second in local_s.tolist()]
         return local_s - np.array(offsets_s, np.int64)
 
     def _offset_s(self, local_s: int) -> int:
         offset = self._zone.utcoffset(_UNIX_EPOCH + timedelta(seconds=local_s))
-        return 0 if offset is None else offset.days * _SECONDS_A_DAY + offset.seconds
+        return 0 if offset is None else offset.days * SECONDS_A_DAY + offset.seconds
 
 
-def _day_of(moment: float) -> date:
+def day_of(moment: float) -> date:
     """Return the UTC date of `moment`, epoch seconds."""
-    return date.fromordinal(int(moment // _SECONDS_A_DAY) + _UNIX_DAY_ZERO)
-
-
-def is_valid_interval(text: str) -> bool:
-    """Return whether TradingView knows this interval string.
-
-    Minutes from 1 to 1440, ``1H`` to ``4H``, ``1S 5S 10S 15S 30S 45S``, ``D W M`` with or without a
-    1, and ``3M 6M 12M``.
-    """
-    return _intraday_seconds(text) is not None or _LONGER.fullmatch(text) is not None
-
-
-def bar_grid(
-    calendar: TradingCalendar, first_day: date, interval: str, n: int, now: float
-) -> BarGrid:
-    """Return the last `n` bars that have begun at `now`, fewer where history begins.
-
-    Parameters
-    ----------
-    calendar : TradingCalendar
-        The sessions.
-    first_day : datetime.date
-        Trade date of the first bar ever.
-    interval : str
-        What `is_valid_interval` accepts.
-    n : int
-        At least 1.
-    now : float
-        Epoch seconds UTC.
-
-    Raises
-    ------
-    ValueError
-        If the interval is not valid.
-    """
-    step_s = _intraday_seconds(interval)
-    longer = _LONGER.fullmatch(interval)
-    if step_s is None and longer is None:
-        raise ValueError(f"Invalid interval {interval!r}: use one like '15', '2H', '1D' or '3M'")
-    unit, months = (longer["unit"] or "M", int(longer["months"] or 1)) if longer else ("", 0)
-    period_days = {"": 0, "D": 1, "W": 7, "M": 31 * months}[unit]
-    # The trade date may be a day later than in UTC: zones east of Greenwich, evening opens. A
-    # window ends with a whole period, but may begin with a part of one: hence n + 1.
-    last = _day_of(now) + timedelta(days=2 + period_days)
-    days = 16 + (n + 1) * (period_days or (step_s or 0) / _SECONDS_A_DAY) * 1.5
-    while True:
-        is_whole = (last - first_day).days <= days
-        table = calendar.table(first_day if is_whole else last - timedelta(days=days), last)
-        if step_s is None:
-            grid = _longer_bars(table, _periods(table.trade_day, unit, months))
-        else:
-            grid = _intraday_bars(table, step_s, n + 1, now)
-        begun = int(np.searchsorted(grid.time, now, "right"))
-        if is_whole or begun > n:
-            break
-        days *= 2
-    chosen = slice(max(0, begun - n), begun)
-    return BarGrid(
-        grid.time[chosen],
-        grid.close_s[chosen],
-        grid.start[chosen],
-        grid.end[chosen],
-        grid.sessions,
-        grid.elapsed,
-    )
+    return date.fromordinal(int(moment // SECONDS_A_DAY) + _UNIX_DAY_ZERO)
 
 
 def yearly_holidays(*days: str, first_year: int = 1960, last_year: int = 2040) -> frozenset[date]:
@@ -348,61 +245,9 @@ def new_york_holidays(year: int) -> frozenset[date]:
     return frozenset(days)
 
 
-def _intraday_seconds(interval: str) -> int | None:
-    match = _INTRADAY.fullmatch(interval)
-    if match is None or int(match["minutes"] or 0) > _MINUTES_A_DAY:
-        return None
-    minutes, hours, seconds = (int(text or 0) for text in match.groups())
-    return seconds + 60 * minutes + 3600 * hours
-
-
-def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarGrid:
-    """Return the bars of the last sessions that have begun at `now`, `n` or more if there are."""
-    begun = int(np.searchsorted(table.open_s, now, "right"))
-    counts = -((table.open_s - table.close_s) // step_s)[:begun]
-    # All of the last session counts, though `now` may be at its first bar.
-    before = np.cumsum(counts[:-1][::-1])
-    first = max(0, begun - 2 - int(np.searchsorted(before, n, "left")))
-    table, counts = SessionTable(*(column[first:begun] for column in table)), counts[first:]
-    elapsed = _elapsed(table)
-    offset = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * step_s
-    time = np.repeat(table.open_s, counts) + offset
-    close_s = np.minimum(time + step_s, np.repeat(table.close_s, counts))
-    start = np.repeat(elapsed[:-1], counts) + offset
-    return BarGrid(time, close_s, start, start + close_s - time, table, elapsed)
-
-
-def _longer_bars(table: SessionTable, period: Integers) -> BarGrid:
-    """Return one bar for each run of equal `period`, a number per session."""
-    edges = np.flatnonzero(np.diff(period, prepend=-1 << 40, append=1 << 40))
-    first, beyond = edges[:-1], edges[1:]
-    elapsed = _elapsed(table)
-    return BarGrid(
-        table.open_s[first],
-        table.close_s[beyond - 1],
-        elapsed[first],
-        elapsed[beyond],
-        table,
-        elapsed,
-    )
-
-
-def _periods(trade_day: Integers, unit: str, months: int) -> Integers:
-    """Return a number per trade date, the same for dates in the same day, week or months."""
-    if unit == "D":
-        return trade_day
-    if unit == "W":
-        return (trade_day + _WEEKDAY_OF_DAY_ZERO) // 7
-    return trade_day.astype("M8[D]").astype("M8[M]").astype(np.int64) // months
-
-
-def _elapsed(table: SessionTable) -> Integers:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(table.close_s - table.open_s)])
-
-
 def _parse(session: str) -> tuple[_Range, ...]:
     if session == _ROUND_THE_CLOCK:
-        return (_Range(0, _MINUTES_A_DAY, _EVERY_DAY),)
+        return (_Range(0, MINUTES_A_DAY, _EVERY_DAY),)
     ranges = []
     for text in session.split(","):
         match = _RANGE.fullmatch(text)
@@ -411,11 +256,11 @@ def _parse(session: str) -> tuple[_Range, ...]:
                 f"Invalid session {session!r} at {text!r}: use '24x7' or ranges like '0930-1600'"
             )
         opens = int(match[1]) * 60 + int(match[2])
-        closes = int(match[3]) * 60 + int(match[4]) or _MINUTES_A_DAY
-        if max(opens, closes) > _MINUTES_A_DAY:
+        closes = int(match[3]) * 60 + int(match[4]) or MINUTES_A_DAY
+        if max(opens, closes) > MINUTES_A_DAY:
             raise ValueError(f"Invalid session {session!r}: {text!r} goes beyond 2400")
         if closes <= opens:
-            opens -= _MINUTES_A_DAY
+            opens -= MINUTES_A_DAY
         # TradingView counts the days of a week from Sunday = 1, Python from Monday = 0.
         weekdays = frozenset((int(day) + 5) % 7 for day in match[5]) if match[5] else _WORKDAYS
         ranges.append(_Range(opens, closes, weekdays))

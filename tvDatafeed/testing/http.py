@@ -2,8 +2,9 @@
 
 import re
 
-from tvDatafeed.testing.market import Listing, Market
-from tvDatafeed.testing.recordings import to_json
+from tvDatafeed.testing.listings import Listing
+from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.payloads import to_json
 from tvDatafeed.testing.websocket import Request, http_reply
 
 SEARCH_PATH = "/symbol_search/v3/"

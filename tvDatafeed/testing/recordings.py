@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, Violation
+from tvDatafeed.testing.payloads import to_json
 
 # Where a message's params name the series and its turnaround; the session is always the first.
 _SERIES_AND_TURNAROUND = {
@@ -133,11 +134,6 @@ class Recording:
 
     def _renamed(self, key: str, ids: SeriesIds) -> str:
         return ids.series if key == self._series else key
-
-
-def to_json(value: Any) -> str:
-    """Format JSON as TradingView does: no spaces, no escapes where none are needed."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_chart_message(message: dict[str, Any]) -> bool:

@@ -1,0 +1,60 @@
+"""Programs that run in a process of their own and find the loopback TradingView."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Far beyond what any of them needs; a test that hangs should fail and say where.
+TIMEOUT_S = 60
+
+
+def urls(server):
+    """The variables that make programs talk to a server."""
+    return {
+        "TV_WS_URL": server.ws_url,
+        "TV_BASE_URL": server.base_url,
+        "TV_SEARCH_URL": server.search_url,
+    }
+
+
+def environment(server=None):
+    """The environment of a program: this checkout's package, and no settings but the URLs."""
+    ignored = ("TV_", "PYTHONUNBUFFERED")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ignored)}
+    return inherited | {"PYTHONPATH": str(ROOT)} | (urls(server) if server else {})
+
+
+def run(*arguments, server=None, **options):
+    """Run Python to its end and return what it did."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(server),
+        timeout=TIMEOUT_S,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def start(*arguments, server=None, stdout=subprocess.PIPE):
+    """Start Python and give the process, its output in pipes; it ends with the block."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment(server),
+    ) as program:
+        try:
+            yield program
+            program.wait(TIMEOUT_S)
+        finally:
+            # After a test that failed it would wait for a word that never comes.
+            program.kill()

@@ -1,0 +1,353 @@
+"""A connection: a machine, a transport and the thread that reads.
+
+Who touches what: the reader thread owns the read side of the socket; the connection's lock
+guards the machine and the send side, and is held for one change of state and one bounded send;
+everyone else waits on a future, with the deadlines that the machine keeps.
+"""
+
+import concurrent.futures
+import copy
+import logging
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from tvDatafeed.config import NetworkConfig
+from tvDatafeed.exceptions import (
+    NetworkError,
+    ThreadingError,
+    TvDatafeedError,
+    WebSocketError,
+    WebSocketTimeoutError,
+)
+from tvDatafeed.protocol.events import (
+    ConnectionFailed,
+    Event,
+    History,
+    HistoryReady,
+    PingWanted,
+    Redirected,
+    RequestFailed,
+    Retired,
+    SeriesRequest,
+)
+from tvDatafeed.protocol.machine import Machine, Timers
+from tvDatafeed.transport import Sign, Transport, dial
+from tvDatafeed.utils import Deadline, generate_chart_session_id, redact
+
+logger = logging.getLogger(__name__)
+
+# On Windows a wait without slices keeps Ctrl-C until it ends.
+WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
+
+
+class Connection:
+    """One WebSocket connection; it connects in its own thread as soon as it is made.
+
+    Parameters
+    ----------
+    network
+        How to connect, and the limits.
+    url
+        Where to connect.
+    token
+        The data token of the first sign-in.
+    show_frames
+        Whether outgoing packets go to the log at DEBUG, the token redacted.
+
+    Attributes
+    ----------
+    show_frames : bool
+        As given; may be assigned.
+    proven : bool
+        Whether a request has been answered here, if only by a refusal: the proof of health.
+    redirected_to : str or None
+        The host that the server sends its clients to.
+
+    Raises
+    ------
+    ThreadingError
+        When the system gives no thread.
+    """
+
+    def __init__(
+        self, network: NetworkConfig, url: str, token: str, *, show_frames: bool = False
+    ) -> None:
+        self._network = network
+        self._url = url
+        self._token = token
+        self._lock = threading.Lock()
+        self._machine = Machine(
+            token,
+            Timers(
+                silence_s=network.silence_timeout,
+                ping_s=network.ping_timeout,
+                idle_s=network.idle_timeout,
+                age_s=network.max_connection_age,
+            ),
+        )
+        self._transport: Transport | None = None
+        self._error: TvDatafeedError | None = None
+        self._deliberate = False
+        self._waiting: dict[str, Future[History]] = {}
+        self._places = network.max_sessions
+        self._taken = 0
+        self._lost_requests = 0
+        self.show_frames = show_frames
+        self.proven = False
+        self.redirected_to: str | None = None
+        self._reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
+        try:
+            self._reader.start()
+        except RuntimeError as error:
+            raise ThreadingError(f"no thread for the connection: {error}") from error
+
+    def __repr__(self) -> str:
+        state = "broken" if self._error else "open" if self._transport else "connecting"
+        return f"<Connection {state} {self._url} {self._machine!r}>"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request may still be answered here."""
+        return self._error is None
+
+    @property
+    def error(self) -> TvDatafeedError | None:
+        """Why the connection is of no more use."""
+        return self._error
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it ended against our will, and with something at stake."""
+        return not self._deliberate and (not self.proven or self._lost_requests > 0)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was counted here: messages, heartbeats, violations and others."""
+        return self._machine.counters
+
+    def reserve(self) -> bool:
+        """Take a place for one request; False when the connection is full or of no more use."""
+        with self._lock:
+            if self._error is not None or self._taken >= self._places:
+                return False
+            self._taken += 1
+            return True
+
+    def fetch(
+        self,
+        request: SeriesRequest,
+        token: str,
+        deadline: Deadline,
+        message_timeout_s: float | None,
+    ) -> History:
+        """Ask for bars on a reserved place, wait for them, and give the place back.
+
+        Raises
+        ------
+        TvDatafeedError
+            The refusal, the broken connection, or the time that ran out.
+        """
+        session = generate_chart_session_id()
+        future: Future[History] = Future()
+        try:
+            with self._exchange() as machine:
+                if self._error is not None:
+                    raise own_copy(self._error)
+                self._token = token
+                machine.set_token(token)
+                self._waiting[session] = future
+                now = time.monotonic()
+                machine.open_series(
+                    session,
+                    request,
+                    now=now,
+                    deadline=now + (deadline.remaining() or 0.0),
+                    message_timeout_s=message_timeout_s,
+                )
+            self._wait(future, deadline, message_timeout_s)
+            return future.result()
+        finally:
+            with self._exchange() as machine:
+                # After Ctrl-C the session is freed, and a late answer dropped by its id.
+                self._waiting.pop(session, None)
+                machine.close_series(session)
+                self._taken -= 1
+
+    def mark_full(self) -> None:
+        """Take no more requests than are running now: the server says it is one too many."""
+        with self._lock:
+            self._places = max(self._taken, 1)
+
+    def abort(self, error: TvDatafeedError) -> None:
+        """End the connection from any thread, on purpose; whoever waits here gets ``error``."""
+        with self._lock:
+            self._leave(error)
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until the reader has ended; False when it has not."""
+        if self._reader is not threading.current_thread():
+            self._reader.join(timeout)
+        return not self._reader.is_alive()
+
+    def forget_in_child(self) -> None:
+        """Free the descriptor in a forked child, without a byte to the parent's server."""
+        if self._transport is not None:
+            self._transport.forget()
+
+    def _wait(
+        self, future: Future[History], deadline: Deadline, message_timeout_s: float | None
+    ) -> None:
+        while not future.done():
+            with self._lock:
+                wake_at = self._machine.next_deadline()
+            seconds = deadline.remaining()
+            if wake_at is not None:
+                seconds = deadline.clip(max(wake_at - time.monotonic(), 0.0))
+            if WAIT_SLICE_S is not None:
+                seconds = min(seconds or WAIT_SLICE_S, WAIT_SLICE_S)
+            concurrent.futures.wait([future], seconds)
+            now = time.monotonic()
+            if wake_at is not None and now >= wake_at:
+                # The one who waits keeps the time, so a reader that is stuck hangs nobody.
+                with self._exchange() as machine:
+                    machine.tick(now)
+                    self._give_up_if_stuck(now, message_timeout_s)
+            elif deadline.expired:
+                raise WebSocketTimeoutError("answer", deadline.seconds or 0)
+
+    def _give_up_if_stuck(self, now: float, message_timeout_s: float | None) -> None:
+        """Break a connection that has been at one message for most of a message's time."""
+        if message_timeout_s is None or self._transport is None:
+            return
+        silent_s = now - self._machine.heard_at
+        if self._transport.is_in_a_message and silent_s >= message_timeout_s / 2:
+            limit_s = round(message_timeout_s, 3)
+            self._break(WebSocketTimeoutError("message", limit_s, detail="it never ended"))
+
+    @contextmanager
+    def _exchange(self) -> Iterator[Machine]:
+        """Change the machine's state, send what follows from it, hand its events out."""
+        sent: list[str] = []
+        try:
+            with self._lock:
+                yield self._machine
+                self._send(sent)
+                for event in self._machine.events():
+                    self._hand_out(event)
+        finally:
+            if self.show_frames:
+                for packet in sent:
+                    logger.debug("sent %s", redact(packet, (self._token,)))
+
+    def _send(self, sent: list[str]) -> None:
+        if self._transport is None or self._error is not None:
+            return
+        sent += self._machine.data_to_send()
+        if not sent:
+            return
+        try:
+            self._transport.send(sent, time.monotonic() + self._network.send_timeout)
+        except TvDatafeedError as error:
+            self._break(error)
+
+    def _hand_out(self, event: Event) -> None:
+        match event:
+            case HistoryReady():
+                self.proven = True
+                future = self._waiting.pop(event.session, None)
+                if future is not None:
+                    future.set_result(event.history)
+            case RequestFailed():
+                # A refusal proves health as well as an answer; silence and noise do not.
+                self.proven = self.proven or not isinstance(event.error, NetworkError)
+                future = self._waiting.pop(event.session, None)
+                if future is not None:
+                    future.set_exception(event.error)
+            case ConnectionFailed():
+                self._break(event.error)
+            case PingWanted():
+                self._ping()
+            case Retired():
+                self._leave(WebSocketError("the connection was idle"))
+            case Redirected():
+                self.redirected_to = event.host
+                self._break(WebSocketError(f"the server sends its clients to {event.host}"))
+
+    def _ping(self) -> None:
+        if self._transport is None:
+            return
+        try:
+            self._transport.ping(time.monotonic() + self._network.send_timeout)
+        except TvDatafeedError as error:
+            self._break(error)
+
+    def _leave(self, error: TvDatafeedError) -> None:
+        self._deliberate = True
+        if self._transport is not None and self._error is None:
+            self._transport.say_goodbye()
+        self._break(error)
+
+    def _break(self, error: TvDatafeedError) -> None:
+        if self._error is None:
+            self._error = error
+            self._lost_requests = len(self._waiting)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _read(self) -> None:
+        transport: Transport | None = None
+        error: TvDatafeedError = WebSocketError("the connection was closed")
+        try:
+            deadline = time.monotonic() + self._network.connect_timeout
+            transport = dial(self._network, self._url, deadline)
+            with self._exchange() as machine:
+                self._transport = transport
+                machine.opened(time.monotonic())
+            while self._error is None:
+                self._read_next(transport)
+        except TvDatafeedError as failure:
+            error = failure
+        except BaseException as failure:
+            logger.exception("the reader of a connection failed; please report this")
+            error = NetworkError("the reader of the connection failed")
+            error.__cause__ = failure
+        finally:
+            self._end(transport, error)
+
+    def _read_next(self, transport: Transport) -> None:
+        with self._lock:
+            deadline = self._machine.next_deadline()
+        text = transport.receive(deadline)
+        now = time.monotonic()
+        with self._exchange() as machine:
+            if isinstance(text, str):
+                machine.receive(text, now)
+            elif text is Sign.PONG:
+                machine.alive(now)
+            else:
+                machine.tick(now)
+
+    def _end(self, transport: Transport | None, error: TvDatafeedError) -> None:
+        with self._lock:
+            self._break(error)
+            error = self._error or error
+            self._transport = None
+            for future in self._waiting.values():
+                future.set_exception(own_copy(error))
+            self._waiting.clear()
+        # Nobody sends any more, so the descriptor can go.
+        if transport is not None:
+            transport.close()
+        logger.debug("connection ended: %s", error)
+
+
+def own_copy(error: TvDatafeedError) -> TvDatafeedError:
+    """Copy an error for one of several threads: raising writes a traceback into it."""
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own

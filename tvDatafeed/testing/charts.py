@@ -1,0 +1,394 @@
+"""The chart sessions of one connection: symbols, series, older pages and live updates.
+
+Where a recorded frame exists its shape is kept to the last key. What the real server is not known
+to do, such as the `index_diff` of an older page, is made up and says so.
+"""
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvDatafeed.testing.backend import NODE, Backend
+from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol
+from tvDatafeed.testing.grid import is_valid_interval
+from tvDatafeed.testing.listings import Listing
+from tvDatafeed.testing.market import MarketBar
+from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
+from tvDatafeed.testing.payloads import plain, to_json
+from tvDatafeed.testing.ranges import seconds_of, window
+from tvDatafeed.testing.recordings import SeriesIds
+
+# The default range of a range-only request, the number the chart page asks for.
+_BARS_OF_A_PAGE = 300
+_FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
+_TICKS = re.compile(r"[1-9]\d*T")
+
+
+@dataclass
+class _Symbol:
+    name: str
+    symbol: str
+    is_extended: bool
+    listing: Listing | None
+    is_told: bool = False
+
+
+@dataclass
+class _Series:
+    name: str
+    turnaround: str
+    symbol: _Symbol
+    interval: str
+    count: int = _BARS_OF_A_PAGE
+    bars_sent: int = 0
+    oldest_time: int | None = None
+    newest: MarketBar | None = None
+    newest_index: int = -1
+    until_s: float | None = None
+
+
+@dataclass
+class _Chart:
+    session: str
+    timezone: str = "Etc/UTC"
+    symbols: dict[str, _Symbol] = field(default_factory=dict)
+    series: dict[str, _Series] = field(default_factory=dict)
+
+
+class Charts:
+    """The chart sessions that are open, and the commands that they know.
+
+    Parameters
+    ----------
+    backend
+        The market and the rules of the server.
+
+    Attributes
+    ----------
+    is_paid
+        Whether the client's plan has seconds and custom intervals.
+    commands
+        Who takes which command.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.is_paid = False
+        self._backend = backend
+        self._sessions: dict[str, _Chart] = {}
+        self.commands: dict[str, Callable[[_Chart, list[Any]], list[str]]] = {
+            "switch_timezone": self._switch_timezone,
+            "resolve_symbol": self._resolve_symbol,
+            "create_series": self._create_series,
+            "modify_series": self._modify_series,
+            "remove_series": self._remove_series,
+            "request_more_data": self._request_more_data,
+            "request_more_tickmarks": self._request_more_tickmarks,
+        }
+
+    def __contains__(self, session: str) -> bool:
+        return session in self._sessions
+
+    @property
+    def sessions(self) -> list[str]:
+        """The chart sessions that are open, in the order of their creation."""
+        return list(self._sessions)
+
+    def create(self, session: str) -> None:
+        """Open a session; one that is open stays as it is."""
+        self._sessions.setdefault(session, _Chart(session))
+
+    def delete(self, session: str) -> None:
+        """Forget a session, if there is one of this name."""
+        self._sessions.pop(session, None)
+
+    def handle(self, method: str, session: str, arguments: list[Any]) -> list[str]:
+        """Take a command of an open session and return the payloads of its answer."""
+        return self.commands[method](self._sessions[session], arguments)
+
+    def settle(self) -> list[tuple[str, str]]:
+        """Return the answers to resolve_symbol that no create_series took: (symbol, payload)."""
+        return [
+            (symbol.symbol, payload)
+            for chart in self._sessions.values()
+            for symbol in chart.symbols.values()
+            for payload in self._symbol_answer(chart, symbol)
+        ]
+
+    def symbol_of(self, method: str, session: str, arguments: list[Any]) -> str | None:
+        """Return the ``"EXCHANGE:NAME"`` that a command is about, if it is about one."""
+        chart = self._sessions.get(session)
+        if chart is None:
+            return None
+        for name in map(as_text, arguments):
+            if name in chart.symbols:
+                return chart.symbols[name].symbol
+            if name in chart.series and method != "create_series":
+                return chart.series[name].symbol.symbol
+        return None
+
+    def updates(self) -> list[tuple[str, str]]:
+        """Return what changed in live series since they were last told: (symbol, payload)."""
+        return [
+            (series.symbol.symbol, payload)
+            for chart in self._sessions.values()
+            for series in chart.series.values()
+            if series.until_s is None and series.newest is not None
+            for payload in self._series_updates(chart, series, series.newest)
+        ]
+
+    def _switch_timezone(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        name = as_text(arguments[0]) if arguments else ""
+        if name != "exchange" and not _is_timezone(name):
+            raise RefusedError("invalid timezone")
+        chart.timezone = name
+        return []
+
+    def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), str(spec)]:
+                symbol, is_extended = asked_symbol(spec)
+                listing = self._backend.market.find(symbol)
+                chart.symbols[name] = _Symbol(name, symbol, is_extended, listing)
+                return []
+        raise RefusedError
+
+    def _create_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), str(turnaround), str(symbol), str(interval), count, *rest] if (
+                symbol in chart.symbols
+            ):
+                series = _Series(name, turnaround, chart.symbols[symbol], interval)
+            case _:
+                raise RefusedError
+        return self._open(chart, series, count, as_text(rest[0]) if rest else "")
+
+    def _modify_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), str(turnaround), str(symbol), str(interval), *rest] if (
+                symbol in chart.symbols and name in chart.series
+            ):
+                count = chart.series[name].count
+                series = _Series(name, turnaround, chart.symbols[symbol], interval)
+            case _:
+                raise RefusedError
+        return self._open(chart, series, count, as_text(rest[0]) if rest else "", is_change=True)
+
+    def _remove_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        chart.series.pop(as_text(arguments[0]) if arguments else "", None)
+        return []
+
+    def _open(
+        self,
+        chart: _Chart,
+        series: _Series,
+        count: Any,
+        wanted_range: str,
+        *,
+        is_change: bool = False,
+    ) -> list[str]:
+        symbol = series.symbol
+        refusal = self._backend.refusals.get(symbol.symbol)
+        is_interval = is_valid_interval(series.interval) or _TICKS.fullmatch(series.interval)
+        if not is_interval:
+            raise RefusedError
+        if refusal and refusal.message == "critical_error":
+            raise RefusedError(refusal.reason, *refusal.details)
+        chart.series[series.name] = series
+        ids = SeriesIds(chart.session, symbol.name, series.name, series.turnaround)
+        recording = self._backend.recordings.get(symbol.symbol)
+        if recording:
+            with_symbol, symbol.is_told = not symbol.is_told, True
+            return recording.payloads(ids, with_symbol=with_symbol)
+        payloads = [
+            self._backend.stamped("series_loading", chart.session, series.name, series.turnaround)
+        ]
+        if is_change:
+            payloads.append(self._bars_text(chart, series, NO_BARS))
+        payloads += self._symbol_answer(chart, symbol)
+        reason = self._series_refusal(series)
+        if reason:
+            error = "series_error", chart.session, series.name, series.turnaround, reason
+            return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
+        wanted, series.until_s, timeframe = window(
+            self._backend, symbol.symbol, series.interval, count, wanted_range
+        )
+        series.count = wanted
+        page = self._backend.texts.page(
+            (symbol.symbol, series.interval, min(wanted, self._backend.max_bars_per_reply)),
+            chart.timezone,
+            self._backend.now(symbol.symbol) if series.until_s is None else series.until_s,
+        )
+        series.oldest_time, series.newest = page.oldest_time, page.newest
+        series.newest_index = page.size - 1
+        payloads.append(self._bars_text(chart, series, page, switch=page.size - 1))
+        if timeframe:
+            where = chart.session, series.name, series.turnaround
+            payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
+        return [*payloads, self._completed(chart, series, wanted, page.size)]
+
+    def _series_refusal(self, series: _Series) -> str | None:
+        refusal = self._backend.refusals.get(series.symbol.symbol)
+        if refusal and refusal.message == "series_error":
+            return refusal.reason
+        if refusal or series.symbol.listing is None:
+            return "resolve error"
+        minutes = series.interval if series.interval.isdigit() else "1"
+        not_entitled = {
+            "ticks_not_entitled": series.interval.endswith("T"),
+            "seconds_not_entitled": series.interval.endswith("S") and not self.is_paid,
+            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.is_paid,
+        }
+        return next((reason for reason, is_so in not_entitled.items() if is_so), None)
+
+    def _symbol_answer(self, chart: _Chart, symbol: _Symbol) -> list[str]:
+        if symbol.is_told:
+            return []
+        symbol.is_told = True
+        recording = self._backend.recordings.get(symbol.symbol)
+        if recording:
+            return recording.symbol_payloads(SeriesIds(chart.session, symbol.name, "", ""))
+        refusal = self._backend.refusals.get(symbol.symbol)
+        if refusal and refusal.message == "symbol_error":
+            details = refusal.reason, *refusal.details
+            return [self._backend.stamped("symbol_error", chart.session, symbol.name, *details)]
+        if symbol.listing is None:
+            return [
+                self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
+            ]
+        info = symbol.listing.info()
+        if symbol.is_extended and info["has_extended_hours"]:
+            info["subsession_id"] = "extended"
+        return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
+
+    def _request_more_data(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), int(wanted)] if name in chart.series and wanted > 0:
+                series = chart.series[name]
+            case _:
+                raise RefusedError
+        if series.oldest_time is None:
+            return [self._completed(chart, series, wanted, 0)]
+        symbol, oldest_time = series.symbol.symbol, series.oldest_time
+        size = min(wanted, self._backend.max_bars_per_reply - series.bars_sent)
+        # At the moment when the oldest known bar begins, every bar before it is complete.
+        older = self._backend.market.bars(symbol, series.interval, size + 1, oldest_time)[:-1]
+        texts = self._backend.texts
+        page = texts.finished(older, symbol, series.interval, chart.timezone)
+        if not older:
+            return [self._completed(chart, series, wanted, 0)]
+        series.oldest_time = older[0].time
+        series.newest_index += len(older)
+        return [
+            self._bars_text(chart, series, page, shift=len(older)),
+            self._completed(chart, series, wanted, len(older)),
+        ]
+
+    def _request_more_tickmarks(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), int(size)] if name in chart.series and 0 < size <= _BARS_OF_A_PAGE:
+                series = chart.series[name]
+            case _:
+                raise RefusedError
+        if series.newest is None:
+            return []
+        # Steps of the interval, closed hours or not: no client takes these times for bars.
+        times = [
+            series.newest.time + step * seconds_of(series.interval) for step in range(1, size + 1)
+        ]
+        first = series.newest_index + 1
+        marks = ",".join(f"[40,{time},{first + step}]" for step, time in enumerate(times))
+        changes = ",".join(f"{time}.0" for time in times)
+        return [self._timescale(chart, "", changes, marks, index=first)]
+
+    def _series_updates(self, chart: _Chart, series: _Series, told: MarketBar) -> list[str]:
+        market, symbol = self._backend.market, series.symbol.symbol
+        now = self._backend.now(symbol)
+        size, bars = 2, market.bars(symbol, series.interval, 2, now)
+        while bars[0].time > told.time and len(bars) == size:
+            size *= 2
+            bars = market.bars(symbol, series.interval, size, now)
+        payloads = []
+        for bar in bars:
+            if bar.time < told.time or bar == told:
+                continue
+            item = bar_text(series.newest_index + (bar.time > told.time), bar)
+            close_time = market.bar_close_time(symbol, series.interval, bar.time)
+            if bar.time == told.time:
+                body = series_text(
+                    series.name, series.turnaround, item, close_time, indexes='"nochange"'
+                )
+                payloads.append(f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}')
+            else:
+                series.newest_index += 1
+                body = series_text(series.name, series.turnaround, item, close_time)
+                mark = f"[20,{bar.time},{series.newest_index}]"
+                index = series.newest_index
+                payloads.append(self._timescale(chart, body, f"{bar.time}.0", mark, index=index))
+            series.newest = told = bar
+        return payloads
+
+    def _bars_text(
+        self,
+        chart: _Chart,
+        series: _Series,
+        page: Page,
+        *,
+        switch: int = -1,
+        shift: int = 0,
+    ) -> str:
+        close_time = None
+        if page.newest is not None:
+            close_time = self._backend.market.bar_close_time(
+                series.symbol.symbol, series.interval, page.newest.time
+            )
+        series.bars_sent += page.size
+        body = series_text(
+            series.name, series.turnaround, page.bars, close_time, with_node=bool(page.size)
+        )
+        return self._timescale(
+            chart,
+            body,
+            page.changes,
+            page.marks,
+            shift=shift,
+            switches=to_json({series.name: {"market": switch}}) if switch >= 0 else "",
+        )
+
+    def _timescale(
+        self,
+        chart: _Chart,
+        body: str,
+        changes: str,
+        marks: str,
+        *,
+        index: int = 0,
+        shift: int = 0,
+        switches: str = "",
+    ) -> str:
+        diff = f'{{"old":0,"new":{shift}}}' if shift else ""
+        more = f',"last_session_switches":{switches}' if switches else ""
+        return (
+            f'{{"m":"timescale_update","p":[{to_json(chart.session)},{{{body}}},'
+            f'{{"index":{index},"zoffset":0,"changes":[{changes}],"marks":[{marks}],'
+            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp()}}}'
+        )
+
+    def _completed(self, chart: _Chart, series: _Series, wanted: int, got: int) -> str:
+        info: dict[str, Any] = {"rt_update_period": 0 if self.is_paid else 5}
+        if series.bars_sent >= self._backend.max_bars_per_reply:
+            info["data_completed"] = "limit"
+        elif got < wanted:
+            info["data_completed"] = "end"
+        mode = self._backend.update_mode(series.symbol.symbol)
+        where = chart.session, series.name, mode, series.turnaround
+        return self._backend.stamped("series_completed", *where, info)
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""How the server reads: what may stand in a client's commands, and what no command may say."""
+
+import json
+from typing import Any
+
+from tvDatafeed.testing.payloads import to_json
+
+
+class RefusedError(Exception):
+    """A command is answered with critical_error, which ends its session.
+
+    Parameters
+    ----------
+    reason, *details
+        The server's words; without details it repeats the command.
+    is_stamped
+        Whether the answer carries its time: messages of quote sessions carry none.
+    """
+
+    def __init__(
+        self, reason: str = "invalid parameters", *details: str, is_stamped: bool = True
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.details = details
+        self.is_stamped = is_stamped
+
+
+def parsed(payload: str) -> tuple[str, list[Any]] | None:
+    """Read a client message; None when it is none."""
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict):
+        return None
+    method, params = message.get("m"), message.get("p", [])
+    return (method, params) if isinstance(method, str) and isinstance(params, list) else None
+
+
+def as_text(value: Any) -> str:
+    """Return a parameter as text, whatever it is."""
+    return value if isinstance(value, str) else to_json(value)
+
+
+def first_text(params: list[Any]) -> str:
+    """Return the first parameter, which names the session of a command."""
+    return as_text(params[0]) if params else ""
+
+
+def asked_symbol(spec: Any) -> tuple[str, bool]:
+    """Unwrap ``"EX:SYM"``, ``={json}`` or a wrapper around one: symbol, and extended or not."""
+    is_extended = False
+    while not isinstance(spec, str) or spec.startswith("="):
+        try:
+            spec = json.loads(spec[1:]) if isinstance(spec, str) else spec["symbol"]
+        except (ValueError, RecursionError, TypeError, LookupError):
+            return "", is_extended
+        if isinstance(spec, dict):
+            is_extended |= spec.get("session") == "extended"
+    return spec, is_extended

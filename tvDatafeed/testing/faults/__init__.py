@@ -1,0 +1,237 @@
+"""What can go wrong on the way from TradingView, one small class each.
+
+A fault is a frozen description. The server counts how often it struck and does what it returns:
+each hook gives None where the fault has nothing to do, or what happens instead of the usual.
+
+Examples
+--------
+>>> parse_fault("drip:bytes_per_s=100,times=1")
+Drip(times=1, symbol=None, bytes_per_s=100.0)
+"""
+
+import dataclasses
+import json
+import re
+import types
+import typing
+from typing import Any, Literal
+
+from tvDatafeed.testing.faults.actions import (
+    Action,
+    Beat,
+    Command,
+    EndSession,
+    Finish,
+    Forever,
+    Freeze,
+    Idle,
+    Later,
+    Message,
+    Mute,
+    Reset,
+    Slowly,
+    StopReading,
+)
+from tvDatafeed.testing.faults.answers import (
+    CompletionFirst,
+    CriticalErrorReply,
+    EmptyHistory,
+    ForeignSession,
+    HeartbeatsOnly,
+    HostileJson,
+    LateReply,
+    NoCompletion,
+    ProtocolErrorReply,
+    ReplaceBars,
+    SessionCap,
+    TruncatedJson,
+    UnknownMessages,
+)
+from tvDatafeed.testing.faults.base import Fault, name_of
+from tvDatafeed.testing.faults.box import FaultBox
+from tvDatafeed.testing.faults.frames import (
+    BinaryFrame,
+    CloseCode,
+    CompressedFrame,
+    Drip,
+    EndlessFragments,
+    FinMidFrame,
+    GiantHeader,
+    HalfOpen,
+    InvalidUtf8,
+    RstMidFrame,
+)
+from tvDatafeed.testing.faults.opening import (
+    ConnectSilence,
+    HandshakeDrip,
+    HandshakeStall,
+    HeartbeatFlood,
+    NeverRead,
+    Redirect,
+    Refuse,
+    UpgradeGarbage,
+    UpgradeStatus,
+)
+from tvDatafeed.testing.faults.packets import (
+    BadHeader,
+    GluedHeartbeat,
+    LengthUnit,
+    SplitPackets,
+    WrongLength,
+)
+
+__all__ = [
+    "FAULTS",
+    "Action",
+    "BadHeader",
+    "Beat",
+    "BinaryFrame",
+    "CloseCode",
+    "Command",
+    "CompletionFirst",
+    "CompressedFrame",
+    "ConnectSilence",
+    "CriticalErrorReply",
+    "Drip",
+    "EmptyHistory",
+    "EndSession",
+    "EndlessFragments",
+    "Fault",
+    "FaultBox",
+    "FinMidFrame",
+    "Finish",
+    "ForeignSession",
+    "Forever",
+    "Freeze",
+    "GiantHeader",
+    "GluedHeartbeat",
+    "HalfOpen",
+    "HandshakeDrip",
+    "HandshakeStall",
+    "HeartbeatFlood",
+    "HeartbeatsOnly",
+    "HostileJson",
+    "Idle",
+    "InvalidUtf8",
+    "LateReply",
+    "Later",
+    "LengthUnit",
+    "Message",
+    "Mute",
+    "NeverRead",
+    "NoCompletion",
+    "ProtocolErrorReply",
+    "Redirect",
+    "Refuse",
+    "ReplaceBars",
+    "Reset",
+    "RstMidFrame",
+    "SessionCap",
+    "Slowly",
+    "SplitPackets",
+    "StopReading",
+    "TruncatedJson",
+    "UnknownMessages",
+    "UpgradeGarbage",
+    "UpgradeStatus",
+    "WrongLength",
+    "parse_fault",
+]
+
+# Whoever writes a fault lists it here; the order is that of a connection's life.
+_KINDS: tuple[type[Fault], ...] = (
+    Fault,
+    Refuse,
+    ConnectSilence,
+    HandshakeDrip,
+    HandshakeStall,
+    UpgradeStatus,
+    UpgradeGarbage,
+    Redirect,
+    NeverRead,
+    HeartbeatFlood,
+    FinMidFrame,
+    RstMidFrame,
+    CloseCode,
+    HalfOpen,
+    Drip,
+    GiantHeader,
+    EndlessFragments,
+    InvalidUtf8,
+    BinaryFrame,
+    CompressedFrame,
+    WrongLength,
+    LengthUnit,
+    BadHeader,
+    SplitPackets,
+    GluedHeartbeat,
+    HeartbeatsOnly,
+    TruncatedJson,
+    HostileJson,
+    UnknownMessages,
+    NoCompletion,
+    CompletionFirst,
+    ForeignSession,
+    LateReply,
+    SessionCap,
+    ProtocolErrorReply,
+    CriticalErrorReply,
+    ReplaceBars,
+    EmptyHistory,
+)
+
+FAULTS: dict[str, type[Fault]] = {name_of(kind): kind for kind in sorted(_KINDS, key=name_of)}
+"""Every fault by the name that `parse_fault` knows it by."""
+
+_FIELD = re.compile(r"(\w+)=(\[.*?\](?=,\w+=|\Z)|\"(?:[^\"\\]|\\.)*\"|[^,]*)(?:,|\Z)")
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from a command line.
+
+    Parameters
+    ----------
+    text
+        ``name`` or ``name:field=value,field=value``. Text with a comma in it stands in double
+        quotes, rows are a JSON list. ``str(fault)`` is this form.
+
+    Raises
+    ------
+    ValueError
+        If there is no such fault or field, or a value is of the wrong kind.
+
+    Examples
+    --------
+    >>> parse_fault("upgrade_status:status=429,retry_after=7,times=1").retry_after
+    '7'
+    """
+    name, _separator, rest = text.partition(":")
+    kind = FAULTS.get(name.strip().replace("-", "_"))
+    if kind is None:
+        raise ValueError(f"no fault is named {name!r}: use one of {', '.join(FAULTS)}")
+    if _FIELD.sub("", rest):
+        raise ValueError(f"cannot read {rest!r}: write field=value,field=value")
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}
+    values = {}
+    for field_name, written in _FIELD.findall(rest):
+        if field_name not in known:
+            raise ValueError(f"{name} has no field {field_name!r}: use {', '.join(sorted(known))}")
+        values[field_name] = _read(written, hints[field_name], f"{name}:{field_name}")
+    return kind(**values)
+
+
+def _read(written: str, hint: Any, where: str) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else (written,)
+    if written not in choices:
+        raise ValueError(f"{where} cannot be {written!r}: use one of {', '.join(choices)}")
+    try:
+        if written.startswith(("[", '"')):
+            value = json.loads(written)
+            return tuple(value) if isinstance(value, list) else value
+        if str not in kinds and (number := {int, float}.intersection(kinds)):
+            return number.pop()(written)
+    except ValueError:
+        raise ValueError(f"{where} cannot be {written!r}") from None
+    return written.encode() if bytes in kinds else written

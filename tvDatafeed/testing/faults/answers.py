@@ -1,0 +1,201 @@
+"""What goes wrong with the answers to commands: their JSON, their order, their content."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from tvDatafeed.testing.faults.actions import Action, Command, EndSession, Finish, Later, Mute
+from tvDatafeed.testing.faults.base import AtAnswer, AtCommand
+from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.websocket import close_frame
+
+_BAR_COMMANDS = frozenset({"create_series", "modify_series", "request_more_data"})
+
+
+@dataclass(frozen=True)
+class HeartbeatsOnly(AtCommand):
+    """No command is answered and heartbeats go on, as with an expired token."""
+
+    def _strike(self, _command: Command, /) -> Iterable[Action]:
+        return [Mute()]
+
+
+@dataclass(frozen=True)
+class TruncatedJson(AtAnswer):
+    """Half a payload comes; its request gets ProtocolError at once, and the connection goes on.
+
+    It is the largest of the answer, and its length is right.
+    """
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+        largest = max(payloads, key=len)
+        return [p[: len(p) // 2] if p is largest else p for p in payloads]
+
+
+@dataclass(frozen=True)
+class HostileJson(AtAnswer):
+    """Hostile JSON comes; its request gets ProtocolError at once, and the connection goes on.
+
+    It stands before the answer, strains a JSON parser, and names the session of the request.
+    """
+
+    kind: Literal["nan", "infinity", "long_number", "deep", "lone_surrogate"] = "nan"
+
+    def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action]:
+        number = {"nan": "NaN", "infinity": "Infinity", "long_number": "9" * 400}.get(self.kind)
+        value = number or {"deep": "[" * 10_000 + "]" * 10_000}.get(self.kind, '"\\ud800"')
+        session = to_json(command.params[:1])[1:-1]
+        hostile = f'{{"m":"du","p":[{session},{{"sds_1":{{"s":[{{"i":0,"v":[{value}]}}]}}}}]}}'
+        return [hostile, *payloads]
+
+
+@dataclass(frozen=True)
+class UnknownMessages(AtAnswer):
+    """Messages that nobody knows, or without sense, come first; ignored and counted."""
+
+    PAYLOADS: ClassVar[tuple[str, ...]] = (
+        '{"m":"brand_new_message","p":["x",{}],"extra":[1]}',
+        '{"m":"du"}',
+        '{"m":"series_completed","p":"text"}',
+        '{"p":[]}',
+        '{"m":null,"p":null}',
+        "[]",
+        "17",
+    )
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+        return [*self.PAYLOADS, *payloads]
+
+
+@dataclass(frozen=True)
+class NoCompletion(AtAnswer):
+    """series_completed never comes; the request's deadline ends it."""
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+        kept = [p for p in payloads if _name(p) != "series_completed"]
+        return kept if len(kept) < len(payloads) else None
+
+
+@dataclass(frozen=True)
+class CompletionFirst(AtAnswer):
+    """series_completed comes before the bars; the result is empty and late bars are dropped."""
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+        done = [p for p in payloads if _name(p) == "series_completed"]
+        return [*done, *(p for p in payloads if p not in done)] if done else None
+
+
+@dataclass(frozen=True)
+class ForeignSession(AtAnswer):
+    """The answer comes first under a session nobody opened, with other bars; dropped by id."""
+
+    session: str = "cs_nobodyknows"
+
+    def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+        if command.method not in _BAR_COMMANDS:
+            return None
+        own, foreign = to_json(command.params[0]), to_json(self.session)
+        # A leading 9 moves each bar 250 years ahead, so that a mix-up cannot stay unseen.
+        strange = [re.sub(r'"v":\[\d', '"v":[9', p.replace(own, foreign)) for p in payloads]
+        return [*strange, *payloads]
+
+
+@dataclass(frozen=True)
+class LateReply(AtAnswer):
+    """The answer comes late and later commands are answered before it; dropped if given up."""
+
+    delay_s: float = 1.0
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+        return [*payloads, Later(self.delay_s)]
+
+
+@dataclass(frozen=True)
+class SessionCap(AtCommand):
+    """One chart session too many on a connection gets critical_error; the others live on.
+
+    The real server's limit and wording are not known.
+    """
+
+    limit: int = 10
+    reason: str = "session limit reached"
+
+    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+        if command.method != "chart_create_session" or command.open_sessions <= self.limit:
+            return None
+        session = command.params[0]
+        text = f'method: {command.method}. args: "[]"'
+        return [
+            to_json({"m": "critical_error", "p": [session, self.reason, text]}),
+            EndSession(session),
+        ]
+
+
+@dataclass(frozen=True)
+class ProtocolErrorReply(AtCommand):
+    """A command is answered by protocol_error, and the server closes."""
+
+    reason: str = "wrong data"
+    method: str = "create_series"
+
+    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+        if command.method != self.method:
+            return None
+        error = to_json({"m": "protocol_error", "p": [self.reason]})
+        return [error, close_frame(1000), Finish()]
+
+
+@dataclass(frozen=True)
+class CriticalErrorReply(AtCommand):
+    """A command is answered by critical_error; its session is dead, the others live on."""
+
+    reason: str = "invalid parameters"
+    details: str = ""
+    method: str = "create_series"
+
+    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+        if command.method != self.method:
+            return None
+        session = command.params[0]
+        error = to_json({"m": "critical_error", "p": [session, self.reason, self.details]})
+        return [error, EndSession(session)]
+
+
+@dataclass(frozen=True)
+class ReplaceBars(AtAnswer):
+    """Chosen rows come instead of the bars: duplicates, nulls, strings, bad times.
+
+    Parameters
+    ----------
+    rows
+        The rows, each ``(time, open, high, low, close, volume)`` or anything else, or a function
+        from the true rows to those that are sent.
+    """
+
+    rows: Sequence[Any] | Callable[[list[Any]], Sequence[Any]] = ()
+
+    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+        if not any(_name(p) == "timescale_update" for p in payloads):
+            return None
+        return [self._replaced(p) if _name(p) == "timescale_update" else p for p in payloads]
+
+    def _replaced(self, payload: str) -> str:
+        message = json.loads(payload)
+        for series in message["p"][1].values():
+            true = [item["v"] for item in series["s"]]
+            rows = list(self.rows(true) if callable(self.rows) else self.rows)
+            series["s"] = [{"i": index, "v": row} for index, row in enumerate(rows)]
+            message["p"][2]["changes"] = [row[0] for row in rows if isinstance(row, list | tuple)]
+        return to_json(message)
+
+
+@dataclass(frozen=True)
+class EmptyHistory(ReplaceBars):
+    """There are no bars at all; an error, never an empty result."""
+
+
+def _name(payload: str) -> str:
+    found = re.match(r'\{"m":"(\w+)"', payload)
+    return found[1] if found else ""

@@ -1,0 +1,116 @@
+"""What goes wrong with the bytes of a connection: its end, its pace, its WebSocket frames."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tvDatafeed.testing.faults.actions import (
+    Action,
+    Finish,
+    Forever,
+    Freeze,
+    Idle,
+    Message,
+    Reset,
+    Slowly,
+)
+from tvDatafeed.testing.faults.base import AtData, Fault
+from tvDatafeed.testing.websocket import BINARY, TEXT, close_frame, frame, text_frame
+
+_TEBIBYTE = 1 << 40
+
+
+@dataclass(frozen=True)
+class FinMidFrame(AtData):
+    """The connection closes inside a frame; requests in flight are asked again elsewhere."""
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [_half(text_frame(message.text)), Finish()]
+
+
+@dataclass(frozen=True)
+class RstMidFrame(AtData):
+    """The connection is reset inside a frame; requests in flight are asked again elsewhere."""
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [_half(text_frame(message.text)), Reset()]
+
+
+@dataclass(frozen=True)
+class CloseCode(AtData):
+    """A close frame comes instead of data; its code and reason stand in the error."""
+
+    code: int = 1001
+    reason: str = ""
+
+    def _strike(self, _message: Message, /) -> Iterable[Action]:
+        return [close_frame(self.code, self.reason), Finish()]
+
+
+@dataclass(frozen=True)
+class HalfOpen(Fault):
+    """The server vanishes without a FIN at its next message; the silence limit notices."""
+
+    def on_message(self, message: Message, /) -> Iterable[Action] | None:
+        """Vanish at whatever comes after the hello."""
+        return None if message.kind == "hello" else [Freeze()]
+
+
+@dataclass(frozen=True)
+class Drip(AtData):
+    """Data comes byte by byte; the deadline of a message ends it."""
+
+    bytes_per_s: float = 1.0
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [Slowly(text_frame(message.text), self.bytes_per_s)]
+
+
+@dataclass(frozen=True)
+class GiantHeader(AtData):
+    """A frame of 1 TiB is announced; it is refused before it is buffered."""
+
+    def _strike(self, _message: Message, /) -> Iterable[Action]:
+        return [bytes([0x80 | TEXT, 127]) + _TEBIBYTE.to_bytes(8, "big") + bytes(1024), Idle()]
+
+
+@dataclass(frozen=True)
+class EndlessFragments(AtData):
+    """A message of ever more fragments never ends; a cap or the deadline ends it."""
+
+    size: int = 1
+
+    def _strike(self, _message: Message, /) -> Iterable[Action]:
+        piece = b"x" * self.size
+        return [frame(TEXT, piece, fin=False), Forever(frame(0, piece, fin=False))]
+
+
+@dataclass(frozen=True)
+class InvalidUtf8(AtData):
+    """A text frame is not UTF-8; the connection is broken, with a cause."""
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        data = message.text.encode()
+        return [frame(TEXT, _half(data) + b"\xff\xfe" + data[len(data) // 2 :])]
+
+
+@dataclass(frozen=True)
+class BinaryFrame(AtData):
+    """Data comes in a binary frame; handled or counted as a violation, never a crash."""
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [frame(BINARY, message.text.encode())]
+
+
+@dataclass(frozen=True)
+class CompressedFrame(AtData):
+    """Data comes compressed without having been negotiated; never decoded as text by luck."""
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        deflate = zlib.compressobj(wbits=-15)
+        data = deflate.compress(message.text.encode()) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        return [frame(TEXT, data.removesuffix(b"\x00\x00\xff\xff"), rsv=4)]
+
+
+def _half(data: bytes) -> bytes:
+    return data[: len(data) // 2]

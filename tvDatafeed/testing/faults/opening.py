@@ -1,0 +1,110 @@
+"""What goes wrong while a connection opens: TCP, the upgrade, the hello."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tvDatafeed.testing.faults.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
+from tvDatafeed.testing.faults.base import AtOpen, AtUpgrade, Fault
+from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.websocket import http_reply
+
+
+@dataclass(frozen=True)
+class Refuse(Fault):
+    """TCP connects and ends at once; retried with backoff. A stopped server refuses truly."""
+
+    how: Literal["rst", "fin"] = "rst"
+
+    def on_accept(self) -> Iterable[Action]:
+        """Close at once."""
+        return [Reset() if self.how == "rst" else Finish()]
+
+
+@dataclass(frozen=True)
+class ConnectSilence(AtUpgrade):
+    """The upgrade is never answered; the connect deadline ends it."""
+
+    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+        return [Idle()]
+
+
+@dataclass(frozen=True)
+class HandshakeDrip(AtUpgrade):
+    """The upgrade is answered byte by byte; the connect deadline covers all of it."""
+
+    bytes_per_s: float = 1.0
+
+    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+        return [Slowly(reply, self.bytes_per_s)]
+
+
+@dataclass(frozen=True)
+class HandshakeStall(AtUpgrade):
+    """Half the upgrade's answer comes and then nothing; the connect deadline ends it."""
+
+    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+        return [reply[: len(reply) // 2], Idle()]
+
+
+@dataclass(frozen=True)
+class UpgradeStatus(AtUpgrade):
+    """The upgrade is answered by plain HTTP: 401, 403, 404 and 200 are final, 429 and 5xx are not.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    body
+        The page; a captive portal is ``UpgradeStatus(200, b"<html>...")``.
+    retry_after
+        Seconds or an HTTP date.
+    location
+        Where a 302 leads.
+    """
+
+    status: int = 503
+    body: bytes = b""
+    retry_after: str | int | None = None
+    location: str | None = None
+
+    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+        headers = {"retry_after": self.retry_after, "location": self.location}
+        sent = {name: str(value) for name, value in headers.items() if value is not None}
+        return [http_reply(self.status, self.body, **sent), Finish()]
+
+
+@dataclass(frozen=True)
+class UpgradeGarbage(AtUpgrade):
+    """The upgrade is answered by bytes that are no HTTP; an error, not an endless read."""
+
+    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+        return [b"\x00\xff\x15\x03 no HTTP at all\r\n\r\n", Finish()]
+
+
+@dataclass(frozen=True)
+class Redirect(AtOpen):
+    """The hello names another host; the client moves there and repeats its requests."""
+
+    host: str = "127.0.0.1"
+
+    def _strike(self, _hello: str, /) -> Iterable[Action]:
+        return [to_json({"redirect": self.host})]
+
+
+@dataclass(frozen=True)
+class NeverRead(AtOpen):
+    """The server stops reading after the upgrade; the client's send deadline ends it."""
+
+    def _strike(self, hello: str, /) -> Iterable[Action]:
+        return [hello, StopReading()]
+
+
+@dataclass(frozen=True)
+class HeartbeatFlood(AtOpen):
+    """Heartbeats come in a flood; each is echoed once and data still arrives."""
+
+    per_s: float = 10_000.0
+
+    def _strike(self, hello: str, /) -> Iterable[Action]:
+        return [hello, Beat(1 / self.per_s)]

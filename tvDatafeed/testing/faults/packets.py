@@ -1,0 +1,69 @@
+"""What goes wrong with the ``~m~`` packets inside a text message."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tvDatafeed.protocol.framing import encode
+from tvDatafeed.testing.faults.actions import Action, Message
+from tvDatafeed.testing.faults.base import AtData
+
+
+@dataclass(frozen=True)
+class WrongLength(AtData):
+    """Each packet declares a length that is off; the decoder finds the next header again."""
+
+    delta: int = 1
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return ["".join(_packet(_units(p) + self.delta, p) for p in message.payloads)]
+
+
+@dataclass(frozen=True)
+class LengthUnit(AtData):
+    """Lengths count code points or UTF-8 bytes; decoded right all the same."""
+
+    unit: Literal["code_points", "bytes"] = "bytes"
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        size = len if self.unit == "code_points" else lambda text: len(text.encode())
+        return ["".join(_packet(size(p), p) for p in message.payloads)]
+
+
+@dataclass(frozen=True)
+class BadHeader(AtData):
+    """A broken header such as ``~m~-5~m~`` stands before the data; skipped and counted."""
+
+    text: str = "~m~-5~m~"
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [self.text + message.text]
+
+
+@dataclass(frozen=True)
+class SplitPackets(AtData):
+    """Packets are spread over several messages; the same events as in one."""
+
+    size: int = 100
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        text, size = message.text, max(1, self.size)
+        return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+@dataclass(frozen=True)
+class GluedHeartbeat(AtData):
+    """A heartbeat stands before data in one message; echoed, and the data is not lost."""
+
+    number: int = 1000
+
+    def _strike(self, message: Message, /) -> Iterable[Action]:
+        return [encode(f"~h~{self.number}") + message.text]
+
+
+def _units(payload: str) -> int:
+    return int(encode(payload).split("~m~", 2)[1])
+
+
+def _packet(declared: int, payload: str) -> str:
+    return f"~m~{declared}~m~{payload}"

@@ -1,0 +1,168 @@
+"""Where bars begin and end.
+
+Bars are TradingView's: intraday ones count from the session's open and are cut at its close; daily
+ones carry the time of the day's first open; weekly and longer ones that of the first session of the
+period. Around the clock a session is a day from 00:00.
+"""
+
+import re
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from tvDatafeed.testing.calendar import (
+    MINUTES_A_DAY,
+    SECONDS_A_DAY,
+    WEEKDAY_OF_DAY_ZERO,
+    Integers,
+    SessionTable,
+    TradingCalendar,
+    day_of,
+)
+
+__all__ = ["BarGrid", "bar_grid", "is_valid_interval"]
+
+_INTRADAY = re.compile(
+    r"(?P<minutes>[1-9][0-9]{0,3})|(?P<hours>[1-4])H|(?P<seconds>1|5|10|15|30|45)S"
+)
+_LONGER = re.compile(r"1?(?P<unit>[DWM])|(?P<months>3|6|12)M")
+
+
+class BarGrid(NamedTuple):
+    """Consecutive bars, also on the market's own clock, which stands still between sessions.
+
+    Attributes
+    ----------
+    time, close_s : numpy.ndarray
+        Epoch seconds UTC of each bar's open and close, ``int64``.
+    start, end : numpy.ndarray
+        The same in seconds of open market since the first of `sessions` opened.
+    sessions : SessionTable
+        The sessions the bars lie in, perhaps more.
+    elapsed : numpy.ndarray
+        Seconds of open market before each session and, last, after all of them.
+    """
+
+    time: Integers
+    close_s: Integers
+    start: Integers
+    end: Integers
+    sessions: SessionTable
+    elapsed: Integers
+
+
+def is_valid_interval(text: str) -> bool:
+    """Return whether TradingView knows this interval string.
+
+    Minutes from 1 to 1440, ``1H`` to ``4H``, ``1S 5S 10S 15S 30S 45S``, ``D W M`` with or without a
+    1, and ``3M 6M 12M``.
+    """
+    return _intraday_seconds(text) is not None or _LONGER.fullmatch(text) is not None
+
+
+def bar_grid(
+    calendar: TradingCalendar, first_day: date, interval: str, n: int, now: float
+) -> BarGrid:
+    """Return the last `n` bars that have begun at `now`, fewer where history begins.
+
+    Parameters
+    ----------
+    calendar : TradingCalendar
+        The sessions.
+    first_day : datetime.date
+        Trade date of the first bar ever.
+    interval : str
+        What `is_valid_interval` accepts.
+    n : int
+        At least 1.
+    now : float
+        Epoch seconds UTC.
+
+    Raises
+    ------
+    ValueError
+        If the interval is not valid.
+    """
+    step_s = _intraday_seconds(interval)
+    longer = _LONGER.fullmatch(interval)
+    if step_s is None and longer is None:
+        raise ValueError(f"Invalid interval {interval!r}: use one like '15', '2H', '1D' or '3M'")
+    unit, months = (longer["unit"] or "M", int(longer["months"] or 1)) if longer else ("", 0)
+    period_days = {"": 0, "D": 1, "W": 7, "M": 31 * months}[unit]
+    # The trade date may be a day later than in UTC: zones east of Greenwich, evening opens. A
+    # window ends with a whole period, but may begin with a part of one: hence n + 1.
+    last = day_of(now) + timedelta(days=2 + period_days)
+    days = 16 + (n + 1) * (period_days or (step_s or 0) / SECONDS_A_DAY) * 1.5
+    while True:
+        is_whole = (last - first_day).days <= days
+        table = calendar.table(first_day if is_whole else last - timedelta(days=days), last)
+        if step_s is None:
+            grid = _longer_bars(table, _periods(table.trade_day, unit, months))
+        else:
+            grid = _intraday_bars(table, step_s, n + 1, now)
+        begun = int(np.searchsorted(grid.time, now, "right"))
+        if is_whole or begun > n:
+            break
+        days *= 2
+    chosen = slice(max(0, begun - n), begun)
+    return BarGrid(
+        grid.time[chosen],
+        grid.close_s[chosen],
+        grid.start[chosen],
+        grid.end[chosen],
+        grid.sessions,
+        grid.elapsed,
+    )
+
+
+def _intraday_seconds(interval: str) -> int | None:
+    match = _INTRADAY.fullmatch(interval)
+    if match is None or int(match["minutes"] or 0) > MINUTES_A_DAY:
+        return None
+    minutes, hours, seconds = (int(text or 0) for text in match.groups())
+    return seconds + 60 * minutes + 3600 * hours
+
+
+def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarGrid:
+    """Return the bars of the last sessions that have begun at `now`, `n` or more if there are."""
+    begun = int(np.searchsorted(table.open_s, now, "right"))
+    counts = -((table.open_s - table.close_s) // step_s)[:begun]
+    # All of the last session counts, though `now` may be at its first bar.
+    before = np.cumsum(counts[:-1][::-1])
+    first = max(0, begun - 2 - int(np.searchsorted(before, n, "left")))
+    table, counts = SessionTable(*(column[first:begun] for column in table)), counts[first:]
+    elapsed = _elapsed(table)
+    offset = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * step_s
+    time = np.repeat(table.open_s, counts) + offset
+    close_s = np.minimum(time + step_s, np.repeat(table.close_s, counts))
+    start = np.repeat(elapsed[:-1], counts) + offset
+    return BarGrid(time, close_s, start, start + close_s - time, table, elapsed)
+
+
+def _longer_bars(table: SessionTable, period: Integers) -> BarGrid:
+    """Return one bar for each run of equal `period`, a number per session."""
+    edges = np.flatnonzero(np.diff(period, prepend=-1 << 40, append=1 << 40))
+    first, beyond = edges[:-1], edges[1:]
+    elapsed = _elapsed(table)
+    return BarGrid(
+        table.open_s[first],
+        table.close_s[beyond - 1],
+        elapsed[first],
+        elapsed[beyond],
+        table,
+        elapsed,
+    )
+
+
+def _periods(trade_day: Integers, unit: str, months: int) -> Integers:
+    """Return a number per trade date, the same for dates in the same day, week or months."""
+    if unit == "D":
+        return trade_day
+    if unit == "W":
+        return (trade_day + WEEKDAY_OF_DAY_ZERO) // 7
+    return trade_day.astype("M8[D]").astype("M8[M]").astype(np.int64) // months
+
+
+def _elapsed(table: SessionTable) -> Integers:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(table.close_s - table.open_s)])

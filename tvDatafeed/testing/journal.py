@@ -1,0 +1,131 @@
+"""What the server has seen, counted and kept for tests to ask about and to wait for."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tvDatafeed.testing.faults import Message
+
+How = Literal["fin", "rst"] | int
+
+
+@dataclass(frozen=True)
+class Received:
+    """A client message.
+
+    Parameters
+    ----------
+    connection
+        Which connection it came on; the first WebSocket is 1.
+    method, params
+        The message.
+    """
+
+    connection: int
+    method: str
+    params: list[Any]
+
+
+class Client(Protocol):
+    """A connected client, as any thread may deal with it."""
+
+    has_closed: bool
+
+    def post(self, message: Message | None) -> None:
+        """Have a message sent, or with None what changed in live series."""
+
+    def end(self, how: How | None) -> None:
+        """Have the connection ended, at once and whatever it does; None closes without a word."""
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until it is served to its end."""
+
+
+class Journal:
+    """What the server has seen; every change wakes those who wait for one."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.accepted = 0
+        self.connections_opened = 0
+        self.echoes = 0
+        self.peak_sessions = 0
+        self._lists: dict[str, list[Any]] = {"received": [], "handshakes": [], "http_requests": []}
+        self._clients: list[Client] = []
+        self._sessions: dict[int, list[str]] = {}
+
+    @property
+    def open_connections(self) -> int:
+        """How many WebSocket connections are open."""
+        with self.changed:
+            return len(self._sessions)
+
+    @property
+    def open_sessions(self) -> set[str]:
+        """The chart sessions that are open."""
+        with self.changed:
+            return {session for sessions in self._sessions.values() for session in sessions}
+
+    def copy(self, name: str) -> list[Any]:
+        """Return the entries of ``"received"``, ``"handshakes"`` or ``"http_requests"``."""
+        with self.changed:
+            return self._lists[name].copy()
+
+    def clients(self) -> list[Client]:
+        """Return those who have entered and not left."""
+        with self.changed:
+            return self._clients.copy()
+
+    def summary(self) -> str:
+        """Return the counters for a repr."""
+        with self.changed:
+            opened, now = self.connections_opened, len(self._sessions)
+            return f"{opened} connections opened, {now} open, {len(self.open_sessions)} sessions"
+
+    def note(self, name: str, entry: Any) -> None:
+        """Add an entry to a list; see `copy`."""
+        with self.changed:
+            self._lists[name].append(entry)
+            self.changed.notify_all()
+
+    def enter(self, client: Client) -> None:
+        """Count a TCP connection."""
+        with self.changed:
+            self.accepted += 1
+            self._clients.append(client)
+            self.changed.notify_all()
+
+    def open(self) -> int:
+        """Count a WebSocket connection and return its number."""
+        with self.changed:
+            self.connections_opened += 1
+            self._sessions[self.connections_opened] = []
+            self.changed.notify_all()
+            return self.connections_opened
+
+    def command(self, entry: Received, sessions: list[str]) -> None:
+        """Note a client message, and the chart sessions that its connection now has."""
+        with self.changed:
+            self._lists["received"].append(entry)
+            self._sessions[entry.connection] = sessions
+            self.peak_sessions = max(self.peak_sessions, sum(map(len, self._sessions.values())))
+            self.changed.notify_all()
+
+    def echo(self) -> None:
+        """Count an echo of a heartbeat."""
+        with self.changed:
+            self.echoes += 1
+            self.changed.notify_all()
+
+    def close(self, client: Client, connection: int) -> None:
+        """Note that a connection is closed, as far as its client can see."""
+        with self.changed:
+            client.has_closed = True
+            self._sessions.pop(connection, None)
+            self.changed.notify_all()
+
+    def leave(self, client: Client) -> None:
+        """Forget a connection, whose thread ends."""
+        with self.changed:
+            self._clients.remove(client)
+            self.changed.notify_all()

@@ -1,0 +1,161 @@
+"""Bars as the text of a timescale_update: the rows, and the marks of the time axis.
+
+A bar that is finished never changes, so its text is written once and kept.
+"""
+
+import threading
+import zoneinfo
+from collections import OrderedDict
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from tvDatafeed.testing.market import Market, MarketBar
+from tvDatafeed.testing.payloads import to_json
+
+# Texts of closed bars that are kept: some forty replies of 5000 bars.
+_MAX_CACHED_CHARACTERS = 32 * 1024 * 1024
+_DAY_S = 86400
+_EVENING_S = 17 * 3600
+_WEIGHTS = ((43200, 33), (21600, 32), (10800, 31), (3600, 30), (1800, 22), (300, 21))
+
+
+class Page(NamedTuple):
+    """Some bars as the text of a timescale_update."""
+
+    size: int
+    oldest_time: int | None
+    newest: MarketBar | None
+    bars: str
+    changes: str
+    marks: str
+
+
+NO_BARS = Page(0, None, None, "", "", "")
+
+
+class BarTexts:
+    """Bars as text, kept, since finished bars never change.
+
+    Parameters
+    ----------
+    market
+        Where the bars come from.
+    """
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._lock = threading.Lock()
+        self._pages: OrderedDict[tuple[str, str, int, str], tuple[int, Page]] = OrderedDict()
+        self._characters = 0
+
+    def page(self, asked: tuple[str, str, int], time_zone: str, now: float) -> Page:
+        """Return the last bars at a moment; `asked` is symbol, interval and number of bars."""
+        symbol, interval, size = asked
+        newest = self._market.bars(symbol, interval, 1, now)
+        if not newest:
+            return NO_BARS
+        key = (*asked, time_zone)
+        with self._lock:
+            before, done = self._pages.get(key, (0, NO_BARS))
+        if before != newest[0].time:
+            bars = self._market.bars(symbol, interval, size, now)
+            done = self.finished(bars[:-1], symbol, interval, time_zone)
+            self._keep(key, newest[0].time, done)
+        last = self._texts(newest, done.size, done.newest, asked, time_zone)
+        if not done.size:
+            return last
+        joined = (f"{a},{b}" for a, b in zip(done[3:], last[3:], strict=True))
+        return Page(done.size + 1, done.oldest_time, newest[0], *joined)
+
+    def finished(self, bars: list[MarketBar], symbol: str, interval: str, time_zone: str) -> Page:
+        """Return the text of these bars, indexed from 0."""
+        return self._texts(bars, 0, None, (symbol, interval, 0), time_zone) if bars else NO_BARS
+
+    def _keep(self, key: tuple[str, str, int, str], before: int, page: Page) -> None:
+        with self._lock:
+            old = self._pages.pop(key, None)
+            self._characters += _characters(page) - (_characters(old[1]) if old else 0)
+            self._pages[key] = before, page
+            while self._characters > _MAX_CACHED_CHARACTERS and len(self._pages) > 1:
+                _key, (_before, dropped) = self._pages.popitem(last=False)
+                self._characters -= _characters(dropped)
+
+    def _texts(
+        self,
+        bars: list[MarketBar],
+        first: int,
+        previous: MarketBar | None,
+        asked: tuple[str, str, int],
+        time_zone: str,
+    ) -> Page:
+        listing = self._market.find(asked[0])
+        exchange = listing.timezone if listing else "Etc/UTC"
+        is_daily = asked[1][-1] in "DWM"
+        zone = zoneinfo.ZoneInfo(exchange if is_daily or time_zone == "exchange" else time_zone)
+        times = ([previous.time] if previous else []) + [bar.time for bar in bars]
+        local = [time + _offset_s(zone, time) for time in times]
+        if is_daily:
+            # The mark of a day is midnight of its trade date, which begins the evening before.
+            to_midnight_s = _DAY_S - _EVENING_S
+            local = [(time + to_midnight_s) // _DAY_S * _DAY_S for time in local]
+        pairs = zip([None, *local[:-1]], local, strict=True)
+        weights = [_weight(before, after, is_daily=is_daily) for before, after in pairs]
+        if previous:
+            del local[0], weights[0]
+        marks = zip(weights, local, range(first, first + len(bars)), strict=True)
+        return Page(
+            len(bars),
+            bars[0].time,
+            bars[-1],
+            ",".join(bar_text(first + i, bar) for i, bar in enumerate(bars)),
+            ",".join(f"{bar.time}.0" for bar in bars),
+            ",".join(f"[{weight},{time},{i}]" for weight, time, i in marks),
+        )
+
+
+def bar_text(index: int, bar: MarketBar) -> str:
+    """Return a row as series hold it; its volume is left out where the listing has none."""
+    volume = "" if bar.volume is None else f",{float(bar.volume)!r}"
+    prices = f"{bar.open!r},{bar.high!r},{bar.low!r},{bar.close!r}"
+    return f'{{"i":{index},"v":[{float(bar.time)!r},{prices}{volume}]}}'
+
+
+def series_text(
+    name: str,
+    turnaround: str,
+    bars: str,
+    close_time: int | None,
+    *,
+    indexes: str = "[]",
+    with_node: bool = False,
+) -> str:
+    """Return a series as timescale_update and du hold it."""
+    node = '"node":"lo1-charts-free-1-series-loopb-1",' if with_node else ""
+    last = "" if close_time is None else f',"lbs":{{"bar_close_time":{close_time}}}'
+    return (
+        f'{to_json(name)}:{{{node}"s":[{bars}],"ns":{{"d":"","indexes":{indexes}}},'
+        f'"t":{to_json(turnaround)}{last}}}'
+    )
+
+
+def _characters(page: Page) -> int:
+    return len(page.bars) + len(page.changes) + len(page.marks)
+
+
+def _weight(previous: int | None, local: int, *, is_daily: bool) -> int:
+    """Return how important a time is on the axis, as the recordings grade it."""
+    if previous is None:
+        return 40 if is_daily else 10
+    if previous // _DAY_S == local // _DAY_S:
+        return next((weight for step, weight in _WEIGHTS if local % step == 0), 20)
+    before, after = (datetime.fromtimestamp(t, timezone.utc) for t in (previous, local))
+    if before.year != after.year:
+        return 70
+    if before.month != after.month:
+        return 60
+    return 40 if before.isocalendar()[1] == after.isocalendar()[1] else 50
+
+
+def _offset_s(zone: zoneinfo.ZoneInfo, moment: int) -> int:
+    offset = datetime.fromtimestamp(moment, zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
