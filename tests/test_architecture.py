@@ -13,9 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tvDatafeed"
 # Lines of code; docstrings, comments and blank lines make a module longer, not larger.
-MAX_LINES = 500
-# Too large already: they may shrink and not grow.
-MAX_LINES_OF_LARGE_ONES = {"testing.conversation": 700, "testing.server": 650}
+MAX_LINES = 400
 
 # A package's floor is that of its modules. Whoever adds a module says here where it stands.
 FLOORS = {
@@ -151,8 +149,8 @@ def _span(token):
 
 
 def test_every_room_has_a_floor():
-    """Each module stands on a floor, and each floor's rooms exist."""
-    assert {module.room for module in MODULES.values()} == set(FLOORS)
+    """Each module stands on a floor."""
+    assert {module.room for module in MODULES.values()} <= FLOORS.keys()
 
 
 @every_module
@@ -204,8 +202,8 @@ def test_environment_has_one_reader(module):
 
 @every_module
 def test_modules_stay_small(module):
-    """A module that has grown past 500 lines of code holds something that lives elsewhere."""
-    assert lines_of_code(module) <= MAX_LINES_OF_LARGE_ONES.get(module.name, MAX_LINES)
+    """A module that has grown past 400 lines of code holds something that lives elsewhere."""
+    assert lines_of_code(module) <= MAX_LINES
 
 
 @every_module

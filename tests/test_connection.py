@@ -33,6 +33,7 @@ from tvDatafeed import (
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.testing import (
+    BlackHole,
     CloseCode,
     ConnectSilence,
     Drip,
@@ -48,6 +49,8 @@ from tvDatafeed.testing import (
     Refuse,
     RstMidFrame,
     SessionCap,
+    TlsGarbage,
+    TlsStall,
     UpgradeStatus,
 )
 
@@ -262,32 +265,14 @@ def test_requests_on_an_open_connection_are_not_limited(server):
     assert server.connections_opened == 1
 
 
-def black_hole():
-    """A listener whose backlog is full: a further SYN is never answered."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = listener.getsockname()[1]
-    fillers = []
-    for _ in range(4):
-        filler = socket.socket()
-        filler.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            filler.connect(("127.0.0.1", port))
-        fillers.append(filler)
-    return listener, fillers, port
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="a full backlog drops SYNs on Linux only")
 def test_syn_black_hole_meets_the_connect_timeout():
     """A host that does not answer is given up after the connect timeout, not the system's."""
-    listener, fillers, port = black_hole()
-    network = NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/", connect_timeout=0.3, max_retries=0)
-    try:
-        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(SOON_S):
+    with BlackHole() as hole:
+        config = hole.config(connect_timeout=0.3, max_retries=0)
+        with TvDatafeed(config=config) as tv, at_most(SOON_S):
             with pytest.raises(WebSocketTimeoutError, match="connect"):
                 tv.get_hist(SYMBOL)
-    finally:
-        for sock in (listener, *fillers):
-            sock.close()
 
 
 @pytest.fixture(scope="module")
@@ -326,30 +311,20 @@ def test_certificate_that_is_not_trusted_is_fatal(tls_server):
     assert tls_server.connections_opened == 0
 
 
-@pytest.mark.parametrize("hello", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["stall", "junk"])
-def test_tls_that_stalls_or_is_none(hello):
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(TlsStall(), WebSocketTimeoutError), (TlsGarbage(), WebSocketError)],
+    ids=repr,
+)
+def test_tls_that_stalls_or_is_none(tls_server, fault, error):
     """The connect deadline covers the TLS handshake, and plain text is no TLS."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    accepted = []
-
-    def answer():
-        with contextlib.suppress(OSError):
-            peer = listener.accept()[0]
-            peer.sendall(hello)
-            accepted.append(peer)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    url = f"wss://127.0.0.1:{listener.getsockname()[1]}/"
-    network = NetworkConfig(ws_url=url, connect_timeout=0.3, max_retries=0)
-    try:
-        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(SOON_S):
-            with pytest.raises(WebSocketError):
-                tv.get_hist(SYMBOL)
-    finally:
-        thread.join(5)
-        for sock in (listener, *accepted):
-            sock.close()
+    tls_server.inject(fault)
+    config = impatient(tls_server, connect_timeout=0.3, max_retries=0)
+    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+        with pytest.raises(error) as caught:
+            tv.get_hist(SYMBOL)
+    assert type(caught.value) is error
+    assert tls_server.connections_opened == 0
 
 
 def test_half_open_connection_is_noticed_and_replaced(server):

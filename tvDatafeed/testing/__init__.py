@@ -13,6 +13,7 @@ Examples
 """
 
 from tvDatafeed.testing.backend import Refusal
+from tvDatafeed.testing.blackhole import BlackHole
 from tvDatafeed.testing.faults import (
     FAULTS,
     BadHeader,
@@ -48,6 +49,8 @@ from tvDatafeed.testing.faults import (
     RstMidFrame,
     SessionCap,
     SplitPackets,
+    TlsGarbage,
+    TlsStall,
     TruncatedJson,
     UnknownMessages,
     UpgradeGarbage,
@@ -66,6 +69,7 @@ __all__ = [
     "LISTINGS",
     "BadHeader",
     "BinaryFrame",
+    "BlackHole",
     "CloseCode",
     "CompletionFirst",
     "CompressedFrame",
@@ -103,6 +107,8 @@ __all__ = [
     "RstMidFrame",
     "SessionCap",
     "SplitPackets",
+    "TlsGarbage",
+    "TlsStall",
     "TruncatedJson",
     "UnknownMessages",
     "UpgradeGarbage",

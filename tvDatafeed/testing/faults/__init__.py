@@ -69,6 +69,8 @@ from tvDatafeed.testing.faults.opening import (
     NeverRead,
     Redirect,
     Refuse,
+    TlsGarbage,
+    TlsStall,
     UpgradeGarbage,
     UpgradeStatus,
 )
@@ -130,6 +132,8 @@ __all__ = [
     "Slowly",
     "SplitPackets",
     "StopReading",
+    "TlsGarbage",
+    "TlsStall",
     "TruncatedJson",
     "UnknownMessages",
     "UpgradeGarbage",
@@ -142,6 +146,8 @@ __all__ = [
 _KINDS: tuple[type[Fault], ...] = (
     Fault,
     Refuse,
+    TlsStall,
+    TlsGarbage,
     ConnectSilence,
     HandshakeDrip,
     HandshakeStall,

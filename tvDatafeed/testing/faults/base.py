@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,59 +58,64 @@ class Fault:
         return f"{name}:{','.join(changed)}" if changed else name
 
 
-class AtUpgrade(Fault):
+class AtUpgrade(Fault, ABC):
     """A fault of the handshake."""
 
     def on_upgrade(self, reply: bytes, /) -> Iterable[Action] | None:
         """Strike each upgrade."""
         return self._strike(reply)
 
+    @abstractmethod
     def _strike(self, reply: bytes, /) -> Iterable[Action]:
-        raise NotImplementedError
+        """Give what happens instead of the usual."""
 
 
-class AtOpen(Fault):
+class AtOpen(Fault, ABC):
     """A fault of a connection from its hello on."""
 
     def on_open(self, hello: str, /) -> Iterable[Action] | None:
         """Strike each hello."""
         return self._strike(hello)
 
+    @abstractmethod
     def _strike(self, hello: str, /) -> Iterable[Action]:
-        raise NotImplementedError
+        """Give what happens instead of the usual."""
 
 
-class AtCommand(Fault):
+class AtCommand(Fault, ABC):
     """A fault of the protocol that strikes commands, whether they have an answer or not."""
 
     def on_reply(self, command: Command, _payloads: list[str], /) -> Iterable[Action] | None:
         """Strike each command."""
         return self._strike(command)
 
+    @abstractmethod
     def _strike(self, command: Command, /) -> Iterable[Action] | None:
-        raise NotImplementedError
+        """Give what happens instead of the usual."""
 
 
-class AtData(Fault):
+class AtData(Fault, ABC):
     """A fault of the wire that strikes replies and pushes."""
 
     def on_message(self, message: Message, /) -> Iterable[Action] | None:
         """Strike what is neither a hello nor a heartbeat."""
         return self._strike(message) if message.kind in {"reply", "push"} else None
 
+    @abstractmethod
     def _strike(self, message: Message, /) -> Iterable[Action]:
-        raise NotImplementedError
+        """Give what happens instead of the usual."""
 
 
-class AtAnswer(Fault):
+class AtAnswer(Fault, ABC):
     """A fault of the protocol that strikes answers which are not empty."""
 
     def on_reply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         """Strike each answer."""
         return self._strike(command, payloads) if payloads else None
 
+    @abstractmethod
     def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
-        raise NotImplementedError
+        """Give what happens instead of the usual."""
 
 
 def name_of(kind: type[Fault]) -> str:

@@ -22,6 +22,24 @@ class Refuse(Fault):
 
 
 @dataclass(frozen=True)
+class TlsStall(Fault):
+    """TCP connects and the TLS handshake is never answered; the connect deadline ends it."""
+
+    def on_accept(self) -> Iterable[Action]:
+        """Say nothing, and notice when the client leaves."""
+        return [Idle()]
+
+
+@dataclass(frozen=True)
+class TlsGarbage(Fault):
+    """The TLS handshake is answered by plain text; an error, and no downgrade."""
+
+    def on_accept(self) -> Iterable[Action]:
+        """Answer as a server that knows no TLS."""
+        return [http_reply(400, b"plain"), Finish()]
+
+
+@dataclass(frozen=True)
 class ConnectSilence(AtUpgrade):
     """The upgrade is never answered; the connect deadline ends it."""
 

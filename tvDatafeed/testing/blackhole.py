@@ -1,0 +1,67 @@
+"""A host that never answers: what a firewall that drops packets looks like."""
+
+import socket
+from contextlib import ExitStack, suppress
+from types import TracebackType
+
+from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
+
+# The kernel rounds a backlog up; a few connections more than any of its minimums fill it.
+_FILLING_CONNECTIONS = 4
+
+
+class BlackHole:
+    """A port whose backlog of connections is full: a further SYN gets no answer.
+
+    Linux drops the SYN of a connection that finds the backlog full, so that a client waits until
+    its own connect timeout. Other systems may refuse instead.
+
+    Attributes
+    ----------
+    ws_url : str
+        Where nobody answers.
+
+    Examples
+    --------
+    >>> with BlackHole() as hole:
+    ...     hole.ws_url.startswith("ws://127.0.0.1:")
+    True
+    """
+
+    def __init__(self) -> None:
+        with ExitStack() as opened:
+            listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            address = listener.getsockname()
+            for _ in range(_FILLING_CONNECTIONS):
+                filler = opened.enter_context(socket.socket())
+                filler.setblocking(False)
+                with suppress(OSError):
+                    filler.connect(address)
+            self.ws_url = f"ws://127.0.0.1:{address[1]}/socket.io/websocket"
+            self._sockets = opened.pop_all()
+
+    def __enter__(self) -> "BlackHole":  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def config(self, **overrides: object) -> TvDatafeedConfig:
+        """Give the configuration of a client that tries to reach it.
+
+        Parameters
+        ----------
+        **overrides
+            Fields of `NetworkConfig`.
+        """
+        network = {**overrides, "ws_url": self.ws_url}
+        return TvDatafeedConfig(network=NetworkConfig(**network))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Free the port."""
+        self._sockets.close()
