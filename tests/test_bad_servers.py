@@ -1,6 +1,8 @@
 """A server that misbehaves: a typed error within the deadline, or the right bars; never a hang."""
 
 import contextlib
+import dataclasses
+import json
 import logging
 import socket
 import threading
@@ -43,6 +45,7 @@ from tvDatafeed.testing import (
     HostileJson,
     InvalidUtf8,
     LengthUnit,
+    Market,
     NeverRead,
     Redirect,
     Refuse,
@@ -108,6 +111,16 @@ def test_handshake_that_fails_is_typed_at_once(server, fault, error, retryable, 
     assert caught.value.retryable is retryable
     assert "html" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_captive_portal_is_shown_at_debug_only(server, caplog):
+    """The first bytes of a page that is no WebSocket help at DEBUG, and nowhere else."""
+    server.inject(UpgradeStatus(200, b"<html>please log in</html>" + b"x" * 1000))
+    with caplog.at_level(logging.DEBUG, "tvDatafeed"), pytest.raises(WebSocketError):
+        ask(server)
+    (record,) = [r for r in caplog.records if "please log in" in r.getMessage()]
+    assert record.levelno == logging.DEBUG
+    assert len(record.getMessage()) < 400
 
 
 @pytest.mark.parametrize(
@@ -372,3 +385,38 @@ def test_more_bars_than_asked_for(server):
     server.inject(ReplaceBars(rows=[[100.0 * i, 1, 2, 0.5, 1, 5] for i in range(1, 9)]))
     frame = ask(server, count=2)
     assert [t.timestamp() for t in frame.index] == [700.0, 800.0]
+
+
+def test_text_that_looks_like_a_packet():
+    """A name that holds headers and heartbeats is a name."""
+    name = "~m~12~m~ ~h~5 ~m~3~m~"
+    listing = dataclasses.replace(Market().find(SYMBOL), description=name)
+    with FakeTradingView(clock=lambda: NOW, market=Market((listing,))) as server:
+        assert_right(server, ask(server))
+
+
+def test_history_repeated_after_a_live_update(server):
+    """A server that sends everything again after a du changes nothing but what it changes."""
+    rows = [{"i": i, "v": [100.0 * i, 1.0, 2.0, 0.5, 1.5, 9.0]} for i in range(1, 4)]
+    changed = {"i": 3, "v": [300.0, 1.0, 2.0, 0.5, 1.75, 10.0]}
+
+    def update(method, *items):
+        return json.dumps({"m": method, "p": ["cs_a", {"sds_1": {"s": list(items), "t": "s1"}}]})
+
+    loading = json.dumps({"m": "series_loading", "p": ["cs_a", "sds_1", "s1"]})
+    completed = json.dumps({"m": "series_completed", "p": ["cs_a", "sds_1", "streaming", "s1"]})
+    whole = update("timescale_update", *rows[:2], changed)
+    server.replay(
+        SYMBOL,
+        [
+            loading,
+            update("timescale_update", *rows),
+            update("du", changed),
+            whole,
+            whole,
+            completed,
+        ],
+    )
+    frame = ask(server)
+    assert [t.timestamp() for t in frame.index] == [100.0, 200.0, 300.0]
+    assert frame["close"].tolist() == [1.5, 1.5, 1.75]

@@ -207,16 +207,22 @@ def test_attempts_are_spaced_by_a_growing_backoff(server):
 
 
 def test_backoff_is_reset_by_an_answer_only(server, caplog):
-    """A server that accepts and drops is an episode: bounded attempts and one WARNING."""
-    server.inject(CloseCode(1012, times=5))
+    """A server that accepts and drops a hundred times is one episode with one WARNING."""
+    server.inject(CloseCode(1012, times=100))
     config = server.config(
-        base_retry_delay=0.02, max_retry_delay=0.08, max_retries=9, failure_threshold=100
+        base_retry_delay=0.0005,
+        max_retry_delay=0.008,
+        max_retries=200,
+        failure_threshold=1000,
+        requests_per_minute=60_000,
+        burst_size=1000,
     )
     with caplog.at_level(logging.DEBUG, "tvDatafeed"), TvDatafeed(config=config) as tv:
         started = time.monotonic()
-        tv.get_hist(SYMBOL)
-        # 0.02, 0.04, 0.08, 0.08 and 0.08 s, each at least half.
-        assert time.monotonic() - started >= 0.15
+        assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+        # From the fifth failure on it is 0.008 s, each time at least half of it.
+        assert time.monotonic() - started >= 95 * 0.004
+        assert tv.stats()["errors"] == {"WebSocketError": 100}
         assert len(warnings_of(caplog)) == 1
         server.inject(CloseCode(1012, times=1))
         tv.get_hist(SYMBOL)
@@ -356,6 +362,41 @@ def test_data_counts_as_life():
             while time.monotonic() < until:
                 tv.get_hist(SYMBOL, n_bars=1)
         assert silent.connections_opened == 1
+
+
+def test_quiet_market_is_no_fault():
+    """While heartbeats come nothing else is needed: no reconnect, no error, one connection."""
+    with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
+        config = impatient(server, silence_timeout=0.2, ping_timeout=0.1)
+        with TvDatafeed(config=config) as tv:
+            tv.get_hist(SYMBOL)
+            assert server.wait_until(lambda s: s.echoes >= 12)
+            assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+            assert tv.stats()["errors"] == {}
+        assert server.connections_opened == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
+def test_client_that_slept(server):
+    """A program that was stopped past every limit goes on as if nothing had been."""
+    program = """
+        from tvDatafeed import TvDatafeed
+        with TvDatafeed() as tv:
+            print(len(tv.get_hist("NASDAQ:AAPL")), flush=True)
+            input()
+            print(len(tv.get_hist("NASDAQ:AAPL")), flush=True)
+        """
+    limits = {"TV_SILENCE_TIMEOUT": "0.2", "TV_PING_TIMEOUT": "0.1"}
+    with run_program(program, server, stdin=subprocess.PIPE, **limits) as process:
+        assert process.stdout.readline() == "10\n"
+        process.send_signal(signal.SIGSTOP)
+        # What passes here is the time of the sleep.
+        threading.Event().wait(1.0)
+        process.send_signal(signal.SIGCONT)
+        with at_most(SOON_S):
+            out, err = process.communicate("\n", timeout=20)
+    assert (process.returncode, out) == (0, "10\n")
+    assert "Traceback" not in err
 
 
 def test_heartbeat_flood_starves_nobody(caplog):
@@ -709,16 +750,17 @@ def test_fork_while_a_lock_is_held(server):
         queue.join_thread()
 
 
-def run_program(text, server, **options):
+def run_program(text, server, *, stdin=None, **variables):
     """Run a program in a process of its own, against the loopback server."""
-    environment = {**os.environ, "TV_WS_URL": server.ws_url, "TV_BASE_RETRY_DELAY": "0.05"}
+    loopback = {"TV_WS_URL": server.ws_url, "TV_BASE_RETRY_DELAY": "0.05"}
+    environment = {**os.environ, **loopback, **variables}
     return subprocess.Popen(
         [sys.executable, "-X", "dev", "-c", textwrap.dedent(text)],
         env=environment,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
