@@ -378,3 +378,18 @@ def test_a_value_is_kept_within_bounds(value, result):
 def test_the_examples_run():
     """What the documentation shows is what happens."""
     assert doctest.testmod(utils).failed == 0
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, "1", None])
+def test_what_is_no_whole_number(value):
+    """Bools, floats and texts are not taken for numbers of things."""
+    with pytest.raises(TypeError):
+        utils.whole_number(value)
+
+
+def test_whole_numbers_of_numpy():
+    """numpy's integers are numbers, its bool is none, and neither warns."""
+    numpy = pytest.importorskip("numpy")
+    assert utils.whole_number(numpy.int64(7)) == 7
+    with pytest.raises(TypeError):
+        utils.whole_number(numpy.bool_(True))

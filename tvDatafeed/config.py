@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from tvDatafeed.exceptions import ConfigurationError
+from tvDatafeed.utils import whole_number
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -107,10 +107,8 @@ def _timeout(value: Any) -> float:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError("must be a whole number, not a bool")
     try:
-        count = operator.index(value)
+        count = whole_number(value)
     except TypeError:
         raise TypeError("must be a whole number") from None
     if count < 1:
@@ -141,10 +139,8 @@ def _flag_in_text(text: str) -> bool:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError("must be a whole number, not a bool")
     try:
-        number = operator.index(value)
+        number = whole_number(value)
     except TypeError:
         raise TypeError("must be a whole number") from None
     if number < 0:

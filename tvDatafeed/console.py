@@ -6,12 +6,13 @@ Results go to stdout and nothing else does; notes and errors are lines on stderr
 import errno
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +46,16 @@ def _to_csv(frame: "pd.DataFrame") -> str:
 
 def _to_json(frame: "pd.DataFrame") -> str:
     # DataFrame.to_json rounds to fifteen digits.
-    cells = frame.astype(object).where(frame.notna(), None)
-    cells.insert(0, "datetime", [moment.isoformat() for moment in frame.index])
-    rows = (json.dumps(row, allow_nan=False) for row in cells.to_dict("records"))
-    return "[\n" + ",\n".join(rows) + "\n]\n"
+    rows = (
+        {"datetime": moment.isoformat()} | {str(name): _or_null(row[name]) for name in row}
+        for moment, row in zip(frame.index, frame.to_dict("records"), strict=True)
+    )
+    return "[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n"
+
+
+def _or_null(cell: Any) -> Any:
+    # JSON has no NaN.
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
 
 
 def _to_parquet(frame: "pd.DataFrame") -> bytes:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import logging
-import operator
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from tvDatafeed.exceptions import (
     InvalidIntervalError,
 )
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.utils import generate_chart_session_id, generate_session_id
+from tvDatafeed.utils import generate_chart_session_id, generate_session_id, whole_number
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
@@ -340,9 +339,9 @@ def _with_contract(full_symbol: str, symbol: str, contract: Any) -> str:
     if contract is None or ":" in symbol:
         return full_symbol
     try:
-        number = operator.index(contract)
+        number = whole_number(contract)
     except TypeError:
         number = 0
-    if isinstance(contract, bool) or number < 1:
+    if number < 1:
         raise ValueError("not a valid contract")
     return f"{full_symbol}{number}!"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import operator
 import random
 import re
 import string
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from secrets import choice
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -164,6 +165,20 @@ def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str
         return mask_char * _HIDDEN_LENGTH
     hidden = len(data) - visible_chars
     return mask_char * hidden + data[hidden:]
+
+
+def whole_number(value: Any) -> int:
+    """Return anything with the value of an int, such as numpy's integers, as an int.
+
+    Raises
+    ------
+    TypeError
+        When it is a bool, a float, a text or anything else.
+    """
+    # numpy's bool, by its name: older numpy gives it an index, with a warning.
+    if type(value).__name__ in {"bool", "bool_"}:
+        raise TypeError("a bool is no number")
+    return operator.index(value)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

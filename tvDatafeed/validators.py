@@ -7,7 +7,6 @@ server decides whether it is listed.
 from __future__ import annotations
 
 import math
-import operator
 import re
 import time
 from datetime import datetime, timezone
@@ -22,6 +21,7 @@ from tvDatafeed.exceptions import (
     InvalidOHLCError,
 )
 from tvDatafeed.interval import Interval
+from tvDatafeed.utils import whole_number
 
 __all__ = [
     "Validators",
@@ -172,7 +172,7 @@ class Validators:
             When it is not an integer from 1 to `max_bars`.
         """
         try:
-            number = None if isinstance(n_bars, bool) else operator.index(n_bars)
+            number = whole_number(n_bars)
         except TypeError:
             number = None
         if number is None:

@@ -166,7 +166,7 @@ class TradingCalendar:
         return self._years[year]
 
     def _compute_year(self, year: int) -> SessionTable:
-        days = np.arange(_unix_day(date(year, 1, 1)), _unix_day(date(year + 1, 1, 1)))
+        days: Integers = np.arange(_unix_day(date(year, 1, 1)), _unix_day(date(year + 1, 1, 1)))
         closed = [_unix_day(day) for day in self._holidays if day.year == year]
         days = days[~np.isin(days, closed)]
         parts = []
