@@ -15,12 +15,14 @@ import threading
 import time
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 import trustme
 
 from tests.loopback import NOW, expected, impatient
 from tvDatafeed import (
+    ConfigurationError,
     Interval,
     ProtocolError,
     RateLimitError,
@@ -29,6 +31,8 @@ from tvDatafeed import (
     TvDatafeedConfig,
     WebSocketError,
     WebSocketTimeoutError,
+    sockets,
+    transport,
 )
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.protocol.machine import Machine
@@ -519,7 +523,20 @@ def test_redirect_in_circles_ends(server):
         assert server.connections_opened + other.connections_opened == 21
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.2", "", "a b", "h/x@127.0.0.1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.2",
+        "9.9.0.1",
+        "127.0.0.1:99999",
+        "127.0.0.1:",
+        "a..b",
+        "",
+        "a b",
+        "h/x@127.0.0.1",
+    ],
+)
 def test_redirect_to_another_site_is_not_followed(server, host):
     """The token goes to no host that is not of the same site."""
     server.inject(Redirect(host))
@@ -634,18 +651,18 @@ def test_close_during_the_backoff_is_immediate(server):
     assert "closed by this program" in str(results[0])
 
 
-def test_close_during_the_connect_is_bounded(server):
-    """A call that waits for a handshake ends when the object is closed."""
+def test_close_during_the_connect_is_immediate(server):
+    """A call that waits for a handshake ends when the object is closed, and so does its thread."""
     server.inject(ConnectSilence())
-    tv = TvDatafeed(config=impatient(server, connect_timeout=1.0))
+    tv = TvDatafeed(config=impatient(server, connect_timeout=30))
     results = []
     thread = threading.Thread(target=lambda: results.extend(ask_in_threads(tv, [SYMBOL])))
     thread.start()
     assert server.wait_until(lambda s: s.accepted >= 1)
-    with at_most(SOON_S):
-        tv.close()
+    with at_most(1.0):
+        assert tv.close() is True
         thread.join(5)
-    assert isinstance(results[0], WebSocketError)
+    assert "closed by this program" in str(results[0])
 
 
 def test_close_from_many_threads(server):
@@ -959,3 +976,210 @@ def test_stats_count_what_happened(server, tv):
     assert stats["violations"] == 0
     assert stats["errors"] == {"WebSocketError": 1}
     assert 0 < stats["latency_p50_s"] <= stats["latency_p99_s"] < SOON_S
+
+
+def test_address_that_swallows_packets_does_not_hide_the_next(server, monkeypatch):
+    """Of two addresses the second is tried in time, whatever the first one does."""
+    look_up = sockets.look_up
+    with BlackHole() as hole:
+        silent_port = int(hole.ws_url.split(":")[2].split("/")[0])
+        monkeypatch.setattr(
+            transport,
+            "look_up",
+            lambda host, port: [*look_up(host, silent_port), *look_up(host, port)],
+        )
+        with TvDatafeed(config=impatient(server, connect_timeout=1.0)) as tv, at_most(SOON_S):
+            assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+        assert tv.stats()["errors"] == {}
+
+
+def test_redirect_whose_target_dies_is_taken_back(server):
+    """When the other host is gone, the one of the settings is asked again."""
+    with FakeTradingView(clock=lambda: NOW) as first:
+        first.inject(Redirect(f"127.0.0.1:{server.port}", times=1))
+        with TvDatafeed(config=impatient(first)) as tv, at_most(SOON_S):
+            assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+            server.stop()
+            assert_right(first, tv.get_hist(SYMBOL, timezone="UTC"))
+
+
+@pytest.mark.parametrize("end", ["redirect", "close"])
+def test_probe_that_ends_without_a_verdict_frees_its_place(server, end):
+    """A half-open circuit lets another probe through when the first one said nothing."""
+    config = impatient(server, max_retries=0, failure_threshold=1, recovery_timeout=0.2)
+    with FakeTradingView(clock=lambda: NOW) as other, TvDatafeed(config=config) as tv:
+        server.inject(Refuse("rst", times=1))
+        with pytest.raises(WebSocketError):
+            tv.get_hist(SYMBOL)
+        # What passes here is the recovery time.
+        threading.Event().wait(0.25)
+        if end == "redirect":
+            server.inject(Redirect(f"127.0.0.1:{other.port}", times=1))
+        else:
+            server.inject(ConnectSilence(times=1))
+            thread = threading.Thread(target=ask_in_threads, args=(tv, [SYMBOL]))
+            thread.start()
+            assert server.wait_until(lambda s: s.accepted == 2)
+            tv.close()
+            thread.join(5)
+        with at_most(SOON_S):
+            assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+
+
+def test_proxy_that_drips_meets_the_connect_deadline():
+    """A byte now and then from a proxy is no progress; no thread stays behind."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip():
+            client = listener.accept()[0]
+            with client, contextlib.suppress(OSError):
+                while not over.wait(0.05):
+                    client.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        network = NetworkConfig(
+            ws_url="ws://tradingview.invalid/",
+            proxy=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            connect_timeout=0.4,
+            max_retries=0,
+        )
+        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(SOON_S):
+            with pytest.raises(WebSocketTimeoutError, match=r"connect timed out after 0\.4s"):
+                tv.get_hist(SYMBOL)
+        over.set()
+        thread.join(5)
+
+
+def test_patience_for_a_message_does_not_shorten_the_connect(server):
+    """A handshake that times out is tried again, however short ws_timeout is."""
+    server.inject(ConnectSilence(times=1))
+    config = impatient(server, connect_timeout=0.6)
+    with TvDatafeed(ws_timeout=0.3, config=config) as tv, at_most(SOON_S):
+        assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+
+
+def test_limits_of_many_years_are_no_limits(server):
+    """Timers of the system have a range; settings need not know it."""
+    forever = 1e10
+    config = impatient(
+        server,
+        silence_timeout=forever,
+        idle_timeout=forever,
+        max_connection_age=forever,
+        max_response_time=forever,
+    )
+    with TvDatafeed(config=config) as tv:
+        for _ in range(2):
+            assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+    assert server.connections_opened == 1
+
+
+@pytest.mark.parametrize("host", ["data..tradingview.com", "a" * 64 + ".invalid"])
+def test_host_that_is_no_name_is_a_fatal_error_of_ours(host):
+    """A label that is empty or too long is told as what it is."""
+    config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://{host}/"))
+    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+        with pytest.raises(WebSocketError) as caught:
+            tv.get_hist(SYMBOL)
+    assert host in str(caught.value)
+    assert caught.value.retryable is False
+
+
+def test_token_may_be_any_text_and_nothing_else(server, tv):
+    """numpy's text is text; None and numbers are told before anything is sent."""
+    tv.token = np.str_("unauthorized_user_token")
+    assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+    for token in (None, 5, b"x"):
+        tv.token = token
+        with pytest.raises(ConfigurationError) as caught:
+            tv.get_hist(SYMBOL)
+        assert caught.value.value == "***"
+
+
+def test_connections_that_die_together_are_one_warning(server, caplog):
+    """However many connections break at once, the episode is told once."""
+    server.inject(LateReply(delay_s=0.3))
+    with TvDatafeed(config=impatient(server, max_sessions=2)) as tv:
+        results = []
+        asker = threading.Thread(target=lambda: results.extend(ask_in_threads(tv, [SYMBOL] * 6)))
+        asker.start()
+        assert server.wait_until(lambda s: len(s.open_sessions) == 6)
+        server.drop_connections("rst")
+        asker.join(20)
+    for frame in results:
+        assert_right(server, frame)
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_dropped_object_is_closed_even_when_warnings_are_errors(server, monkeypatch):
+    """First it is closed, then it is told."""
+    tv = TvDatafeed(config=impatient(server))
+    tv.get_hist(SYMBOL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A finalizer has nobody to raise to.
+        monkeypatch.setattr(sys, "unraisablehook", lambda _unraised: None)
+        del tv
+        gc.collect()
+    assert server.wait_until(lambda s: s.open_connections == 0)
+
+
+def test_collector_may_run_in_the_reader(server, monkeypatch):
+    """An object in a cycle that is collected by its own reader, under its lock, ends it."""
+    receive = Machine.receive
+
+    def collect_and_receive(machine, text, now):
+        gc.collect()
+        receive(machine, text, now)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        tv = TvDatafeed(config=impatient(server))
+        tv.get_hist(SYMBOL)
+        tv.myself = tv
+        monkeypatch.setattr(Machine, "receive", collect_and_receive)
+        del tv
+        server.send_raw("~m~4~m~~h~1")
+        assert server.wait_until(lambda s: s.open_connections == 0)
+
+
+def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeypatch):
+    """Half a frame may have left: nobody writes behind it, and the next call is right."""
+    tv.get_hist(SYMBOL)
+    send = transport.Transport.send
+    left = [KeyboardInterrupt()]
+
+    def interrupted(self, texts, deadline):
+        if left:
+            raise left.pop()
+        send(self, texts, deadline)
+
+    monkeypatch.setattr(transport.Transport, "send", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tv.get_hist(SYMBOL)
+    assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
+    assert server.connections_opened == 2
+
+
+def test_connection_in_use_does_not_retire(server):
+    """A place that is taken keeps the connection, however short the idle time."""
+    config = impatient(server, idle_timeout=0.05, max_retries=0)
+    with TvDatafeed(config=config) as tv:
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            tv.get_hist(SYMBOL, n_bars=1)
+        assert tv.stats()["errors"] == {}
+
+
+def test_close_reason_with_a_token_shows_none(server):
+    """What the server says when it closes may repeat what we sent."""
+    token = "eyJhbGciOiJSUzUxMiJ9.eyJ1c2VyX2lkIjo0Mn0.c2VjcmV0"
+    server.inject(CloseCode(1008, f"token {token} " + "x" * 40))
+    config = impatient(server, max_retries=0)
+    with TvDatafeed(auth_token=token, config=config) as tv:
+        with pytest.raises(WebSocketError, match=r"1008 token \*\*\*") as caught:
+            tv.get_hist(SYMBOL)
+    assert "eyJ" not in str(caught.value)
+    assert "xxxx" not in str(caught.value)

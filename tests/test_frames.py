@@ -60,6 +60,19 @@ def test_naive_index_is_machine_local_time():
     assert index[0] == pd.Timestamp(local)
 
 
+def test_machine_without_a_zone_of_a_name(monkeypatch):
+    """Where the local time is a rule and no zone, the index is local time all the same."""
+
+    def refuse():
+        raise zoneinfo.ZoneInfoNotFoundError("tzlocal() does not support non-zoneinfo timezones")
+
+    monkeypatch.setattr(tzlocal, "get_localzone", refuse)
+    index = frame_of(Bar(DAY, 1, 1, 1, 1, 1), Bar(DAY + 60, 1, 1, 1, 1, 1), timezone=None).index
+    assert index[0] == pd.Timestamp(dt.datetime.fromtimestamp(DAY))  # noqa: DTZ006
+    assert str(index.dtype) == "datetime64[ns]"
+    assert index.name == "datetime"
+
+
 @pytest.mark.parametrize(
     ("zone", "times"),
     [
@@ -235,6 +248,8 @@ def test_fewer_bars_than_asked_for_are_never_silent(completed, complete, reason)
         ("delayed_streaming_900", 1003, False, 900),
         ("delayed_streaming_900", 1903, True, 900),
         ("delayed_streaming_x", 1003, True, None),
+        ("delayed_streaming_" + "9" * 5000, 1003, True, None),
+        ("delayed_streaming_²", 1003, True, None),
         ("endofday", None, False, None),
     ],
 )

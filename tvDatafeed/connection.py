@@ -41,6 +41,13 @@ from tvDatafeed.utils import Deadline, generate_chart_session_id, redact
 
 logger = logging.getLogger(__name__)
 
+# What waits longer than this looks again, for no timer of the system takes any number.
+_LONGEST_WAIT_S = 3600.0
+# The lock is held for microseconds, unless a send is stuck.
+_LOCK_PATIENCE_S = 0.2
+# A reader that is still connecting notices within a tenth of this that it is not wanted, unless
+# it looks up a name: how long that takes the system does not say.
+_CONNECTING_PATIENCE_S = 1.0
 # On Windows a wait without slices keeps Ctrl-C until it ends.
 WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
 
@@ -79,7 +86,8 @@ class Connection:
     ) -> None:
         self._network = network
         self._url = url
-        self._token = token
+        # All tokens that were used here: any of them may stand in what is logged.
+        self._tokens = {token}
         self._lock = threading.Lock()
         self._machine = Machine(
             token,
@@ -105,6 +113,10 @@ class Connection:
             self._reader.start()
         except RuntimeError as error:
             raise ThreadingError(f"no thread for the connection: {error}") from error
+        except BaseException:
+            # Ctrl-C: the thread may have begun, and nobody will ever ask for it.
+            self.abandon(WebSocketError("interrupted"))
+            raise
 
     def __repr__(self) -> str:
         state = "broken" if self._error else "open" if self._transport else "connecting"
@@ -132,11 +144,15 @@ class Connection:
 
     def reserve(self) -> bool:
         """Take a place for one request; False when the connection is full or of no more use."""
-        with self._lock:
+        if not self._lock.acquire(timeout=_LOCK_PATIENCE_S):
+            return False  # somebody's send is stuck here: no place to wait for an answer
+        try:
             if self._error is not None or self._taken >= self._places:
                 return False
             self._taken += 1
             return True
+        finally:
+            self._lock.release()
 
     def fetch(
         self,
@@ -158,7 +174,7 @@ class Connection:
             with self._exchange() as machine:
                 if self._error is not None:
                     raise own_copy(self._error)
-                self._token = token
+                self._tokens.add(token)
                 machine.set_token(token)
                 self._waiting[session] = future
                 now = time.monotonic()
@@ -169,7 +185,7 @@ class Connection:
                     deadline=now + (deadline.remaining() or 0.0),
                     message_timeout_s=message_timeout_s,
                 )
-            self._wait(future, deadline, message_timeout_s)
+            self._wait(future, deadline)
             return future.result()
         finally:
             with self._exchange() as machine:
@@ -185,11 +201,30 @@ class Connection:
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; whoever waits here gets ``error``."""
-        with self._lock:
-            self._leave(error)
+        if self._lock.acquire(timeout=_LOCK_PATIENCE_S):
+            try:
+                self._leave(error)
+            finally:
+                self._lock.release()
+        else:
+            self.abandon(error)
+
+    def abandon(self, error: TvDatafeedError) -> None:
+        """End the connection without any lock; the reader does what remains.
+
+        The garbage collector and signal handlers run in any thread at any point, also in one
+        that holds the lock.
+        """
+        self._deliberate = True
+        self._error = self._error or error
+        transport = self._transport
+        if transport is not None:
+            transport.abort()
 
     def join(self, timeout: float | None) -> bool:
         """Wait until the reader has ended; False when it has not."""
+        if self._transport is None:
+            timeout = min(timeout or _CONNECTING_PATIENCE_S, _CONNECTING_PATIENCE_S)
         if self._reader is not threading.current_thread():
             self._reader.join(timeout)
         return not self._reader.is_alive()
@@ -199,15 +234,13 @@ class Connection:
         if self._transport is not None:
             self._transport.forget()
 
-    def _wait(
-        self, future: Future[History], deadline: Deadline, message_timeout_s: float | None
-    ) -> None:
+    def _wait(self, future: Future[History], deadline: Deadline) -> None:
         while not future.done():
             with self._lock:
                 wake_at = self._machine.next_deadline()
-            seconds = deadline.remaining()
+            seconds = deadline.clip(_LONGEST_WAIT_S)
             if wake_at is not None:
-                seconds = deadline.clip(max(wake_at - time.monotonic(), 0.0))
+                seconds = min(seconds or 0.0, max(wake_at - time.monotonic(), 0.0))
             if WAIT_SLICE_S is not None:
                 seconds = min(seconds or WAIT_SLICE_S, WAIT_SLICE_S)
             concurrent.futures.wait([future], seconds)
@@ -216,17 +249,15 @@ class Connection:
                 # The one who waits keeps the time, so a reader that is stuck hangs nobody.
                 with self._exchange() as machine:
                     machine.tick(now)
-                    self._give_up_if_stuck(now, message_timeout_s)
             elif deadline.expired:
                 raise WebSocketTimeoutError("answer", deadline.seconds or 0)
 
-    def _give_up_if_stuck(self, now: float, message_timeout_s: float | None) -> None:
-        """Break a connection that has been at one message for most of a message's time."""
-        if message_timeout_s is None or self._transport is None:
-            return
-        silent_s = now - self._machine.heard_at
-        if self._transport.is_in_a_message and silent_s >= message_timeout_s / 2:
-            limit_s = round(message_timeout_s, 3)
+    def _give_up_if_stuck(self, error: WebSocketTimeoutError) -> None:
+        """Break a connection that spent a request's whole time on one message."""
+        silent_s = time.monotonic() - self._machine.heard_at
+        is_stuck = self._transport is not None and self._transport.is_in_a_message
+        if is_stuck and silent_s >= error.timeout / 2:
+            limit_s = error.timeout
             self._break(WebSocketTimeoutError("message", limit_s, detail="it never ended"))
 
     @contextmanager
@@ -236,13 +267,19 @@ class Connection:
         try:
             with self._lock:
                 yield self._machine
-                self._send(sent)
-                for event in self._machine.events():
-                    self._hand_out(event)
+                try:
+                    self._send(sent)
+                    for event in self._machine.events():
+                        self._hand_out(event)
+                except BaseException:
+                    # Ctrl-C, with half a frame sent perhaps, or an event in hand that somebody
+                    # else waits for.
+                    self._break(WebSocketError("interrupted in the middle of a message"))
+                    raise
         finally:
             if self.show_frames:
                 for packet in sent:
-                    logger.debug("sent %s", redact(packet, (self._token,)))
+                    logger.debug("sent %s", redact(packet, tuple(self._tokens)))
 
     def _send(self, sent: list[str]) -> None:
         if self._transport is None or self._error is not None:
@@ -268,10 +305,14 @@ class Connection:
                 future = self._waiting.pop(event.session, None)
                 if future is not None:
                     future.set_exception(event.error)
+                if isinstance(event.error, WebSocketTimeoutError):
+                    self._give_up_if_stuck(event.error)
             case ConnectionFailed():
                 self._break(event.error)
             case PingWanted():
                 self._ping()
+            case Retired() if self._taken:
+                self._machine.stay(time.monotonic())
             case Retired():
                 self._leave(WebSocketError("the connection was idle"))
             case Redirected():
@@ -298,13 +339,18 @@ class Connection:
             self._lost_requests = len(self._waiting)
         if self._transport is not None:
             self._transport.abort()
+            return
+        # Still connecting: nobody has to wait for the end of that.
+        for future in self._waiting.values():
+            future.set_exception(own_copy(self._error))
+        self._waiting.clear()
 
     def _read(self) -> None:
         transport: Transport | None = None
         error: TvDatafeedError = WebSocketError("the connection was closed")
         try:
             deadline = time.monotonic() + self._network.connect_timeout
-            transport = dial(self._network, self._url, deadline)
+            transport = dial(self._network, self._url, deadline, self._is_over)
             with self._exchange() as machine:
                 self._transport = transport
                 machine.opened(time.monotonic())
@@ -318,6 +364,9 @@ class Connection:
             error.__cause__ = failure
         finally:
             self._end(transport, error)
+
+    def _is_over(self) -> bool:
+        return self._error is not None
 
     def _read_next(self, transport: Transport) -> None:
         with self._lock:
@@ -337,9 +386,8 @@ class Connection:
             self._break(error)
             error = self._error or error
             self._transport = None
-            for future in self._waiting.values():
-                future.set_exception(own_copy(error))
-            self._waiting.clear()
+            # Those that came while it was open still wait.
+            self._break(error)
         # Nobody sends any more, so the descriptor can go.
         if transport is not None:
             transport.close()

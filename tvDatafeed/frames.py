@@ -7,6 +7,7 @@ importing the library stays quick.
 import datetime as dt
 import logging
 import math
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -36,6 +37,7 @@ _MICROSECONDS = 1_000_000
 _VOLUME = 5
 
 _DELAYED = "delayed_streaming_"
+_DELAY = re.compile(r"[0-9]{1,6}")
 _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars is reached"}
 
 ValidationPolicy = Literal["warn", "raise", "off"]
@@ -201,9 +203,15 @@ def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.D
         return index.tz_localize("UTC")
     if timezone is not None:
         return index.tz_localize("UTC").tz_convert(timezone)
-    return index.tz_localize("UTC").tz_convert(tzlocal.get_localzone()).tz_localize(None)
+    try:
+        local = tzlocal.get_localzone()
+    except (LookupError, ValueError):
+        # A machine may have a rule of its own ("CET-1CEST,M3.5.0,M10.5.0/3") and no zone's name.
+        stamps = [dt.datetime.fromtimestamp(float(time_s)) for time_s in times_s]  # noqa: DTZ006
+        return pd.DatetimeIndex(stamps, name="datetime").as_unit("ns")
+    return index.tz_localize("UTC").tz_convert(local).tz_localize(None)
 
 
 def _delay_s(update_mode: str) -> int:
     delay = update_mode.removeprefix(_DELAYED)
-    return int(delay) if delay != update_mode and delay.isdecimal() else 0
+    return int(delay) if delay != update_mode and _DELAY.fullmatch(delay) else 0

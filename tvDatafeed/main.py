@@ -3,7 +3,6 @@
 import datetime as dt
 import logging
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -109,7 +108,7 @@ class TvDatafeed:
         )
         self.max_response_time = network.max_response_time
         self._manager: WebSocketManager | None = None
-        self._manager_lock = threading.Lock()
+        self._made_managers: dict[str, WebSocketManager] = {}
         self.token = auth_token or ANONYMOUS_TOKEN
         if not auth_token:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
@@ -241,16 +240,22 @@ class TvDatafeed:
         # Sockets, TLS and JSON are imported when they are first needed.
         from tvDatafeed.network import WebSocketManager  # noqa: PLC0415
 
-        with self._manager_lock:
-            if self._manager is None:
-                self._manager = WebSocketManager(self._config.network)
+        manager = self._manager
+        if manager is None:
+            made = WebSocketManager(self._config.network)
+            # The first of several threads wins, and no lock is needed that a fork could copy.
+            manager = self._made_managers.setdefault("manager", made)
+            if manager is made:
                 # The manager does not know us, so that nothing but the program keeps us alive.
-                weakref.finalize(self, _dropped, self._manager, repr(self)).atexit = False
-            return self._manager
+                weakref.finalize(self, _dropped, made, repr(self)).atexit = False
+            self._manager = manager
+        return manager
 
     def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - as above
 
+        if not isinstance(self.token, str):
+            raise ConfigurationError("token", self.token, "must be a text")
         return self._connections().fetch(
             SeriesRequest(
                 symbol=symbol,
@@ -258,7 +263,7 @@ class TvDatafeed:
                 count=count,
                 session="extended" if extended else "regular",
             ),
-            token=self.token,
+            token=str(self.token),
             response_timeout_s=self.max_response_time,
             message_timeout_s=self.ws_timeout,
             show_frames=self.ws_debug,
@@ -293,8 +298,10 @@ class TvDatafeed:
 def _dropped(manager: "WebSocketManager", who: str) -> None:
     """Close what a program let go without closing it."""
     if manager.is_open:
+        # First closed, then told: a warning may be an error. Without locks, for the collector
+        # may run in a thread that holds one.
+        manager.abandon()
         warnings.warn(f"{who} was not closed; use 'with' or close()", ResourceWarning, stacklevel=2)
-        manager.close(timeout=0)
 
 
 def _get_timezone_object(name: str) -> dt.tzinfo:

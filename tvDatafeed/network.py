@@ -7,6 +7,7 @@ the next one may be opened is one matter for all: the backoff grows with every c
 breaks before it has answered anything, and only an answered request resets it.
 """
 
+import ipaddress
 import logging
 import os
 import random
@@ -40,7 +41,9 @@ MAX_STRIKES = 3
 KEPT_LATENCIES = 1000
 
 _POLICY_VIOLATION = 1008
-_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_LAST_PORT = 65535
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
 _managers: "weakref.WeakSet[WebSocketManager]" = weakref.WeakSet()
 
 
@@ -142,7 +145,7 @@ class WebSocketManager:
         with self._lock:
             totals = Counter(self._totals)
             for connection in self._connections:
-                totals += connection.counters
+                totals += Counter(dict(connection.counters))
             latencies = sorted(self._latencies_s)
             open_connections = sum(c.is_usable for c in self._connections)
             errors = dict(self._errors)
@@ -188,6 +191,11 @@ class WebSocketManager:
     def is_open(self) -> bool:
         """Whether any connection is in use."""
         return any(connection.is_usable for connection in self._connections)
+
+    def abandon(self) -> None:
+        """End the connections without waiting and without any lock; see `Connection.abandon`."""
+        for connection in list(self._connections):
+            connection.abandon(_closed())
 
     def _connection(
         self, token: str, deadline: Deadline, stop: threading.Event, *, show_frames: bool
@@ -237,8 +245,9 @@ class WebSocketManager:
         """Wait before the next try; where the time is too short, raise the last fault at once."""
         remaining = deadline.remaining()
         if remaining is not None and seconds >= remaining:
-            if self._last_error is not None:
-                raise own_copy(self._last_error)
+            last_error = self._last_error
+            if last_error is not None:
+                raise own_copy(last_error)
             raise RateLimitError(self._network.requests_per_minute, retry_after=seconds)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -249,17 +258,23 @@ class WebSocketManager:
         """Take ended connections out, and count their failures."""
         for connection in [c for c in self._connections if not c.is_usable]:
             self._connections.remove(connection)
-            self._totals += connection.counters
+            self._totals += Counter(dict(connection.counters))
             error = connection.error
             if error is None or not connection.is_lost or connection.redirected_to:
+                if not connection.proven:
+                    # It was the probe of a half-open breaker, perhaps, and said nothing either way.
+                    self._breaker.abandoned()
                 continue
             if not connection.proven:
                 self._breaker.failed(error)
+                # A host that the server named once and that does not answer is not believed on.
+                self._url = self._network.ws_url
             self._failures += 1
             self._strikes += _is_strike(error)
             self._last_error = error
             self._not_before = time.monotonic() + self._backoff_s(error)
-            self._episode_is_new = self._failures == 1
+            if self._failures == 1:
+                self._episode_is_new = True
 
     def _backoff_s(self, error: TvDatafeedError) -> float:
         network = self._network
@@ -339,13 +354,21 @@ def _moved(url: str, host: str) -> str | None:
     The token goes where the URL points, so a redirect to any other site is not followed.
     """
     parts = urlsplit(url)
-    if not _HOST.fullmatch(host):
+    name, _, port = host.lower().partition(":")
+    if not _HOST.fullmatch(host) or int(port or 0) > _LAST_PORT:
         return None
-    name = host.partition(":")[0].lower()
     ours = (parts.hostname or "").lower()
-    if name != ours and name.split(".")[-2:] != ours.split(".")[-2:]:
+    if name != ours and (_is_address(ours) or name.split(".")[-2:] != ours.split(".")[-2:]):
         return None
     return urlunsplit(parts._replace(netloc=host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _percentile(ascending: list[float], share: float) -> float | None:

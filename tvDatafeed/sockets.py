@@ -2,25 +2,44 @@
 
 import base64
 import functools
-import http.client
 import ipaddress
+import math
+import os
+import re
 import select
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from urllib.parse import unquote, urlsplit
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
-
-from tvDatafeed.utils import redact
 
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
 RECEIVE_BYTES = 256 * 1024
 
+Stop: TypeAlias = Callable[[], bool]
+Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
 _PROXY_PORT = 8080
-_SHORTEST_TIMEOUT_S = 0.001
+# A proxy's answer to CONNECT is a few lines.
+_MAX_TUNNEL_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+# How soon an attempt to connect notices that it is not wanted any more.
+_STOP_SLICE_S = 0.1
+# poll() takes no more than 24 days.
+_LONGEST_WAIT_S = 3600.0
+
+
+class HostNameError(OSError):
+    """The host is no name that could have an address."""
+
+
+class StoppedError(OSError):
+    """The program gave the attempt up."""
 
 
 class ProxyError(OSError):
@@ -52,6 +71,7 @@ class DeadlineSocket:
         self.read_deadline: float | None = None
         self.write_deadline: float | None = None
         self.byte_budget: int | None = None
+        self.stop: Stop | None = None
 
     def secure(self, context: ssl.SSLContext, hostname: str) -> None:
         """Put TLS on the connection, within both deadlines."""
@@ -132,45 +152,57 @@ class DeadlineSocket:
                 return data
 
     def _wait(self, *, write: bool, deadline: float | None) -> None:
-        seconds = None if deadline is None else deadline - time.monotonic()
-        if seconds is not None and seconds <= 0:
-            raise TimeoutError("deadline passed")
-        if not _is_ready(self._sock, write=write, seconds=seconds):
-            raise TimeoutError("deadline passed")
+        wait_until_ready(self._sock, write=write, deadline=deadline, stop=self.stop)
 
 
-def open_tcp(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address of a host that answers, all before one deadline.
+def look_up(host: str, port: int) -> Sequence[Address]:
+    """Find the addresses of a host; how long that takes is up to the system.
 
     Raises
     ------
     OSError
-        The refusal of the last address that was tried.
+        The name is not known, or is none.
     """
-    refusal: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is empty or too long for the name service
+        raise HostNameError(f"{host!r} is not a host name") from error
+
+
+def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socket.socket:
+    """Connect to the first address that answers, all before one deadline.
+
+    Each address gets its share of the time, so that one that swallows packets does not hide the
+    next. Setting ``stop`` ends the attempt within a tenth of a second.
+
+    Raises
+    ------
+    OSError
+        The refusal of the last address.
+    """
+    refusal: OSError = OSError("no address")
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        left_s = max(deadline - time.monotonic(), 0.0)
+        share_until = time.monotonic() + left_s / (len(addresses) - number)
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(max(deadline - time.monotonic(), _SHORTEST_TIMEOUT_S))
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _connect(sock, address, share_until, stop)
+        except StoppedError:
+            sock.close()
+            raise
         except OSError as error:
             sock.close()
             refusal = error
-            if time.monotonic() >= deadline:
-                break
         except BaseException:
             sock.close()
             raise
         else:
             return sock
-    raise refusal or OSError(f"no address for {host}")
+    raise refusal
 
 
-def open_tunnel(proxy: str, host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to a host through an HTTP proxy (CONNECT).
+def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop) -> DeadlineSocket:
+    """Connect to a host and port through an HTTP proxy (CONNECT).
 
     Raises
     ------
@@ -180,31 +212,63 @@ def open_tunnel(proxy: str, host: str, port: int, deadline: float) -> socket.soc
         The deadline passed.
     """
     parts = urlsplit(proxy)
-    shown = f"http://{parts.hostname}:{parts.port or _PROXY_PORT}"
-    headers = {}
-    password = unquote(parts.password or "")
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{password}"
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    timeout_s = max(deadline - time.monotonic(), _SHORTEST_TIMEOUT_S)
-    client = http.client.HTTPConnection(
-        parts.hostname or "", parts.port or _PROXY_PORT, timeout=timeout_s
-    )
-    client.set_tunnel(host, port, headers)
-    failure = None
+    host, port = parts.hostname or "", parts.port or _PROXY_PORT
+    failed = f"the proxy http://{host}:{port} failed"
     try:
-        client.connect()
-    except TimeoutError:
-        client.close()
+        tcp = open_tcp(look_up(host, port), deadline, stop)
+    except (StoppedError, TimeoutError):
         raise
-    except (OSError, http.client.HTTPException) as error:
-        failure = redact(str(error), (password, *headers.values()))
-    if failure is not None:
-        client.close()
-        # Outside of the handler: the original would keep the proxy's reply, and its socket, alive.
-        raise ProxyError(f"the proxy {shown} failed: {failure}")
-    sock: socket.socket = client.sock
+    except OSError as error:
+        raise ProxyError(f"{failed}: {error.strerror or error}") from error
+    sock = DeadlineSocket(tcp)
+    try:
+        sock.read_deadline = sock.write_deadline = deadline
+        sock.byte_budget = _MAX_TUNNEL_BYTES
+        sock.stop = stop
+        sock.send(_connect_request(parts, *target))
+        refusal = _refusal_of_tunnel(sock)
+    except BaseException:
+        sock.close()
+        raise
+    if refusal:
+        sock.close()
+        raise ProxyError(f"{failed}: {refusal}")
     return sock
+
+
+def _refusal_of_tunnel(sock: DeadlineSocket) -> str | None:
+    """Read a proxy's answer to CONNECT; None when the tunnel stands."""
+    reply = b""
+    while not reply.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        if not byte:
+            return "it closed the connection"
+        reply += byte
+    status = _STATUS_LINE.match(reply)
+    if status is None:
+        return "its answer is not HTTP"
+    return None if status[1] == b"200" else f"status {status[1].decode()}"
+
+
+def _connect(sock: socket.socket, address: Any, deadline: float, stop: Stop) -> None:
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        wait_until_ready(sock, write=True, deadline=deadline, stop=stop)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code)) from None
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _connect_request(proxy: SplitResult, host: str, port: int) -> bytes:
+    name = f"[{host}]" if ":" in host else host
+    lines = [f"CONNECT {name}:{port} HTTP/1.1", f"Host: {name}:{port}"]
+    if proxy.username is not None:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def is_loopback(host: str) -> bool:
@@ -230,12 +294,35 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or certifi.where())
 
 
-def _is_ready(sock: socket.socket, *, write: bool, seconds: float | None) -> bool:
+def wait_until_ready(
+    sock: socket.socket, *, write: bool, deadline: float | None, stop: Stop | None
+) -> None:
+    """Wait until a socket can be read or written.
+
+    Raises
+    ------
+    TimeoutError
+        The deadline came first.
+    StoppedError
+        ``stop()`` is true.
+    """
+    while True:
+        if stop is not None and stop():
+            raise StoppedError("the connection was given up")
+        left_s = math.inf if deadline is None else deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("deadline passed")
+        slice_s = min(left_s, _LONGEST_WAIT_S if stop is None else _STOP_SLICE_S)
+        if _is_ready(sock, write=write, seconds=slice_s):
+            return
+
+
+def _is_ready(sock: socket.socket, *, write: bool, seconds: float) -> bool:
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if write else select.POLLIN)
-        return bool(poll.poll(None if seconds is None else max(seconds * 1000, 1)))
-    # Windows: select has no ceiling on descriptor numbers there.
+        return bool(poll.poll(max(seconds * 1000, 1)))
+    # Windows: select has no ceiling on descriptor numbers there, and tells a connect that failed
+    # among the exceptional ones.
     readers, writers = ([], [sock]) if write else ([sock], [])
-    ready = select.select(readers, writers, readers or writers, seconds)
-    return any(ready)
+    return any(select.select(readers, writers, [sock], seconds))

@@ -13,7 +13,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -29,13 +29,17 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.sockets import (
     DeadlineSocket,
+    HostNameError,
     ProxyError,
+    StoppedError,
     TooManyBytesError,
     is_loopback,
+    look_up,
     open_tcp,
     open_tunnel,
     tls_context,
 )
+from tvDatafeed.utils import redact
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ MAX_RETRY_AFTER_S = 3600.0
 
 _CLOSE_GRACE_S = 0.2
 _SHOWN_BODY_BYTES = 200
+_LONGEST_WORD = 32
 
 
 class Sign(enum.Enum):
@@ -208,7 +213,7 @@ class Transport:
         return payload
 
 
-def dial(network: NetworkConfig, url: str, deadline: float) -> Transport:
+def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], bool]) -> Transport:
     """Open a WebSocket: name lookup, proxy, TCP, TLS and upgrade, all before one deadline.
 
     Parameters
@@ -219,6 +224,8 @@ def dial(network: NetworkConfig, url: str, deadline: float) -> Transport:
         Where to connect.
     deadline
         On the monotonic clock, seconds.
+    stop
+        Asked all the while: True gives the attempt up, within a tenth of a second.
 
     Raises
     ------
@@ -235,12 +242,12 @@ def dial(network: NetworkConfig, url: str, deadline: float) -> Transport:
     port = parts.port or (443 if secure else 80)
     with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
         if network.proxy is None or is_loopback(host):
-            tcp = open_tcp(host, port, deadline)
+            sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, stop))
         else:
-            tcp = open_tunnel(network.proxy, host, port, deadline)
-        sock = DeadlineSocket(tcp)
+            sock = open_tunnel(network.proxy, (host, port), deadline, stop)
         try:
             sock.read_deadline = sock.write_deadline = deadline
+            sock.stop = stop
             if secure:
                 sock.secure(tls_context(network.ca_file), host)
             ws = _upgrade(sock, network, url)
@@ -268,7 +275,7 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocke
         raise websocket.WebSocketException("the answer is not HTTP") from error
     if ws.getstatus() != http.HTTPStatus.SWITCHING_PROTOCOLS:
         raise websocket.WebSocketException(f"status {ws.getstatus()}")
-    sock.byte_budget = None
+    sock.byte_budget = sock.stop = None
     return ws
 
 
@@ -277,7 +284,9 @@ def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
         return WebSocketError("TradingView closed the connection", url)
     (code,) = struct.unpack_from("!H", data)
     reason = data[2:].decode("utf-8", "replace")
-    shown = "".join(c if c.isprintable() else " " for c in reason)
+    # A reason is words; what is longer may be what we sent.
+    words = ("***" if len(w) > _LONGEST_WORD else w for w in redact(reason, ()).split(" "))
+    shown = "".join(c if c.isprintable() else " " for c in " ".join(words))
     message = f"TradingView closed the connection: {code} {shown}".rstrip()
     return WebSocketError(message, url, close_code=code)
 
@@ -294,25 +303,34 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
         )
     except (TimeoutError, websocket.WebSocketTimeoutException) as error:
         raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
-    except ProxyError as error:
-        raise WebSocketError(str(error)) from error
-    except ssl.SSLCertVerificationError as error:
-        message = f"the server's certificate is not valid: {error.verify_message}"
-        raise WebSocketError(message, url, retryable=False) from error
-    except socket.gaierror as error:
-        host = urlsplit(url).hostname
-        raise WebSocketError(
-            f"the name {host} cannot be looked up: {error.strerror}", url
-        ) from error
     except websocket.WebSocketConnectionClosedException as error:
         raise WebSocketError("TradingView ended the connection without a word", url) from error
     except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
         raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error
-    except (websocket.WebSocketException, TooManyBytesError) as error:
-        message = f"not a WebSocket endpoint: {error}"
-        raise WebSocketError(message, url, retryable=False) from error
+    except websocket.WebSocketException as error:
+        raise _no_websocket(error, url) from error
     except OSError as error:
-        raise WebSocketError(f"{operation} failed: {error.strerror or error}", url) from error
+        raise _network_error(error, operation, url) from error
+
+
+def _network_error(error: OSError, operation: str, url: str) -> WebSocketError:
+    """Say what an error of the system, of TLS or of our sockets means."""
+    match error:
+        case StoppedError() | HostNameError() | ProxyError():
+            return WebSocketError(str(error), retryable=isinstance(error, ProxyError))
+        case TooManyBytesError():
+            return _no_websocket(error, url)
+        case ssl.SSLCertVerificationError():
+            message = f"the server's certificate is not valid: {error.verify_message}"
+            return WebSocketError(message, url, retryable=False)
+        case socket.gaierror():
+            host = urlsplit(url).hostname
+            return WebSocketError(f"the name {host} cannot be looked up: {error.strerror}", url)
+    return WebSocketError(f"{operation} failed: {error.strerror or error}", url)
+
+
+def _no_websocket(error: Exception, url: str) -> WebSocketError:
+    return WebSocketError(f"not a WebSocket endpoint: {error}", url, retryable=False)
 
 
 def _bad_status(
@@ -342,7 +360,7 @@ def _retry_after_s(header: str | None) -> float | None:
         return None
     try:
         seconds = float(header) if header.strip().isdigit() else _seconds_until(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 

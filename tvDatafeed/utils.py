@@ -42,6 +42,7 @@ _T = TypeVar("_T")
 _JITTER = 0.2
 _HIDDEN_LENGTH = 8
 # Shorter strings appear in ordinary text by chance.
+_TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
 _REDACT_MIN_LENGTH = 4
 
 
@@ -204,9 +205,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     """
     # The longest first, so that nothing remains of a secret that contains another.
     hidden = sorted((s for s in set(secrets) if len(s) >= _REDACT_MIN_LENGTH), key=len)
-    if not hidden:
-        return text
-    return re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
+    if hidden:
+        text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
+    # A token is known by its form too, cut or forgotten as it may be.
+    return _TOKEN.sub("***", text)
 
 
 class Deadline:

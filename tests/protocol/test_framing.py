@@ -2,6 +2,7 @@
 
 import json
 import re
+import timeit
 
 import pytest
 from hypothesis import example, given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tvDatafeed.protocol.framing import (
     MAX_PACKET_UNITS,
+    MAX_PACKETS_PER_TEXT,
     MAX_VIOLATIONS_PER_TEXT,
     PacketDecoder,
     Violation,
@@ -190,6 +192,32 @@ def test_a_text_of_violations_is_given_up():
     assert len(violations(decoded)) == MAX_VIOLATIONS_PER_TEXT
 
 
+def test_a_message_of_too_many_packets_is_given_up():
+    """A message has a bound on its packets, and what lies beyond is one violation."""
+    decoded = PacketDecoder().feed("~m~2~m~{}" * (MAX_PACKETS_PER_TEXT + 5))
+    assert payloads(decoded) == ["{}"] * MAX_PACKETS_PER_TEXT
+    (violation,) = violations(decoded)
+    assert violation.lost == "~m~2~m~{}" * 5
+
+
+def test_time_is_linear_also_behind_an_astral_character():
+    """One emoji at the end does not make every packet before it slow."""
+
+    def seconds(text):
+        return min(timeit.repeat(lambda: PacketDecoder().feed(text), number=1, repeat=3))
+
+    many = "~m~2~m~{}" * 9000
+    assert seconds(many + encode("\U0001f680")) < 20 * seconds(many) + 0.05
+
+
+def test_lost_text_is_kept_for_those_who_miss_it():
+    """Text outside a packet, and a header too long, are handed over whole; reprs stay short."""
+    lost = "~m~9x9~m~" + "z" * 5000
+    (violation,) = PacketDecoder().feed(lost)
+    assert violation.lost == lost
+    assert len(repr(violation)) < 300
+
+
 def test_excerpt_is_short_and_printable():
     """A violation can be logged: control characters and other scripts are escaped."""
     (violation,) = PacketDecoder().feed("\x00\x1b[31m\n\ud800삼" * 40)
@@ -202,3 +230,9 @@ def test_excerpt_is_short_and_printable():
 def test_nothing_gives_nothing():
     """An empty message is no packet and no violation."""
     assert PacketDecoder().feed("") == []
+
+
+def test_code_points_of_nothing_but_astral_characters():
+    """Two emoji declared as two are two, whatever unit the first one would fit."""
+    packets = PacketDecoder().feed("~m~2~m~\U0001f680\U0001f680" + encode("~h~7"))
+    assert packets == ["\U0001f680\U0001f680", "~h~7"]

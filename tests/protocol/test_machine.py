@@ -391,6 +391,18 @@ def test_secrets_in_the_servers_words_are_masked():
         assert "***" in str(event.error)
 
 
+def test_long_and_earlier_tokens_are_masked_too():
+    """Neither half a token at the end of a long reason, nor one that was replaced, is shown."""
+    token = "eyJhbGciOiJSUzUxMiJ9." + "c2VjcmV0" * 60 + ".c2ln"
+    machine = machine_with("cs_a", "cs_b", token=SECRET)
+    machine.set_token(token)
+    machine.receive(server("critical_error", "cs_a", f"bad token {token}"), now=1.0)
+    machine.receive(server("critical_error", "cs_b", f"old token {SECRET}"), now=1.0)
+    for event in machine.events():
+        assert "c2VjcmV0" not in str(event.error)
+        assert SECRET not in str(event.error)
+
+
 def test_reasons_are_short_and_printable():
     """A reason of a megabyte or with control characters makes a readable message."""
     machine = machine_with("cs_a")
@@ -448,6 +460,68 @@ def test_lost_part_of_an_answer_fails_its_request_alone(broken):
     assert isinstance(machine.events()[0], HistoryReady)
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "~m~9x9~m~" + bars_of("cs_a").partition("~m~")[2].partition("~m~")[2],
+        "junk for cs_a",
+        encode('{"t_ms":1,"m":"timescale_update","p":["cs_a",{"sds_1":{"s":[{"i":0,"v":[1,2'),
+        encode('{ "p" : ["cs_a"'),
+        f"~m~{10**9}~m~" + '{"m":"du","p":["cs_a"',
+    ],
+)
+def test_whatever_is_lost_of_an_answer_spoils_it(lost):
+    """A session's name in text that could not be read is enough: better asked again than short."""
+    machine = machine_with("cs_a", "cs_b")
+    machine.receive(lost, now=1.0)
+    machine.receive(bars_of("cs_a") + completed("cs_a"), now=1.0)
+    (event,) = machine.events()
+    assert (event.session, type(event.error)) == ("cs_a", ProtocolError)
+    assert event.error.retryable
+    assert machine.last_violation.lost == ""
+
+
+def test_endless_series_is_refused():
+    """A server that sends bars without end is an error, not a memory."""
+    machine = machine_with("cs_a")
+    rows = [[float(t), 1.0, 1.0, 1.0, 1.0] for t in range(60_000)]
+    for page in range(17):
+        moved = [[row[0] + page * 1e6, *row[1:]] for row in rows]
+        machine.receive(bars_of("cs_a", moved), now=1.0)
+    (event,) = machine.events()
+    assert "more than 1000000 bars" in str(event.error)
+
+
+@pytest.mark.parametrize("clock", ["9" * 400, "1e308", '"soon"', "null", "-1e300"])
+def test_hello_with_an_absurd_clock_has_none(clock):
+    """The machine never raises, and no clock is better than a wrong one."""
+    machine = machine_with("cs_a")
+    machine.receive(encode(f'{{"session_id":"0.1","timestamp":{clock}}}'), now=0.0)
+    machine.receive(encode(f'{{"session_id":"0.1","timestampMs":{clock}}}'), now=0.0)
+    assert machine.server_time_s is None
+
+
+def test_time_of_a_message_begins_with_the_connection():
+    """While the connection is being made its own deadline counts."""
+    machine = machine_with("cs_a", deadline=60.0, message_timeout_s=5.0)
+    assert machine.next_deadline() == 60.0
+    machine.tick(10.0)
+    assert machine.events() == []
+    machine.opened(10.0)
+    assert machine.next_deadline() == 15.0
+
+
+def test_retirement_can_be_taken_back():
+    """A connection that somebody is about to use stays."""
+    machine = living_machine(silence_s=math.inf)
+    machine.tick(60.0)
+    assert machine.events() == [Retired()]
+    machine.stay(60.0)
+    machine.open_series("cs_a", AAPL, now=61.0, deadline=90.0)
+    machine.receive(bars_of("cs_a") + completed("cs_a"), now=62.0)
+    assert isinstance(machine.events()[0], HistoryReady)
+
+
 def test_bar_with_an_impossible_time_fails_its_request():
     """Nothing is dropped in silence: the request says which time was wrong."""
     machine = machine_with("cs_a")
@@ -478,6 +552,7 @@ def test_whole_answer_has_a_deadline():
 def test_heartbeats_do_not_feed_the_patience_for_data():
     """A request without a message of its own fails, though the connection lives."""
     machine = machine_with("cs_a", deadline=60.0, message_timeout_s=30.0)
+    machine.opened(0.0)
     machine.receive(server("series_loading", "cs_a", "sds_1", "s1"), now=10.0)
     machine.receive(encode("~h~1") + bars_of("cs_other"), now=39.0)
     assert machine.next_deadline() == 40.0

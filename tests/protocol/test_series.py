@@ -8,7 +8,7 @@ from tvDatafeed.protocol.messages import Bar, BarItem, LastBarState, SeriesUpdat
 from tvDatafeed.protocol.series import (
     EARLIEST_BAR_S,
     LATEST_BAR_S,
-    BarTimeError,
+    BadUpdateError,
     Series,
     last_bar_is_closed,
 )
@@ -97,7 +97,7 @@ def test_update_without_bars_changes_nothing():
 def test_impossible_times_are_refused_whole(time):
     """A time no nanosecond index can hold is an error, and nothing of its update is taken."""
     series = Series()
-    with pytest.raises(BarTimeError, match="outside the years 1678 to 2261"):
+    with pytest.raises(BadUpdateError, match="outside the years 1678 to 2261"):
         series.merge(update(bar(1.0), bar(time)))
     assert series.bars == []
 

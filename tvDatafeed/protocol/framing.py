@@ -7,12 +7,14 @@ to code points and then to UTF-8 bytes where the exact cut does not end at a pac
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 # Far above the largest reply seen (20 000 bars are 1.9 M characters), far below what hurts.
 MAX_PACKET_UNITS = 64 * 1024 * 1024
+# A message of the server holds a handful; a page with several charts came in 42 packets.
+MAX_PACKETS_PER_TEXT = 10_000
 # A connection is given up after a few violations, so cutting on would only burn time.
 MAX_VIOLATIONS_PER_TEXT = 8
 
@@ -33,13 +35,14 @@ class Violation:
         The rule that was broken, in words.
     excerpt
         The first characters of the offending text, printable, at most 80.
-    session
-        The session whose message was lost, as far as the text tells.
+    lost
+        All of the text that was lost with it; whose part of an answer it was can be told by the
+        session ids in it, and by nothing else.
     """
 
     what: str
     excerpt: str = ""
-    session: str | None = None
+    lost: str = field(default="", repr=False)
 
 
 def encode(payload: str) -> str:
@@ -103,6 +106,9 @@ class PacketDecoder:
         violations = 0
         position = 0
         while position < len(text) and violations < MAX_VIOLATIONS_PER_TEXT:
+            if len(packets) >= MAX_PACKETS_PER_TEXT:
+                packets.append(_violation("too many packets", text, position, len(text)))
+                break
             header = _HEADER.match(text, position)
             if header is None:
                 if _CUT_HEADER.match(text, position):
@@ -116,9 +122,10 @@ class PacketDecoder:
             declared = int(header[1])
             start = header.end()
             if declared > self._max_packet_units:
-                packets.append(_violation("packet too long", text, position, len(text)))
+                following = _next_header(text, start)
+                packets.append(_violation("packet too long", text, position, following))
                 violations += 1
-                position = _next_header(text, start)
+                position = following
                 continue
             end = _payload_end(text, start, declared)
             if end is None:
@@ -131,7 +138,8 @@ class PacketDecoder:
                 break
             if end < 0:
                 end = _next_header(text, start)
-                packets.append(_violation("wrong packet length", text, position, end))
+                # Its payload is passed on: whether that was lost, its JSON will tell.
+                packets.append(_violation("wrong packet length", text, position, start))
                 violations += 1
             if end > start:
                 packets.append(text[start:end])
@@ -174,7 +182,7 @@ def _is_boundary(text: str, index: int) -> bool:
 def _units_end(text: str, start: int, units: int) -> int | None:
     end = start + units
     if not text.isascii():
-        for astral in _ASTRAL.finditer(text, start):
+        for astral in _ASTRAL.finditer(text, start, end):
             if astral.start() >= end:
                 break
             end -= 1
@@ -207,7 +215,8 @@ def _next_header(text: str, position: int) -> int:
 
 
 def _violation(what: str, text: str, start: int, end: int) -> Violation:
-    return Violation(what, excerpt_of(text[start : min(end, start + _EXCERPT_CHARACTERS)]))
+    lost = text[start:end]
+    return Violation(what, excerpt_of(lost), lost)
 
 
 def _units(text: str) -> int:

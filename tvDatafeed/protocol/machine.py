@@ -16,7 +16,7 @@ is counted, and too many of them end the connection.
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvDatafeed.config import ANONYMOUS_TOKEN
@@ -38,8 +38,7 @@ from tvDatafeed.protocol.events import (
     SeriesRequest,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
-from tvDatafeed.protocol.series import BarTimeError, Series
-from tvDatafeed.utils import redact
+from tvDatafeed.protocol.series import BadUpdateError, Series
 
 # One broken packet may be an accident on the way; more than three are another protocol.
 MAX_VIOLATIONS = 3
@@ -81,11 +80,6 @@ class _Pending:
     series: Series = field(default_factory=Series)
     info: dict[str, Any] = field(default_factory=dict)
 
-    def next_deadline(self) -> float:
-        if self.message_timeout_s is None:
-            return self.deadline
-        return min(self.deadline, self.heard_at + self.message_timeout_s)
-
 
 class Machine:
     """One connection to TradingView as a state machine.
@@ -111,6 +105,8 @@ class Machine:
         self._pending: dict[str, _Pending] = {}
         self._failed = False
         self._token = ""
+        # All tokens of this connection: the server may repeat an earlier one.
+        self._secrets: set[str] = set()
         self.server_time_s: float | None = None
         self.last_violation: Violation | None = None
         self.counters: Counter[str] = Counter()
@@ -147,6 +143,13 @@ class Machine:
     def opened(self, now: float) -> None:
         """Start the timers: the connection stands."""
         self._opened_at = self._heard_at = self._idle_since = now
+        for pending in self._pending.values():
+            pending.heard_at = now
+
+    def stay(self, now: float) -> None:
+        """Take a retirement back: somebody is about to use the connection."""
+        self._failed = False
+        self._idle_since = now
 
     def alive(self, now: float) -> None:
         """Take a sign of life that is no message, such as a pong."""
@@ -157,6 +160,8 @@ class Machine:
         """Sign in with a token, also on a connection in use; a refusal comes as an event."""
         if token != self._token:
             self._token = token
+            if token != ANONYMOUS_TOKEN:
+                self._secrets.add(token)
             self._say("set_auth_token", token)
 
     def open_series(
@@ -220,7 +225,7 @@ class Machine:
             if now >= pending.deadline:
                 allowed = pending.deadline - pending.asked_at
                 self._time_out(session, pending, "answer", allowed)
-            elif now >= pending.next_deadline():
+            elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
         if self._failed:
             return
@@ -232,7 +237,7 @@ class Machine:
 
     def next_deadline(self) -> float | None:
         """When `tick` must be called next; None while nothing is awaited."""
-        deadlines = [p.next_deadline() for p in self._pending.values()]
+        deadlines = [self._deadline_of(pending) for pending in self._pending.values()]
         deadlines.append(self._probe_at())
         if not self._pending:
             deadlines.append(self._retire_at())
@@ -248,6 +253,12 @@ class Machine:
         """Give what has happened since the last call."""
         events, self._events = self._events, []
         return events
+
+    def _deadline_of(self, pending: _Pending) -> float:
+        # While the connection is being made it has a deadline of its own.
+        if pending.message_timeout_s is None or self._opened_at == math.inf:
+            return pending.deadline
+        return min(pending.deadline, pending.heard_at + pending.message_timeout_s)
 
     def _probe_at(self) -> float:
         if self._pinged_at is None:
@@ -298,11 +309,12 @@ class Machine:
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
         self._violate(violation)
-        pending = self._pending.get(violation.session or "")
-        if pending is not None:
+        for session, pending in list(self._pending.items()):
             # A part of the answer is lost, and the rest must not pass for the whole.
-            what = f"a part of the answer for {pending.request.symbol} was lost: {violation.what}"
-            self._end(violation.session or "", ProtocolError(what))
+            if session in violation.lost:
+                symbol = pending.request.symbol
+                what = f"a part of the answer for {symbol} was lost: {violation.what}"
+                self._end(session, ProtocolError(what))
 
     def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
         self.counters["heartbeats"] += 1
@@ -336,7 +348,7 @@ class Machine:
             return
         try:
             pending.series.merge(update)
-        except BarTimeError as error:
+        except BadUpdateError as error:
             self._violate(Violation(str(error)))
             refusal = ProtocolError(f"{pending.request.symbol}: {error}", retryable=False)
             self._end(session, refusal)
@@ -389,8 +401,7 @@ class Machine:
         self._fail(refusals.connection_refused(self._text(message.p.reason)))
 
     def _text(self, reason: object) -> str:
-        secrets = () if self._token == ANONYMOUS_TOKEN else (self._token,)
-        return redact(refusals.reason_text(reason), secrets)
+        return refusals.reason_text(reason, self._secrets)
 
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
         operation = f"{awaited} for {pending.request.symbol}"
@@ -403,7 +414,7 @@ class Machine:
 
     def _violate(self, violation: Violation) -> None:
         self.counters["violations"] += 1
-        self.last_violation = violation
+        self.last_violation = replace(violation, lost="")
         count = self.counters["violations"]
         if count > MAX_VIOLATIONS:
             what = f"TradingView broke the protocol {count} times, the last: {violation.what}"

@@ -5,7 +5,6 @@ gives the parameters names; parameters that come beyond the named ones are ignor
 server may grow. A payload that no class fits is `Other`; one that breaks a rule is a `Violation`.
 """
 
-import re
 from typing import Any, TypeAlias
 
 import msgspec
@@ -289,7 +288,7 @@ ServerMessage: TypeAlias = (
 Message: TypeAlias = ServerMessage | Heartbeat | Hello | Redirect | Other
 
 
-_SESSION_IN_HEAD = re.compile(r'\{"m":"\w+","p":\["(\w+)"')
+_LATEST_MS = 1e15
 
 
 class _Envelope(Struct):
@@ -370,15 +369,12 @@ def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
 
 
 def _unreadable(what: str, payload: str) -> Violation:
-    # No JSON can be asked whom the message was for, so its head is: nothing else says which
-    # request has lost a part of its answer.
-    head = _SESSION_IN_HEAD.match(payload)
-    return Violation(what, excerpt_of(payload), head[1] if head else None)
+    return Violation(what, excerpt_of(payload), payload)
 
 
 def _milliseconds(hello: _Envelope) -> float | None:
-    if isinstance(hello.timestamp_ms, int | float):
-        return float(hello.timestamp_ms)
-    if isinstance(hello.timestamp, int | float):
-        return float(hello.timestamp) * 1000
+    for value, milliseconds in ((hello.timestamp_ms, 1), (hello.timestamp, 1000)):
+        # An int of JSON has no limit, and a float of it may become infinite here.
+        if isinstance(value, int | float) and abs(value) < _LATEST_MS:
+            return float(value) * milliseconds
     return None

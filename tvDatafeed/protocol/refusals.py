@@ -4,6 +4,7 @@ The literals are those of TradingView: ``invalid symbol`` and ``resolve error`` 
 the entitlement reasons from the web client's own list, ``bad auth token`` from several clients.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
 )
+from tvDatafeed.utils import redact
 
 # A reason is a few words; what is longer is no reason and would drown the message.
 MAX_REASON_CHARACTERS = 200
@@ -70,14 +72,15 @@ def connection_refused(reason: str) -> TvDatafeedError:
     return ProtocolError(f"TradingView ended the connection: {reason}")
 
 
-def reason_text(reason: Any) -> str:
-    """Make a reason of any JSON type a short printable text."""
+def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
+    """Make a reason of any JSON type a short printable text without secrets."""
     if isinstance(reason, dict) and reason.get("error"):
         reason = reason["error"]
     if reason is None:
         return ""
     text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
-    printable = "".join(c if c.isprintable() else " " for c in text)
+    # First masked, then cut: half a secret would not be known for one.
+    printable = "".join(c if c.isprintable() else " " for c in redact(text, secrets))
     if len(printable) > MAX_REASON_CHARACTERS:
         return printable[:MAX_REASON_CHARACTERS] + "..."
     return printable

@@ -1,5 +1,7 @@
 """A series: the bars of one symbol and interval, merged from updates in any order."""
 
+import math
+
 from tvDatafeed.protocol.messages import Bar, SeriesUpdate
 
 # What a nanosecond index can hold is 1677-09-21 to 2262-04-11; whole years inside it.
@@ -7,8 +9,12 @@ EARLIEST_BAR_S = -9_214_560_000  # 1678-01-01T00:00:00Z
 LATEST_BAR_S = 9_214_646_400  # 2262-01-01T00:00:00Z
 
 
-class BarTimeError(ValueError):
-    """A bar whose time no market can have; nothing of its update was taken."""
+# 25 times the deepest plan's history; what is longer is no answer.
+MAX_BARS = 1_000_000
+
+
+class BadUpdateError(ValueError):
+    """Bars that no market can have; nothing of their update was taken."""
 
 
 class Series:
@@ -20,6 +26,8 @@ class Series:
 
     def __init__(self) -> None:
         self._by_time: dict[float, Bar] = {}
+        self._newest = -math.inf
+        self._is_ascending = True
         self._close_time_s: float | None = None
 
     def __len__(self) -> int:
@@ -28,6 +36,9 @@ class Series:
     @property
     def bars(self) -> list[Bar]:
         """The bars so far, ascending by time."""
+        if not self._is_ascending:
+            self._by_time = dict(sorted(self._by_time.items()))
+            self._is_ascending = True
         return list(self._by_time.values())
 
     @property
@@ -40,8 +51,9 @@ class Series:
 
         Raises
         ------
-        BarTimeError
-            When a bar lies before 1678 or after 2261, as times in milliseconds do.
+        BadUpdateError
+            When a bar lies before 1678 or after 2261, as times in milliseconds do, or when the
+            series becomes longer than any.
         """
         bars = [item.v for item in update.s]
         if not bars:
@@ -50,15 +62,15 @@ class Series:
         ascending = sorted(times)
         _check_time(ascending[0])
         _check_time(ascending[-1])
-        newest = next(reversed(self._by_time), times[0])
+        if len(self._by_time) + len(bars) > MAX_BARS:
+            raise BadUpdateError(f"more than {MAX_BARS} bars")
+        if ascending != times or times[0] < self._newest:
+            self._is_ascending = False
         self._by_time.update(zip(times, bars, strict=True))
-        if ascending != times or times[0] < newest:
-            self._sort()
-        if update.lbs is not None and ascending[-1] >= newest:
-            self._close_time_s = update.lbs.bar_close_time
-
-    def _sort(self) -> None:
-        self._by_time = dict(sorted(self._by_time.items()))
+        if ascending[-1] >= self._newest:
+            self._newest = ascending[-1]
+            if update.lbs is not None:
+                self._close_time_s = update.lbs.bar_close_time
 
 
 def last_bar_is_closed(
@@ -89,4 +101,4 @@ def last_bar_is_closed(
 
 def _check_time(time_s: float) -> None:
     if not EARLIEST_BAR_S <= time_s <= LATEST_BAR_S:
-        raise BarTimeError(f"a bar at {time_s:.15g} s, outside the years 1678 to 2261")
+        raise BadUpdateError(f"a bar at {time_s:.15g} s, outside the years 1678 to 2261")
