@@ -294,19 +294,8 @@ class Connection:
 
     def _hand_out(self, event: Event) -> None:
         match event:
-            case HistoryReady():
-                self.proven = True
-                future = self._waiting.pop(event.session, None)
-                if future is not None:
-                    future.set_result(event.history)
-            case RequestFailed():
-                # A refusal proves health as well as an answer; silence and noise do not.
-                self.proven = self.proven or not isinstance(event.error, NetworkError)
-                future = self._waiting.pop(event.session, None)
-                if future is not None:
-                    future.set_exception(event.error)
-                if isinstance(event.error, WebSocketTimeoutError):
-                    self._give_up_if_stuck(event.error)
+            case HistoryReady() | RequestFailed():
+                self._settle(event)
             case ConnectionFailed():
                 self._break(event.error)
             case PingWanted():
@@ -318,6 +307,18 @@ class Connection:
             case Redirected():
                 self.redirected_to = event.host
                 self._break(WebSocketError(f"the server sends its clients to {event.host}"))
+
+    def _settle(self, outcome: HistoryReady | RequestFailed) -> None:
+        error = outcome.error if isinstance(outcome, RequestFailed) else None
+        # A refusal proves health as well as an answer; silence and noise do not.
+        self.proven = self.proven or not isinstance(error, NetworkError)
+        future = self._waiting.pop(outcome.session, None)
+        if future is not None and isinstance(outcome, HistoryReady):
+            future.set_result(outcome.history)
+        elif future is not None:
+            future.set_exception(error)
+        if isinstance(error, WebSocketTimeoutError):
+            self._give_up_if_stuck(error)
 
     def _ping(self) -> None:
         if self._transport is None:

@@ -326,7 +326,7 @@ class Machine:
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
         self._failed = True
-        self._events.append(Redirected(redirect.host))
+        self._events.append(Redirected(self._text(redirect.host)))
 
     def _on_loading(self, message: messages.SeriesLoading, now: float) -> None:
         self._of(message.p.session, now)
