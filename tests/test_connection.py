@@ -1143,6 +1143,10 @@ def test_collector_may_run_in_the_reader(server, monkeypatch):
         del tv
         server.send_raw("~m~4~m~~h~1")
         assert server.wait_until(lambda s: s.open_connections == 0)
+        # The reader warns when it has closed: its warning belongs to this test.
+        for thread in threading.enumerate():
+            if thread.name.startswith("tvDatafeed"):
+                thread.join(5)
 
 
 def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeypatch):
