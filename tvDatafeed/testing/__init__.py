@@ -12,6 +12,7 @@ Examples
 (NoCompletion(times=1, symbol='NASDAQ:AAPL'),)
 """
 
+from tvDatafeed.testing.accounts import Account, Cookies, Login
 from tvDatafeed.testing.backend import Refusal
 from tvDatafeed.testing.blackhole import BlackHole
 from tvDatafeed.testing.faults import (
@@ -37,6 +38,14 @@ from tvDatafeed.testing.faults import (
     HeartbeatFlood,
     HeartbeatsOnly,
     HostileJson,
+    HttpDrip,
+    HttpHtml,
+    HttpHugeBody,
+    HttpRedirect,
+    HttpReset,
+    HttpStall,
+    HttpStatus,
+    HttpTruncatedGzip,
     InvalidUtf8,
     LateReply,
     LengthUnit,
@@ -67,6 +76,7 @@ from tvDatafeed.testing.server import FakeTradingView
 __all__ = [
     "FAULTS",
     "LISTINGS",
+    "Account",
     "BadHeader",
     "BinaryFrame",
     "BlackHole",
@@ -74,6 +84,7 @@ __all__ = [
     "CompletionFirst",
     "CompressedFrame",
     "ConnectSilence",
+    "Cookies",
     "CriticalErrorReply",
     "Drip",
     "EmptyHistory",
@@ -90,10 +101,19 @@ __all__ = [
     "HeartbeatFlood",
     "HeartbeatsOnly",
     "HostileJson",
+    "HttpDrip",
+    "HttpHtml",
+    "HttpHugeBody",
+    "HttpRedirect",
+    "HttpReset",
+    "HttpStall",
+    "HttpStatus",
+    "HttpTruncatedGzip",
     "InvalidUtf8",
     "LateReply",
     "LengthUnit",
     "Listing",
+    "Login",
     "Market",
     "MarketBar",
     "NeverRead",

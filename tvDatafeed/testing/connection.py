@@ -8,16 +8,13 @@ import heapq
 import itertools
 import math
 import socket
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.commands import parsed
 from tvDatafeed.testing.conversation import Conversation
 from tvDatafeed.testing.faults import (
@@ -25,7 +22,6 @@ from tvDatafeed.testing.faults import (
     Beat,
     Command,
     EndSession,
-    FaultBox,
     Finish,
     Forever,
     Freeze,
@@ -38,23 +34,21 @@ from tvDatafeed.testing.faults import (
     StopReading,
 )
 from tvDatafeed.testing.http import ORIGINS, respond
-from tvDatafeed.testing.journal import How, Journal, Received
+from tvDatafeed.testing.http11 import MAX_REQUEST_BYTES, Request, http_reply, request_in
+from tvDatafeed.testing.journal import How, Received
+from tvDatafeed.testing.parts import Parts
 from tvDatafeed.testing.websocket import (
     BINARY,
     CLOSE,
-    MAX_HEAD_BYTES,
     PING,
     PONG,
     TEXT,
     FrameError,
     FrameReader,
     HaltedError,
-    Request,
     Wire,
     close_frame,
     frame,
-    http_reply,
-    parse_request,
     text_frame,
     upgrade_reply,
 )
@@ -67,19 +61,6 @@ _HANDSHAKE_TIMEOUT_S = 10.0
 # A flood of heartbeats leaves room for everything else.
 _MAX_BEATS_IN_A_ROW = 500
 _BLOCK_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What all connections of one server share."""
-
-    backend: Backend
-    faults: FaultBox
-    journal: Journal
-    heartbeat_interval_s: float
-    tick_interval_s: float
-    echo_timeout_s: float
-    tls: ssl.SSLContext | None
 
 
 class _OverError(Exception):
@@ -103,7 +84,7 @@ class Connection:
             raise
         self._thread = threading.Thread(target=self._run, name="FakeTradingView", daemon=True)
         self._talk = Conversation(parts.backend, 0)
-        self._outbox: deque[Message | None] = deque()
+        self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
         self._how: How | None = "fin"
         self._is_reading = True
@@ -143,7 +124,12 @@ class Connection:
 
     def post(self, message: Message | None) -> None:
         """Have a message sent, or with None what changed in live series; any thread."""
-        self._outbox.append(message)
+        self._outbox.append((lambda: [message]) if message else self._updates)
+        self._wire.wake()
+
+    def recheck(self) -> None:
+        """Have the token judged once more, which may have ended; any thread."""
+        self._outbox.append(self._rechecked)
         self._wire.wake()
 
     def end(self, how: How | None) -> None:
@@ -187,9 +173,8 @@ class Connection:
         self._perform(self._parts.faults.connection(lambda fault: fault.on_accept()) or [])
         if self._parts.tls:
             self._wire.start_tls(self._parts.tls, _HANDSHAKE_TIMEOUT_S)
-        head, early = self._read_head()
         try:
-            request = parse_request(head)
+            request, early = self._read_request()
         except ValueError:
             self._perform([http_reply(400, b"Bad Request"), Finish()])
             raise
@@ -199,19 +184,21 @@ class Connection:
             self._converse(early)
         else:
             self._parts.journal.note("http_requests", request)
-            self._perform([respond(request, self._parts.backend.market), Finish()])
+            reply = respond(request, self._parts.backend)
+            actions = self._parts.faults.connection(lambda fault: fault.on_http(request, reply))
+            self._perform([reply.encode()] if actions is None else actions)
+            self._perform([Finish()])
 
-    def _read_head(self) -> tuple[bytes, bytes]:
+    def _read_request(self) -> tuple[Request, bytes]:
         deadline = time.monotonic() + _HANDSHAKE_TIMEOUT_S
         read = b""
-        while b"\r\n\r\n" not in read:
+        while (whole := request_in(read)) is None:
             left_s = deadline - time.monotonic()
-            if left_s < 0 or len(read) > MAX_HEAD_BYTES:
+            if left_s < 0 or len(read) > MAX_REQUEST_BYTES:
                 raise _OverError("fin")
             self._wire.wait(left_s)
             read += self._read()
-        head, _separator, early = read.partition(b"\r\n\r\n")
-        return head, early
+        return whole
 
     def _upgrade(self, request: Request) -> None:
         reply = upgrade_reply(request)
@@ -239,6 +226,8 @@ class Connection:
                 self._perform([action])
         reader = FrameReader()
         while True:
+            # What was ordered before a client spoke comes before what it said.
+            self._empty_outbox()
             try:
                 for opcode, payload in reader.feed(data):
                     self._take(opcode, payload)
@@ -330,12 +319,8 @@ class Connection:
         now = time.monotonic()
         if self._next_tick <= now:
             self._next_tick = now + self._parts.tick_interval_s
-            self._outbox.append(None)
-        while self._outbox:
-            message = self._outbox.popleft()
-            for one in [message] if message else self._updates():
-                if not self._is_mute:
-                    self._emit(one)
+            self._outbox.append(self._updates)
+        self._empty_outbox()
         while self._late and self._late[0][0] <= now:
             self._emit(heapq.heappop(self._late)[2])
         if self._settles_at <= now:
@@ -346,11 +331,22 @@ class Connection:
                 self._reply(payloads, symbol, extra)
         self._beat(now)
 
+    def _empty_outbox(self) -> None:
+        while self._outbox:
+            for message in self._outbox.popleft()():
+                if not self._is_mute:
+                    self._emit(message)
+        if self._talk.is_over:
+            self._perform([close_frame(1000), Finish()])
+
     def _updates(self) -> list[Message]:
         return [
             Message("push", encode(payload), (payload,), symbol)
             for symbol, payload in self._talk.updates()
         ]
+
+    def _rechecked(self) -> list[Message]:
+        return [Message("push", encode(text), (text,)) for text in self._talk.recheck()]
 
     def _beat(self, now: float) -> None:
         if self._unanswered and now - self._unanswered[0] > self._echo_timeout_s:

@@ -4,10 +4,6 @@ What belongs to the connection is answered here, such as its token; what belongs
 to the rooms for charts and for quotes. The wording for an unknown session is made up.
 """
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +12,7 @@ from tvDatafeed.testing.charts import Charts
 from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol, first_text
 from tvDatafeed.testing.payloads import plain, to_json
 from tvDatafeed.testing.quotes import Quotes
-
-_JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
-_LITERAL_TOKEN = re.compile(r"unauthorized_user_token|widget_user_token(-.+)?")
+from tvDatafeed.testing.tokens import claims_of
 
 
 class Conversation:
@@ -41,6 +35,8 @@ class Conversation:
         self.is_over = False
         self._backend = backend
         self._number = number
+        self._token: str | None = None
+        self._is_silent = False
         self._charts = Charts(backend)
         self._quotes = Quotes(backend)
         self._dead: set[str] = set()
@@ -79,6 +75,8 @@ class Conversation:
 
         The answer to resolve_symbol waits for the series that usually follows: see `settle`.
         """
+        if self._is_silent and method != "set_auth_token":
+            return []
         if method in self._commands:
             return self._commands[method](params)
         session = first_text(params)
@@ -95,11 +93,15 @@ class Conversation:
 
     def settle(self) -> list[tuple[str, str]]:
         """Return the answers to resolve_symbol that no create_series took: (symbol, payload)."""
-        return self._charts.settle()
+        return [] if self._is_silent else self._charts.settle()
 
     def updates(self) -> list[tuple[str, str]]:
         """Return what changed in live series since they were last told: (symbol, payload)."""
-        return self._charts.updates()
+        return [] if self._is_silent else self._charts.updates()
+
+    def recheck(self) -> list[str]:
+        """Return what the client is told when its token has ended meanwhile."""
+        return [] if self._token is None else self._judge(self._token)
 
     def symbol_of(self, method: str, params: list[Any]) -> str | None:
         """Return the ``"EXCHANGE:NAME"`` that a command is about, if it is about one."""
@@ -128,16 +130,15 @@ class Conversation:
         return sessions.handle(method, session, arguments)
 
     def _set_auth_token(self, params: list[Any]) -> list[str]:
-        token = first_text(params)
-        jwt = _JWT.fullmatch(token)
-        claims = _claims(jwt[1]) if jwt else {}
-        expiry = claims.get("exp")
-        is_expired = isinstance(expiry, int | float) and expiry < self._backend.clock()
-        is_known = jwt or _LITERAL_TOKEN.fullmatch(token)
-        if not is_known or is_expired or token in self._backend.bad_tokens:
-            return self.end_with("bad auth token")
-        self._charts.is_paid = bool(claims.get("plan"))
-        return []
+        self._token = first_text(params)
+        refusal = self._judge(self._token)
+        self._charts.is_paid = bool((claims_of(self._token) or {}).get("plan"))
+        return refusal
+
+    def _judge(self, token: str) -> list[str]:
+        verdict, rules = self._backend.verdict(token), self._backend.office.rules
+        self._is_silent = verdict == "ended" and rules.expired_token_is == "silent"  # noqa: S105
+        return [] if verdict == "good" or self._is_silent else self.end_with("bad auth token")
 
     def _create_chart(self, params: list[Any]) -> list[str]:
         session = first_text(params)
@@ -158,11 +159,3 @@ class Conversation:
     def _delete_quotes(self, params: list[Any]) -> list[str]:
         self._quotes.delete(first_text(params))
         return []
-
-
-def _claims(segment: str) -> dict[str, Any]:
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}

@@ -1,34 +1,36 @@
-"""The plain HTTP side of the loopback TradingView: the home page and the symbol search."""
+"""The plain HTTP side of the loopback TradingView: accounts, and the symbol search."""
 
 import re
+from dataclasses import replace
+from email.utils import formatdate
 
+from tvDatafeed.testing.backend import Backend
+from tvDatafeed.testing.http11 import Reply, Request
 from tvDatafeed.testing.listings import Listing
 from tvDatafeed.testing.market import Market
 from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.websocket import Request, http_reply
+from tvDatafeed.testing.signin import account_reply
 
 SEARCH_PATH = "/symbol_search/v3/"
 ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.com"})
 
 _PAGE_SIZE = 50
-# An anonymous visitor's page names no auth_token; a client takes that for expired cookies.
-_HOME = b"""<!DOCTYPE html>
-<html lang="en"><head><title>TradingView</title></head>
-<body><script>var is_authenticated = false; var user = {"username":"Guest","is_pro":false};</script>
-</body></html>
-"""
 
 
-def respond(request: Request, market: Market) -> bytes:
-    """Return the response to a request that is no upgrade."""
-    if request.method == "GET" and request.path == "/":
-        return http_reply(200, _HOME)
-    if request.method == "GET" and request.path == SEARCH_PATH:
-        if request.headers.get("origin") not in ORIGINS:
-            return http_reply(403, b"Forbidden")
-        body = to_json(_search(request.query, market)).encode()
-        return http_reply(200, body, content_type="application/json; charset=utf-8")
-    return http_reply(404, b"Not Found")
+def respond(request: Request, backend: Backend) -> Reply:
+    """Return the reply to a request that is no upgrade."""
+    reply = account_reply(request, backend.office) or _other_reply(request, backend.market)
+    date = formatdate(backend.office.rules.auth_clock(), usegmt=True)
+    return replace(reply, date=date)
+
+
+def _other_reply(request: Request, market: Market) -> Reply:
+    if request.method != "GET" or request.path != SEARCH_PATH:
+        return Reply(404, b"Not Found")
+    if request.headers.get("origin") not in ORIGINS:
+        return Reply(403, b"Forbidden")
+    body = to_json(_search(request.query, market)).encode()
+    return Reply(200, body, (("Content-Type", "application/json; charset=utf-8"),))
 
 
 def _search(query: dict[str, str], market: Market) -> dict[str, object]:

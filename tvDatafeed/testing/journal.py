@@ -8,6 +8,8 @@ from tvDatafeed.testing.faults import Message
 
 How = Literal["fin", "rst"] | int
 
+_LISTS = ("received", "handshakes", "http_requests", "logins")
+
 
 @dataclass(frozen=True)
 class Received:
@@ -34,6 +36,9 @@ class Client(Protocol):
     def post(self, message: Message | None) -> None:
         """Have a message sent, or with None what changed in live series."""
 
+    def recheck(self) -> None:
+        """Have the token judged once more, which may have ended."""
+
     def end(self, how: How | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
 
@@ -50,7 +55,7 @@ class Journal:
         self.connections_opened = 0
         self.echoes = 0
         self.peak_sessions = 0
-        self._lists: dict[str, list[Any]] = {"received": [], "handshakes": [], "http_requests": []}
+        self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
         self._clients: list[Client] = []
         self._sessions: dict[int, list[str]] = {}
 
@@ -67,7 +72,7 @@ class Journal:
             return {session for sessions in self._sessions.values() for session in sessions}
 
     def copy(self, name: str) -> list[Any]:
-        """Return the entries of ``"received"``, ``"handshakes"`` or ``"http_requests"``."""
+        """Return the entries of a list, such as ``"received"`` or ``"handshakes"``."""
         with self.changed:
             return self._lists[name].copy()
 

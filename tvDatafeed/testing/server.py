@@ -15,20 +15,23 @@ from typing import Any
 
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
+from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection, Parts
+from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
+from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.faults import Fault, FaultBox, Message
 from tvDatafeed.testing.http import SEARCH_PATH
+from tvDatafeed.testing.http11 import Request
 from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.parts import Parts
 from tvDatafeed.testing.recordings import Recording
-from tvDatafeed.testing.websocket import Request
 
 _STOP_TIMEOUT_S = 5.0
 _SCARCITY_PAUSE_S = 0.01
 
 
-class FakeTradingView:
+class FakeTradingView(AccountControls):
     """A server that speaks TradingView's protocol about a made-up market.
 
     Parameters
@@ -47,8 +50,8 @@ class FakeTradingView:
         A server-side context, with which the URLs become wss and https.
     bad_tokens
         Tokens that get ``protocol_error ["bad auth token"]``. Besides them every token does that
-        is neither TradingView's word for anonymous nor an unexpired JWT. May be changed later as
-        ``server.bad_tokens``.
+        is neither TradingView's word for anonymous nor an unexpired JWT; where there are accounts,
+        one of this server. May be changed later as ``server.bad_tokens``.
     max_bars_per_reply
         The plan's limit: a series gets no more bars than this, however it asks.
     tick_interval_s
@@ -56,6 +59,8 @@ class FakeTradingView:
     echo_timeout_s
         A connection whose client leaves a heartbeat without its echo for this long is dropped;
         None to be patient.
+    accounts
+        Who may sign in; the attributes of `SignInRules` say how they are treated.
 
     Examples
     --------
@@ -79,18 +84,21 @@ class FakeTradingView:
         max_bars_per_reply: int = 40_000,
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
+        accounts: Iterable[Account] = (),
     ) -> None:
+        super().__init__(accounts, Journal())
         self.market = market or Market()
         self.bad_tokens = set(bad_tokens)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._tick_interval_s = tick_interval_s or math.inf
         self._echo_timeout_s = echo_timeout_s or math.inf
-        self._backend = Backend(self.market, clock, self.bad_tokens, max_bars_per_reply)
+        self._backend = Backend(
+            self.market, clock, self._office, self.bad_tokens, max_bars_per_reply
+        )
         self._faults = FaultBox(faults)
         self._host = host
         self._port = port
         self._tls = tls
-        self._journal = Journal()
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._lifecycle = threading.Lock()

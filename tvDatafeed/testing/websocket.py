@@ -13,15 +13,14 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterator
+
+from tvDatafeed.testing.http11 import Request
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 # A client's largest message is a list of quote fields, about 2 kB.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-MAX_HEAD_BYTES = 64 * 1024
 # A client that takes nothing for this long will not come back.
 SEND_TIMEOUT_S = 30.0
 # How long a closing side waits for the other's FIN, so that no reset destroys its last words.
@@ -47,81 +46,6 @@ class FrameError(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-
-
-@dataclass(frozen=True)
-class Request:
-    """The head of one HTTP request.
-
-    Parameters
-    ----------
-    method
-        The verb.
-    target
-        Path and query as sent.
-    headers
-        Header values by lower-case name.
-    """
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-
-    @property
-    def path(self) -> str:
-        """The path without its query."""
-        return urlsplit(self.target).path
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The first value of each query parameter, empty ones included."""
-        pairs = parse_qs(urlsplit(self.target).query, keep_blank_values=True)
-        return {name: values[0] for name, values in pairs.items()}
-
-    @property
-    def is_upgrade(self) -> bool:
-        """Whether a WebSocket is asked for."""
-        return (
-            self.headers.get("upgrade", "").lower() == "websocket"
-            and "sec-websocket-key" in self.headers
-        )
-
-
-def parse_request(head: bytes) -> Request:
-    """Read a request head, raising `ValueError` when it is none."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _version = first.split(" ")
-    headers = {}
-    for line in filter(None, lines):
-        name, separator, value = line.partition(":")
-        if not separator:
-            raise ValueError(f"header without a colon: {line[:80]!r}")
-        headers[name.strip().lower()] = value.strip()
-    return Request(method, target, headers)
-
-
-def http_reply(status: int, body: bytes = b"", **headers: str) -> bytes:
-    """Format an HTTP response after which the connection closes.
-
-    Header names are given with underscores: ``retry_after="7"``.
-    """
-    lines = {"content_type": "text/html; charset=utf-8", **headers}
-    lines |= {"content_length": str(len(body)), "connection": "close"}
-    text = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\n{text}\r\n".encode() + body
-
-
-_REASONS = {
-    200: "OK",
-    302: "Found",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 
 
 def upgrade_reply(request: Request) -> bytes:

@@ -61,6 +61,16 @@ from tvDatafeed.testing.faults.frames import (
     InvalidUtf8,
     RstMidFrame,
 )
+from tvDatafeed.testing.faults.http import (
+    HttpDrip,
+    HttpHtml,
+    HttpHugeBody,
+    HttpRedirect,
+    HttpReset,
+    HttpStall,
+    HttpStatus,
+    HttpTruncatedGzip,
+)
 from tvDatafeed.testing.faults.opening import (
     ConnectSilence,
     HandshakeDrip,
@@ -113,6 +123,14 @@ __all__ = [
     "HeartbeatFlood",
     "HeartbeatsOnly",
     "HostileJson",
+    "HttpDrip",
+    "HttpHtml",
+    "HttpHugeBody",
+    "HttpRedirect",
+    "HttpReset",
+    "HttpStall",
+    "HttpStatus",
+    "HttpTruncatedGzip",
     "Idle",
     "InvalidUtf8",
     "LateReply",
@@ -184,6 +202,14 @@ _KINDS: tuple[type[Fault], ...] = (
     CriticalErrorReply,
     ReplaceBars,
     EmptyHistory,
+    HttpStatus,
+    HttpHtml,
+    HttpHugeBody,
+    HttpTruncatedGzip,
+    HttpDrip,
+    HttpStall,
+    HttpRedirect,
+    HttpReset,
 )
 
 FAULTS: dict[str, type[Fault]] = {name_of(kind): kind for kind in sorted(_KINDS, key=name_of)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.faults.actions import Action, Command, Message
+from tvDatafeed.testing.http11 import Reply, Request
 from tvDatafeed.testing.payloads import to_json
 
 
@@ -30,6 +31,10 @@ class Fault:
 
     def on_accept(self) -> Iterable[Action] | None:
         """Act on a TCP connection before anything is read."""
+        return None
+
+    def on_http(self, _request: Request, _reply: Reply, /) -> Iterable[Action] | None:
+        """Act instead of sending the reply to a request that is no upgrade."""
         return None
 
     def on_upgrade(self, _reply: bytes, /) -> Iterable[Action] | None:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from tvDatafeed.testing.faults.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
 from tvDatafeed.testing.faults.base import AtOpen, AtUpgrade, Fault
+from tvDatafeed.testing.http11 import http_reply
 from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.websocket import http_reply
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,149 @@
+"""What goes wrong with plain HTTP: signing in, pages, the symbol search."""
+
+import gzip
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tvDatafeed.testing.faults.actions import Action, Forever, Idle, Reset, Slowly
+from tvDatafeed.testing.faults.base import Fault
+from tvDatafeed.testing.http11 import Reply, Request
+
+_MEBIBYTE = 1 << 20
+_HTML = b"<!DOCTYPE html>\n<html><head><title>TradingView</title></head><body>Hello</body></html>\n"
+_GZIP = ("Content-Encoding", "gzip")
+
+
+@dataclass(frozen=True)
+class AtHttp(Fault, ABC):
+    """A fault of HTTP.
+
+    Parameters
+    ----------
+    path
+        Strike requests of this path only; ``"*"`` for every path.
+    """
+
+    path: str = field(default="/accounts/signin/", kw_only=True)
+
+    def on_http(self, request: Request, reply: Reply, /) -> Iterable[Action] | None:
+        """Strike each request of the path."""
+        return self._strike(request, reply) if self.path in {"*", request.path} else None
+
+    @abstractmethod
+    def _strike(self, request: Request, reply: Reply, /) -> Iterable[Action]:
+        """Give what happens instead of the usual."""
+
+
+@dataclass(frozen=True)
+class HttpStatus(AtHttp):
+    """The request is answered by another status; 429 and 5xx are typed errors, told apart.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    body
+        The content, as HTML.
+    retry_after
+        Seconds or an HTTP date.
+    """
+
+    status: int = 503
+    body: bytes = b""
+    retry_after: str | int | None = None
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        after = [] if self.retry_after is None else [("Retry-After", str(self.retry_after))]
+        return [reply.instead(self.status, self.body, *after).encode()]
+
+
+@dataclass(frozen=True)
+class HttpHtml(AtHttp):
+    """HTML comes where JSON was due, as from a captive portal; an error that says so."""
+
+    body: bytes = _HTML
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        return [reply.instead(200, self.body).encode()]
+
+
+@dataclass(frozen=True)
+class HttpHugeBody(AtHttp):
+    """A body comes that is far too big; refused before it is held in memory.
+
+    Parameters
+    ----------
+    size_bytes
+        How big it says it is.
+    how
+        ``"announced"`` by its length, ``"endless"`` without one, or ``"gzip"``: small on the wire.
+    """
+
+    size_bytes: int = 64 * _MEBIBYTE
+    how: Literal["announced", "endless", "gzip"] = "announced"
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        if self.how == "gzip":
+            return [reply.instead(200, gzip.compress(bytes(self.size_bytes)), _GZIP).encode()]
+        length = self.size_bytes if self.how == "announced" else None
+        return [reply.instead(200).head(length), Forever(b"<p>no end</p>")]
+
+
+@dataclass(frozen=True)
+class HttpTruncatedGzip(AtHttp):
+    """Half a compressed body comes, and its length is right; an error, not half a reply."""
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        body = gzip.compress(reply.body)
+        half = Reply(reply.status, body[: len(body) // 2], reply.headers, reply.date)
+        return [half.with_headers(_GZIP).encode()]
+
+
+@dataclass(frozen=True)
+class HttpDrip(AtHttp):
+    """The reply comes byte by byte; the deadline covers all of it."""
+
+    bytes_per_s: float = 1.0
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        return [Slowly(reply.encode(), self.bytes_per_s)]
+
+
+@dataclass(frozen=True)
+class HttpStall(AtHttp):
+    """The beginning of a reply comes and then nothing; the deadline ends it."""
+
+    after_bytes: int = 0
+
+    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        return [reply.encode()[: self.after_bytes], Idle()]
+
+
+@dataclass(frozen=True)
+class HttpRedirect(AtHttp):
+    """The request is sent elsewhere; three redirects are followed, and cookies stay on their site.
+
+    Parameters
+    ----------
+    location
+        Where it leads; empty for where the request went, which is a loop.
+    status
+        301, 302, 303, 307 or 308.
+    """
+
+    location: str = ""
+    status: int = 302
+
+    def _strike(self, request: Request, reply: Reply, /) -> Iterable[Action]:
+        to = ("Location", self.location or request.target)
+        return [reply.instead(self.status, b"", to).encode()]
+
+
+@dataclass(frozen=True)
+class HttpReset(AtHttp):
+    """The connection is reset instead of a reply; an error, and no password is sent again."""
+
+    def _strike(self, _request: Request, _reply: Reply, /) -> Iterable[Action]:
+        return [Reset()]

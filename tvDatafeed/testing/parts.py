@@ -1,0 +1,21 @@
+"""What all connections of one server share."""
+
+import ssl
+from dataclasses import dataclass
+
+from tvDatafeed.testing.backend import Backend
+from tvDatafeed.testing.faults import FaultBox
+from tvDatafeed.testing.journal import Journal
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rules, the faults and the journal of a server, and its intervals in seconds."""
+
+    backend: Backend
+    faults: FaultBox
+    journal: Journal
+    heartbeat_interval_s: float
+    tick_interval_s: float
+    echo_timeout_s: float
+    tls: ssl.SSLContext | None

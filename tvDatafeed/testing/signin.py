@@ -1,0 +1,139 @@
+"""The HTTP side of accounts: signing in, second factors, and pages of those who are signed in."""
+
+from typing import Any, get_args
+
+from tvDatafeed.testing.accounts import Account, Cookies, Factor, Office, Outcome
+from tvDatafeed.testing.http11 import Reply, Request
+from tvDatafeed.testing.payloads import to_json
+
+SIGNIN_PATH = "/accounts/signin/"
+
+_FACTOR_PATHS: dict[str, Factor] = {
+    f"/accounts/two-factor/signin/{factor}/": factor for factor in get_args(Factor)
+}
+_PAGES = frozenset({"/", "/chart/"})
+_COOKIE_LIFETIME_S = 30 * 24 * 3600
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><title>TradingView</title></head>
+<body><script>var is_authenticated = {is_authenticated}; var user = {user};</script>
+</body></html>
+"""
+# An anonymous visitor's page names no auth_token; a client takes that for expired cookies.
+_GUEST = {"username": "Guest", "is_pro": False}
+# The wording of the lock-out is reported by users, which has no code; the others' is made up.
+_REFUSALS: dict[Outcome, dict[str, Any]] = {
+    "wrong_password": {"error": "Invalid username or password", "code": "invalid_credentials"},
+    "captcha": {"error": "Please confirm that you are not a robot.", "code": "recaptcha_required"},
+    "locked_out": {"error": "You have been locked out. Please try again later."},
+    "rate_limit": {"error": "Too many attempts. Try again later.", "code": "rate_limit"},
+    "second_factor": {
+        "error": "2FA_required",
+        "code": "2FA_required",
+        "message": "Second authentication factor is needed",
+    },
+    "wrong_code": {"error": "Invalid code", "code": "2FA_invalid_credential"},
+    "no_cookies": {"error": "Sign in first", "code": "2FA_invalid_credential"},
+    "too_many_codes": {"error": "Too many codes", "code": "2FA_too_many_requests"},
+}
+
+
+def account_reply(request: Request, office: Office) -> Reply | None:
+    """Return the reply to a request that concerns accounts; None for any other."""
+    if request.method == "GET" and request.path in _PAGES:
+        return _page(request, office)
+    if request.method == "POST" and request.path == SIGNIN_PATH:
+        return _sign_in(request, office)
+    if request.method == "POST" and request.path in _FACTOR_PATHS:
+        return _second_factor(request, office)
+    return None
+
+
+def _page(request: Request, office: Office) -> Reply:
+    account = office.visitor(request.cookies)
+    user = _GUEST if account is None else _user(account, office.issue(account))
+    is_authenticated = to_json(account is not None)
+    page = _PAGE.format(is_authenticated=is_authenticated, user=to_json(user))
+    reply = Reply(200, page.encode())
+    if account is None or not office.rules.rotate_cookies:
+        return reply
+    return _with_cookies(reply, _rotated(request, account, office))
+
+
+def _sign_in(request: Request, office: Office) -> Reply:
+    form = request.form
+    outcome, account = office.sign_in(form.get("username", ""), form.get("password", ""))
+    if outcome == "success" and account:
+        return _success(account, office.admit(account), office)
+    if outcome == "second_factor" and account:
+        body = _REFUSALS[outcome] | {"two_factor_types": [{"name": account.second_factor}]}
+        return _with_cookies(_json(200, body), office.admit(account, is_whole=False))
+    if outcome == "rate_limit":
+        return _too_many(office.rules.rate_limit_status, outcome, office)
+    return _json(office.rules.refusal_status, _REFUSALS[outcome])
+
+
+def _second_factor(request: Request, office: Office) -> Reply:
+    factor = _FACTOR_PATHS[request.path]
+    outcome, account = office.check_code(factor, request.form.get("code", ""), request.cookies)
+    if outcome == "success" and account:
+        return _success(account, _rotated(request, account, office), office)
+    if outcome == "too_many_codes":
+        return _too_many(429, outcome, office)
+    return _json(403 if outcome == "no_cookies" else 400, _REFUSALS[outcome])
+
+
+def _success(account: Account, cookies: Cookies, office: Office) -> Reply:
+    if office.rules.success_as_html:
+        page = _PAGE.format(is_authenticated="true", user="{}")
+        return _with_cookies(Reply(200, page.encode()), cookies)
+    error = {"error": ""} if office.rules.empty_error else {}
+    body = {**error, "user": _user(account, office.issue(account))}
+    return _with_cookies(_json(200, body), cookies)
+
+
+def _too_many(status: int, outcome: Outcome, office: Office) -> Reply:
+    reply = _json(status, _REFUSALS[outcome])
+    if status == 200:  # noqa: PLR2004 - a success has no Retry-After
+        return reply
+    return reply.with_headers(("Retry-After", str(office.rules.retry_after_s)))
+
+
+def _rotated(request: Request, account: Account, office: Office) -> Cookies:
+    office.dismiss(request.cookies.get("sessionid", ""))
+    return office.admit(account)
+
+
+def _json(status: int, body: dict[str, Any]) -> Reply:
+    headers = (("Content-Type", "application/json; charset=utf-8"),)
+    return Reply(status, to_json(body).encode(), headers)
+
+
+def _with_cookies(reply: Reply, cookies: Cookies) -> Reply:
+    values = {
+        "sessionid": cookies.sessionid,
+        "sessionid_sign": cookies.sessionid_sign,
+        "device_t": cookies.sessionid[::-1],
+    }
+    attributes = f"Path=/; Max-Age={_COOKIE_LIFETIME_S}; HttpOnly; SameSite=Lax"
+    headers = (("Set-Cookie", f"{name}={value}; {attributes}") for name, value in values.items())
+    return reply.with_headers(*headers)
+
+
+def _user(account: Account, token: str) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "username": account.username,
+        "first_name": "",
+        "last_name": "",
+        "reputation": 0.0,
+        "following": 0,
+        "followers": 0,
+        "notification_count": {"following": 0, "user": 0},
+        "session_hash": f"hash{account.id}",
+        "private_channel": f"private_{account.id}",
+        "auth_token": token,
+        "date_joined": "2020-01-01T00:00:00",
+        "is_pro": bool(account.plan),
+        "pro_plan": account.plan,
+        "active_broker": None,
+    }
