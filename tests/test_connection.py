@@ -971,6 +971,7 @@ def test_stats_count_what_happened(server, tv):
     assert stats["connections"] == 2
     assert stats["reconnects"] == 1
     assert stats["open_connections"] == 1
+    assert stats["open_sessions"] == 0
     assert stats["requests"] == 3
     assert stats["messages"] >= 12
     assert stats["violations"] == 0

@@ -138,6 +138,11 @@ class Connection:
         return not self._deliberate and (not self.proven or self._lost_requests > 0)
 
     @property
+    def open_sessions(self) -> int:
+        """How many requests are running here."""
+        return self._machine.open_sessions
+
+    @property
     def counters(self) -> Counter[str]:
         """What was counted here: messages, heartbeats, violations and others."""
         return self._machine.counters

@@ -152,7 +152,8 @@ class TvDatafeed:
         Returns
         -------
         dict
-            ``open_connections``, ``connections`` (opened so far), ``reconnects`` (those opened
+            ``open_connections``, ``open_sessions`` (requests running now), ``connections`` (opened
+            so far), ``reconnects`` (those opened
             after a fault), ``messages``, ``violations`` (of the protocol by the server),
             ``heartbeats``, ``requests`` (answered with bars), ``latency_p50_s`` and
             ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and

@@ -148,9 +148,11 @@ class WebSocketManager:
                 totals += Counter(dict(connection.counters))
             latencies = sorted(self._latencies_s)
             open_connections = sum(c.is_usable for c in self._connections)
+            open_sessions = sum(c.open_sessions for c in self._connections if c.is_usable)
             errors = dict(self._errors)
         return {
             "open_connections": open_connections,
+            "open_sessions": open_sessions,
             "connections": totals["connections"],
             "reconnects": totals["reconnects"],
             "messages": totals["messages"],
