@@ -21,10 +21,11 @@ def urls(server):
 
 
 def environment(server=None):
-    """The environment of a program: this checkout's package, and no settings but the URLs."""
+    """The environment of a program: this checkout's package, no login, no settings but URLs."""
     ignored = ("TV_", "PYTHONUNBUFFERED")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(ignored)}
-    return inherited | {"PYTHONPATH": str(ROOT)} | (urls(server) if server else {})
+    ours = {"PYTHONPATH": str(ROOT), "TV_TOKEN_CACHE": "off"}
+    return inherited | ours | (urls(server) if server else {})
 
 
 def run(*arguments, server=None, **options):

@@ -33,7 +33,8 @@ needs_signals = pytest.mark.skipif(
 
 @pytest.fixture
 def loopback(server, monkeypatch):
-    """A loopback TradingView that the environment names."""
+    """A loopback TradingView that the environment names; nobody is logged in."""
+    monkeypatch.setenv("TV_TOKEN_CACHE", "off")
     for variable, url in urls(server).items():
         monkeypatch.setenv(variable, url)
     return server
@@ -109,6 +110,7 @@ def test_demo_real(loopback, capsys):
 
 def test_demo_real_without_network(monkeypatch, refused_port, capsys):
     """Without a network --real says so in one sentence and fails."""
+    monkeypatch.setenv("TV_TOKEN_CACHE", "off")
     monkeypatch.setenv("TV_WS_URL", f"ws://127.0.0.1:{refused_port}/socket.io/websocket")
     assert main(["demo", "--real"]) == 1
     out, err = capsys.readouterr()
@@ -360,7 +362,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"tvdatafeed {tvDatafeed.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "hist", "serve"])
+@pytest.mark.parametrize("command", ["", "demo", "hist", "login", "logout", "whoami", "serve"])
 def test_help(command, capsys):
     """Help has examples, and each example is a command line that would be understood."""
     assert main([*command.split(), "--help"]) == 0

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tvDatafeed import config
 from tvDatafeed.config import (
     DEFAULT_CONFIG,
+    AuthConfig,
     DataConfig,
     NetworkConfig,
     ThreadingConfig,
@@ -24,7 +25,7 @@ from tvDatafeed.config import (
 )
 from tvDatafeed.exceptions import ConfigurationError
 
-SECTIONS = [NetworkConfig, DataConfig, ThreadingConfig, TvDatafeedConfig]
+SECTIONS = [NetworkConfig, AuthConfig, DataConfig, ThreadingConfig, TvDatafeedConfig]
 
 DEFAULTS = {
     NetworkConfig: {
@@ -51,6 +52,18 @@ DEFAULTS = {
         "proxy": None,
         "ca_file": None,
     },
+    AuthConfig: {
+        "username": None,
+        "password": None,
+        "two_factor_code": None,
+        "totp_secret": None,
+        "auth_token": None,
+        "sessionid": None,
+        "sessionid_sign": None,
+        "token_cache": None,
+        "sign_in_url": None,
+        "signin_headers": {"Referer": "https://www.tradingview.com"},
+    },
     DataConfig: {
         "default_bars": 10,
         "validate_data": True,
@@ -60,6 +73,7 @@ DEFAULTS = {
     ThreadingConfig: {"shutdown_timeout": 10.0},
     TvDatafeedConfig: {
         "network": NetworkConfig(),
+        "auth": AuthConfig(),
         "data": DataConfig(),
         "threading": ThreadingConfig(),
         "debug": False,
@@ -97,6 +111,15 @@ VARIABLES = [
         "http://ann:hunter2@h:3128",
     ),
     ("TV_CA_FILE", (NetworkConfig, "ca_file"), __file__, __file__),
+    ("TV_USERNAME", (AuthConfig, "username"), "ann", "ann"),
+    ("TV_PASSWORD", (AuthConfig, "password"), " p&=+% ü ", " p&=+% ü "),
+    ("TV_2FA_CODE", (AuthConfig, "two_factor_code"), " 012345 ", "012345"),
+    ("TV_TOTP_SECRET", (AuthConfig, "totp_secret"), "jbsw y3dp", "jbsw y3dp"),
+    ("TV_AUTH_TOKEN", (AuthConfig, "auth_token"), "eyJ.eyJ.x", "eyJ.eyJ.x"),
+    ("TV_SESSIONID", (AuthConfig, "sessionid"), "abc", "abc"),
+    ("TV_SESSIONID_SIGN", (AuthConfig, "sessionid_sign"), " v3:a+b/c== ", "v3:a+b/c=="),
+    ("TV_TOKEN_CACHE", (AuthConfig, "token_cache"), "/a/b.json", "/a/b.json"),
+    ("TV_TOKEN_CACHE", (AuthConfig, "token_cache"), "OFF", False),
     ("TV_DEFAULT_BARS", (DataConfig, "default_bars"), "25", 25),
     ("TV_VALIDATE_DATA", (DataConfig, "validate_data"), "off", False),
     ("TV_FILL_MISSING_VOLUME", (DataConfig, "fill_missing_volume"), "NaN", "nan"),
@@ -106,6 +129,24 @@ VARIABLES = [
     ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
 ]
 
+# Only from_env() of AuthConfig, or whoever asks for credentials, reads these.
+CREDENTIALS = {
+    "TV_USERNAME",
+    "TV_PASSWORD",
+    "TV_AUTH_TOKEN",
+    "TV_SESSIONID",
+    "TV_SESSIONID_SIGN",
+}
+# Any text may be one of these here; what it is good for shows elsewhere.
+ANY_TEXT = {
+    "TV_TIMEZONE",
+    "TV_USERNAME",
+    "TV_PASSWORD",
+    "TV_2FA_CODE",
+    "TV_TOTP_SECRET",
+    "TV_AUTH_TOKEN",
+    "TV_TOKEN_CACHE",
+}
 BAD_SECONDS = ["0", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "ten", "5s", "1,5"]
 DELAYS = [
     "BASE_RETRY_DELAY",
@@ -157,6 +198,11 @@ BAD_VARIABLES = [
         for text in ("host:1", "socks5://h:1", "http://", "http://h:x", "http://[::1")
     ],
     *[("TV_CA_FILE", text) for text in ("/no/such/file", ".")],
+    *[
+        (variable, text)
+        for variable in ("TV_SESSIONID", "TV_SESSIONID_SIGN")
+        for text in ("a;b", "hunter2 b", "hunter2\r\nX: y", "hunter2é")
+    ],
     *[("TV_FILL_MISSING_VOLUME", text) for text in ("none", "0", "backward")],
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
@@ -183,6 +229,21 @@ BAD_FIELDS = [
     *[(NetworkConfig, "search_url", v) for v in (None, [], "ftp://host")],
     *[(NetworkConfig, "ws_headers", v) for v in (None, ["Origin"], {"A": 1}, {1: "a"})],
     *[(NetworkConfig, "ws_headers", v) for v in ({"A": "b\r\nC: d"}, {"A\n": "b"}, {"": "b"})],
+    *[
+        (AuthConfig, name, v)
+        for name in ("username", "password", "totp_secret", "auth_token")
+        for v in ("", "  ", 1, b"x", False)
+    ],
+    *[(AuthConfig, "two_factor_code", v) for v in ("", " ", 12345, b"012345", False)],
+    *[
+        (AuthConfig, name, v)
+        for name in ("sessionid", "sessionid_sign")
+        for v in ("", "a;b", "a b", "a\nb", "é", 1)
+    ],
+    *[(AuthConfig, "token_cache", v) for v in ("", True, 0, 1)],
+    *[(AuthConfig, "sign_in_url", v) for v in ("", "accounts", "ws://h", 1)],
+    *[(AuthConfig, "signin_headers", v) for v in (None, [], {"A": "b\nC: d"}, {1: "a"})],
+    *[(TvDatafeedConfig, "auth", v) for v in (None, {}, NetworkConfig())],
     *[(DataConfig, "default_bars", v) for v in (0, -1, True, 1.0, "10", None)],
     *[(DataConfig, "validate_data", v) for v in (1, 0, "true", None)],
     *[(DataConfig, "fill_missing_volume", v) for v in (None, 0, "ZERO", "none", ["zero"])],
@@ -226,18 +287,17 @@ def test_a_variable_changes_its_field_and_no_other(monkeypatch, variable, place,
     monkeypatch.setenv(variable, text)
     changed = dataclasses.replace(section(), **{name: value})
     assert section.from_env() == changed
-    whole = TvDatafeedConfig.from_env()
-    parts = [whole, whole.network, whole.data, whole.threading]
+    whole = TvDatafeedConfig.from_env(credentials=True)
+    parts = [whole, whole.network, whole.auth, whole.data, whole.threading]
     assert [part for part in parts if type(part) is section] == [changed]
+    is_left_out = variable in CREDENTIALS
+    assert (TvDatafeedConfig.from_env() == DEFAULT_CONFIG) is is_left_out
 
 
 def test_each_variable_is_tested():
     """A variable that is added is checked by this module, or this test fails."""
     assert {row[0] for row in VARIABLES} == set(environment_variables())
-    # Any text may be the name of a timezone here; it is looked up elsewhere.
-    assert {variable for variable, _ in BAD_VARIABLES} == {*environment_variables()} - {
-        "TV_TIMEZONE"
-    }
+    assert {variable for variable, _ in BAD_VARIABLES} == {*environment_variables()} - ANY_TEXT
 
 
 def test_no_variable_is_listed_twice():
@@ -258,7 +318,7 @@ def test_a_bad_variable_is_an_error_that_names_it(monkeypatch, variable, text):
     """No variable falls back silently to its default."""
     monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigurationError) as caught:
-        TvDatafeedConfig.from_env()
+        TvDatafeedConfig.from_env(credentials=True)
     assert caught.value.parameter == variable
     assert caught.value.reason.startswith("must be")
     assert "hunter2" not in str(caught.value)
@@ -344,6 +404,42 @@ def test_a_config_can_be_hashed_copied_and_pickled(section):
     assert copy.deepcopy(instance) == instance
     assert pickle.loads(pickle.dumps(instance)) == instance  # noqa: S301
     assert dataclasses.replace(instance) == instance
+
+
+def test_a_config_shows_no_credential():
+    """A config that is logged does not give away who signs in with what."""
+    secrets = {
+        name: f"hunter2{name}"
+        for name in ("password", "two_factor_code", "totp_secret", "auth_token")
+    }
+    auth = AuthConfig(username="ann", sessionid="hunter2", sessionid_sign="hunter2", **secrets)
+    assert "hunter2" not in repr(TvDatafeedConfig(auth=auth))
+    assert "ann" in repr(auth)
+    for name in (*secrets, "sessionid", "sessionid_sign"):
+        with pytest.raises(ConfigurationError) as caught:
+            AuthConfig(**{name: ["hunter2"]})
+        assert "hunter2" not in str(caught.value) + repr(caught.value.value)
+
+
+def test_a_file_of_variables(tmp_path, monkeypatch):
+    """A file gives what the environment does not, and changes no other program's environment."""
+    file = tmp_path / ".env"
+    file.write_text("TV_USERNAME=ann\nTV_PASSWORD='p # ü'\nTV_DEFAULT_BARS=7\nTV_DEBUG\n", "utf-8")
+    monkeypatch.setenv("TV_USERNAME", "bob")
+    read = TvDatafeedConfig.from_env(dotenv_path=file, credentials=True)
+    assert (read.auth.username, read.auth.password) == ("bob", "p # ü")
+    assert read.data.default_bars == 7
+    assert TvDatafeedConfig.from_env(dotenv_path=str(file)).auth == AuthConfig()
+    assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
+    """A file that was asked for has to be there, and to be text."""
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe=\xff")
+    for name in ("none", "bytes", "."):
+        with pytest.raises(ConfigurationError) as caught:
+            TvDatafeedConfig.from_env(dotenv_path=tmp_path / name)
+        assert caught.value.parameter == "dotenv_path"
 
 
 def test_headers_are_copied_and_cannot_change():

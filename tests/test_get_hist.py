@@ -279,8 +279,10 @@ def test_token_may_be_assigned(server, tv):
     tv.get_hist("NASDAQ:AAPL")
     tv.token = ACCOUNT_TOKEN
     tv.get_hist("NASDAQ:AAPL")
+    tv.token = "unauthorized_user_token"
+    tv.get_hist("NASDAQ:AAPL")
     tokens = [r.params[0] for r in server.received if r.method == "set_auth_token"]
-    assert tokens == ["unauthorized_user_token", ACCOUNT_TOKEN]
+    assert tokens == ["unauthorized_user_token", ACCOUNT_TOKEN, "unauthorized_user_token"]
     assert server.connections_opened == 1
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import tvDatafeed
+from tests.loopback import NOW
 from tests.programs import urls
 from tvDatafeed.config import TvDatafeedConfig, environment_variables
+from tvDatafeed.testing import Account, FakeTradingView
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+DOTENV = re.findall(r"^```ini\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -23,12 +26,62 @@ def table_of(heading):
     return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows[last_rule + 1 :]]
 
 
+# Who signs in, in the section "Signing in".
+ACCOUNTS = (
+    Account("alice", "open sesame"),
+    Account("bob", "open sesame", "totp"),
+    Account("carol", "open sesame", "sms"),
+    Account("dave", "open sesame", captcha=True),
+)
+SIGNED_IN = {
+    "TvDatafeed(username": "alice",
+    "totp_secret": "bob",
+    "totp_code": "carol",
+    "TvDatafeed.from_env": "bob",
+}
+
+
+@pytest.fixture
+def server():
+    """A loopback TradingView with the README's accounts, whose market stands still."""
+    with FakeTradingView(clock=lambda: NOW, accounts=ACCOUNTS) as running:
+        yield running
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=range(1, len(BLOCKS) + 1))
-def test_block_runs(block, server, monkeypatch):
+def test_block_runs(block, server, monkeypatch, tmp_path):
     """Each Python block runs as it stands; what names no server finds the loopback one."""
-    for variable, url in urls(server).items():
-        monkeypatch.setenv(variable, url)
+    cookies = server.issue_cookies("alice")
+    credentials = {
+        "TV_AUTH_TOKEN": server.issue_token("alice"),
+        "TV_SESSIONID": cookies.sessionid,
+        "TV_SESSIONID_SIGN": cookies.sessionid_sign,
+    }
+    # Of the credentials no more than the block asks for, since they go before others.
+    asked = {name: value for name, value in credentials.items() if f'"{name}"' in block}
+    cache = tmp_path / "tokens.json"
+    for variable, value in (urls(server) | {"TV_TOKEN_CACHE": str(cache)} | asked).items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / ".env").write_text(DOTENV, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(builtins, "input", lambda _prompt: ACCOUNTS[2].sms_code)
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102 - our README
+    users = [user for words, user in SIGNED_IN.items() if words in block]
+    logins = [login.username for login in server.logins if login.outcome == "success"]
+    assert [name for name in logins if name] == users
+    assert cache.exists() == bool(users)
+    used = {m.params[0] for m in server.received if m.method == "set_auth_token"}
+    if users or asked:
+        assert used
+        assert "unauthorized_user_token" not in used
+
+
+def test_ways_to_sign_in():
+    """The section "Signing in" has a block for each way."""
+    section = README.partition("\n## Signing in\n")[2].partition("\n## ")[0]
+    blocks = "".join(re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+    for words in (*SIGNED_IN, "sessionid", "auth_token=", "tv.token = ", "CaptchaRequiredError"):
+        assert words in blocks
 
 
 def test_loopback_block():

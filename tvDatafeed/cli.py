@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tvDatafeed import __version__
+from tvDatafeed.cli_account import account_config, add_account_commands, has_account
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.console import (
     EXIT_CLOSED_PIPE,
@@ -85,10 +86,11 @@ examples:
   tvdatafeed demo                                  5000 bars of a made-up market, no network
   tvdatafeed hist NASDAQ:AAPL --bars 20            the last 20 daily bars
   tvdatafeed hist BINANCE:BTCUSDT --interval 15m --bars 500 --output btc.csv
+  tvdatafeed login                                 log in, for what your plan includes
   tvdatafeed serve                                 a TradingView on this machine, to test with
 
-TvDatafeed is a client of an unofficial interface. It asks anonymously: TradingView limits what
-it gives to anyone, and its terms apply to what you do with the data.
+TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
+TradingView limits what it gives to anyone, and its terms apply to what you do with the data.
 """
 _DEMO_EXAMPLES = """\
 examples:
@@ -104,7 +106,8 @@ examples:
   tvdatafeed hist NASDAQ:AAPL --bars 5000 --output aapl.parquet
   tvdatafeed hist NASDAQ:AAPL --format csv | head
 
-Settings come from the environment too: TV_TIMEZONE, TV_WS_URL and the others of the README.
+Settings come from the environment too: TV_TIMEZONE, TV_WS_URL and the others of the README. So
+do credentials, such as TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
 """
 _SERVE_EXAMPLES = """\
 examples:
@@ -170,7 +173,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     if arguments.real:
         # Someone looks on: the first failure tells more than a minute of further tries.
-        config = TvDatafeedConfig.from_env()
+        config = account_config()
         once = dataclasses.replace(config.network, max_retries=0)
         with _client(arguments, dataclasses.replace(config, network=once)) as client:
             try:
@@ -205,7 +208,7 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
 def _hist(arguments: argparse.Namespace) -> int:
     symbol, exchange = _symbol_and_exchange(arguments)
     render = _renderer(arguments)
-    with _client(arguments) as client:
+    with _client(arguments, account_config()) as client:
         frame = client.get_hist(
             symbol,
             exchange,
@@ -280,9 +283,9 @@ def _fault(text: str) -> "Fault":
         raise CommandError(f"--fault {text}: {error}", EXIT_USAGE) from error
 
 
-def _client(arguments: argparse.Namespace, config: TvDatafeedConfig | None = None) -> TvDatafeed:
+def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafeed:
     # The token that stands for "no account", named: the help says so, no warning need to.
-    client = TvDatafeed(auth_token=ANONYMOUS_TOKEN, config=config)
+    client = TvDatafeed(auth_token=None if has_account(config) else ANONYMOUS_TOKEN, config=config)
     client.ws_debug = client.ws_debug or arguments.debug
     return client
 
@@ -424,6 +427,7 @@ def _parser() -> argparse.ArgumentParser:
         help="default: what FILE's ending says, else a table",
     )
     hist.add_argument("--output", metavar="FILE", help="write to a file, which may exist")
+    add_account_commands(command)
     serve = command("serve", _serve, "run a made-up TradingView on this machine", _SERVE_EXAMPLES)
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument(

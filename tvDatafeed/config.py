@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANONYMOUS_TOKEN",
     "DEFAULT_CONFIG",
+    "AuthConfig",
     "DataConfig",
     "FillMissingVolume",
     "NetworkConfig",
@@ -42,6 +44,8 @@ ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wir
 FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
 
 _T = TypeVar("_T")
+
+_COOKIE = re.compile(r"[!-:<-~]+")
 
 
 def validate_timeout(value: Any, parameter: str = "timeout") -> float:
@@ -68,7 +72,7 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 
 
 def environment_variables() -> tuple[str, ...]:
-    """Return the names of all environment variables that `TvDatafeedConfig.from_env` reads."""
+    """Return the names of all environment variables that this library reads."""
     return tuple(_variables_of(TvDatafeedConfig))
 
 
@@ -191,6 +195,41 @@ def _zone_name(value: Any) -> str | None:
     return (value and value.strip()) or None
 
 
+def _text(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be a text that is not empty, or None")
+    return value
+
+
+def _cookie(value: Any) -> str | None:
+    # A semicolon or a line break would begin another cookie or header.
+    if value is not None and not (isinstance(value, str) and _COOKIE.fullmatch(value)):
+        raise ValueError("must be the value of a cookie, such as a browser shows it, or None")
+    return value
+
+
+def _code(value: Any) -> str | Callable[[], str] | None:
+    if value is not None and not callable(value) and not (isinstance(value, str) and value.strip()):
+        raise ValueError("must be a text, since codes may begin with 0, or a callable, or None")
+    return value  # type: ignore[no-any-return]  # as checked
+
+
+def _cache(value: Any) -> str | Literal[False] | None:
+    if value is None or value is False:
+        return value
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("must be the path of a file, False for no cache, or None")
+    return os.fsdecode(value)
+
+
+def _cache_in_text(text: str) -> str | Literal[False]:
+    return False if text.lower() == "off" else text
+
+
+def _optional_url(value: Any) -> str | None:
+    return None if value is None else _url("http", "https")(value)
+
+
 def _url(*schemes: str) -> Callable[[Any], str]:
     forms = " or ".join(f"{scheme}://" for scheme in schemes)
 
@@ -271,11 +310,21 @@ _HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
 _HEADERS = _Kind(_headers, _headers)
 _PROXY = _Kind(_proxy, _proxy)
 _FILE = _Kind(_file, _file)
+_TEXT = _Kind(_text, _text)
+_CODE = _Kind(_code, _code)
+_COOKIE_VALUE = _Kind(_cookie, _cookie)
+_CACHE = _Kind(_cache, _cache_in_text)
+_OPTIONAL_URL = _Kind(_optional_url, _optional_url)
 
 
 def _setting(kind: _Kind, *variables: str) -> dict[str, Any]:
     """Return a field's metadata; of several variables the first that is set wins."""
     return {"kind": kind, "variables": variables}
+
+
+def _credential(kind: _Kind, variable: str) -> dict[str, Any]:
+    """Return the metadata of a field that the environment gives only when asked for it."""
+    return {"kind": kind, "variables": (variable,), "credential": True}
 
 
 class _Section:
@@ -295,18 +344,43 @@ class _Section:
         ConfigurationError
             When a variable has a value that cannot be used; ``parameter`` is its name.
         """
+        return cls._from_variables(os.environ, credentials=True)
+
+    @classmethod
+    def _from_variables(cls, variables: Mapping[str, str], *, credentials: bool) -> Self:
         values: dict[str, Any] = {}
         for setting in _fields_of(cls):
             if "section" in setting.metadata:
-                values[setting.name] = setting.metadata["section"].from_env()
+                section = setting.metadata["section"]
+                values[setting.name] = section._from_variables(  # noqa: SLF001 - of this class
+                    variables, credentials=credentials
+                )
+                continue
+            if "credential" in setting.metadata and not credentials:
                 continue
             # All are checked, also those that another one overrules: a mistake stays a mistake.
             for variable in reversed(setting.metadata["variables"]):
-                text = os.environ.get(variable, "").strip()
-                if text:
-                    read = setting.metadata["kind"].read
-                    values[setting.name] = _checked(read, text, variable)
+                text = variables.get(variable, "")
+                if text.strip():
+                    kind = setting.metadata["kind"]
+                    # A password may begin or end with a space.
+                    text = text if kind is _TEXT else text.strip()
+                    values[setting.name] = _checked(kind.read, text, variable)
         return cls(**values)
+
+
+def _variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
+    import dotenv  # noqa: PLC0415 - where a file is asked for
+
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path of any kind
+            found = dotenv.dotenv_values(stream=file)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            "dotenv_path", os.fspath(path), f"must be a file that can be read: {reason}"
+        ) from None
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _fields_of(section: type[_Section]) -> tuple[dataclasses.Field[Any], ...]:
@@ -442,6 +516,65 @@ class NetworkConfig(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuthConfig(_Section):
+    """Who signs in, and how.
+
+    Of several ways the first of these is gone: `auth_token`, the cookies, the token cache,
+    `username` and `password`. The others serve to renew the token. None of them: anonymous.
+
+    Attributes
+    ----------
+    username, password : str, optional
+        The account (``TV_USERNAME``, ``TV_PASSWORD``).
+    two_factor_code : str or callable, optional
+        The current code of the second factor, or what gives it when it is asked for
+        (``TV_2FA_CODE``).
+    totp_secret : str, optional
+        The secret of the authenticator app, to have codes generated (``TV_TOTP_SECRET``).
+    auth_token : str, optional
+        A data token (``TV_AUTH_TOKEN``).
+    sessionid, sessionid_sign : str, optional
+        The cookies of a signed-in browser (``TV_SESSIONID``, ``TV_SESSIONID_SIGN``).
+    token_cache : str or False, optional
+        The file that keeps logins; False for none. Default: a file in the user's cache folder,
+        for logins with a password (``TV_TOKEN_CACHE``, a path or ``off``).
+    sign_in_url : str, optional
+        Where username and password are sent. Default: ``/accounts/signin/`` at
+        `NetworkConfig.base_url`.
+    signin_headers : mapping of str to str, default {"Referer": "https://www.tradingview.com"}
+        Headers of all requests of a sign-in. It is copied and cannot be changed.
+    """
+
+    username: str | None = field(default=None, metadata=_credential(_TEXT, "TV_USERNAME"))
+    password: str | None = field(
+        default=None, repr=False, metadata=_credential(_TEXT, "TV_PASSWORD")
+    )
+    two_factor_code: str | Callable[[], str] | None = field(
+        default=None, repr=False, metadata=_setting(_CODE, "TV_2FA_CODE")
+    )
+    totp_secret: str | None = field(
+        default=None, repr=False, metadata=_setting(_TEXT, "TV_TOTP_SECRET")
+    )
+    auth_token: str | None = field(
+        default=None, repr=False, metadata=_credential(_TEXT, "TV_AUTH_TOKEN")
+    )
+    sessionid: str | None = field(
+        default=None, repr=False, metadata=_credential(_COOKIE_VALUE, "TV_SESSIONID")
+    )
+    sessionid_sign: str | None = field(
+        default=None, repr=False, metadata=_credential(_COOKIE_VALUE, "TV_SESSIONID_SIGN")
+    )
+    token_cache: str | Literal[False] | None = field(
+        default=None, metadata=_setting(_CACHE, "TV_TOKEN_CACHE")
+    )
+    sign_in_url: str | None = field(default=None, metadata=_setting(_OPTIONAL_URL))
+    signin_headers: Mapping[str, str] = field(
+        default_factory=lambda: {"Referer": "https://www.tradingview.com"},
+        metadata=_setting(_HEADERS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig(_Section):
     """What to make of the bars that come.
 
@@ -490,6 +623,8 @@ class TvDatafeedConfig(_Section):
     ----------
     network : NetworkConfig
         How to reach TradingView.
+    auth : AuthConfig
+        Who signs in.
     data : DataConfig
         What to make of the bars.
     threading : ThreadingConfig
@@ -509,12 +644,37 @@ class TvDatafeedConfig(_Section):
     network: NetworkConfig = field(
         default_factory=NetworkConfig, metadata={"section": NetworkConfig}
     )
+    auth: AuthConfig = field(default_factory=AuthConfig, metadata={"section": AuthConfig})
     data: DataConfig = field(default_factory=DataConfig, metadata={"section": DataConfig})
     threading: ThreadingConfig = field(
         default_factory=ThreadingConfig, metadata={"section": ThreadingConfig}
     )
     debug: bool = field(default=False, metadata=_setting(_FLAG, "TV_DEBUG"))
     verbose: bool = field(default=True, metadata=_setting(_FLAG, "TV_VERBOSE"))
+
+    @classmethod
+    def from_env(
+        cls, *, dotenv_path: str | os.PathLike[str] | None = None, credentials: bool = False
+    ) -> Self:
+        """Return the settings that the environment gives, and defaults for the rest.
+
+        Parameters
+        ----------
+        dotenv_path : str or path, optional
+            A file of variables; those of the environment overrule it. Default: none.
+        credentials : bool, default False
+            Whether user, password, token and cookies are taken from there too.
+
+        Raises
+        ------
+        ConfigurationError
+            When a variable has a value that cannot be used, ``parameter`` being its name, or
+            when the file cannot be read.
+        """
+        variables: Mapping[str, str] = os.environ
+        if dotenv_path is not None:
+            variables = {**_variables_in_file(dotenv_path), **os.environ}
+        return cls._from_variables(variables, credentials=credentials)
 
     @classmethod
     def default(cls) -> Self:

@@ -86,8 +86,8 @@ class Connection:
     ) -> None:
         self._network = network
         self._url = url
-        # All tokens that were used here: any of them may stand in what is logged.
-        self._tokens = {token}
+        # All tokens that were used here, in order: any of them may stand in what is logged.
+        self._tokens = [token]
         self._lock = threading.Lock()
         self._machine = Machine(
             token,
@@ -147,13 +147,26 @@ class Connection:
         """What was counted here: messages, heartbeats, violations and others."""
         return self._machine.counters
 
-    def reserve(self) -> bool:
-        """Take a place for one request; False when the connection is full or of no more use."""
+    def is_surely_of(self, token: str) -> bool:
+        """Whether a refused token can have been no other than this."""
+        return self._tokens == [token]
+
+    def reserve(self, token: str) -> bool:
+        """Take a place for one request, and sign in with its token.
+
+        Returns
+        -------
+        bool
+            False when the connection is full or of no more use.
+        """
         if not self._lock.acquire(timeout=_LOCK_PATIENCE_S):
             return False  # somebody's send is stuck here: no place to wait for an answer
         try:
             if self._error is not None or self._taken >= self._places:
                 return False
+            if token != self._tokens[-1]:
+                self._tokens.append(token)
+                self._machine.set_token(token)
             self._taken += 1
             return True
         finally:
@@ -162,7 +175,6 @@ class Connection:
     def fetch(
         self,
         request: SeriesRequest,
-        token: str,
         deadline: Deadline,
         message_timeout_s: float | None,
     ) -> History:
@@ -179,8 +191,6 @@ class Connection:
             with self._exchange() as machine:
                 if self._error is not None:
                     raise own_copy(self._error)
-                self._tokens.add(token)
-                machine.set_token(token)
                 self._waiting[session] = future
                 now = time.monotonic()
                 machine.open_series(
@@ -284,7 +294,7 @@ class Connection:
         finally:
             if self.show_frames:
                 for packet in sent:
-                    logger.debug("sent %s", redact(packet, tuple(self._tokens)))
+                    logger.debug("sent %s", redact(packet, self._tokens))
 
     def _send(self, sent: list[str]) -> None:
         if self._transport is None or self._error is not None:

@@ -1,32 +1,44 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
+import dataclasses
 import datetime as dt
 import logging
+import os
 import sys
 import time
 import warnings
 import weakref
 import zoneinfo
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
+    AuthenticationError,
     ConfigurationError,
     DataNotFoundError,
     DataValidationError,
     InvalidIntervalError,
+    WebSocketTimeoutError,
 )
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.utils import generate_chart_session_id, generate_session_id, whole_number
+from tvDatafeed.ratelimit import RateLimiter
+from tvDatafeed.utils import (
+    Deadline,
+    generate_chart_session_id,
+    generate_session_id,
+    whole_number,
+)
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
+    from tvDatafeed.authenticator import Authenticator
     from tvDatafeed.network import WebSocketManager
-    from tvDatafeed.protocol.events import History
+    from tvDatafeed.protocol.events import History, SeriesRequest
 
 __all__ = ["Interval", "TvDatafeed", "interval_len"]
 
@@ -41,20 +53,37 @@ class TvDatafeed:
     """Bars of TradingView as DataFrames.
 
     One object keeps one connection, opened at the first request and shared by all threads that
-    use the object. Nothing is sent before that first request.
+    use the object. Nothing is sent before that first request, but for a sign-in with a password.
+
+    Who asks is decided by the first of these that is given: `auth_token`, the cookies, the token
+    cache, `username` and `password`; the others serve to renew the token. None of them: anonymous,
+    with what TradingView gives to anyone.
 
     Parameters
     ----------
+    username, password : str, optional
+        The account; both or neither. One attempt is made, at once.
     auth_token : str, optional
         The data token of an account (``window.user.auth_token`` in a signed-in browser).
-        Default: anonymous, with what TradingView gives to anyone.
+    totp_secret : str, optional
+        The secret of the authenticator app (base32), to have codes generated. Default:
+        ``TV_TOTP_SECRET``.
+    totp_code : str or callable, optional
+        The current code of the second factor, or what gives it; asked only when it is needed.
+        Default: ``TV_2FA_CODE``.
     ws_timeout : float, optional
         Seconds to wait for one message of an answer; -1 for no limit of its own. Default: 30,
         or ``TV_WS_TIMEOUT``.
     verbose : bool, optional
         Whether to log at INFO. Default: True, or ``TV_VERBOSE``.
+    sessionid, sessionid_sign : str, optional
+        The cookies of a signed-in browser; turned into a token at the first request.
+    token_cache : str, path or False, optional
+        The file that keeps logins; False for none. Default: one in the user's cache folder, for
+        logins with a password, or ``TV_TOKEN_CACHE``.
     config : TvDatafeedConfig, optional
-        All settings. Default: those of the environment.
+        All settings, credentials included. Default: those of the environment, without user,
+        password, token and cookies: these only `from_env` takes from there.
 
     Attributes
     ----------
@@ -74,7 +103,12 @@ class TvDatafeed:
     Raises
     ------
     ConfigurationError
-        When a parameter or a variable of the environment has a value that cannot be used.
+        When a parameter or a variable of the environment has a value that cannot be used, or only
+        one of username and password is given.
+    AuthenticationError
+        When TradingView refuses the password; its subclasses say what is missing.
+    ConnectionError, RateLimitError
+        When the sign-in cannot be made.
 
     Examples
     --------
@@ -86,15 +120,37 @@ class TvDatafeed:
     ['symbol', 'open', 'high', 'low', 'close', 'volume']
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the positions that old programs use
         self,
-        *,
+        username: str | None = None,
+        password: str | None = None,
         auth_token: str | None = None,
+        totp_secret: str | None = None,
+        totp_code: str | Callable[[], str] | None = None,
         ws_timeout: float | None = None,
         verbose: bool | None = None,
+        *,
+        sessionid: str | None = None,
+        sessionid_sign: str | None = None,
+        token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
         config: TvDatafeedConfig | None = None,
     ) -> None:
-        self._config = TvDatafeedConfig.from_env() if config is None else config
+        if auth_token:
+            # The others serve to renew it, where they are any good; nobody looks at them now.
+            username, password = _filled(username), _filled(password)
+        self._config = _with_credentials(
+            TvDatafeedConfig.from_env() if config is None else config,
+            {
+                "username": username,
+                "password": password,
+                "auth_token": auth_token or None,
+                "totp_secret": totp_secret,
+                "two_factor_code": totp_code,
+                "sessionid": sessionid,
+                "sessionid_sign": sessionid_sign,
+                "token_cache": token_cache,
+            },
+        )
         network = self._config.network
         self.ws = None
         self.ws_debug = self._config.debug
@@ -109,12 +165,48 @@ class TvDatafeed:
         self.max_response_time = network.max_response_time
         self._manager: WebSocketManager | None = None
         self._made_managers: dict[str, WebSocketManager] = {}
-        self.token = auth_token or ANONYMOUS_TOKEN
-        if not auth_token:
+        self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
+        self._token: str = ANONYMOUS_TOKEN
+        self._authenticator = self._sign_in()
+        if self._authenticator is None:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
 
+    @classmethod
+    def from_env(cls, dotenv_path: "str | os.PathLike[str] | None" = None) -> "Self":
+        """Make an object with all settings of the environment, credentials included.
+
+        Parameters
+        ----------
+        dotenv_path : str or path, optional
+            A file of variables, such as ``.env``; those of the environment go first. Default:
+            no file is read.
+
+        Raises
+        ------
+        ConfigurationError
+            When a variable has a value that cannot be used, or the file cannot be read.
+        AuthenticationError, ConnectionError, RateLimitError
+            As from the constructor.
+        """
+        return cls(config=TvDatafeedConfig.from_env(dotenv_path=dotenv_path, credentials=True))
+
+    @property
+    def token(self) -> str:
+        """The data token in use; assign another one, and the next request uses it."""
+        return self._token if self._authenticator is None else self._authenticator.token()
+
+    @token.setter
+    def token(self, token: str) -> None:
+        if self._authenticator is None:
+            self._token = token
+        else:
+            self._authenticator.set_token(token)
+        if self._manager is not None and isinstance(token, str):
+            self._manager.use_token(str(token))
+
     def __repr__(self) -> str:
-        who = "anonymous" if self.token == ANONYMOUS_TOKEN else "signed in"
+        is_anonymous = self._authenticator is None and self._token == ANONYMOUS_TOKEN
+        who = "anonymous" if is_anonymous else "with an account"
         return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
 
     def __enter__(self) -> "Self":
@@ -243,7 +335,9 @@ class TvDatafeed:
 
         manager = self._manager
         if manager is None:
-            made = WebSocketManager(self._config.network)
+            signed_in = self._authenticator
+            network = self._config.network if signed_in is None else signed_in.network()
+            made = WebSocketManager(network, self._limiter)
             # The first of several threads wins, and no lock is needed that a fork could copy.
             manager = self._made_managers.setdefault("manager", made)
             if manager is made:
@@ -255,20 +349,87 @@ class TvDatafeed:
     def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - as above
 
-        if not isinstance(self.token, str):
-            raise ConfigurationError("token", self.token, "must be a text")
+        request = SeriesRequest(
+            symbol=symbol,
+            interval=interval.value,
+            count=count,
+            session="extended" if extended else "regular",
+        )
+        deadline = Deadline(self.max_response_time)
+        token = self.token
+        if not isinstance(token, str):
+            raise ConfigurationError("token", token, "must be a text")
+        try:
+            return self._ask(request, token, deadline)
+        except (AuthenticationError, WebSocketTimeoutError) as error:
+            if not self._was_token_refused(token, error):
+                raise
+            # Refused in so many words, or expired and answered with heartbeats alone.
+            try:
+                renewed = self._renewed(token)
+            except AuthenticationError as no_way:
+                if isinstance(error, AuthenticationError):
+                    # The server's own words come first, and then why they could not be helped.
+                    raise error from no_way
+                raise no_way from error
+            if deadline.expired:
+                raise
+        return self._ask(request, renewed, deadline)
+
+    def _ask(self, request: "SeriesRequest", token: str, deadline: Deadline) -> "History":
         return self._connections().fetch(
-            SeriesRequest(
-                symbol=symbol,
-                interval=interval.value,
-                count=count,
-                session="extended" if extended else "regular",
-            ),
-            token=str(self.token),
-            response_timeout_s=self.max_response_time,
+            request,
+            token=str(token),
+            response_timeout_s=deadline.remaining() or 0.0,
             message_timeout_s=self.ws_timeout,
             show_frames=self.ws_debug,
         )
+
+    def _was_token_refused(self, token: str, error: Exception) -> bool:
+        if isinstance(error, AuthenticationError):
+            return self._authenticator is not None
+        from tvDatafeed.tokens import expiry_of  # noqa: PLC0415 - rarely needed
+
+        end = expiry_of(token)
+        return end is not None and end <= time.time()
+
+    def _renewed(self, token: str) -> str:
+        if self._authenticator is None:
+            raise AuthenticationError(
+                "the token has expired, and TradingView answers it with heartbeats alone; "
+                "assign a fresh one to token"
+            )
+        return self._authenticator.renew(token)
+
+    def _get_totp_secret(self) -> str | None:
+        """Give the secret of the second factor, as parameter or environment have it."""
+        return self._config.auth.totp_secret
+
+    def _get_totp_code(self) -> str | None:
+        """Give a code: the one that was passed, else one of the secret, else None."""
+        code = self._config.auth.two_factor_code
+        if code is not None:
+            return code() if callable(code) else code
+        secret = self._get_totp_secret()
+        if secret is None:
+            return None
+        from tvDatafeed.signin import totp_at  # noqa: PLC0415 - as above
+
+        return totp_at(secret, time.time())
+
+    def _sign_in(self) -> "Authenticator | None":
+        """Make what signs in, where there are credentials, and sign in with a password."""
+        auth = self._config.auth
+        ways = (auth.auth_token, auth.sessionid, auth.username, auth.password, auth.token_cache)
+        if not any(ways):
+            return None
+        # HTTP takes its time to import, and anonymous users need none.
+        from tvDatafeed.authenticator import Authenticator  # noqa: PLC0415
+
+        authenticator = Authenticator(self._config, limiter=self._limiter)
+        if not auth.auth_token and auth.username is not None:
+            authenticator.token()
+        return authenticator
 
     def _frame(
         self,
@@ -294,6 +455,18 @@ class TvDatafeed:
         if zone_name:
             frame.attrs["timezone"] = zone_name
         return frame
+
+
+def _filled(text: str | None) -> str | None:
+    return text if text and text.strip() else None
+
+
+def _with_credentials(config: TvDatafeedConfig, given: dict[str, Any]) -> TvDatafeedConfig:
+    """Put what was given as parameters into the settings, where it wins."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return config
+    return dataclasses.replace(config, auth=dataclasses.replace(config.auth, **changes))
 
 
 def _dropped(manager: "WebSocketManager", who: str) -> None:

@@ -7,7 +7,6 @@ the next one may be opened is one matter for all: the backoff grows with every c
 breaks before it has answered anything, and only an answered request resets it.
 """
 
-import ipaddress
 import logging
 import os
 import random
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.connection import WAIT_SLICE_S, Connection, own_copy
 from tvDatafeed.exceptions import (
+    AuthenticationError,
     ProtocolError,
     RateLimitError,
     TvDatafeedError,
@@ -29,6 +29,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
+from tvDatafeed.replies import is_same_site
 from tvDatafeed.utils import Deadline
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ MAX_REDIRECTS = 20
 MAX_STRIKES = 3
 # Percentiles are about the recent past, and memory is bounded.
 KEPT_LATENCIES = 1000
+# Threads that come late have one of the last few tokens.
+KEPT_TOKENS = 20
 
 _POLICY_VIOLATION = 1008
 _LAST_PORT = 65535
@@ -54,13 +57,17 @@ class WebSocketManager:
     ----------
     network
         Where to connect, and the limits.
+    limiter
+        Shared with whatever else asks TradingView; None for one of its own.
     """
 
-    def __init__(self, network: NetworkConfig) -> None:
+    def __init__(self, network: NetworkConfig, limiter: RateLimiter | None = None) -> None:
         self._network = network
+        self._limiter = limiter or RateLimiter(network.requests_per_minute, network.burst_size)
         self._latencies_s: deque[float] = deque(maxlen=KEPT_LATENCIES)
         self._totals: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._tokens: list[str] = []
         self._start_afresh()
         _managers.add(self)
 
@@ -75,7 +82,6 @@ class WebSocketManager:
         self._stop = threading.Event()
         self._connections: list[Connection] = []
         self._url = network.ws_url
-        self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
         self._strikes = 0
@@ -99,7 +105,8 @@ class WebSocketManager:
         request
             What to ask for.
         token
-            The data token; another one than before signs in anew on the same connection.
+            The data token; one that was not seen before signs in anew on the same connection, and
+            is used from then on. `use_token` goes back to an earlier one.
         response_timeout_s
             How long all of it may take, connecting and retries included.
         message_timeout_s
@@ -118,10 +125,11 @@ class WebSocketManager:
         tries = redirects = 0
         stop = self._stop
         while True:
+            token = self._newest(token)
             connection = self._connection(token, deadline, stop, show_frames=show_frames)
             connection.show_frames = show_frames
             try:
-                history = connection.fetch(request, token, deadline, limit_s)
+                history = connection.fetch(request, deadline, limit_s)
             except TvDatafeedError as error:
                 if self._follow_redirect(connection) and redirects < MAX_REDIRECTS:
                     redirects += 1
@@ -132,13 +140,29 @@ class WebSocketManager:
                     tries > self._network.max_retries
                     or deadline.expired
                     or stop.is_set()
-                    or not self._may_pass(connection, error)
+                    or not self._may_pass(connection, error, token)
                 ):
                     raise
                 self._tell(request, error)
                 continue
             self._note_success(time.monotonic() - started)
             return history
+
+    def use_token(self, token: str) -> None:
+        """Make a token the newest, also one that was used before."""
+        with self._lock:
+            self._tokens = [*(t for t in self._tokens if t != token), token][-KEPT_TOKENS:]
+
+    def _newest(self, token: str) -> str:
+        """Give the token that goes before this one, which a slow thread may still have in hand.
+
+        A connection that was signed in with a renewed token must not be signed back with the one
+        that was refused.
+        """
+        with self._lock:
+            if token not in self._tokens:
+                self._tokens = [*self._tokens, token][-KEPT_TOKENS:]
+            return self._tokens[-1]
 
     def stats(self) -> dict[str, Any]:
         """Count what has happened so far; see `TvDatafeed.stats`."""
@@ -208,7 +232,7 @@ class WebSocketManager:
                 if stop is not self._stop:
                     raise _closed()
                 self._collect()
-                connection = self._with_room()
+                connection = self._with_room(token)
                 wait_s = 0.0
                 if connection is None:
                     wait_s = self._not_before - time.monotonic()
@@ -218,8 +242,8 @@ class WebSocketManager:
                 return connection
             self._pause(wait_s, deadline, stop)
 
-    def _with_room(self) -> Connection | None:
-        return next((c for c in self._connections if c.reserve()), None)
+    def _with_room(self, token: str) -> Connection | None:
+        return next((c for c in self._connections if c.reserve(token)), None)
 
     def _open(self, token: str, *, show_frames: bool) -> tuple[Connection | None, float]:
         """Open a connection, or say how many seconds to wait before one may be opened."""
@@ -240,7 +264,7 @@ class WebSocketManager:
         self._totals["connections"] += 1
         self._totals["reconnects"] += self._last_error is not None
         self._connections.append(connection)
-        connection.reserve()
+        connection.reserve(token)
         return connection, 0.0
 
     def _pause(self, seconds: float, deadline: Deadline, stop: threading.Event) -> None:
@@ -312,8 +336,11 @@ class WebSocketManager:
         self._last_error = None
         self._breaker.succeeded()
 
-    def _may_pass(self, connection: Connection, error: TvDatafeedError) -> bool:
+    def _may_pass(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
         """Whether another try has a chance."""
+        if isinstance(error, AuthenticationError):
+            # Another token may be meant that was used on the same connection.
+            return not connection.is_surely_of(token)
         if connection.is_usable:
             if isinstance(error, RateLimitError):
                 connection.mark_full()
@@ -336,6 +363,7 @@ class WebSocketManager:
     def forget_parent(self) -> None:
         """In a forked child: the connections are the parent's, and so are the locks' holders."""
         connections = self._connections
+        self._limiter.forget_parent()
         self._start_afresh()
         for connection in connections:
             connection.forget_in_child()
@@ -359,18 +387,9 @@ def _moved(url: str, host: str) -> str | None:
     name, _, port = host.lower().partition(":")
     if not _HOST.fullmatch(host) or int(port or 0) > _LAST_PORT:
         return None
-    ours = (parts.hostname or "").lower()
-    if name != ours and (_is_address(ours) or name.split(".")[-2:] != ours.split(".")[-2:]):
+    if not is_same_site((parts.hostname or "").lower(), name):
         return None
     return urlunsplit(parts._replace(netloc=host))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _percentile(ascending: list[float], share: float) -> float | None:

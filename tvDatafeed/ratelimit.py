@@ -81,6 +81,10 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
 
+    def forget_parent(self) -> None:
+        """In a forked child: whoever held the lock is not here."""
+        self._lock = threading.Lock()
+
     def acquire(self, timeout: float | None = None, *, stop: threading.Event | None = None) -> bool:
         """Take one token, and wait for it if need be.
 

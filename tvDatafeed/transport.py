@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import websocket
@@ -39,7 +38,7 @@ from tvDatafeed.sockets import (
     open_tunnel,
     tls_context,
 )
-from tvDatafeed.utils import redact
+from tvDatafeed.utils import redact, retry_after_s
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +48,6 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_FRAGMENTS = 1024
 # A handshake's headers are 1 KB; an error page may come along.
 MAX_HANDSHAKE_BYTES = 256 * 1024
-# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
-MAX_RETRY_AFTER_S = 3600.0
 
 _CLOSE_GRACE_S = 0.2
 _SHOWN_BODY_BYTES = 200
@@ -342,7 +339,7 @@ def _bad_status(
     if status == http.HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitError(
             None,
-            retry_after=_retry_after_s((error.resp_headers or {}).get("retry-after")),
+            retry_after=retry_after_s((error.resp_headers or {}).get("retry-after")),
             reason="the WebSocket handshake was answered with status 429",
         )
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -352,18 +349,3 @@ def _bad_status(
             f"TradingView refused the handshake: status {status}", url, retryable=False
         )
     return WebSocketError(f"not a WebSocket endpoint: status {status}", url, retryable=False)
-
-
-def _retry_after_s(header: str | None) -> float | None:
-    """Read Retry-After, seconds or an HTTP date; None when it says nothing that can be waited."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header) if header.strip().isdigit() else _seconds_until(header)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-def _seconds_until(http_date: str) -> float:
-    return parsedate_to_datetime(http_date).timestamp() - time.time()

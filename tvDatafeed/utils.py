@@ -11,6 +11,7 @@ import string
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from secrets import choice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -42,6 +43,9 @@ _T = TypeVar("_T")
 _JITTER = 0.2
 _HIDDEN_LENGTH = 8
 # Shorter strings appear in ordinary text by chance.
+# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
+MAX_RETRY_AFTER_S = 3600.0
+
 _TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
 _REDACT_MIN_LENGTH = 4
 
@@ -209,6 +213,38 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
     # A token is known by its form too, cut or forgotten as it may be.
     return _TOKEN.sub("***", text)
+
+
+def http_date_s(text: str) -> float:
+    """Read an HTTP date as seconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, OverflowError):
+        # What Python makes of some texts that are no dates, and of years beyond any.
+        raise ValueError("no date") from None
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Read Retry-After, seconds or an HTTP date.
+
+    Returns
+    -------
+    float or None
+        Seconds from now, at least 0 and at most `MAX_RETRY_AFTER_S`; None when the header says
+        nothing that can be waited.
+    """
+    text = (header or "").strip()
+    try:
+        seconds = float(text) if text.isdecimal() else http_date_s(text) - time.time()
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 class Deadline:

@@ -1,0 +1,556 @@
+"""Who we are to TradingView: the data token, where it comes from, and when it is renewed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tvDatafeed.config import (
+    ANONYMOUS_TOKEN,
+    DEFAULT_CONFIG,
+    NetworkConfig,
+    TvDatafeedConfig,
+)
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionError,  # noqa: A004 - our own
+    NetworkError,
+    RateLimitError,
+    TvDatafeedError,
+)
+from tvDatafeed.ratelimit import RateLimiter
+from tvDatafeed.signin import Credentials, SignedIn, SignIn
+from tvDatafeed.tokens import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
+from tvDatafeed.utils import Deadline
+from tvDatafeed.validators import Validators
+
+__all__ = [
+    "Authenticator",
+    "Identity",
+]
+
+logger = logging.getLogger(__name__)
+
+Source = Literal["token", "cookies", "cache", "password", "anonymous"]
+
+# Paid plans are served here, and the page of TradingView is its Origin.
+PRO_WS_URL = "wss://prodata.tradingview.com/socket.io/websocket"
+PRO_ORIGIN = "https://www.tradingview.com"
+
+# A renewal that failed while the old token is still good is not tried again at once.
+_RENEWAL_PAUSE_S = 30.0
+# Where TradingView says no more than "later"; users report that it takes some minutes.
+_RATE_LIMIT_PAUSE_S = 60.0
+# A token that is refused sooner than this after it was renewed was never accepted.
+_PROBATION_S = 60.0
+# On Windows a wait without slices keeps Ctrl-C until it ends.
+_WAIT_SLICE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is signed in.
+
+    Attributes
+    ----------
+    username : str or None
+        The user; None when nobody is signed in, or when only a token is known.
+    plan : str
+        The plan, such as "pro_premium"; empty for the free one.
+    expires_at : float or None
+        When the token ends, seconds since 1970; None when it does not say.
+    source : {"token", "cookies", "cache", "password", "anonymous"}
+        Where the token came from.
+    """
+
+    username: str | None
+    plan: str
+    expires_at: float | None
+    source: Source
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A token, where it came from, and what renews it."""
+
+    token: str = field(repr=False)
+    source: Source
+    username: str | None = None
+    plan: str = ""
+    sessionid: str = field(default="", repr=False)
+    sessionid_sign: str = field(default="", repr=False)
+    # The cache keeps it under this name.
+    cached_as: str | None = None
+    replaces_refused: bool = False
+    since: float = field(default_factory=time.monotonic)
+    due_at: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "due_at", renewal_of(self.token))
+
+
+class _Flight:
+    """One renewal that is under way, and what came of it."""
+
+    def __init__(self) -> None:
+        self._landed = threading.Event()
+        self.session: _Session | None = None
+        self.error: Exception | None = None
+
+    def land(self) -> None:
+        """Wake those who wait."""
+        self._landed.set()
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait for the outcome; neither session nor error means that it was given up."""
+        while not self._landed.wait(deadline.clip(_WAIT_SLICE_S)):
+            if deadline.expired:
+                raise ConnectionError(
+                    f"another thread's sign-in did not end within {deadline.seconds:g} s"
+                )
+
+
+class Authenticator:
+    """The data token of one client, whichever way it is had.
+
+    The first of these that is given is used, the others serve to renew the token: auth_token,
+    cookies, token cache, username and password; none of them is anonymous. Nothing is sent before
+    the first call of `token`. It may be used by any number of threads: one of them signs in or
+    renews while the others wait, and all have the same outcome. No lock is held meanwhile.
+
+    What TradingView has refused once - a password, a pair of cookies - is not sent again by this
+    object: the same error is raised at once. So is a rate limit, until it is over.
+
+    Parameters
+    ----------
+    config : TvDatafeedConfig
+        The credentials, and how to reach TradingView.
+    limiter : RateLimiter, optional
+        Shared with whatever else asks TradingView. Default: no limit.
+    clock : callable, default time.time
+        Seconds since 1970, for the end of tokens and for codes.
+    sleep : callable, default time.sleep
+        Waits for the next code.
+
+    Raises
+    ------
+    ConfigurationError
+        When only one of username and password is given; not with auth_token.
+
+    Examples
+    --------
+    >>> Authenticator(TvDatafeedConfig()).token()
+    'unauthorized_user_token'
+    """
+
+    def __init__(
+        self,
+        config: TvDatafeedConfig,
+        *,
+        limiter: RateLimiter | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._auth = config.auth
+        self._network = config.network
+        self._limiter = limiter
+        self._clock = clock
+        self._sleep = sleep
+        has_password = self._auth.username is not None and self._auth.password is not None
+        if not self._auth.auth_token:
+            has_password = Validators.validate_credentials(self._auth.username, self._auth.password)
+        self._has_password = has_password
+        self._endpoint = self._network.base_url.rstrip("/")
+        self._session: _Session | None = None
+        self._sign_in: SignIn | None = None
+        self._refusals: dict[Hashable, AuthenticationError] = {}
+        self._not_before = 0.0
+        # Until when, on the monotonic clock, and what TradingView said.
+        self._pause: tuple[float, RateLimitError] | None = None
+        self._start_afresh()
+        _authenticators.add(self)
+
+    def __repr__(self) -> str:
+        session = self._session
+        return f"<Authenticator {session.source if session else 'not signed in yet'}>"
+
+    def token(self) -> str:
+        """Return the data token; sign in, or renew it, where that is due.
+
+        Returns
+        -------
+        str
+            The token; TradingView's word for anonymous when there are no credentials.
+
+        Raises
+        ------
+        AuthenticationError
+            TradingView refuses all ways in that there are; its subclasses say what is missing.
+        NetworkError
+            TradingView cannot be reached, or asks to wait (`RateLimitError`).
+        ConfigurationError
+            The secret of the second factor is none.
+        """
+        return self._current(None).token
+
+    def renew(self, refused: str) -> str:
+        """Return another token than the one that the server refused.
+
+        Parameters
+        ----------
+        refused : str
+            The token that was refused. When it is not the current one any more, the current
+            one is returned.
+
+        Raises
+        ------
+        AuthenticationError
+            There is no way to another token, or a token that was just renewed is refused too.
+        NetworkError
+            As for `token`.
+        """
+        with self._lock:
+            session = self._session
+        if (
+            session is not None
+            and session.token == refused
+            and session.replaces_refused
+            and time.monotonic() - session.since < _PROBATION_S
+        ):
+            raise AuthenticationError(
+                "TradingView refused a renewed token as well: sign in with a browser and see "
+                "whether the account works",
+                session.username,
+            )
+        return self._current(refused).token
+
+    def set_token(self, token: str) -> None:
+        """Use another token from now on; the other credentials serve to renew it.
+
+        Parameters
+        ----------
+        token : str
+            A data token, or TradingView's word for anonymous.
+
+        Raises
+        ------
+        ConfigurationError
+            When it is no text.
+        """
+        if not isinstance(token, str) or not token.strip():
+            raise ConfigurationError("token", "***", "must be a text that is not empty")
+        source: Source = "anonymous" if token == ANONYMOUS_TOKEN else "token"
+        with self._lock:
+            self._session = _Session(token, source, plan=plan_of(token))
+            self._not_before = 0.0
+
+    def identity(self) -> Identity:
+        """Return who is signed in; sign in first, where that has not happened yet.
+
+        Raises
+        ------
+        AuthenticationError, NetworkError, ConfigurationError
+            As for `token`.
+        """
+        session = self._current(None)
+        return Identity(session.username, session.plan, expiry_of(session.token), session.source)
+
+    def renewal_due(self) -> float | None:
+        """Return when `token` will give another token, seconds since 1970; None for never.
+
+        An open connection has to be told the new one before the old one ends.
+        """
+        with self._lock:
+            session = self._session
+        if session is None or session.due_at is None or not self._can_renew(session):
+            return None
+        pause_s = max(self._not_before - time.monotonic(), 0.0)
+        return max(session.due_at, self._clock() + pause_s) if pause_s else session.due_at
+
+    def logout(self) -> bool:
+        """Forget who is signed in, in the token cache too.
+
+        Returns
+        -------
+        bool
+            Whether the cache held a login.
+        """
+        with self._lock:
+            self._session = None
+            self._refusals.clear()
+        cache = self._cache()
+        return cache is not None and cache.forget(self._auth.username, self._endpoint)
+
+    def ws_url(self) -> str:
+        """Return the WebSocket that serves the account's plan.
+
+        The host for paid plans, unless `NetworkConfig.ws_url` is not the default. Nothing is
+        sent: the plan is that of the token that `token` has given.
+        """
+        return self.network().ws_url
+
+    def network(self) -> NetworkConfig:
+        """Return the network settings with the WebSocket and the Origin of the account's plan."""
+        default = DEFAULT_CONFIG.network
+        session, network = self._session, self._network
+        if session is None or not session.plan or network.ws_url != default.ws_url:
+            return network
+        headers = network.ws_headers
+        if headers == default.ws_headers:
+            headers = {"Origin": PRO_ORIGIN}
+        return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
+
+    def forget_parent(self) -> None:
+        """In a forked child: whoever held the lock, or was signing in, is not here."""
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()
+        self._flight: _Flight | None = None
+
+    def _current(self, refused: str | None) -> _Session:
+        deadline = Deadline(self._network.max_response_time)
+        while True:
+            with self._lock:
+                session = self._session
+                if session and session.token != refused and not self._is_due(session):
+                    return session
+                flight, leads = self._flight, self._flight is None
+                if flight is None:
+                    flight = self._flight = _Flight()
+            if leads:
+                return self._lead(flight, session, refused)
+            flight.wait(deadline)
+            if flight.error is not None:
+                raise _own_copy(flight.error)
+            if flight.session is not None and flight.session.token != refused:
+                return flight.session
+
+    def _lead(self, flight: _Flight, session: _Session | None, refused: str | None) -> _Session:
+        """Sign in or renew, for all who wait."""
+        try:
+            flight.session = self._obtain_or_keep(session, refused)
+        except Exception as error:
+            flight.error = _own_copy(error)
+            raise
+        finally:
+            with self._lock:
+                self._flight = None
+                if flight.session is not None and self._session is session:
+                    self._session = flight.session
+                elif flight.session is not None and self._session is not None:
+                    # A token was assigned meanwhile, and it goes first.
+                    flight.session = self._session
+            flight.land()
+        return flight.session
+
+    def _obtain_or_keep(self, session: _Session | None, refused: str | None) -> _Session:
+        try:
+            return self._obtain(session, refused)
+        except (AuthenticationError, NetworkError) as error:
+            if session is None or session.token == refused:
+                raise
+            end = expiry_of(session.token)
+            if end is not None and end <= self._clock():
+                raise
+            self._not_before = time.monotonic() + _RENEWAL_PAUSE_S
+            logger.warning("the token could not be renewed and is used until it ends: %s", error)
+            return session
+
+    def _is_due(self, session: _Session) -> bool:
+        return (
+            session.due_at is not None
+            and self._clock() >= session.due_at
+            and time.monotonic() >= self._not_before
+            and self._can_renew(session)
+        )
+
+    def _can_renew(self, session: _Session) -> bool:
+        has_cookies = bool(session.sessionid or self._auth.sessionid)
+        return has_cookies or self._has_password or session.cached_as is not None
+
+    def _obtain(self, session: _Session | None, refused: str | None) -> _Session:
+        """Go through the ways in, in their order, to a token that is not the refused one."""
+        auth = self._auth
+        if session is None and auth.auth_token and auth.auth_token != refused:
+            return _Session(auth.auth_token, "token", plan=plan_of(auth.auth_token))
+        if self._pause is not None and time.monotonic() < self._pause[0]:
+            raise _own_copy(self._pause[1])
+        last: AuthenticationError | None = None
+        for key, way in self._ways(session, refused):
+            try:
+                found = self._try(key, way)
+            except AuthenticationError as error:
+                last = error
+                continue
+            if found is not None and found.token != refused:
+                if last is not None:
+                    logger.warning("signed in by %s, because: %s", found.source, last)
+                return dataclasses.replace(found, replaces_refused=refused is not None)
+        if last is not None:
+            raise _own_copy(last)
+        if refused is None:
+            return session or _Session(ANONYMOUS_TOKEN, "anonymous")
+        raise AuthenticationError(
+            "TradingView refused the token, and nothing else is known to sign in with: pass a "
+            "new auth_token, sessionid cookies, or username and password"
+        )
+
+    def _try(self, key: Hashable, way: Callable[[], _Session | None]) -> _Session | None:
+        """Go one way in, unless it was refused before, and remember a refusal."""
+        if key in self._refusals:
+            raise _own_copy(self._refusals[key])
+        try:
+            return way()
+        except AuthenticationError as error:
+            # A login that has ended may be replaced in the cache by another program.
+            if key != "cache":
+                self._refusals[key] = _own_copy(error)
+            raise
+        except RateLimitError as error:
+            wait_s = _RATE_LIMIT_PAUSE_S if error.retry_after is None else error.retry_after
+            self._pause = time.monotonic() + wait_s, _own_copy(error)
+            raise
+
+    def _ways(
+        self, session: _Session | None, refused: str | None
+    ) -> Iterator[tuple[Hashable, Callable[[], _Session | None]]]:
+        auth = self._auth
+        if session is not None and session.sessionid:
+            yield ("cookies", session.sessionid), lambda: self._by_cookies(session)
+        if auth.sessionid:
+            given = _Session("", "cookies", None, "", auth.sessionid, auth.sessionid_sign or "")
+            yield ("cookies", auth.sessionid), lambda: self._by_cookies(given)
+        yield "cache", lambda: self._by_cache(refused)
+        if self._has_password:
+            yield "password", self._by_password
+
+    def _by_cookies(self, known: _Session) -> _Session:
+        signed_in = self._site().with_cookies(known.sessionid, known.sessionid_sign)
+        session = dataclasses.replace(
+            _session_of(signed_in, known.source),
+            username=signed_in.username or known.username,
+            cached_as=known.cached_as,
+        )
+        cache = self._cache()
+        if cache is not None and known.cached_as is not None:
+            cache.renew(_to_cache(session, known.cached_as), self._endpoint)
+        return session
+
+    def _by_cache(self, refused: str | None) -> _Session | None:
+        cache, auth = self._cache(), self._auth
+        if cache is None:
+            return None
+        if self._has_password:
+            login = cache.find(auth.username or "", self._endpoint, auth.password or "")
+        else:
+            login = cache.latest(self._endpoint)
+        if login is None:
+            return None
+        session = _Session(
+            login.token,
+            "cache",
+            login.username,
+            login.plan,
+            login.sessionid,
+            login.sessionid_sign,
+            login.username,
+        )
+        is_fresh = session.due_at is None or self._clock() < session.due_at
+        if is_fresh and session.token != refused:
+            return session
+        key = ("cookies", session.sessionid)
+        if not session.sessionid or key in self._refusals:
+            return None
+        try:
+            return self._by_cookies(session)
+        except AuthenticationError as error:
+            logger.info("the cached login of %s has ended", login.username)
+            self._refusals[key] = _own_copy(error)
+            # Where there is no password, this is what the user has to know.
+            if not self._has_password:
+                raise
+            return None
+
+    def _by_password(self) -> _Session:
+        auth = self._auth
+        username, password = auth.username or "", auth.password or ""
+        signed_in = self._site().with_password(
+            Credentials(username, password, auth.totp_secret, auth.two_factor_code)
+        )
+        cache = self._cache()
+        session = dataclasses.replace(
+            _session_of(signed_in, "password"),
+            username=signed_in.username or username,
+            cached_as=None if cache is None else username,
+        )
+        if cache is not None:
+            cache.store(_to_cache(session, username), self._endpoint, password)
+        return session
+
+    def _cache(self) -> TokenCache | None:
+        """Return the cache, where it is wanted: for passwords, or because it was named."""
+        auth, place = self._auth, self._auth.token_cache
+        # With other credentials, the newest login may be that of somebody else.
+        is_only_way = place is not None and not (auth.auth_token or auth.sessionid)
+        if place is False or not (self._has_password or is_only_way):
+            return None
+        return TokenCache(place)
+
+    def _site(self) -> SignIn:
+        from tvDatafeed.http import HttpClient  # noqa: PLC0415 - requests takes its time
+
+        if self._sign_in is None:
+            client = HttpClient(self._network, limiter=self._limiter)
+            self._sign_in = SignIn(
+                client, self._network, self._auth, clock=self._clock, sleep=self._sleep
+            )
+        return self._sign_in
+
+
+def _session_of(signed_in: SignedIn, source: Source) -> _Session:
+    return _Session(
+        signed_in.token,
+        source,
+        signed_in.username,
+        signed_in.plan,
+        signed_in.sessionid,
+        signed_in.sessionid_sign,
+    )
+
+
+def _to_cache(session: _Session, username: str) -> CachedLogin:
+    return CachedLogin(
+        username, session.token, session.sessionid, session.sessionid_sign, session.plan
+    )
+
+
+def _own_copy(error: Any) -> Any:
+    """Return an error that one more thread can raise with a traceback of its own."""
+    if not isinstance(error, TvDatafeedError):
+        return error
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own
+
+
+# Those of this process; a forked child has to free their locks.
+_authenticators: weakref.WeakSet[Authenticator] = weakref.WeakSet()
+
+
+def _forget_parents() -> None:
+    for authenticator in list(_authenticators):
+        authenticator.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)

@@ -1,0 +1,550 @@
+"""HTTP whose every request has an end, a size, and one site.
+
+The only module that touches ``requests`` and ``urllib3``, and the one place where their exceptions
+become ours. TCP, TLS and every read go through `DeadlineSocket`, because the timeouts of these
+libraries are per read: a server that drips a byte now and then never meets them. Each request has
+a connection of its own, so there is nothing to leak, to share or to find stale: a password is
+never lost on a connection that the server had closed long ago.
+"""
+
+import dataclasses
+import http.client
+import io
+import logging
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import requests
+import requests.adapters
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from tvDatafeed.config import NetworkConfig
+from tvDatafeed.exceptions import ConnectionError, NetworkError  # noqa: A004 - our own
+from tvDatafeed.ratelimit import RateLimiter
+from tvDatafeed.replies import HttpReply, cookies_set_by, followed, host_of
+from tvDatafeed.sockets import (
+    DeadlineSocket,
+    HostNameError,
+    ProxyError,
+    TooManyBytesError,
+    is_loopback,
+    look_up,
+    open_tcp,
+    open_tunnel,
+    tls_context,
+)
+from tvDatafeed.utils import redact
+
+__all__ = ["HttpClient", "HttpReply", "new_session"]
+
+logger = logging.getLogger(__name__)
+
+# TradingView's home page is about 1 MB; nothing else that is asked for comes near it.
+MAX_BODY_BYTES = 8 * 1024 * 1024
+# TradingView localises its home page with one redirect; more than three go in circles.
+MAX_REDIRECTS = 3
+
+# http.client takes 100 header lines of at most 64 KB; a real reply's headers are 10 KB.
+_MAX_HEADERS_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+_GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# These two repeat the request as it was; after the others a form is not sent again.
+_REPEATING_REDIRECTS = frozenset({307, 308})
+_USER_AGENT = "tvDatafeed"
+# Of all that is wrapped into an error, the first of these that is there says what happened.
+_TELLING = (
+    ssl.SSLCertVerificationError,
+    ProxyError,
+    TooManyBytesError,
+    TimeoutError,
+    socket.gaierror,
+    HostNameError,
+    http.client.IncompleteRead,
+    OSError,
+    Exception,
+)
+_HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2"})
+
+
+class HttpClient:
+    """HTTP requests that end in time, within a size, and tell nobody else what they carry.
+
+    It may be used by any number of threads. Nothing of one request - no cookie, no connection -
+    is kept for the next one.
+
+    Parameters
+    ----------
+    network : NetworkConfig
+        Limits, proxy and certificates. Other programs' proxy variables are not asked.
+    limiter : RateLimiter, optional
+        Gives a token for each request, redirects included. Default: no limit.
+    user_agent : str, default "tvDatafeed"
+        What the requests call themselves.
+
+    Attributes
+    ----------
+    session : requests.Session
+        What sends the requests.
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        *,
+        limiter: RateLimiter | None = None,
+        user_agent: str = _USER_AGENT,
+    ) -> None:
+        self._network = network
+        self._limiter = limiter
+        self.session = new_session(network)
+        self.session.headers["User-Agent"] = user_agent
+
+    def __repr__(self) -> str:
+        return f"<HttpClient {self._network.base_url}>"
+
+    def get(
+        self,
+        url: str,
+        *,
+        cookies: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> HttpReply:
+        """Get a page.
+
+        Parameters
+        ----------
+        url : str
+            Where.
+        cookies : mapping of str to str, optional
+            Sent to the URL's site alone.
+        headers : mapping of str to str, optional
+            Headers besides those of each request.
+        deadline : float, optional
+            The moment by which the whole answer must be there, redirects included, on the
+            monotonic clock. Default: `NetworkConfig.max_response_time` from now.
+
+        Returns
+        -------
+        HttpReply
+            The answer, whatever its status.
+
+        Raises
+        ------
+        ConnectionError
+            Not reachable, broken off, or not in time; a certificate that is not valid, which
+            is not ``retryable``.
+        NetworkError
+            No HTTP, more than `MAX_BODY_BYTES`, more than `MAX_REDIRECTS`, or a redirect to
+            another site.
+        RateLimitError
+            The limiter has no token before the deadline.
+        """
+        return self._exchange("GET", url, None, cookies, headers, deadline)
+
+    def post(
+        self,
+        url: str,
+        *,
+        form: Mapping[str, str],
+        cookies: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> HttpReply:
+        """Send a form, urlencoded as UTF-8.
+
+        Parameters
+        ----------
+        url, cookies, headers, deadline
+            As for `get`.
+        form : mapping of str to str
+            The fields, in order.
+
+        Returns
+        -------
+        HttpReply
+            As for `get`.
+
+        Raises
+        ------
+        NetworkError
+            As for `get`.
+        """
+        return self._exchange("POST", url, form, cookies, headers, deadline)
+
+    def _exchange(  # noqa: PLR0917 - the two verbs above are what callers see
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        cookies: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        deadline: float | None,
+    ) -> HttpReply:
+        if deadline is None:
+            deadline = time.monotonic() + self._network.max_response_time
+        sent = dict(cookies or {})
+        received: dict[str, str] = {}
+        for _hop in range(MAX_REDIRECTS + 1):
+            reply = self._once(method, url, form, sent, headers, deadline)
+            for name, value in reply.cookies.items():
+                sent.pop(name, None)
+                received.pop(name, None)
+                if value:
+                    sent[name] = received[name] = value
+            location = reply.headers.get("location")
+            if reply.status not in _REDIRECTS or not location:
+                return dataclasses.replace(reply, cookies=MappingProxyType(received))
+            url = followed(reply.url, location)
+            if reply.status not in _REPEATING_REDIRECTS:
+                method, form = "GET", None
+        raise NetworkError(
+            f"{host_of(url)} redirects more than {MAX_REDIRECTS} times", retryable=False
+        )
+
+    def _once(  # noqa: PLR0917
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        cookies: Mapping[str, str],
+        headers: Mapping[str, str] | None,
+        deadline: float,
+    ) -> HttpReply:
+        if self._limiter is not None:
+            self._limiter.acquire(timeout=max(deadline - time.monotonic(), 0.0))
+        fields = {**(headers or {}), "Accept-Encoding": "gzip", "Connection": "close"}
+        if cookies:
+            fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        data = None
+        if form is not None:
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
+            data = urlencode(form, encoding="utf-8").encode("ascii")
+        limits = _Limits(self._network, deadline)
+        failure: NetworkError
+        cause: Exception
+        try:
+            request = requests.Request(method, url, headers=fields, data=data)
+            prepared = self.session.prepare_request(request)
+            # Not the session's own send: it would follow redirects, read bodies and keep cookies.
+            with _applied(limits):
+                response = self.session.get_adapter(url).send(prepared, stream=True)
+            with closing(response):
+                return _reply(response, url, deadline)
+        except NetworkError:
+            raise
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            zlib.error,
+            OSError,
+            # Garbage where a number or a header is due.
+            ValueError,
+            LookupError,
+        ) as error:
+            failure, cause = _mapped(error, url, limits)
+        # Outside of the handler: the original holds the request, and with it cookie and form.
+        raise failure from cause
+
+
+def new_session(network: NetworkConfig) -> requests.Session:
+    """Make a session whose requests are bound by a configuration.
+
+    Parameters
+    ----------
+    network : NetworkConfig
+        Limits, proxy and certificates.
+
+    Returns
+    -------
+    requests.Session
+        It asks neither the environment nor ``.netrc``, and keeps no connection open.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    adapter = _Adapter(network)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What one request may take."""
+
+    network: NetworkConfig
+    deadline: float
+    started: float = field(default_factory=time.monotonic)
+
+    def next_byte(self) -> float:
+        """Return the moment by which something more must have come or gone."""
+        patience = self.network.recv_timeout
+        return self.deadline if patience < 0 else min(self.deadline, time.monotonic() + patience)
+
+    def connected(self) -> float:
+        """Return the moment by which the connection must be there, TLS included."""
+        return min(self.deadline, time.monotonic() + self.network.connect_timeout)
+
+
+# How a request's limits reach the connection that urllib3 makes for it, in the same thread.
+_limits: ContextVar[_Limits] = ContextVar("_limits")
+
+
+@contextmanager
+def _applied(limits: _Limits) -> Iterator[None]:
+    token = _limits.set(limits)
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+class _Stream:
+    """A `DeadlineSocket` as http.client uses a socket: for one request and its reply."""
+
+    def __init__(self, sock: DeadlineSocket, limits: _Limits) -> None:
+        self._sock = sock
+        self._limits = limits
+        self._readers = 0
+        self._is_given_up = False
+
+    def sendall(self, data: bytes) -> None:
+        """Write all of ``data``."""
+        self._sock.write_deadline = self._limits.next_byte()
+        self._sock.send(data)
+
+    def read(self, size: int) -> bytes:
+        """Read 1 to ``size`` bytes; empty at the end of the stream."""
+        self._sock.read_deadline = self._limits.next_byte()
+        return self._sock.recv(size)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Give the stream as a file, which keeps the socket open until it is closed itself."""
+        assert mode == "rb"  # noqa: S101 - http.client reads replies and nothing else
+        self._readers += 1
+        return io.BufferedReader(_Reader(self))
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Ignore urllib3's timeout: the deadlines are what counts."""
+
+    def shutdown(self, _how: int) -> None:
+        """End the connection."""
+        self._sock.abort()
+
+    def close(self) -> None:
+        """Free the descriptor as soon as no file is open."""
+        self._is_given_up = True
+        if not self._readers:
+            self._sock.close()
+
+    def end_reader(self) -> None:
+        """Take note that a file was closed."""
+        self._readers -= 1
+        if self._is_given_up:
+            self.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.end_reader()
+        super().close()
+
+
+def _open(host: str, port: int, *, secure: bool) -> _Stream:
+    limits = _limits.get()
+    network, deadline = limits.network, limits.connected()
+    if network.proxy is None or is_loopback(host):
+        sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, _never))
+    else:
+        sock = open_tunnel(network.proxy, (host, port), deadline, _never)
+    try:
+        sock.read_deadline = sock.write_deadline = deadline
+        sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
+        if secure:
+            sock.secure(tls_context(network.ca_file), host)
+    except BaseException:
+        # Nobody else knows it yet.
+        sock.close()
+        raise
+    return _Stream(sock, limits)
+
+
+def _never() -> bool:
+    return False
+
+
+class _HttpConnection(HTTPConnection):
+    # Whoever turns http.client's own debugging on would have cookies and passwords printed.
+    debuglevel = 0
+
+    def connect(self) -> None:
+        self.sock = _open(self.host, self.port, secure=False)
+
+
+class _HttpsConnection(HTTPSConnection):
+    debuglevel = 0
+
+    def connect(self) -> None:
+        self.sock = _open(self.host, self.port or 443, secure=True)
+        self.is_verified = True
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.close()
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.close()
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """What makes the connections of a session those of this module."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        self._network = network
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def send(
+        self, request: requests.PreparedRequest, stream: bool = False, *_others: Any, **_more: Any
+    ) -> requests.Response:
+        """Send a request; timeouts, certificates and proxy are those of the configuration."""
+        limits = _limits.get(None)
+        if limits is None:
+            deadline = time.monotonic() + self._network.max_response_time
+            with _applied(_Limits(self._network, deadline)):
+                return super().send(request, stream)
+        return super().send(request, stream)
+
+
+def _reply(response: requests.Response, url: str, deadline: float) -> HttpReply:
+    raw = response.raw
+    headers = {name.lower(): value for name, value in raw.headers.items()}
+    cookies = dict(cookies_set_by(raw.headers.getlist("Set-Cookie")))
+    body = _body(raw, headers.get("content-encoding", "identity"), url, deadline)
+    shown = {name: value for name, value in headers.items() if name not in _HIDDEN_HEADERS}
+    return HttpReply(
+        response.status_code, MappingProxyType(shown), body, url, MappingProxyType(cookies)
+    )
+
+
+def _body(raw: Any, encoding: str, url: str, deadline: float) -> bytes:
+    """Read a body that may neither be too long, nor take too long, nor end too early."""
+    # urllib3 would decompress a whole chunk, however much it becomes.
+    decoder = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    is_compressed = encoding.strip().lower() in {"gzip", "x-gzip"}
+    if not is_compressed and encoding.strip().lower() not in {"identity", ""}:
+        raise NetworkError(
+            f"{host_of(url)} sent an encoding that was not asked for", retryable=False
+        )
+    body = bytearray()
+    for piece in raw.stream(_CHUNK_BYTES, decode_content=False):
+        room = MAX_BODY_BYTES + 1 - len(body)
+        body += decoder.decompress(piece, room) if is_compressed else piece
+        if len(body) > MAX_BODY_BYTES:
+            raise TooManyBytesError
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+    # A reply without a body may name an encoding all the same.
+    if is_compressed and body and not decoder.eof:
+        raise http.client.IncompleteRead(b"")
+    return bytes(body)
+
+
+def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, Exception]:
+    """Return our error for a foreign one, and a cause that holds nothing of the request."""
+    host = host_of(url)
+    # All errors of requests are OSErrors too.
+    causes = [c for c in _causes(error) if not isinstance(c, requests.RequestException)]
+    telling = (c for kind in _TELLING for c in causes if isinstance(c, kind))
+    mapped: NetworkError
+    cause: Exception
+    match next(telling, error):
+        case ssl.SSLCertVerificationError(verify_message=reason):
+            text = f"the certificate of {host} is not valid: {reason}"
+            mapped, cause = ConnectionError(text, retryable=False), ssl.SSLError(reason)
+        case ProxyError() as failure:
+            text = _without_credentials(str(failure), limits.network)
+            mapped, cause = ConnectionError(text), ProxyError(text)
+        case TooManyBytesError():
+            text = f"{host} sent more than {MAX_BODY_BYTES} bytes"
+            mapped, cause = NetworkError(text, retryable=False), TooManyBytesError(text)
+        case TimeoutError():
+            seconds = time.monotonic() - limits.started
+            text = f"{host} did not answer in time ({seconds:.1f} s)"
+            mapped, cause = ConnectionError(text), TimeoutError(text)
+        case socket.gaierror(errno=number, strerror=reason):
+            text = f"the name {host} cannot be looked up: {reason}"
+            mapped, cause = ConnectionError(text), socket.gaierror(number, reason)
+        case HostNameError() as failure:
+            mapped = ConnectionError(f"{host} is no host name", retryable=False)
+            cause = HostNameError(str(failure))
+        case (
+            http.client.IncompleteRead()
+            | http.client.RemoteDisconnected()
+            # Its text alone means that a chunked body ended too early; garbage has a cause.
+            | urllib3.exceptions.ProtocolError(args=(str(),)) as broken
+        ):
+            mapped = ConnectionError(f"{host} broke its answer off")
+            cause = http.client.HTTPException(type(broken).__name__)
+        case OSError(strerror=strerror) as failure:
+            reason = strerror or type(failure).__name__
+            mapped, cause = ConnectionError(f"{host} cannot be reached: {reason}"), OSError(reason)
+        case other:
+            # The texts of these may repeat headers and lines of the body.
+            mapped = NetworkError(f"{host} did not answer as HTTP does", retryable=False)
+            cause = http.client.HTTPException(type(other).__name__)
+    return mapped, cause
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what its library wrapped into it, from the outside in."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        inner = waiting.pop(0)
+        if isinstance(inner, BaseException) and id(inner) not in seen:
+            seen.add(id(inner))
+            yield inner
+            waiting += [getattr(inner, "reason", None), *inner.args, inner.__cause__]
+
+
+def _without_credentials(text: str, network: NetworkConfig) -> str:
+    parts = urlsplit(network.proxy or "")
+    return redact(text, [parts.password or "", parts.username or ""])

@@ -1,0 +1,145 @@
+"""What an HTTP server answered: the reply, the cookies it set, and where it may send us."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from tvDatafeed.exceptions import NetworkError
+from tvDatafeed.sockets import is_loopback
+from tvDatafeed.utils import http_date_s, retry_after_s
+
+__all__ = ["HttpReply", "cookies_set_by", "followed", "host_of"]
+
+
+# The end of a host that makes it one site: tradingview.com.
+_SITE_LABELS = 2
+# No name is longer.
+_SHOWN_HOST_LENGTH = 253
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    """What a server answered, whatever its status.
+
+    Attributes
+    ----------
+    status : int
+        The status of the last answer; redirects were followed.
+    headers : mapping of str to str
+        By lower-case names, without those that set cookies.
+    body : bytes
+        The whole body, decompressed.
+    url : str
+        Where it came from in the end.
+    cookies : mapping of str to str
+        The cookies that were set on the way here; those that were deleted are not among them.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    cookies: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        # Any of the rest may hold a token or a cookie.
+        return f"<HttpReply {self.status} {_without_query(self.url)}, {len(self.body)} bytes>"
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is no UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises
+        ------
+        ValueError
+            When it is none.
+        """
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            reason = "the body is no JSON"
+        # Outside of the handler, since the original may repeat the body.
+        raise ValueError(reason)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait; None when it says nothing that can be waited."""
+        return retry_after_s(self.headers.get("retry-after"))
+
+    @property
+    def date(self) -> float | None:
+        """The server's clock as seconds since 1970, from the Date header; None without one."""
+        try:
+            return http_date_s(self.headers.get("date", ""))
+        except ValueError:
+            return None
+
+
+def cookies_set_by(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the cookies of a reply; those that it deletes have an empty value."""
+    for header in headers:
+        pair, *attributes = (part.strip() for part in header.split(";"))
+        name, equals, value = pair.partition("=")
+        if equals and name:
+            has_ended = any(a.lower().replace(" ", "") == "max-age=0" for a in attributes)
+            yield name.strip(), "" if has_ended else value.strip().strip('"')
+
+
+def followed(url: str, location: str) -> str:
+    """Return where a redirect leads, unless cookies and forms must not go there."""
+    try:
+        target = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(target)
+        host, _port = there.hostname, there.port
+    except ValueError:
+        raise NetworkError(f"{host_of(url)} redirects to no valid URL", retryable=False) from None
+    if not is_same_site(here.hostname or "", host or ""):
+        raise NetworkError(
+            f"{host_of(url)} redirects to another site, {_shown(host)}: not followed",
+            retryable=False,
+        )
+    is_plain_at_home = here.scheme == there.scheme == "http" and is_loopback(host or "")
+    if there.scheme != "https" and not is_plain_at_home:
+        raise NetworkError(
+            f"{host_of(url)} redirects to {_shown(host)} without TLS: not followed",
+            retryable=False,
+        )
+    return target
+
+
+def is_same_site(here: str, there: str) -> bool:
+    """Whether two hosts belong to one site, so that one may be told what the other knows."""
+    if here == there:
+        return bool(here)
+    labels, others = here.split("."), there.split(".")
+    return (
+        len(labels) >= _SITE_LABELS
+        and labels[-_SITE_LABELS:] == others[-_SITE_LABELS:]
+        # The parts of an address make no site.
+        and not (labels[-1].isdecimal() or ":" in here)
+    )
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL as it can be shown."""
+    try:
+        return _shown(urlsplit(url).hostname)
+    except ValueError:
+        return _shown(None)
+
+
+def _shown(host: str | None) -> str:
+    """Return a host, which a server may have made up, as it can be shown in one line."""
+    text = "".join(c if c.isprintable() else "?" for c in host or "nowhere")
+    return text[:_SHOWN_HOST_LENGTH]
+
+
+def _without_query(url: str) -> str:
+    return urlsplit(url)._replace(query="", fragment="").geturl()

@@ -1,0 +1,461 @@
+"""Data tokens: what they say about themselves, and where they are kept between runs.
+
+A token is a JWT. Its signature is TradingView's business; here it is only read, to know when to
+have it renewed and which host its plan is served by.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import dataclasses
+import hashlib
+import hmac
+import importlib
+import json
+import logging
+import math
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tvDatafeed.exceptions import ConfigurationError
+
+__all__ = [
+    "CachedLogin",
+    "TokenCache",
+    "default_cache_path",
+    "expiry_of",
+    "keyring_password",
+    "plan_of",
+    "renewal_of",
+    "set_keyring_password",
+]
+
+logger = logging.getLogger(__name__)
+
+# A token is 1 to 2 KB.
+MAX_TOKEN_CHARACTERS = 64 * 1024
+# A login is 3 KB; this holds hundreds.
+MAX_CACHE_BYTES = 1024 * 1024
+# More users of one machine's account than anybody has; the oldest make room.
+MAX_CACHED_LOGINS = 32
+# Renewed this long before the end, or a tenth of the life of tokens that live shorter.
+RENEWAL_MARGIN_S = 300.0
+
+_JWT_PARTS = 3
+_KEYRING_SERVICE = "tvDatafeed"
+_FORMAT = 1
+_LIFE_PARTS = 10
+# About 50 ms and 16 MB a guess.
+_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
+_SALT_BYTES = 16
+_ONLY_THE_USER = 0o600
+_OTHERS = 0o077
+_ONLY_THE_USER_FOLDER = 0o700
+
+
+def expiry_of(token: str) -> float | None:
+    """Return when a token ends.
+
+    Parameters
+    ----------
+    token : str
+        A data token; its signature is not verified.
+
+    Returns
+    -------
+    float or None
+        Seconds since 1970 UTC; None when the token does not say.
+
+    Examples
+    --------
+    >>> expiry_of("unauthorized_user_token") is None
+    True
+    """
+    return _seconds(_claims(token).get("exp"))
+
+
+def renewal_of(token: str) -> float | None:
+    """Return when a token should be replaced: 5 minutes, or a tenth of its life, before its end.
+
+    Parameters
+    ----------
+    token : str
+        A data token.
+
+    Returns
+    -------
+    float or None
+        Seconds since 1970 UTC; None when the token does not say when it ends.
+    """
+    claims = _claims(token)
+    end, start = _seconds(claims.get("exp")), _seconds(claims.get("iat"))
+    if end is None:
+        return None
+    life = math.inf if start is None or start >= end else end - start
+    return end - min(RENEWAL_MARGIN_S, life / _LIFE_PARTS)
+
+
+def plan_of(token: str) -> str:
+    """Return the plan that a token was issued for.
+
+    Parameters
+    ----------
+    token : str
+        A data token.
+
+    Returns
+    -------
+    str
+        Such as "pro_premium"; empty for the free plan, and when the token does not say.
+    """
+    plan = _claims(token).get("plan")
+    return plan if isinstance(plan, str) else ""
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Read the payload of a JWT (protocol: header.payload.signature, each base64url)."""
+    parts = token.split(".") if len(token) <= MAX_TOKEN_CHARACTERS else []
+    if len(parts) != _JWT_PARTS:
+        return {}
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        claims = json.loads(payload)
+    except (ValueError, binascii.Error, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def default_cache_path() -> Path:
+    """Return where logins are kept unless another file is named: the user's cache folder.
+
+    On Windows the folder lies inside the user's profile, which the other users of the machine
+    cannot read.
+    """
+    import platformdirs  # noqa: PLC0415 - needed by few
+
+    return Path(platformdirs.user_cache_dir("tvDatafeed")) / "tokens.json"
+
+
+@dataclass(frozen=True)
+class CachedLogin:
+    """What a login gave: the token, and the cookies that renew it without the password.
+
+    Attributes
+    ----------
+    username : str
+        The user, as the login was asked for.
+    token : str
+        The data token.
+    sessionid, sessionid_sign : str
+        The cookies; empty when unknown.
+    plan : str
+        The plan; empty for the free one.
+    """
+
+    username: str
+    token: str = field(repr=False)
+    sessionid: str = field(default="", repr=False)
+    sessionid_sign: str = field(default="", repr=False)
+    plan: str = ""
+
+
+_LOGIN_FIELDS = tuple(f.name for f in dataclasses.fields(CachedLogin))
+
+
+class TokenCache:
+    """A file of logins that only its user can read.
+
+    Each login is bound to user, endpoint and password: another password finds nothing. The file
+    is replaced as a whole, so that a reader sees the old or the new one; of two programs that
+    write at once the later one wins. A file that is damaged, that belongs to someone else or
+    that others may read is not used, and a WARNING says so. No method raises because of the
+    file: without it, one logs in.
+
+    Parameters
+    ----------
+    path : str or path, optional
+        The file. Default: `default_cache_path`, asked for at each use.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._path = None if path is None else Path(path)
+
+    def __repr__(self) -> str:
+        return f"<TokenCache {self.path}>"
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        return default_cache_path() if self._path is None else self._path
+
+    def find(self, username: str, endpoint: str, password: str) -> CachedLogin | None:
+        """Return the login of a user, if the password is the one it was made with.
+
+        Parameters
+        ----------
+        username : str
+            The user.
+        endpoint : str
+            The URL of the site.
+        password : str
+            The password.
+        """
+        for entry in self._read():
+            if _is_of(entry, username, endpoint):
+                return _login(entry) if _fits(entry, password) else None
+        return None
+
+    def latest(self, endpoint: str) -> CachedLogin | None:
+        """Return the newest login at an endpoint, whoever's it is.
+
+        Parameters
+        ----------
+        endpoint : str
+            The URL of the site.
+        """
+        entries = [entry for entry in self._read() if entry["endpoint"] == endpoint]
+        return _login(entries[-1]) if entries else None
+
+    def store(self, login: CachedLogin, endpoint: str, password: str) -> None:
+        """Keep a login in the place of the user's former one.
+
+        Parameters
+        ----------
+        login : CachedLogin
+            What the login gave.
+        endpoint, password : str
+            What it is bound to, besides its user.
+        """
+        salt = secrets.token_bytes(_SALT_BYTES)
+        entry = {
+            "endpoint": endpoint,
+            "salt": salt.hex(),
+            "password_hash": _hash(password, salt),
+            **dataclasses.asdict(login),
+        }
+        others = [e for e in self._read() if not _is_of(e, login.username, endpoint)]
+        self._write([*others, entry][-MAX_CACHED_LOGINS:])
+
+    def renew(self, login: CachedLogin, endpoint: str) -> None:
+        """Replace what is kept of a login by what its cookies gave; it stays bound as it is.
+
+        Parameters
+        ----------
+        login : CachedLogin
+            The new token and cookies.
+        endpoint : str
+            The URL of the site.
+        """
+        entries = self._read()
+        mine = [entry for entry in entries if _is_of(entry, login.username, endpoint)]
+        if mine:
+            others = [entry for entry in entries if entry not in mine]
+            self._write([*others, mine[0] | dataclasses.asdict(login)])
+
+    def forget(self, username: str | None, endpoint: str) -> bool:
+        """Take a login out of the file.
+
+        Parameters
+        ----------
+        username : str or None
+            Whose; None for those of all users.
+        endpoint : str
+            The URL of the site.
+
+        Returns
+        -------
+        bool
+            Whether there was one.
+        """
+        entries = self._read()
+        others = [
+            entry
+            for entry in entries
+            if not _is_of(entry, entry["username"] if username is None else username, endpoint)
+        ]
+        if len(others) == len(entries):
+            return False
+        self._write(others)
+        return True
+
+    def _read(self) -> list[dict[str, str]]:
+        """Return the entries, the newest last; none of a file that cannot be trusted."""
+        path = self.path
+        try:
+            text = _read_private(path)
+            entries = _checked(json.loads(text))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+        except (ValueError, RecursionError):
+            # The original may show what stands in the file.
+            reason = "it is damaged, or of another program"
+        except _NotPrivateError as error:
+            reason = str(error)
+        else:
+            return entries
+        logger.warning("the token cache %s is ignored: %s", path, reason)
+        return []
+
+    def _write(self, entries: list[dict[str, str]]) -> None:
+        path = self.path
+        try:
+            if entries:
+                _write_private(path, json.dumps({"format": _FORMAT, "logins": entries}))
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            logger.warning("the token cache %s cannot be written: %s", path, reason)
+
+
+class _NotPrivateError(Exception):
+    """The file is not the user's own, or not theirs alone."""
+
+
+def _read_private(path: Path) -> str:
+    # Neither a link nor a pipe in the place of the file is followed or waited for.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _NotPrivateError("it is no ordinary file")
+        if hasattr(os, "geteuid"):
+            if status.st_uid != os.geteuid():
+                raise _NotPrivateError("it belongs to another user")
+            if status.st_mode & _OTHERS:
+                raise _NotPrivateError("others may read or write it; make its mode 0600")
+        content = file.read(MAX_CACHE_BYTES + 1)
+    if len(content) > MAX_CACHE_BYTES:
+        raise ValueError("too long")
+    return content.decode("utf-8")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=_ONLY_THE_USER_FOLDER, parents=True, exist_ok=True)
+    marks = f"{os.getpid()}.{threading.get_ident()}.{secrets.token_hex(4)}"
+    draft = path.with_name(f".{path.name}.{marks}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    # Nobody else could open it even while it is empty.
+    descriptor = os.open(draft, flags, _ONLY_THE_USER)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+            file.write(text)
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _checked(content: Any) -> list[dict[str, str]]:
+    """Return the entries of a file's content, or raise ValueError."""
+    entries = content.get("logins") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or content.get("format") != _FORMAT:
+        raise ValueError("no token cache")
+    names = {"endpoint", "salt", "password_hash", *_LOGIN_FIELDS}
+    for entry in entries:
+        if not isinstance(entry, dict) or not names <= entry.keys():
+            raise ValueError("no login")
+        if not all(isinstance(entry[name], str) for name in names):
+            raise ValueError("no login")
+        bytes.fromhex(entry["salt"])
+    return entries
+
+
+def _is_of(entry: dict[str, str], username: str, endpoint: str) -> bool:
+    return entry["username"] == username and entry["endpoint"] == endpoint
+
+
+def _fits(entry: dict[str, str], password: str) -> bool:
+    expected = _hash(password, bytes.fromhex(entry["salt"]))
+    return hmac.compare_digest(expected.encode(), entry["password_hash"].encode())
+
+
+def _hash(password: str, salt: bytes) -> str:
+    # A password may hold what is no valid text, such as half of a surrogate pair.
+    raw = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(raw, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).hex()
+
+
+def _login(entry: dict[str, str]) -> CachedLogin:
+    return CachedLogin(**{name: entry[name] for name in _LOGIN_FIELDS})
+
+
+def keyring_password(username: str) -> str | None:
+    """Return the password that the system's keyring holds for a user (extra ``keyring``).
+
+    Parameters
+    ----------
+    username : str
+        The user.
+
+    Returns
+    -------
+    str or None
+        None when it holds none.
+
+    Raises
+    ------
+    ConfigurationError
+        When the extra is not installed, or the system has no keyring.
+    """
+    password = _keyring(lambda ring: ring.get_password(_KEYRING_SERVICE, username))
+    return password if isinstance(password, str) else None
+
+
+def set_keyring_password(username: str, password: str | None) -> None:
+    """Have the system's keyring hold a user's password, or with None forget it.
+
+    Parameters
+    ----------
+    username : str
+        The user.
+    password : str or None
+        The password.
+
+    Raises
+    ------
+    ConfigurationError
+        As for `keyring_password`.
+    """
+    if password is not None:
+        _keyring(lambda ring: ring.set_password(_KEYRING_SERVICE, username, password))
+    elif keyring_password(username) is not None:
+        _keyring(lambda ring: ring.delete_password(_KEYRING_SERVICE, username))
+
+
+def _keyring(use: Callable[[Any], Any]) -> Any:
+    try:
+        ring = importlib.import_module("keyring")
+    except ImportError:
+        raise ConfigurationError(
+            "keyring", "missing", "must be installed: pip install 'tvdatafeed[keyring]'"
+        ) from None
+    reason = ""
+    try:
+        return use(ring)
+    except Exception as error:  # noqa: BLE001 - each backend has errors of its own
+        reason = type(error).__name__
+    # Outside of the handler, since a backend's text may hold the password.
+    raise ConfigurationError("keyring", reason, "must be a keyring that works on this system")
