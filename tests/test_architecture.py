@@ -25,6 +25,7 @@ FLOORS = {
     "main": 5,
     "auth": 4,
     "authenticator": 4,
+    "search": 4,
     "signin": 4,
     "network": 4,
     "connection": 4,

@@ -17,9 +17,11 @@ from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, validate_timeou
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
+    DataError,
     DataNotFoundError,
     DataValidationError,
     InvalidIntervalError,
+    NetworkError,
     WebSocketTimeoutError,
 )
 from tvDatafeed.interval import Interval, interval_len
@@ -328,6 +330,49 @@ class TvDatafeed:
             seconds = time.monotonic() - started
             logger.info("%s: %d bars in %.3f s", full_symbol, len(frame), seconds)
         return frame
+
+    def search_symbol(
+        self, text: str, exchange: str = "", *, raise_on_error: bool = False
+    ) -> list[dict[str, Any]]:
+        """Find symbols by name or description, at most the 50 that fit best.
+
+        Parameters
+        ----------
+        text : str
+            What to look for.
+        exchange : str, default ""
+            The exchange to look on; all of them when empty.
+        raise_on_error : bool, default False
+            Whether a search that fails raises. Otherwise it is a WARNING and an empty list.
+
+        Returns
+        -------
+        list of dict
+            As TradingView describes them, with at least symbol, description, exchange and type.
+
+        Raises
+        ------
+        DataValidationError
+            When text is blank, or exchange cannot be one.
+        NetworkError, DataError
+            With `raise_on_error`: the search cannot be reached, or answers no symbols.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise DataValidationError("search_text", text, "must be a text that is not blank")
+        wanted = Validators.validate_exchange(exchange) if exchange else ""
+        from tvDatafeed.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
+        from tvDatafeed.search import search  # noqa: PLC0415
+
+        network = self._config.network
+        client = HttpClient(network, limiter=self._limiter)
+        deadline = time.monotonic() + self.max_response_time
+        try:
+            return search(client, network.search_url, text.strip(), wanted, deadline)
+        except (NetworkError, DataError) as error:
+            if raise_on_error:
+                raise
+            logger.warning("the symbol search failed: %s", error)
+            return []
 
     def _connections(self) -> "WebSocketManager":
         # Sockets, TLS and JSON are imported when they are first needed.
