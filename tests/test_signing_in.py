@@ -315,11 +315,14 @@ def test_token_near_its_end_is_renewed_before(server):
     server.token_lifetime_s = 1.0
     with TvDatafeed("alice", PASSWORD, config=config_of(server)) as tv:
         first = tv.token
+        assert_served(server, tv)
         server.token_lifetime_s = 14400.0
         # What passes here is the life of the first token.
         threading.Event().wait(1.1)
         assert tv.token != first
         assert_served(server, tv)
+        assert tokens_sent(server) == [first, tv.token]
+    assert server.connections_opened == 1
     assert attempts(server) == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 import os
@@ -11,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from tvDatafeed.config import (
     ANONYMOUS_TOKEN,
@@ -25,12 +24,11 @@ from tvDatafeed.exceptions import (
     ConnectionError,  # noqa: A004 - our own
     NetworkError,
     RateLimitError,
-    TvDatafeedError,
 )
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.tokens import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
-from tvDatafeed.utils import Deadline
+from tvDatafeed.utils import Deadline, own_copy
 from tvDatafeed.validators import Validators
 
 __all__ = [
@@ -331,7 +329,7 @@ class Authenticator:
                 return self._lead(flight, session, refused)
             flight.wait(deadline)
             if flight.error is not None:
-                raise _own_copy(flight.error)
+                raise own_copy(flight.error)
             if flight.session is not None and flight.session.token != refused:
                 return flight.session
 
@@ -340,7 +338,7 @@ class Authenticator:
         try:
             flight.session = self._obtain_or_keep(session, refused)
         except Exception as error:
-            flight.error = _own_copy(error)
+            flight.error = own_copy(error)
             raise
         finally:
             with self._lock:
@@ -384,7 +382,7 @@ class Authenticator:
         if session is None and auth.auth_token and auth.auth_token != refused:
             return _Session(auth.auth_token, "token", plan=plan_of(auth.auth_token))
         if self._pause is not None and time.monotonic() < self._pause[0]:
-            raise _own_copy(self._pause[1])
+            raise own_copy(self._pause[1])
         last: AuthenticationError | None = None
         for key, way in self._ways(session, refused):
             try:
@@ -397,7 +395,7 @@ class Authenticator:
                     logger.warning("signed in by %s, because: %s", found.source, last)
                 return dataclasses.replace(found, replaces_refused=refused is not None)
         if last is not None:
-            raise _own_copy(last)
+            raise own_copy(last)
         if refused is None:
             return session or _Session(ANONYMOUS_TOKEN, "anonymous")
         raise AuthenticationError(
@@ -408,17 +406,17 @@ class Authenticator:
     def _try(self, key: Hashable, way: Callable[[], _Session | None]) -> _Session | None:
         """Go one way in, unless it was refused before, and remember a refusal."""
         if key in self._refusals:
-            raise _own_copy(self._refusals[key])
+            raise own_copy(self._refusals[key])
         try:
             return way()
         except AuthenticationError as error:
             # A login that has ended may be replaced in the cache by another program.
             if key != "cache":
-                self._refusals[key] = _own_copy(error)
+                self._refusals[key] = own_copy(error)
             raise
         except RateLimitError as error:
             wait_s = _RATE_LIMIT_PAUSE_S if error.retry_after is None else error.retry_after
-            self._pause = time.monotonic() + wait_s, _own_copy(error)
+            self._pause = time.monotonic() + wait_s, own_copy(error)
             raise
 
     def _ways(
@@ -475,7 +473,7 @@ class Authenticator:
             return self._by_cookies(session)
         except AuthenticationError as error:
             logger.info("the cached login of %s has ended", login.username)
-            self._refusals[key] = _own_copy(error)
+            self._refusals[key] = own_copy(error)
             # Where there is no password, this is what the user has to know.
             if not self._has_password:
                 raise
@@ -532,15 +530,6 @@ def _to_cache(session: _Session, username: str) -> CachedLogin:
     return CachedLogin(
         username, session.token, session.sessionid, session.sessionid_sign, session.plan
     )
-
-
-def _own_copy(error: Any) -> Any:
-    """Return an error that one more thread can raise with a traceback of its own."""
-    if not isinstance(error, TvDatafeedError):
-        return error
-    own = copy.copy(error)
-    own.__cause__ = error.__cause__
-    return own
 
 
 # Those of this process; a forked child has to free their locks.

@@ -6,7 +6,6 @@ everyone else waits on a future, with the deadlines that the machine keeps.
 """
 
 import concurrent.futures
-import copy
 import logging
 import sys
 import threading
@@ -37,7 +36,7 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.transport import Sign, Transport, dial
-from tvDatafeed.utils import Deadline, generate_chart_session_id, redact
+from tvDatafeed.utils import Deadline, generate_chart_session_id, own_copy, redact
 
 logger = logging.getLogger(__name__)
 
@@ -408,10 +407,3 @@ class Connection:
         if transport is not None:
             transport.close()
         logger.debug("connection ended: %s", error)
-
-
-def own_copy(error: TvDatafeedError) -> TvDatafeedError:
-    """Copy an error for one of several threads: raising writes a traceback into it."""
-    own = copy.copy(error)
-    own.__cause__ = error.__cause__
-    return own

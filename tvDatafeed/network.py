@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.connection import WAIT_SLICE_S, Connection, own_copy
+from tvDatafeed.connection import WAIT_SLICE_S, Connection
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ProtocolError,
@@ -30,7 +30,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
 from tvDatafeed.replies import is_same_site
-from tvDatafeed.utils import Deadline
+from tvDatafeed.utils import Deadline, own_copy
 
 logger = logging.getLogger(__name__)
 

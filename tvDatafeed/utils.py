@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import operator
@@ -15,6 +16,8 @@ from email.utils import parsedate_to_datetime
 from secrets import choice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from tvDatafeed.exceptions import TvDatafeedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=Exception)
 
 _JITTER = 0.2
 _HIDDEN_LENGTH = 8
@@ -213,6 +217,19 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
     # A token is known by its form too, cut or forgotten as it may be.
     return _TOKEN.sub("***", text)
+
+
+def own_copy(error: _E) -> _E:
+    """Copy one of this library's errors for one of several threads that raise it.
+
+    Raising writes a traceback into an error, and each thread has its own. An error of another
+    kind is returned as it is: not all of them can be copied.
+    """
+    if not isinstance(error, TvDatafeedError):
+        return error
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def http_date_s(text: str) -> float:
