@@ -65,6 +65,7 @@ DEFAULTS = {
         "signin_headers": {"Referer": "https://www.tradingview.com"},
     },
     DataConfig: {
+        "max_bars": 5000,
         "default_bars": 10,
         "validate_data": True,
         "fill_missing_volume": "zero",
@@ -120,6 +121,7 @@ VARIABLES = [
     ("TV_SESSIONID_SIGN", (AuthConfig, "sessionid_sign"), " v3:a+b/c== ", "v3:a+b/c=="),
     ("TV_TOKEN_CACHE", (AuthConfig, "token_cache"), "/a/b.json", "/a/b.json"),
     ("TV_TOKEN_CACHE", (AuthConfig, "token_cache"), "OFF", False),
+    ("TV_MAX_BARS", (DataConfig, "max_bars"), "300", 300),
     ("TV_DEFAULT_BARS", (DataConfig, "default_bars"), "25", 25),
     ("TV_VALIDATE_DATA", (DataConfig, "validate_data"), "off", False),
     ("TV_FILL_MISSING_VOLUME", (DataConfig, "fill_missing_volume"), "NaN", "nan"),
@@ -244,6 +246,7 @@ BAD_FIELDS = [
     *[(AuthConfig, "sign_in_url", v) for v in ("", "accounts", "ws://h", 1)],
     *[(AuthConfig, "signin_headers", v) for v in (None, [], {"A": "b\nC: d"}, {1: "a"})],
     *[(TvDatafeedConfig, "auth", v) for v in (None, {}, NetworkConfig())],
+    *[(DataConfig, "max_bars", v) for v in (0, -1, True, 1.0, "10", None)],
     *[(DataConfig, "default_bars", v) for v in (0, -1, True, 1.0, "10", None)],
     *[(DataConfig, "validate_data", v) for v in (1, 0, "true", None)],
     *[(DataConfig, "fill_missing_volume", v) for v in (None, 0, "ZERO", "none", ["zero"])],

@@ -11,9 +11,10 @@ import pytest
 import tzlocal
 
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
-from tvDatafeed.frames import bars_to_frame, history_to_frame
+from tvDatafeed.frames import View, bars_to_frame, history_to_frame
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.series import Bars
 
 UTC = dt.timezone.utc
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
@@ -21,7 +22,7 @@ DAY = 1786714200.0  # 2026-08-14 13:30 UTC, a recorded AAPL bar
 
 
 def frame_of(*bars, **options):
-    return bars_to_frame(list(bars), "NASDAQ:AAPL", **{"timezone": UTC, **options})
+    return bars_to_frame(Bars.of(bars), "NASDAQ:AAPL", **{"timezone": UTC, **options})
 
 
 def volumes(*cells, policy):
@@ -115,11 +116,11 @@ def test_times_are_exact(time, stamp):
 
 
 def test_missing_prices_are_nan_and_one_warning(caplog):
-    """Null, text and 1e100 are no prices: NaN, never 0.0, and one WARNING for all of them."""
+    """NaN and 1e100 are no prices: NaN, never 0.0, and one WARNING for all of them."""
     with caplog.at_level(logging.WARNING, "tvDatafeed"):
         frame = frame_of(
-            Bar(DAY, None, 2, 0.5, 1, 5),
-            Bar(DAY + 1, 1, "2", 0.5, 1, 5),
+            Bar(DAY, math.nan, 2, 0.5, 1, 5),
+            Bar(DAY + 1, 1, math.nan, 0.5, 1, 5),
             Bar(DAY + 2, 1, 2, 0.5, 1e100, 5),
             Bar(DAY + 3, 1, 2, 0.5, 1, 5),
         )
@@ -129,7 +130,7 @@ def test_missing_prices_are_nan_and_one_warning(caplog):
     assert "3 without a price" in record.getMessage()
 
 
-@pytest.mark.parametrize("cell", [None, "x", 1e100])
+@pytest.mark.parametrize("cell", [math.nan, 1e100])
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -150,7 +151,7 @@ def test_missing_volume_is_filled_in_its_bar_only(cell, policy, expected):
 )
 def test_volume_outside_what_is_known(policy, expected):
     """Before the first known volume, and after the last, nothing is invented."""
-    assert same(volumes(None, 2.0, None, policy=policy), expected)
+    assert same(volumes(math.nan, 2.0, math.nan, policy=policy), expected)
 
 
 def test_index_without_volume_has_zeros():
@@ -164,7 +165,7 @@ def test_index_without_volume_has_zeros():
         Bar(DAY, 1, 0.5, 0.4, 0.6, 1),
         Bar(DAY, 1, 2, 1.5, 2, 1),
         Bar(DAY, 1, 2, 3, 1, 1),
-        Bar(DAY, None, 2, 0.5, 1, 1),
+        Bar(DAY, math.nan, 2, 0.5, 1, 1),
     ],
     ids=["high below open", "low above open", "high below low", "missing"],
 )
@@ -203,7 +204,7 @@ def test_sound_bars_pass_every_policy(caplog):
 def history(count=2, **changes):
     values = {
         "request": SeriesRequest("NASDAQ:AAPL", "1D", count),
-        "bars": [Bar(DAY + i * 86400, 1, 2, 0.5, 1, 5) for i in range(2)],
+        "bars": Bars.of(Bar(DAY + i * 86400, 1, 2, 0.5, 1, 5) for i in range(2)),
         "info": {},
         "update_mode": "streaming",
         "data_completed": None,
@@ -215,7 +216,7 @@ def history(count=2, **changes):
 
 def test_more_bars_than_asked_for_are_trimmed_to_the_newest():
     """A server that sends more does not change how many bars come out."""
-    frame = history_to_frame(history(count=1), timezone=UTC)
+    frame = history_to_frame(history(count=1), View(count=1))
     assert [t.day for t in frame.index] == [15]
     assert frame.attrs == {"last_bar_closed": True}
 
@@ -230,7 +231,7 @@ def test_more_bars_than_asked_for_are_trimmed_to_the_newest():
 )
 def test_fewer_bars_than_asked_for_are_never_silent(completed, complete, reason):
     """The attributes say how many were asked for, how many came, and why."""
-    frame = history_to_frame(history(count=5, data_completed=completed), timezone=UTC)
+    frame = history_to_frame(history(count=5, data_completed=completed), View(count=5))
     assert frame.attrs == {
         "last_bar_closed": True,
         "requested": 5,
@@ -256,6 +257,6 @@ def test_fewer_bars_than_asked_for_are_never_silent(completed, complete, reason)
 def test_attributes_tell_whether_the_last_bar_is_closed(mode, server_time, closed, delay):
     """By the server's clock, less the delay of the data, which is told too."""
     answer = history(update_mode=mode, server_time_s=server_time)
-    attributes = history_to_frame(answer, timezone=UTC).attrs
+    attributes = history_to_frame(answer, View(count=2)).attrs
     assert attributes["last_bar_closed"] is closed
     assert attributes.get("delay_seconds") == delay

@@ -42,7 +42,8 @@ from tvDatafeed.testing import (
     ReplaceBars,
 )
 
-# The shape of a JWT: the loopback server takes it for an account's token.
+# The shape of a JWT: the loopback server takes it for an account's token, one with a plan.
+PAID_TOKEN = "eyJhbGciOiJSUzUxMiJ9.eyJ1c2VyX2lkIjo0MiwicGxhbiI6InBybyJ9.bWFkZS11cA"
 ACCOUNT_TOKEN = "eyJhbGciOiJSUzUxMiJ9.eyJ1c2VyX2lkIjo0Mn0.bWFkZS11cA"
 
 
@@ -52,6 +53,8 @@ ACCOUNT_TOKEN = "eyJhbGciOiJSUzUxMiJ9.eyJ1c2VyX2lkIjo0Mn0.bWFkZS11cA"
 )
 def test_bars_are_those_of_the_market(server, tv, symbol, interval):
     """Every interval of a coin, a stock, an index and two non-ASCII names, bar for bar."""
+    if interval.value.endswith("S"):
+        tv.token = PAID_TOKEN
     frame = tv.get_hist(symbol, interval=interval, n_bars=50, timezone="UTC")
     pd.testing.assert_frame_equal(frame, expected(server, symbol, interval, 50))
 

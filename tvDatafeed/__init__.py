@@ -31,6 +31,7 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.main import Interval, TvDatafeed
+from tvDatafeed.results import SymbolInfo
 from tvDatafeed.utils import (
     ContextTimer,
     generate_chart_session_id,
@@ -59,6 +60,7 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "SlowConsumerError",
+    "SymbolInfo",
     "SymbolNotFoundError",
     "ThreadingError",
     "TvDatafeed",

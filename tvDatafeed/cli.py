@@ -54,9 +54,16 @@ __all__ = ["main"]
 _MISTAKES = (ConfigurationError, DataValidationError, InvalidIntervalError)
 # As people write them; a minute's m and a month's M differ by case alone.
 _INTERVALS = {
+    "1s": Interval.in_1_second,
+    "5s": Interval.in_5_second,
+    "10s": Interval.in_10_second,
+    "15s": Interval.in_15_second,
+    "30s": Interval.in_30_second,
+    "45s": Interval.in_45_second,
     "1m": Interval.in_1_minute,
     "3m": Interval.in_3_minute,
     "5m": Interval.in_5_minute,
+    "10m": Interval.in_10_minute,
     "15m": Interval.in_15_minute,
     "30m": Interval.in_30_minute,
     "45m": Interval.in_45_minute,
@@ -67,6 +74,9 @@ _INTERVALS = {
     "1d": Interval.in_daily,
     "1w": Interval.in_weekly,
     "1M": Interval.in_monthly,
+    "3M": Interval.in_3_monthly,
+    "6M": Interval.in_6_monthly,
+    "1y": Interval.in_yearly,
 }
 _FORMATS_OF_SUFFIXES = {
     ".csv": "csv",

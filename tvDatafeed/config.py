@@ -434,8 +434,8 @@ class NetworkConfig(_Section):
         Seconds to wait for one message; -1 means no limit (``TV_WS_TIMEOUT``, else
         ``TV_RECV_TIMEOUT``).
     max_response_time : float, default 60.0
-        Seconds for a whole request, however many messages its answer has
-        (``TV_MAX_RESPONSE_TIME``).
+        Seconds for a whole request, however many messages its answer has; for each page of one
+        with many bars, and for each symbol of many (``TV_MAX_RESPONSE_TIME``).
     max_retries : int, default 3
         How often a request is asked again after a fault that may pass (``TV_MAX_RETRIES``).
     base_retry_delay, max_retry_delay : float, default 2.0 and 60.0
@@ -580,6 +580,8 @@ class DataConfig(_Section):
 
     Attributes
     ----------
+    max_bars : int, default 5000
+        Bars to ask for at a time; more come page by page (``TV_MAX_BARS``).
     default_bars : int, default 10
         Bars to ask for when neither a number nor dates are given (``TV_DEFAULT_BARS``).
     validate_data : bool, default True
@@ -592,6 +594,7 @@ class DataConfig(_Section):
         time of the machine (``TV_TIMEZONE``).
     """
 
+    max_bars: int = field(default=5000, metadata=_setting(_COUNT, "TV_MAX_BARS"))
     default_bars: int = field(default=10, metadata=_setting(_COUNT, "TV_DEFAULT_BARS"))
     validate_data: bool = field(default=True, metadata=_setting(_FLAG, "TV_VALIDATE_DATA"))
     fill_missing_volume: FillMissingVolume = field(

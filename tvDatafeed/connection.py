@@ -2,18 +2,18 @@
 
 Who touches what: the reader thread owns the read side of the socket; the connection's lock
 guards the machine and the send side, and is held for one change of state and one bounded send;
-everyone else waits on a future, with the deadlines that the machine keeps.
+everyone else waits for outcomes in a queue of their own, with the deadlines that the machine keeps.
 """
 
-import concurrent.futures
 import logging
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -24,31 +24,46 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.protocol.events import (
+    Answered,
     ConnectionFailed,
     Event,
-    History,
-    HistoryReady,
+    Paged,
     PingWanted,
     Redirected,
+    Request,
     RequestFailed,
     Retired,
-    SeriesRequest,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.transport import Sign, Transport, dial
-from tvDatafeed.utils import Deadline, generate_chart_session_id, own_copy, redact
+from tvDatafeed.utils import own_copy, redact
 
 logger = logging.getLogger(__name__)
 
-# What waits longer than this looks again, for no timer of the system takes any number.
-_LONGEST_WAIT_S = 3600.0
 # The lock is held for microseconds, unless a send is stuck.
 _LOCK_PATIENCE_S = 0.2
 # A reader that is still connecting notices within a tenth of this that it is not wanted, unless
 # it looks up a name: how long that takes the system does not say.
 _CONNECTING_PATIENCE_S = 1.0
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
+
+Outcome: TypeAlias = Answered | RequestFailed | Paged
+Outcomes: TypeAlias = "SimpleQueue[Outcome]"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a request may take, in seconds.
+
+    Parameters
+    ----------
+    response_s
+        The whole answer; of a long one, each further part.
+    message_s
+        One message of it; None for no limit of its own.
+    """
+
+    response_s: float
+    message_s: float | None
 
 
 class Connection:
@@ -100,7 +115,7 @@ class Connection:
         self._transport: Transport | None = None
         self._error: TvDatafeedError | None = None
         self._deliberate = False
-        self._waiting: dict[str, Future[History]] = {}
+        self._waiting: dict[str, Outcomes] = {}
         self._places = network.max_sessions
         self._taken = 0
         self._lost_requests = 0
@@ -171,42 +186,70 @@ class Connection:
         finally:
             self._lock.release()
 
-    def fetch(
+    def begin(
         self,
-        request: SeriesRequest,
-        deadline: Deadline,
-        message_timeout_s: float | None,
-    ) -> History:
-        """Ask for bars on a reserved place, wait for them, and give the place back.
+        session: str,
+        request: Request,
+        deadline: float,
+        limits: Limits,
+        outcomes: Outcomes,
+    ) -> None:
+        """Ask for something on a reserved place, which `end` gives back in any case.
+
+        Parameters
+        ----------
+        session
+            A fresh session id of the request's kind.
+        request
+            What to ask for.
+        deadline
+            When the answer must be there, on the monotonic clock.
+        limits
+            How long its parts may take.
+        outcomes
+            Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
+            `RequestFailed` in the end.
 
         Raises
         ------
         TvDatafeedError
-            The refusal, the broken connection, or the time that ran out.
+            The connection is broken.
         """
-        session = generate_chart_session_id()
-        future: Future[History] = Future()
-        try:
-            with self._exchange() as machine:
-                if self._error is not None:
-                    raise own_copy(self._error)
-                self._waiting[session] = future
-                now = time.monotonic()
-                machine.open_series(
-                    session,
-                    request,
-                    now=now,
-                    deadline=now + (deadline.remaining() or 0.0),
-                    message_timeout_s=message_timeout_s,
-                )
-            self._wait(future, deadline)
-            return future.result()
-        finally:
-            with self._exchange() as machine:
+        with self._exchange() as machine:
+            if self._error is not None:
+                raise own_copy(self._error)
+            self._waiting[session] = outcomes
+            machine.open(
+                session,
+                request,
+                now=time.monotonic(),
+                deadline=deadline,
+                message_timeout_s=limits.message_s,
+                page_timeout_s=limits.response_s,
+            )
+
+    def end(self, sessions: Iterable[str]) -> None:
+        """Give the places of some requests back; those without an outcome are given up."""
+        with self._exchange() as machine:
+            for session in sessions:
                 # After Ctrl-C the session is freed, and a late answer dropped by its id.
                 self._waiting.pop(session, None)
-                machine.close_series(session)
+                machine.close(session)
                 self._taken -= 1
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When `keep_time` must be called next, on the monotonic clock; None: never."""
+        with self._lock:
+            return self._machine.next_deadline()
+
+    def keep_time(self) -> None:
+        """Let those whose time is over have their outcome.
+
+        The one who waits keeps the time, so that a reader which is stuck hangs nobody.
+        """
+        with self._exchange() as machine:
+            machine.tick(time.monotonic())
 
     def mark_full(self) -> None:
         """Take no more requests than are running now: the server says it is one too many."""
@@ -247,24 +290,6 @@ class Connection:
         """Free the descriptor in a forked child, without a byte to the parent's server."""
         if self._transport is not None:
             self._transport.forget()
-
-    def _wait(self, future: Future[History], deadline: Deadline) -> None:
-        while not future.done():
-            with self._lock:
-                wake_at = self._machine.next_deadline()
-            seconds = deadline.clip(_LONGEST_WAIT_S)
-            if wake_at is not None:
-                seconds = min(seconds or 0.0, max(wake_at - time.monotonic(), 0.0))
-            if WAIT_SLICE_S is not None:
-                seconds = min(seconds or WAIT_SLICE_S, WAIT_SLICE_S)
-            concurrent.futures.wait([future], seconds)
-            now = time.monotonic()
-            if wake_at is not None and now >= wake_at:
-                # The one who waits keeps the time, so a reader that is stuck hangs nobody.
-                with self._exchange() as machine:
-                    machine.tick(now)
-            elif deadline.expired:
-                raise WebSocketTimeoutError("answer", deadline.seconds or 0)
 
     def _give_up_if_stuck(self, error: WebSocketTimeoutError) -> None:
         """Break a connection that spent a request's whole time on one message."""
@@ -308,8 +333,10 @@ class Connection:
 
     def _hand_out(self, event: Event) -> None:
         match event:
-            case HistoryReady() | RequestFailed():
+            case Answered() | RequestFailed():
                 self._settle(event)
+            case Paged():
+                self._tell(event)
             case ConnectionFailed():
                 self._break(event.error)
             case PingWanted():
@@ -322,15 +349,17 @@ class Connection:
                 self.redirected_to = event.host
                 self._break(WebSocketError(f"the server sends its clients to {event.host}"))
 
-    def _settle(self, outcome: HistoryReady | RequestFailed) -> None:
+    def _tell(self, outcome: Outcome) -> None:
+        outcomes = self._waiting.get(outcome.session)
+        if outcomes is not None:
+            outcomes.put(outcome)
+
+    def _settle(self, outcome: Answered | RequestFailed) -> None:
         error = outcome.error if isinstance(outcome, RequestFailed) else None
         # A refusal proves health as well as an answer; silence and noise do not.
         self.proven = self.proven or not isinstance(error, NetworkError)
-        future = self._waiting.pop(outcome.session, None)
-        if future is not None and isinstance(outcome, HistoryReady):
-            future.set_result(outcome.history)
-        elif future is not None:
-            future.set_exception(error)
+        self._tell(outcome)
+        self._waiting.pop(outcome.session, None)
         if isinstance(error, WebSocketTimeoutError):
             self._give_up_if_stuck(error)
 
@@ -356,8 +385,8 @@ class Connection:
             self._transport.abort()
             return
         # Still connecting: nobody has to wait for the end of that.
-        for future in self._waiting.values():
-            future.set_exception(own_copy(self._error))
+        for session, outcomes in self._waiting.items():
+            outcomes.put(RequestFailed(session, own_copy(self._error)))
         self._waiting.clear()
 
     def _read(self) -> None:

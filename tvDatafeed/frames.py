@@ -1,4 +1,4 @@
-"""Frames: bars of the wire become a DataFrame.
+"""Frames: bars and quotes of the wire become a DataFrame.
 
 The one place in the data path that touches pandas. It is imported at first use, so that
 importing the library stays quick.
@@ -8,20 +8,25 @@ import datetime as dt
 import logging
 import math
 import re
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tzlocal
 
 from tvDatafeed.config import FillMissingVolume
-from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
-from tvDatafeed.protocol.events import History
-from tvDatafeed.protocol.messages import Bar, Number
-from tvDatafeed.protocol.series import last_bar_is_closed
+from tvDatafeed.dates import (
+    EXCHANGE_TIMEZONE,
+    DateRange,
+    evening_open_minute,
+    local_timezone,
+    timezone_named,
+)
+from tvDatafeed.exceptions import DataNotFoundError, DataValidationError, InvalidOHLCError
+from tvDatafeed.protocol.events import History, Quotes
+from tvDatafeed.protocol.series import Bars, last_bar_is_closed
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,8 @@ CLOSED_MARGIN_S = 2.0
 _NO_VALUE = 1e100
 _NANOSECONDS = 1_000_000_000
 _MICROSECONDS = 1_000_000
-_VOLUME = 5
+_MINUTES_A_DAY = 24 * 60
+_COLUMNS = 6
 
 _DELAYED = "delayed_streaming_"
 _DELAY = re.compile(r"[0-9]{1,6}")
@@ -43,54 +49,95 @@ _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars 
 ValidationPolicy = Literal["warn", "raise", "off"]
 
 
-def history_to_frame(
-    history: History,
-    *,
-    timezone: dt.tzinfo | None = None,
-    fill_missing_volume: FillMissingVolume = "zero",
-    validation: ValidationPolicy = "warn",
-) -> pd.DataFrame:
-    """Build the DataFrame of an answer: the newest bars asked for, and what to know of them.
+@dataclass(frozen=True)
+class View:
+    """Which bars of an answer are shown, and how.
+
+    Parameters
+    ----------
+    count
+        The newest so many; None for all.
+    dates
+        Those of a range; None for no limits.
+    closed_only
+        Without a bar that is still forming.
+    timezone
+        Name of the index's zone, "exchange" being the symbol's own; None for the machine's local
+        time without a zone.
+    with_trading_days
+        Whether daily and longer bars have the midnight of their trading day, without a zone.
+    fill_missing_volume, validation
+        As for `bars_to_frame`.
+    """
+
+    count: int | None = None
+    dates: DateRange | None = None
+    closed_only: bool = False
+    timezone: str | None = None
+    with_trading_days: bool = False
+    fill_missing_volume: FillMissingVolume = "zero"
+    validation: ValidationPolicy = "warn"
+
+
+def history_to_frame(history: History, view: View) -> pd.DataFrame:
+    """Build the DataFrame of an answer: the bars that were asked for, and what to know of them.
 
     Parameters
     ----------
     history
-        The answer; with one bar at least.
-    timezone, fill_missing_volume, validation
-        As for `bars_to_frame`.
+        The answer.
+    view
+        Which of its bars, and how.
 
     Returns
     -------
     pandas.DataFrame
-        As from `bars_to_frame`. ``attrs`` has last_bar_closed (bool); delay_seconds (int) of
-        delayed data; requested, received (int), complete (bool) and reason (str) when fewer
-        bars came than were asked for.
+        As from `bars_to_frame`. ``attrs`` has last_bar_closed (bool); timezone (str) where one was
+        asked for; delay_seconds (int) of delayed data; requested (int, or the range as str),
+        received (int), complete (bool) and reason (str) when fewer bars came than were asked for,
+        a range, or more than one page.
+
+    Raises
+    ------
+    DataNotFoundError
+        When there is no such bar.
+    InvalidOHLCError, DataValidationError
+        As from `bars_to_frame`.
     """
-    frame = bars_to_frame(
-        history.bars[-history.request.count :],
-        history.request.symbol,
-        timezone=timezone,
-        fill_missing_volume=fill_missing_volume,
-        validation=validation,
-    )
+    bars, symbol = history.bars, history.request.symbol
+    first, beyond = _range(history, view.dates)
     delay_s = _delay_s(history.update_mode)
-    frame.attrs["last_bar_closed"] = last_bar_is_closed(
+    is_closed = beyond < len(bars) or last_bar_is_closed(
         history.close_time_s, history.server_time_s, delay_s=delay_s, margin_s=CLOSED_MARGIN_S
     )
+    if view.closed_only and not is_closed:
+        beyond, is_closed = beyond - 1, True
+    if view.count is not None:
+        first = max(first, beyond - view.count)
+    if first >= beyond:
+        raise _not_found(history, view)
+    zone_name = _exchange_zone(history) if view.timezone == EXCHANGE_TIMEZONE else view.timezone
+    frame = bars_to_frame(
+        bars if (first, beyond) == (0, len(bars)) else bars[first:beyond],
+        symbol,
+        timezone=timezone_named(zone_name) if zone_name else None,
+        fill_missing_volume=view.fill_missing_volume,
+        validation=view.validation,
+    )
+    if view.with_trading_days:
+        days = _trading_days(_times(bars)[first:beyond], history)
+        frame.index = pd.DatetimeIndex(days.astype("M8[D]").astype("M8[ns]"), name="datetime")
+    frame.attrs["last_bar_closed"] = bool(is_closed)
+    if zone_name:
+        frame.attrs["timezone"] = zone_name
     if delay_s:
         frame.attrs["delay_seconds"] = delay_s
-    if len(frame) < history.request.count:
-        frame.attrs["requested"] = history.request.count
-        frame.attrs["received"] = len(frame)
-        frame.attrs["complete"] = history.data_completed == "end"
-        frame.attrs["reason"] = _SHORTFALLS.get(
-            history.data_completed or "", "the server sent no more"
-        )
+    frame.attrs.update(_extent(history, view, len(frame)))
     return frame
 
 
 def bars_to_frame(
-    bars: Sequence[Bar],
+    bars: Bars,
     symbol: str,
     *,
     timezone: dt.tzinfo | None = None,
@@ -127,7 +174,7 @@ def bars_to_frame(
     DataValidationError
         With validation "raise": a negative volume.
     """
-    cells = np.frombuffer(_pack(bars), dtype=np.float64).reshape(-1, _VOLUME + 1)
+    cells = _cells(bars)
     values = cells[:, 1:].copy()
     values[values >= _NO_VALUE] = np.nan
     volume = values[:, -1]
@@ -142,17 +189,131 @@ def bars_to_frame(
     return frame
 
 
-def _pack(bars: Sequence[Bar]) -> bytes:
-    pack = struct.Struct("6d").pack
-    try:
-        return b"".join([pack(b.time, b.open, b.high, b.low, b.close, b.volume) for b in bars])
-    except struct.error:  # a cell that is no number: an index without volume, a null, a text
-        rows = ((b.time, b.open, b.high, b.low, b.close, b.volume) for b in bars)
-        return b"".join([pack(*map(_as_float, row)) for row in rows])
+def quotes_to_frame(
+    quotes: Quotes, rows: Mapping[str, str], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Build the DataFrame of some quotes.
+
+    Parameters
+    ----------
+    quotes
+        The answer.
+    rows
+        The index: the names of the rows and the symbols whose quotes they show.
+    columns
+        The names of the columns and the fields that they show.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a symbol, index "symbol". A column is float64 where all its values are numbers, a
+        number that is missing being NaN; otherwise object, what is missing being None.
+    """
+    shown = [quotes.by_symbol[rows[name]] for name in rows]
+    return pd.DataFrame(
+        {name: _quote_column([v.get(field) for v in shown]) for name, field in columns.items()},
+        index=pd.Index(np.array(list(rows), dtype=object), name="symbol"),
+    )
 
 
-def _as_float(cell: Number) -> float:
-    return float(cell) if isinstance(cell, int | float) else math.nan
+def _quote_column(cells: list[Any]) -> npt.NDArray[Any]:
+    if all(cell is None or _is_number(cell) for cell in cells):
+        numbers = np.array([math.nan if cell is None else float(cell) for cell in cells])
+        numbers[numbers >= _NO_VALUE] = math.nan
+        return numbers
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    return column
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _cells(bars: Bars) -> npt.NDArray[np.float64]:
+    return np.frombuffer(bars.packed, dtype=np.float64).reshape(-1, _COLUMNS)
+
+
+def _times(bars: Bars) -> npt.NDArray[np.float64]:
+    return _cells(bars)[:, 0]
+
+
+def _range(history: History, dates: DateRange | None) -> tuple[int, int]:
+    """Return the first bar of a range and the one beyond it."""
+    times = _times(history.bars)
+    if dates is None or not len(times):
+        return 0, len(times)
+    zone = timezone_named(_exchange_zone(history)) if dates.of_exchange else None
+    first, beyond = 0, len(times)
+    days = None
+    if dates.first_trading_day or dates.last_trading_day:
+        days = _trading_days(times, history)
+    if dates.first_trading_day and days is not None:
+        first = int(np.searchsorted(days, _day_number(dates.first_trading_day), "left"))
+    elif (since_s := dates.since_s(zone)) is not None:
+        first = int(np.searchsorted(times, since_s, "left"))
+    if dates.last_trading_day and days is not None:
+        beyond = int(np.searchsorted(days, _day_number(dates.last_trading_day), "right"))
+    elif (until_s := dates.until_s(zone)) is not None:
+        beyond = int(np.searchsorted(times, until_s, "right"))
+    return first, beyond
+
+
+def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDArray[np.int64]:
+    """Return the trading day that each bar opens, in days since 1970-01-01."""
+    zone = timezone_named(_exchange_zone(history))
+    local = _nanoseconds_index(times_s).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    minutes = local.asi8 // (60 * _NANOSECONDS)
+    evening = evening_open_minute(str(history.info.get("session") or ""))
+    ahead = 0 if evening is None else _MINUTES_A_DAY - evening
+    days: npt.NDArray[np.int64] = (minutes + ahead) // _MINUTES_A_DAY
+    return days
+
+
+def _day_number(day: dt.date) -> int:
+    return (day - dt.date(1970, 1, 1)).days
+
+
+def _exchange_zone(history: History) -> str:
+    return str(history.info.get("timezone") or "UTC")
+
+
+def _not_found(history: History, view: View) -> DataNotFoundError:
+    exchange, _, name = history.request.symbol.rpartition(":")
+    if not history.bars:
+        reason = _SHORTFALLS["limit"] if history.data_completed == "limit" else None
+    elif view.closed_only and (view.dates is None or len(history.bars) == 1):
+        reason = "no bar has closed yet"
+    else:
+        opened = dt.datetime.fromtimestamp(history.bars[0].time, dt.timezone.utc)
+        why = _SHORTFALLS.get(history.data_completed or "", "no trades in it")
+        reason = f"none in {view.dates}; the oldest bar that came opened at {opened}: {why}"
+    return DataNotFoundError(name, exchange, reason=reason)
+
+
+def _extent(history: History, view: View, received: int) -> dict[str, Any]:
+    """Say how much was asked for and how much came, unless that goes without saying."""
+    request = history.request
+    is_end = history.data_completed == "end"
+    shortfall = _SHORTFALLS.get(history.data_completed or "", "the server sent no more")
+    requested: int | str
+    if view.count is None:
+        oldest_s = history.bars[0].time
+        reaches = request.since_s is not None and oldest_s <= request.since_s
+        requested, is_complete = str(view.dates), reaches or is_end
+        reason = "all bars of the range" if reaches else shortfall
+    elif received < view.count:
+        requested, is_complete, reason = view.count, is_end, shortfall
+    elif view.count > request.page_size:
+        requested, is_complete, reason = view.count, True, "as many as asked for"
+    else:
+        return {}
+    return {
+        "requested": requested,
+        "received": received,
+        "complete": is_complete,
+        "reason": reason,
+    }
 
 
 def _filled(volume: npt.NDArray[np.float64], policy: FillMissingVolume) -> npt.NDArray[Any]:
@@ -194,22 +355,24 @@ def _validate(values: npt.NDArray[np.float64], symbol: str, *, strict: bool) -> 
 
 
 def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.DatetimeIndex:
-    whole = np.floor(times_s).astype(np.int64)
-    # A float of today's size is good to a quarter of a microsecond, so finer digits are noise.
-    fraction = np.rint((times_s - whole) * _MICROSECONDS).astype(np.int64)
-    nanoseconds = whole * _NANOSECONDS + fraction * (_NANOSECONDS // _MICROSECONDS)
-    index = pd.DatetimeIndex(nanoseconds.view("M8[ns]"), name="datetime")
+    index = _nanoseconds_index(times_s)
     if timezone is dt.timezone.utc:
         return index.tz_localize("UTC")
     if timezone is not None:
         return index.tz_localize("UTC").tz_convert(timezone)
-    try:
-        local = tzlocal.get_localzone()
-    except (LookupError, ValueError):
-        # A machine may have a rule of its own ("CET-1CEST,M3.5.0,M10.5.0/3") and no zone's name.
+    local = local_timezone()
+    if local is None:
         stamps = [dt.datetime.fromtimestamp(float(time_s)) for time_s in times_s]  # noqa: DTZ006
         return pd.DatetimeIndex(stamps, name="datetime").as_unit("ns")
     return index.tz_localize("UTC").tz_convert(local).tz_localize(None)
+
+
+def _nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:
+    whole = np.floor(times_s).astype(np.int64)
+    # A float of today's size is good to a quarter of a microsecond, so finer digits are noise.
+    fraction = np.rint((times_s - whole) * _MICROSECONDS).astype(np.int64)
+    nanoseconds = whole * _NANOSECONDS + fraction * (_NANOSECONDS // _MICROSECONDS)
+    return pd.DatetimeIndex(nanoseconds.view("M8[ns]"), name="datetime")
 
 
 def _delay_s(update_mode: str) -> int:

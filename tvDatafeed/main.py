@@ -1,37 +1,43 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
 import dataclasses
-import datetime as dt
 import logging
 import os
-import sys
 import time
 import warnings
 import weakref
-import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, validate_timeout
+from tvDatafeed.account import Account
+from tvDatafeed.config import TvDatafeedConfig, validate_timeout
+from tvDatafeed.dates import DateLike, lineage_problems
+from tvDatafeed.dates import timezone_named as _get_timezone_object
 from tvDatafeed.exceptions import (
-    AuthenticationError,
-    ConfigurationError,
     DataError,
-    DataNotFoundError,
     DataValidationError,
-    InvalidIntervalError,
     NetworkError,
-    WebSocketTimeoutError,
+    TvDatafeedError,
 )
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.utils import (
-    Deadline,
-    generate_chart_session_id,
-    generate_session_id,
-    whole_number,
+from tvDatafeed.progress import Report, reporting
+from tvDatafeed.query import (
+    Adjustment,
+    Dates,
+    HistoryQuery,
+    Options,
+    QuotesQuery,
+    Validation,
+    check_count,
+    contract_symbol,
+    full_symbol,
+    listed,
 )
+from tvDatafeed.ratelimit import RateLimiter
+from tvDatafeed.results import Frames, SymbolInfo, symbol_info
+from tvDatafeed.utils import generate_chart_session_id, generate_session_id
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
@@ -40,15 +46,11 @@ if TYPE_CHECKING:
 
     from tvDatafeed.authenticator import Authenticator
     from tvDatafeed.network import WebSocketManager
-    from tvDatafeed.protocol.events import History, SeriesRequest
+    from tvDatafeed.protocol.events import Answer, History, Request
 
-__all__ = ["Interval", "TvDatafeed", "interval_len"]
+__all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
 logger = logging.getLogger(__name__)
-
-# The zone's name that stands for "that of the symbol's exchange".
-EXCHANGE_TIMEZONE = "exchange"
-_VALIDATION_POLICIES = ("raise", "off")
 
 
 class TvDatafeed:
@@ -168,9 +170,8 @@ class TvDatafeed:
         self._manager: WebSocketManager | None = None
         self._made_managers: dict[str, WebSocketManager] = {}
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
-        self._token: str = ANONYMOUS_TOKEN
-        self._authenticator = self._sign_in()
-        if self._authenticator is None:
+        self._account = Account(self._sign_in())
+        if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
 
     @classmethod
@@ -195,20 +196,16 @@ class TvDatafeed:
     @property
     def token(self) -> str:
         """The data token in use; assign another one, and the next request uses it."""
-        return self._token if self._authenticator is None else self._authenticator.token()
+        return self._account.token()
 
     @token.setter
     def token(self, token: str) -> None:
-        if self._authenticator is None:
-            self._token = token
-        else:
-            self._authenticator.set_token(token)
+        self._account.assign(token)
         if self._manager is not None and isinstance(token, str):
             self._manager.use_token(str(token))
 
     def __repr__(self) -> str:
-        is_anonymous = self._authenticator is None and self._token == ANONYMOUS_TOKEN
-        who = "anonymous" if is_anonymous else "with an account"
+        who = "anonymous" if self._account.is_anonymous else "with an account"
         return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
 
     def __enter__(self) -> "Self":
@@ -249,7 +246,7 @@ class TvDatafeed:
             ``open_connections``, ``open_sessions`` (requests running now), ``connections`` (opened
             so far), ``reconnects`` (those opened
             after a fault), ``messages``, ``violations`` (of the protocol by the server),
-            ``heartbeats``, ``requests`` (answered with bars), ``latency_p50_s`` and
+            ``heartbeats``, ``requests`` (answered), ``latency_p50_s`` and
             ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and
             ``errors`` (a count for each class of fault, passed ones included).
         """
@@ -263,11 +260,18 @@ class TvDatafeed:
         n_bars: int | None = None,
         fut_contract: int | None = None,
         extended_session: bool = False,
-        *,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
         timezone: str | None = None,
-        validate: Literal["raise", "off"] | None = None,
+        *,
+        adjustment: Adjustment = "splits",
+        currency: str | None = None,
+        backadjusted: bool = False,
+        dates: Dates = "open",
+        closed_only: bool = False,
+        validate: Validation | None = None,
     ) -> "pd.DataFrame":
-        """Get the last bars of a symbol.
+        """Get bars of a symbol: the last ones, those up to a moment, or those of a range.
 
         Parameters
         ----------
@@ -278,15 +282,33 @@ class TvDatafeed:
         interval : Interval, default Interval.in_daily
             The length of a bar.
         n_bars : int, optional
-            How many bars, at least 1. The server may give fewer, and `DataFrame.attrs` tells.
-            Default: 10, or ``TV_DEFAULT_BARS``.
+            How many bars, at least 1, without an upper limit; more than ``TV_MAX_BARS`` come page
+            by page. There may be fewer, and `DataFrame.attrs` tells. Default: all of the range,
+            or without dates 10 (``TV_DEFAULT_BARS``).
         fut_contract : int, optional
             Continuous future: 1 for the front contract, 2 for the one after it.
         extended_session : bool, default False
             Whether bars outside the regular session are included.
+        start_date, end_date : datetime, date, pandas.Timestamp or str, optional
+            The range, both ends included; texts are ISO 8601. `start_date` alone is until now,
+            and `end_date` goes with `start_date` or with `n_bars`: the last bars up to it. A
+            datetime compares with the open of a bar; without a zone it is in that of `timezone`,
+            else in the machine's local time. A date, or a text without a time, is a whole day, and
+            for daily and longer bars a trading day of the exchange.
         timezone : str, optional
             Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
             ``TV_TIMEZONE``, else the machine's local time without a zone.
+        adjustment : {"splits", "dividends", "none"}, default "splits"
+            What earlier prices are adjusted for: splits; dividends and splits; nothing.
+        currency : str, optional
+            The currency that prices are converted to, such as "USD". Default: the symbol's own.
+        backadjusted : bool, default False
+            Whether the contracts of a continuous future are joined without gaps.
+        dates : {"open", "trading"}, default "open"
+            What the index of daily and longer bars shows: when the bar opened, or midnight of its
+            trading day, without a zone. They differ where a session opens the evening before.
+        closed_only : bool, default False
+            Whether the bar that is still forming is left out.
         validate : {"raise", "off"}, optional
             What to do about bars that contradict themselves. Default: one WARNING a call,
             unless ``TV_VALIDATE_DATA`` says no. Bars are never repaired.
@@ -298,38 +320,317 @@ class TvDatafeed:
             (float64); index "datetime" (``datetime64[ns]``), when the bar opened. The last bar
             is still forming while the market is open: ``attrs["last_bar_closed"]``.
             ``attrs["delay_seconds"]`` stands for delayed data; ``requested``, ``received``,
-            ``complete`` and ``reason`` when fewer bars came than were asked for.
+            ``complete`` and ``reason`` when fewer bars came than were asked for, and of a range or
+            more than one page.
 
         Raises
         ------
         DataValidationError, InvalidIntervalError, ConfigurationError, ValueError
             A parameter cannot be right; nothing was sent.
         SymbolNotFoundError, DataNotFoundError
-            TradingView does not know the symbol, or has no bars of it.
+            TradingView does not know the symbol, or has no such bars of it.
         EntitlementError, DataError
             TradingView refuses, with its reason.
         WebSocketTimeoutError
             The answer did not come in time.
         WebSocketError, RateLimitError, AuthenticationError
             The connection failed, or was refused.
+
+        Examples
+        --------
+        >>> from tvDatafeed import TvDatafeed
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+        ...     bars = tv.get_hist("NASDAQ:AAPL", start_date="2024-01-02", end_date="2024-01-31")
+        >>> len(bars)
+        21
         """
-        full_symbol = _full_symbol(symbol, exchange)
-        zone_name = timezone or self._config.data.timezone
-        zone = _zone(zone_name)
-        if not isinstance(interval, Interval):
-            raise InvalidIntervalError(interval, [str(member) for member in Interval])
-        count = self._config.data.default_bars if n_bars is None else n_bars
-        count = Validators.validate_n_bars(count, max_bars=sys.maxsize)
-        if validate is not None and validate not in _VALIDATION_POLICIES:
-            raise DataValidationError("validate", validate, "must be None, 'raise' or 'off'")
-        full_symbol = _with_contract(full_symbol, symbol, fut_contract)
+        full = full_symbol(symbol, exchange)
+        options = Options(
+            interval=interval,
+            n_bars=n_bars,
+            extended_session=extended_session,
+            start_date=start_date,
+            end_date=end_date,
+            timezone=timezone,
+            adjustment=adjustment,
+            currency=currency,
+            backadjusted=backadjusted,
+            dates=dates,
+            closed_only=closed_only,
+            validate=validate,
+        )
+        query = HistoryQuery(options, self._config.data)
+        full = contract_symbol(full, symbol, fut_contract)
         started = time.monotonic()
-        history = self._fetch(full_symbol, interval, count, extended=bool(extended_session))
-        frame = self._frame(history, zone_name, zone, validate)
+        history = self._answer(query.request(full))
+        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
+
+        frame = history_to_frame(history, query.view())
         if self.verbose:
             seconds = time.monotonic() - started
-            logger.info("%s: %d bars in %.3f s", full_symbol, len(frame), seconds)
+            logger.info("%s: %d bars in %.3f s", full, len(frame), seconds)
         return frame
+
+    def get_hist_multi(  # noqa: PLR0917 - the positions of get_hist
+        self,
+        symbols: str | Iterable[str],
+        exchange: str | None = "NSE",
+        interval: Interval = Interval.in_daily,
+        n_bars: int | None = None,
+        fut_contract: int | None = None,
+        extended_session: bool = False,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        timezone: str | None = None,
+        *,
+        max_concurrent: int = 10,
+        progress: bool | Report = False,
+        on_error: Literal["raise", "collect"] = "raise",
+        adjustment: Adjustment = "splits",
+        currency: str | None = None,
+        backadjusted: bool = False,
+        dates: Dates = "open",
+        closed_only: bool = False,
+        validate: Validation | None = None,
+    ) -> Frames:
+        """Get bars of many symbols, several at a time over one connection.
+
+        Ctrl-C stops at once, and nothing is left running.
+
+        Parameters
+        ----------
+        symbols : iterable of str
+            The symbols; one that is given twice is asked for once.
+        exchange, interval, n_bars, fut_contract, extended_session
+            As for `get_hist`, for each symbol.
+        start_date, end_date, timezone
+            As for `get_hist`.
+        max_concurrent : int, default 10
+            How many symbols are asked for at a time.
+        progress : bool or callable, default False
+            True shows a progress bar (``pip install "tvdatafeed[progress]"``); a callable is called
+            with ``(done, total, symbol)`` after each symbol, in this thread.
+        on_error : {"raise", "collect"}, default "raise"
+            "raise": the first failure is raised and all others are given up. "collect": symbols
+            that fail are not in the result, but in its ``errors``.
+        adjustment, currency, backadjusted, dates, closed_only, validate
+            As for `get_hist`.
+
+        Returns
+        -------
+        Frames
+            A dict of the frames that `get_hist` would give, by the symbols as they were written and
+            in that order; ``errors`` is a dict of the failures.
+
+        Raises
+        ------
+        TvDatafeedError, ValueError
+            As from `get_hist`: what is wrong with the call itself, and with ``on_error="raise"``
+            the first failure of a symbol.
+
+        Examples
+        --------
+        >>> from tvDatafeed import TvDatafeed
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+        ...     frames = tv.get_hist_multi(["AAPL", "NOPE"], "NASDAQ", on_error="collect")
+        >>> list(frames), list(frames.errors)
+        (['AAPL'], ['NOPE'])
+        """
+        options = Options(
+            interval=interval,
+            n_bars=n_bars,
+            extended_session=extended_session,
+            start_date=start_date,
+            end_date=end_date,
+            timezone=timezone,
+            adjustment=adjustment,
+            currency=currency,
+            backadjusted=backadjusted,
+            dates=dates,
+            closed_only=closed_only,
+            validate=validate,
+        )
+        query = HistoryQuery(options, self._config.data)
+        window = check_count("max_concurrent", max_concurrent)
+        if on_error not in {"raise", "collect"}:
+            raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")
+        names = listed(symbols)
+        started = time.monotonic()
+        results: dict[str, pd.DataFrame | TvDatafeedError] = {}
+        coming = self._results(names, exchange, fut_contract, query, window)
+        # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
+        with closing(coming), reporting(progress, len(names)) as report:
+            for name, result in coming:
+                if isinstance(result, TvDatafeedError) and on_error == "raise":
+                    raise result
+                results[name] = result
+                report(len(results), len(names), name)
+        frames = Frames()
+        for name in names:
+            result = results[name]
+            if isinstance(result, TvDatafeedError):
+                frames.errors[name] = result
+            else:
+                frames[name] = result
+        if self.verbose:
+            seconds = time.monotonic() - started
+            logger.info("%d of %d symbols in %.3f s", len(frames), len(names), seconds)
+        return frames
+
+    def _results(
+        self,
+        names: list[str],
+        exchange: str | None,
+        fut_contract: int | None,
+        query: HistoryQuery,
+        window: int,
+    ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
+        """Give a frame or an error for each name, as they come."""
+        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
+
+        named: dict[str, list[str]] = {}
+        for name in names:
+            try:
+                full = contract_symbol(full_symbol(name, exchange), name, fut_contract)
+            except DataValidationError as error:
+                yield name, error
+                continue
+            named.setdefault(full, []).append(name)
+        requests = [query.request(full) for full in named]
+        view = query.view()
+        with closing(self._ask(requests, window=window)) as answers:
+            for place, answer in answers:
+                result: pd.DataFrame | TvDatafeedError
+                try:
+                    if isinstance(answer, TvDatafeedError):
+                        result = answer
+                    else:
+                        result = history_to_frame(cast("History", answer), view)
+                except TvDatafeedError as error:
+                    result = error
+                first, *others = named[requests[place].symbol]
+                yield first, result
+                for other in others:
+                    yield other, result if isinstance(result, TvDatafeedError) else result.copy()
+
+    def get_symbol_info(
+        self,
+        symbol: str,
+        exchange: str | None = "NSE",
+        *,
+        fut_contract: int | None = None,
+        extended_session: bool = False,
+    ) -> SymbolInfo:
+        """Get what TradingView says of a symbol: its hours, zone, currency, tick and kind.
+
+        Parameters
+        ----------
+        symbol, exchange, fut_contract, extended_session
+            As for `get_hist`.
+
+        Returns
+        -------
+        SymbolInfo
+            The description.
+
+        Raises
+        ------
+        DataValidationError, ValueError
+            A parameter cannot be right; nothing was sent.
+        SymbolNotFoundError, EntitlementError, DataError
+            TradingView does not know the symbol, or refuses it.
+        NetworkError, AuthenticationError
+            As from `get_hist`.
+
+        Examples
+        --------
+        >>> from tvDatafeed import TvDatafeed
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+        ...     info = tv.get_symbol_info("AAPL", "NASDAQ")
+        >>> info.timezone, info.session, info.tick_size
+        ('America/New_York', '0930-1600', 0.01)
+        """
+        full = contract_symbol(full_symbol(symbol, exchange), symbol, fut_contract)
+        from tvDatafeed.protocol.events import SymbolRequest  # noqa: PLC0415 - as above
+
+        session = "extended" if extended_session else "regular"
+        return symbol_info(full, self._answer(SymbolRequest(full, session)).info)
+
+    def get_quotes(
+        self,
+        symbols: str | Iterable[str],
+        exchange: str | None = "NSE",
+        fields: Iterable[str] | None = None,
+    ) -> "pd.DataFrame":
+        """Get the current quotes of some symbols.
+
+        Parameters
+        ----------
+        symbols : str or iterable of str
+            The symbols, with their exchanges or without.
+        exchange : str, default "NSE"
+            The exchange of those that name none.
+        fields : iterable of str, optional
+            TradingView's own fields, such as "lp" or "market_cap_basic", or our columns below.
+            Default: those.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a symbol, as it was written, in that order; index "symbol". Columns last,
+            change (in `currency`), change_percent, bid, ask, volume, market_state ("market",
+            "out_of_session", "pre_market", "post_market"), description, currency, update_mode
+            ("streaming", or "delayed_streaming_900" for data of a quarter of an hour ago). A number
+            that TradingView does not give is NaN, a text None.
+
+        Raises
+        ------
+        DataValidationError
+            A symbol or a field cannot be right; nothing was sent.
+        SymbolNotFoundError, EntitlementError, DataError
+            TradingView does not know one of the symbols, or refuses it.
+        NetworkError, AuthenticationError
+            As from `get_hist`.
+
+        Examples
+        --------
+        >>> from tvDatafeed import TvDatafeed
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+        ...     quotes = tv.get_quotes(["AAPL", "MSFT"], "NASDAQ", fields=["last", "currency"])
+        >>> quotes["currency"].tolist()
+        ['USD', 'USD']
+        """
+        query = QuotesQuery(symbols, exchange, fields)
+        quotes = self._answer(query.request())
+        for refusal in quotes.errors.values():
+            raise refusal
+        from tvDatafeed.frames import quotes_to_frame  # noqa: PLC0415 - as above
+
+        return quotes_to_frame(quotes, query.rows, query.columns)
+
+    @staticmethod
+    def is_valid_date_range(start: DateLike, end: DateLike) -> bool:
+        """Check a range as older versions did; `get_hist` itself takes more than this.
+
+        Parameters
+        ----------
+        start, end : datetime, date or str
+            Without a zone in the machine's local time.
+
+        Returns
+        -------
+        bool
+            Whether start is before end, neither is in the future, and neither before 2000. Each
+            rule that is broken is a WARNING.
+        """
+        problems = lineage_problems(start, end)
+        for problem in problems:
+            logger.warning("invalid date range: %s", problem)
+        return not problems
 
     def search_symbol(
         self, text: str, exchange: str = "", *, raise_on_error: bool = False
@@ -380,8 +681,7 @@ class TvDatafeed:
 
         manager = self._manager
         if manager is None:
-            signed_in = self._authenticator
-            network = self._config.network if signed_in is None else signed_in.network()
+            network = self._account.network(self._config.network)
             made = WebSocketManager(network, self._limiter)
             # The first of several threads wins, and no lock is needed that a fork could copy.
             manager = self._made_managers.setdefault("manager", made)
@@ -391,60 +691,32 @@ class TvDatafeed:
             self._manager = manager
         return manager
 
-    def _fetch(self, symbol: str, interval: Interval, count: int, *, extended: bool) -> "History":
-        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - as above
+    def _ask(
+        self, requests: "Sequence[Request]", *, window: int = 1
+    ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
+        """Ask for something, and give each answer or error as it comes, with its place."""
+        from tvDatafeed.batch import Batch  # noqa: PLC0415 - as above
+        from tvDatafeed.connection import Limits  # noqa: PLC0415 - as above
 
-        request = SeriesRequest(
-            symbol=symbol,
-            interval=interval.value,
-            count=count,
-            session="extended" if extended else "regular",
+        limits = Limits(
+            response_s=self.max_response_time,
+            message_s=None if self.ws_timeout < 0 else self.ws_timeout,
         )
-        deadline = Deadline(self.max_response_time)
-        token = self.token
-        if not isinstance(token, str):
-            raise ConfigurationError("token", token, "must be a text")
-        try:
-            return self._ask(request, token, deadline)
-        except (AuthenticationError, WebSocketTimeoutError) as error:
-            if not self._was_token_refused(token, error):
-                raise
-            # Refused in so many words, or expired and answered with heartbeats alone.
-            try:
-                renewed = self._renewed(token)
-            except AuthenticationError as no_way:
-                if isinstance(error, AuthenticationError):
-                    # The server's own words come first, and then why they could not be helped.
-                    raise error from no_way
-                raise no_way from error
-            if deadline.expired:
-                raise
-        return self._ask(request, renewed, deadline)
-
-    def _ask(self, request: "SeriesRequest", token: str, deadline: Deadline) -> "History":
-        return self._connections().fetch(
-            request,
-            token=str(token),
-            response_timeout_s=deadline.remaining() or 0.0,
-            message_timeout_s=self.ws_timeout,
+        batch = Batch(
+            self._connections(),
+            self._account,
+            limits,
+            window=window,
             show_frames=self.ws_debug,
         )
+        return batch.ask(requests)
 
-    def _was_token_refused(self, token: str, error: Exception) -> bool:
-        if isinstance(error, AuthenticationError):
-            return self._authenticator is not None
-        from tvDatafeed.tokens import expiry_of  # noqa: PLC0415 - rarely needed
-
-        end = expiry_of(token)
-        return end is not None and end <= time.time()
-
-    def _renewed(self, token: str) -> str:
-        if self._authenticator is None:
-            raise AuthenticationError(
-                "the token has expired, and TradingView answers it with heartbeats alone; "
-                "assign a fresh one to token"
-            )
-        return self._authenticator.renew(token)
+    def _answer(self, request: "Request") -> Any:
+        """Ask for one thing, and give its answer or raise its error."""
+        ((_place, result),) = self._ask([request])
+        if isinstance(result, TvDatafeedError):
+            raise result
+        return result
 
     def _get_totp_secret(self) -> str | None:
         """Give the secret of the second factor, as parameter or environment have it."""
@@ -476,31 +748,6 @@ class TvDatafeed:
             authenticator.token()
         return authenticator
 
-    def _frame(
-        self,
-        history: "History",
-        zone_name: str | None,
-        zone: dt.tzinfo | None,
-        validate: Literal["raise", "off"] | None,
-    ) -> "pd.DataFrame":
-        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
-
-        if not history.bars:
-            exchange, _, name = history.request.symbol.rpartition(":")
-            raise DataNotFoundError(name, exchange)
-        if zone_name == EXCHANGE_TIMEZONE:
-            zone_name = str(history.info.get("timezone") or "UTC")
-            zone = _get_timezone_object(zone_name)
-        frame = history_to_frame(
-            history,
-            timezone=zone,
-            fill_missing_volume=self._config.data.fill_missing_volume,
-            validation=validate or ("warn" if self._config.data.validate_data else "off"),
-        )
-        if zone_name:
-            frame.attrs["timezone"] = zone_name
-        return frame
-
 
 def _filled(text: str | None) -> str | None:
     return text if text and text.strip() else None
@@ -521,53 +768,3 @@ def _dropped(manager: "WebSocketManager", who: str) -> None:
         # may run in a thread that holds one.
         manager.abandon()
         warnings.warn(f"{who} was not closed; use 'with' or close()", ResourceWarning, stacklevel=2)
-
-
-def _get_timezone_object(name: str) -> dt.tzinfo:
-    """Look a timezone up by name.
-
-    Parameters
-    ----------
-    name : str
-        "UTC" in any case, or an IANA name.
-
-    Raises
-    ------
-    ConfigurationError
-        When there is no such zone.
-    """
-    if isinstance(name, str) and name.upper() == "UTC":
-        return dt.timezone.utc
-    try:
-        return zoneinfo.ZoneInfo(name)
-    # A name may also be a path that leads out of the zones, or to a folder of them.
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
-        raise ConfigurationError(
-            "timezone", name, "no such timezone; use 'UTC', 'exchange' or an IANA name"
-        ) from error
-
-
-def _zone(name: str | None) -> dt.tzinfo | None:
-    if not name or name == EXCHANGE_TIMEZONE:
-        return None
-    return _get_timezone_object(name)
-
-
-def _full_symbol(symbol: str, exchange: str | None) -> str:
-    name = Validators.validate_symbol(symbol, allow_formatted=True)
-    if ":" in name:
-        return name
-    return f"{Validators.validate_exchange(exchange or '')}:{name}"
-
-
-def _with_contract(full_symbol: str, symbol: str, contract: Any) -> str:
-    # A symbol that names its exchange is complete, as it always was.
-    if contract is None or ":" in symbol:
-        return full_symbol
-    try:
-        number = whole_number(contract)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError("not a valid contract")
-    return f"{full_symbol}{number}!"

@@ -1,10 +1,9 @@
 """The connections of one object: shared by its threads, opened when needed, replaced when broken.
 
 A request goes to the first connection that has room; when there is none, the thread that needs
-it opens one, and those who come meanwhile share it. When a connection breaks, each request that
-was running there is asked again on the next one, as long as its own time and tries last. How soon
-the next one may be opened is one matter for all: the backoff grows with every connection that
-breaks before it has answered anything, and only an answered request resets it.
+it opens one, and those who come meanwhile share it. How soon the next one may be opened after a
+fault is one matter for all: the backoff grows with every connection that breaks before it has
+answered anything, and only an answered request resets it.
 """
 
 import logging
@@ -19,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.connection import WAIT_SLICE_S, Connection
+from tvDatafeed.connection import Connection
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ProtocolError,
@@ -27,10 +26,9 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
 )
-from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
 from tvDatafeed.replies import is_same_site
-from tvDatafeed.utils import Deadline, own_copy
+from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 
 logger = logging.getLogger(__name__)
 
@@ -89,71 +87,22 @@ class WebSocketManager:
         self._last_error: TvDatafeedError | None = None
         self._episode_is_new = False
 
-    def fetch(
-        self,
-        request: SeriesRequest,
-        *,
-        token: str,
-        response_timeout_s: float,
-        message_timeout_s: float,
-        show_frames: bool = False,
-    ) -> History:
-        """Ask for bars and wait for them, through as many connections as it takes.
+    @property
+    def max_retries(self) -> int:
+        """How often a request is asked again after a fault that may pass."""
+        return self._network.max_retries
 
-        Parameters
-        ----------
-        request
-            What to ask for.
-        token
-            The data token; one that was not seen before signs in anew on the same connection, and
-            is used from then on. `use_token` goes back to an earlier one.
-        response_timeout_s
-            How long all of it may take, connecting and retries included.
-        message_timeout_s
-            How long one message of the answer may take; -1 for no limit of its own.
-        show_frames
-            Whether outgoing packets go to the log at DEBUG, the token redacted.
-
-        Raises
-        ------
-        TvDatafeedError
-            The refusal, the last fault after all tries, or the time that ran out.
-        """
-        deadline = Deadline(response_timeout_s)
-        started = time.monotonic()
-        limit_s = None if message_timeout_s < 0 else message_timeout_s
-        tries = redirects = 0
-        stop = self._stop
-        while True:
-            token = self._newest(token)
-            connection = self._connection(token, deadline, stop, show_frames=show_frames)
-            connection.show_frames = show_frames
-            try:
-                history = connection.fetch(request, deadline, limit_s)
-            except TvDatafeedError as error:
-                if self._follow_redirect(connection) and redirects < MAX_REDIRECTS:
-                    redirects += 1
-                    continue
-                self._note_failure(connection, error)
-                tries += 1
-                if (
-                    tries > self._network.max_retries
-                    or deadline.expired
-                    or stop.is_set()
-                    or not self._may_pass(connection, error, token)
-                ):
-                    raise
-                self._tell(request, error)
-                continue
-            self._note_success(time.monotonic() - started)
-            return history
+    @property
+    def stop(self) -> threading.Event:
+        """What `close` sets for all who ask now; those who come later have another one."""
+        return self._stop
 
     def use_token(self, token: str) -> None:
         """Make a token the newest, also one that was used before."""
         with self._lock:
             self._tokens = [*(t for t in self._tokens if t != token), token][-KEPT_TOKENS:]
 
-    def _newest(self, token: str) -> str:
+    def newest(self, token: str) -> str:
         """Give the token that goes before this one, which a slow thread may still have in hand.
 
         A connection that was signed in with a renewed token must not be signed back with the one
@@ -223,10 +172,27 @@ class WebSocketManager:
         for connection in list(self._connections):
             connection.abandon(_closed())
 
-    def _connection(
-        self, token: str, deadline: Deadline, stop: threading.Event, *, show_frames: bool
+    def connection(
+        self, token: str, deadline: Deadline, stop: threading.Event, *, show_frames: bool = False
     ) -> Connection:
-        """Give a connection with a place reserved on it, as soon as there may be one."""
+        """Give a connection with a place reserved on it, as soon as there may be one.
+
+        Parameters
+        ----------
+        token
+            The data token to sign in with.
+        deadline
+            Until when to wait for one.
+        stop
+            The manager's `stop` when the request began.
+        show_frames
+            Whether outgoing packets go to the log at DEBUG, the token redacted.
+
+        Raises
+        ------
+        TvDatafeedError
+            There is none in time, or none is tried for now, or `close` was called.
+        """
         while True:
             with self._lock:
                 if stop is not self._stop:
@@ -311,33 +277,30 @@ class WebSocketManager:
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(delay_s, asked_s or 0.0)
 
-    def _note_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+    def note_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Count the failure of a request, and of its connection if that is lost."""
         with self._lock:
             self._errors[type(error).__name__] += 1
             if connection.is_usable and connection.proven:
                 self._note_health()
             self._collect()
 
-    def _tell(self, request: SeriesRequest, error: TvDatafeedError) -> None:
-        """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
-        with self._lock:
-            is_new, self._episode_is_new = self._episode_is_new, False
-        level = logging.WARNING if is_new else logging.DEBUG
-        logger.log(level, "%s is asked for again: %s", request.symbol, error)
-
-    def _note_success(self, seconds: float) -> None:
+    def note_success(self, seconds: float) -> None:
+        """Count a request that was answered after so long."""
         with self._lock:
             self._latencies_s.append(seconds)
             self._totals["requests"] += 1
             self._note_health()
 
-    def _note_health(self) -> None:
-        self._failures = self._strikes = 0
-        self._last_error = None
-        self._breaker.succeeded()
+    def tell(self, symbol: str, error: TvDatafeedError) -> None:
+        """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
+        with self._lock:
+            is_new, self._episode_is_new = self._episode_is_new, False
+        level = logging.WARNING if is_new else logging.DEBUG
+        logger.log(level, "%s is asked for again: %s", symbol, error)
 
-    def _may_pass(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
-        """Whether another try has a chance."""
+    def may_pass(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
+        """Whether another try has a chance after this error of this connection."""
         if isinstance(error, AuthenticationError):
             # Another token may be meant that was used on the same connection.
             return not connection.is_surely_of(token)
@@ -349,7 +312,8 @@ class WebSocketManager:
             return isinstance(error, ProtocolError) and error.retryable
         return error.retryable and self._strikes < MAX_STRIKES
 
-    def _follow_redirect(self, connection: Connection) -> bool:
+    def follow_redirect(self, connection: Connection) -> bool:
+        """Go where the server sends its clients, if it does and that is its own site."""
         host = connection.redirected_to
         if host is None:
             return False
@@ -359,6 +323,11 @@ class WebSocketManager:
                 return False
             self._url = moved
             return True
+
+    def _note_health(self) -> None:
+        self._failures = self._strikes = 0
+        self._last_error = None
+        self._breaker.succeeded()
 
     def forget_parent(self) -> None:
         """In a forked child: the connections are the parent's, and so are the locks' holders."""

@@ -9,6 +9,7 @@ import operator
 import random
 import re
 import string
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -43,6 +44,9 @@ logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=Exception)
+
+# On Windows a wait without slices keeps Ctrl-C until it ends.
+WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
 
 _JITTER = 0.2
 _HIDDEN_LENGTH = 8

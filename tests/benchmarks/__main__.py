@@ -56,10 +56,10 @@ def parsing(runs: int) -> Iterator[Figure]:
 
     def ours() -> object:
         machine = Machine(ANONYMOUS_TOKEN)
-        machine.open_series("cs_a", SeriesRequest(SYMBOL, "1", BARS), now=0.0, deadline=1.0)
+        machine.open("cs_a", SeriesRequest(SYMBOL, "1", BARS), now=0.0, deadline=1.0)
         machine.receive(text, 0.0)
         (event,) = machine.events()
-        return history_to_frame(event.history)
+        return history_to_frame(event.answer)
 
     try:
         floor = floor_of(text)

@@ -19,8 +19,8 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.protocol.events import (
+    Answered,
     ConnectionFailed,
-    HistoryReady,
     PingWanted,
     Redirected,
     RequestFailed,
@@ -59,7 +59,7 @@ def sent_by(machine):
 def machine_with(*sessions, token=ANONYMOUS_TOKEN, deadline=60.0, **limits):
     machine = Machine(token)
     for session in sessions:
-        machine.open_series(session, AAPL, now=0.0, deadline=deadline, **limits)
+        machine.open(session, AAPL, now=0.0, deadline=deadline, **limits)
     machine.data_to_send()
     return machine
 
@@ -67,7 +67,7 @@ def machine_with(*sessions, token=ANONYMOUS_TOKEN, deadline=60.0, **limits):
 def test_request_is_the_usual_sequence():
     """Token, session, symbol, series: what the minimal client of the recordings sends."""
     machine = Machine(ANONYMOUS_TOKEN)
-    machine.open_series("cs_a", AAPL, now=0.0, deadline=60.0)
+    machine.open("cs_a", AAPL, now=0.0, deadline=60.0)
     sent = sent_by(machine)
     assert [message["m"] for message in sent] == [
         "set_auth_token",
@@ -98,8 +98,8 @@ def test_answer_becomes_one_event():
         now=1.0,
     )
     (event,) = machine.events()
-    assert isinstance(event, HistoryReady)
-    history = event.history
+    assert isinstance(event, Answered)
+    history = event.answer
     assert (event.session, history.request) == ("cs_a", AAPL)
     assert [bar.time for bar in history.bars] == [100.0, 200.0]
     assert history.info == {"timezone": "America/New_York"}
@@ -117,7 +117,7 @@ def test_live_updates_before_the_completion_count():
     machine.receive(bars_of("cs_a") + bars_of("cs_a", changed, method="du"), now=1.0)
     machine.receive(completed("cs_a"), now=1.0)
     (event,) = machine.events()
-    assert [bar.close for bar in event.history.bars] == [1.5, 8.0]
+    assert [bar.close for bar in event.answer.bars] == [1.5, 8.0]
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,15 @@ def test_what_is_not_ours_changes_nothing(noise):
     machine = machine_with("cs_a")
     machine.receive(noise + bars_of("cs_a") + noise + completed("cs_a"), now=1.0)
     (event,) = machine.events()
-    assert [bar.time for bar in event.history.bars] == [100.0, 200.0]
+    assert [bar.time for bar in event.answer.bars] == [100.0, 200.0]
     assert machine.counters["violations"] == 0
 
 
 def test_late_reply_of_a_closed_request_is_dropped():
     """What comes for a request that was given up does not reach the next one."""
     machine = machine_with("cs_a", "cs_b")
-    machine.close_series("cs_a")
-    machine.close_series("cs_a")
+    machine.close("cs_a")
+    machine.close("cs_a")
     assert sent_by(machine) == [{"m": "chart_delete_session", "p": ["cs_a"]}]
     machine.receive(bars_of("cs_a", [[1.0, 1, 1, 1, 1, 1]]) + completed("cs_a"), now=1.0)
     assert machine.events() == []
@@ -168,7 +168,7 @@ def test_completion_without_bars_is_an_empty_history():
     machine = machine_with("cs_a")
     machine.receive(completed("cs_a") + bars_of("cs_a"), now=1.0)
     (event,) = machine.events()
-    assert event.history.bars == []
+    assert list(event.answer.bars) == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_symbol_not_found_names_symbol_and_exchange():
     machine.receive(server("symbol_error", "cs_a", "sds_sym_1", "invalid symbol"), now=1.0)
     (event,) = machine.events()
     assert (event.error.symbol, event.error.exchange) == ("AAPL", "NASDAQ")
-    machine.open_series("cs_b", SeriesRequest("AAPL", "1D", 1), now=1.0, deadline=60.0)
+    machine.open("cs_b", SeriesRequest("AAPL", "1D", 1), now=1.0, deadline=60.0)
     machine.receive(server("symbol_error", "cs_b", "sds_sym_1", "invalid symbol"), now=1.0)
     (event,) = machine.events()
     assert (event.error.symbol, event.error.exchange) == ("AAPL", None)
@@ -348,7 +348,7 @@ def test_a_long_sleep_is_one_detection():
 def test_idle_connection_is_retired():
     """Sixty seconds after the last request nothing keeps the connection open."""
     machine = living_machine(silence_s=math.inf)
-    machine.open_series("cs_a", AAPL, now=1.0, deadline=61.0)
+    machine.open("cs_a", AAPL, now=1.0, deadline=61.0)
     machine.receive(bars_of("cs_a") + completed("cs_a"), now=10.0)
     machine.events()
     assert machine.next_deadline() == 70.0
@@ -362,7 +362,7 @@ def test_idle_connection_is_retired():
 def test_old_connection_is_retired_when_nothing_runs():
     """Past its age a connection ends with its last request, not during it."""
     machine = living_machine(silence_s=math.inf)
-    machine.open_series("cs_a", AAPL, now=299.0, deadline=359.0)
+    machine.open("cs_a", AAPL, now=299.0, deadline=359.0)
     machine.tick(310.0)
     assert machine.events() == []
     machine.receive(bars_of("cs_a") + completed("cs_a"), now=320.0)
@@ -457,7 +457,7 @@ def test_lost_part_of_an_answer_fails_its_request_alone(broken):
     assert (event.session, type(event.error)) == ("cs_a", ProtocolError)
     assert "NASDAQ:AAPL" in str(event.error)
     machine.receive(bars_of("cs_b") + completed("cs_b"), now=1.0)
-    assert isinstance(machine.events()[0], HistoryReady)
+    assert isinstance(machine.events()[0], Answered)
 
 
 @pytest.mark.parametrize(
@@ -517,9 +517,9 @@ def test_retirement_can_be_taken_back():
     machine.tick(60.0)
     assert machine.events() == [Retired()]
     machine.stay(60.0)
-    machine.open_series("cs_a", AAPL, now=61.0, deadline=90.0)
+    machine.open("cs_a", AAPL, now=61.0, deadline=90.0)
     machine.receive(bars_of("cs_a") + completed("cs_a"), now=62.0)
-    assert isinstance(machine.events()[0], HistoryReady)
+    assert isinstance(machine.events()[0], Answered)
 
 
 def test_bar_with_an_impossible_time_fails_its_request():
@@ -565,7 +565,7 @@ def test_heartbeats_do_not_feed_the_patience_for_data():
 def test_each_request_has_its_own_time():
     """The next deadline is the nearest, and only its request fails."""
     machine = machine_with("cs_a", deadline=60.0)
-    machine.open_series("cs_b", AAPL, now=5.0, deadline=20.0)
+    machine.open("cs_b", AAPL, now=5.0, deadline=20.0)
     assert machine.next_deadline() == 20.0
     machine.tick(20.0)
     assert [event.session for event in machine.events()] == ["cs_b"]

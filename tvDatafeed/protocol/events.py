@@ -1,24 +1,83 @@
 """What is asked of a machine, and what it has to tell: immutable values."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.series import Bars
+
+# How many bars are asked for in one answer: what TradingView gives without an account.
+PAGE_SIZE_BARS = 5000
 
 
 @dataclass(frozen=True)
 class SeriesRequest:
-    """What is asked for: the last ``count`` bars of ``symbol`` (``EXCHANGE:SYMBOL``).
+    """Ask for bars of a symbol: the last ones, those up to a moment, or those since one.
 
-    ``interval`` is TradingView's own text ("1D"); ``session`` is "regular" or "extended".
+    Parameters
+    ----------
+    symbol
+        ``EXCHANGE:SYMBOL``.
+    interval
+        TradingView's own text ("1D").
+    count
+        How many bars; None for all since `since_s`.
+    session
+        "regular" or "extended".
+    adjustment
+        "splits", "dividends" or "none".
+    currency
+        The currency to convert prices to; None for the symbol's own.
+    backadjusted
+        Whether the contracts of a continuous future are joined without gaps.
+    page_size
+        How many bars are asked for at a time.
+    since_s, until_s
+        Epoch seconds UTC. Older bars than the first are not needed, and none that opens after the
+        second counts; the answer may hold both. None: no limit.
     """
 
     symbol: str
     interval: str
-    count: int
+    count: int | None
     session: str = "regular"
     adjustment: str = "splits"
+    currency: str | None = None
+    backadjusted: bool = False
+    page_size: int = PAGE_SIZE_BARS
+    since_s: float | None = None
+    until_s: float | None = None
+
+    prefix: ClassVar[str] = "cs"
+
+
+@dataclass(frozen=True)
+class SymbolRequest:
+    """Ask what a symbol is; as `SeriesRequest`, without bars."""
+
+    symbol: str
+    session: str = "regular"
+
+    prefix: ClassVar[str] = "cs"
+
+
+@dataclass(frozen=True)
+class QuotesRequest:
+    """Ask for the fields of some symbols' quotes, by TradingView's own names ("lp")."""
+
+    symbols: tuple[str, ...]
+    fields: tuple[str, ...]
+
+    prefix: ClassVar[str] = "qs"
+
+    @property
+    def symbol(self) -> str:
+        """The symbols, as a message names them."""
+        first, *others = self.symbols
+        return f"{first} and {len(others)} more" if others else first
+
+
+Request: TypeAlias = SeriesRequest | SymbolRequest | QuotesRequest
 
 
 @dataclass(frozen=True)
@@ -44,7 +103,7 @@ class History:
     """
 
     request: SeriesRequest
-    bars: list[Bar]
+    bars: Bars
     info: dict[str, Any]
     update_mode: str
     data_completed: str | None
@@ -53,11 +112,48 @@ class History:
 
 
 @dataclass(frozen=True)
-class HistoryReady:
+class SymbolDescription:
+    """The answer to a `SymbolRequest`: the server's own description (``symbol_resolved``)."""
+
+    request: SymbolRequest
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """The answer to a `QuotesRequest`.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    by_symbol
+        The values of those that were given; fields without a value are missing.
+    errors
+        By symbol, why those others were refused.
+    """
+
+    request: QuotesRequest
+    by_symbol: dict[str, dict[str, Any]]
+    errors: dict[str, TvDatafeedError]
+
+
+Answer: TypeAlias = History | SymbolDescription | Quotes
+
+
+@dataclass(frozen=True)
+class Answered:
     """A request was answered whole; its session is closed."""
 
     session: str
-    history: History
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Paged:
+    """A part of a long answer has come, the next one was asked for, and its time runs anew."""
+
+    session: str
 
 
 @dataclass(frozen=True)
@@ -92,4 +188,6 @@ class Redirected:
     host: str
 
 
-Event = HistoryReady | RequestFailed | ConnectionFailed | PingWanted | Retired | Redirected
+Event: TypeAlias = (
+    Answered | Paged | RequestFailed | ConnectionFailed | PingWanted | Retired | Redirected
+)

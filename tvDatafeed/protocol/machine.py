@@ -4,19 +4,19 @@ The driver gives it text and the time and carries out what it answers:
 
 >>> machine = Machine("unauthorized_user_token")
 >>> request = SeriesRequest("NASDAQ:AAPL", "1D", 10)
->>> machine.open_series("cs_abcdefghijkl", request, now=0.0, deadline=60.0)
+>>> machine.open("cs_abcdefghijkl", request, now=0.0, deadline=60.0)
 >>> len(machine.data_to_send())  # token, session, symbol, series
 4
 
-Two rules hold here. Every request owns its chart session, and what comes for a session that is
-not open is dropped by its id. Nothing that the server says raises; a breach of the wire's rules
-is counted, and too many of them end the connection.
+Two rules hold here. Every request owns its session, and what comes for a session that is not open
+is dropped by its id. Nothing that the server says raises; a breach of the wire's rules is counted,
+and too many of them end the connection.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvDatafeed.config import ANONYMOUS_TOKEN
@@ -27,25 +27,25 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.events import (
+    Answered,
     ConnectionFailed,
     Event,
-    History,
-    HistoryReady,
+    Paged,
     PingWanted,
     Redirected,
+    Request,
     RequestFailed,
     Retired,
     SeriesRequest,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
-from tvDatafeed.protocol.series import BadUpdateError, Series
+from tvDatafeed.protocol.questions import Command, Question, question_of
+from tvDatafeed.protocol.series import BadUpdateError
+
+__all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
 
 # One broken packet may be an accident on the way; more than three are another protocol.
 MAX_VIOLATIONS = 3
-
-_SERIES_ID = "sds_1"
-_SYMBOL_ID = "sds_sym_1"
-_TURNAROUND = "s1"
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Timers:
 
 @dataclass
 class _Pending:
-    request: SeriesRequest
+    symbol: str
+    question: Question
     deadline: float
     asked_at: float
     heard_at: float
     message_timeout_s: float | None
-    series: Series = field(default_factory=Series)
-    info: dict[str, Any] = field(default_factory=dict)
+    page_timeout_s: float | None
 
 
 class Machine:
@@ -115,15 +115,8 @@ class Machine:
             messages.Heartbeat: self._on_heartbeat,
             messages.Hello: self._on_hello,
             messages.Redirect: self._on_redirect,
-            messages.SeriesLoading: self._on_loading,
-            messages.SymbolResolved: self._on_resolved,
-            messages.TimescaleUpdate: self._on_update,
-            messages.DataUpdate: self._on_update,
-            messages.SeriesCompleted: self._on_completed,
-            messages.SymbolError: self._on_symbol_error,
-            messages.SeriesError: self._on_series_error,
-            messages.CriticalError: self._on_critical_error,
             messages.ProtocolErrorReply: self._on_protocol_error,
+            **dict.fromkeys(messages.SESSION_MESSAGES, self._on_session_message),
         }
         self.set_token(token)
 
@@ -132,7 +125,7 @@ class Machine:
 
     @property
     def open_sessions(self) -> int:
-        """How many chart sessions are open."""
+        """How many sessions are open."""
         return len(self._pending)
 
     @property
@@ -164,21 +157,23 @@ class Machine:
                 self._secrets.add(token)
             self._say("set_auth_token", token)
 
-    def open_series(
+    def open(
         self,
         session: str,
-        request: SeriesRequest,
+        request: Request,
         *,
         now: float,
         deadline: float,
         message_timeout_s: float | None = None,
+        page_timeout_s: float | None = None,
     ) -> None:
-        """Ask for bars; the answer comes as `HistoryReady` or `RequestFailed`.
+        """Ask for something; the answer comes as `Answered` or `RequestFailed`.
 
         Parameters
         ----------
         session
-            A fresh chart session id (``cs_...``), never used before on this connection.
+            A fresh session id of the request's kind (``cs_...``, ``qs_...``), never used before on
+            this connection.
         request
             What to ask for.
         now
@@ -187,28 +182,22 @@ class Machine:
             When the whole answer must be there, on the same clock.
         message_timeout_s
             How long this request may stay without any message of its own, seconds.
+        page_timeout_s
+            How long each further part of a long answer may take; `Paged` tells of each. None: the
+            deadline is that of all parts.
         """
-        self._pending[session] = _Pending(request, deadline, now, now, message_timeout_s)
-        self._say("chart_create_session", session, "")
-        symbol = messages.encode_symbol(
-            request.symbol, adjustment=request.adjustment, session=request.session
+        question = question_of(session, request, self._text)
+        self._pending[session] = _Pending(
+            request.symbol, question, deadline, now, now, message_timeout_s, page_timeout_s
         )
-        self._say("resolve_symbol", session, _SYMBOL_ID, symbol)
-        self._say(
-            "create_series",
-            session,
-            _SERIES_ID,
-            _TURNAROUND,
-            _SYMBOL_ID,
-            request.interval,
-            request.count,
-            "",
-        )
+        for command in question.begin():
+            self._say(*command)
 
-    def close_series(self, session: str) -> None:
+    def close(self, session: str) -> None:
         """Give a request up and free its session on the server; later replies are dropped."""
-        if self._forget(session):
-            self._say("chart_delete_session", session)
+        pending = self._forget(session)
+        if pending is not None:
+            self._say(*pending.question.end())
 
     def receive(self, text: str, now: float) -> None:
         """Take one WebSocket message."""
@@ -277,16 +266,16 @@ class Machine:
         too_old_at = max(self._opened_at + self._timers.age_s, self._idle_since)
         return min(self._idle_since + self._timers.idle_s, too_old_at)
 
-    def _forget(self, session: str) -> bool:
+    def _forget(self, session: str) -> _Pending | None:
         """Stop a request, and note since when nothing runs."""
-        if self._pending.pop(session, None) is None:
-            return False
-        if not self._pending:
+        pending = self._pending.pop(session, None)
+        if pending is not None and not self._pending:
             self._idle_since = self._heard_at
-        return True
+        return pending
 
-    def _say(self, method: str, *parameters: object) -> None:
-        self._outgoing.append(encode(messages.encode(method, *parameters)))
+    def _say(self, *command: object) -> None:
+        method, *parameters = command
+        self._outgoing.append(encode(messages.encode(str(method), *parameters)))
 
     def _handle(self, message: messages.Message | Violation, now: float) -> None:
         self.counters["messages"] += 1
@@ -299,21 +288,12 @@ class Machine:
             self.server_time_s = time_ms / 1000
         handler(message, now)
 
-    def _of(self, session: str, now: float) -> _Pending | None:
-        pending = self._pending.get(session)
-        if pending is None:
-            self.counters["dropped"] += 1
-        else:
-            pending.heard_at = now
-        return pending
-
     def _on_violation(self, violation: Violation, _now: float) -> None:
         self._violate(violation)
         for session, pending in list(self._pending.items()):
             # A part of the answer is lost, and the rest must not pass for the whole.
             if session in violation.lost:
-                symbol = pending.request.symbol
-                what = f"a part of the answer for {symbol} was lost: {violation.what}"
+                what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
                 self._end(session, ProtocolError(what))
 
     def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
@@ -328,74 +308,36 @@ class Machine:
         self._failed = True
         self._events.append(Redirected(self._text(redirect.host)))
 
-    def _on_loading(self, message: messages.SeriesLoading, now: float) -> None:
-        self._of(message.p.session, now)
-
-    def _on_resolved(self, message: messages.SymbolResolved, now: float) -> None:
-        pending = self._of(message.p.session, now)
-        if pending is not None:
-            pending.info = message.p.info
-
-    def _on_update(
-        self, message: messages.TimescaleUpdate | messages.DataUpdate, now: float
-    ) -> None:
+    def _on_session_message(self, message: messages.SessionMessage, now: float) -> None:
         session = message.p.session
-        pending = self._of(session, now)
+        pending = self._pending.get(session)
         if pending is None:
+            self.counters["dropped"] += 1
             return
-        update = message.p.series.get(_SERIES_ID)
-        if update is None or update.t not in (None, _TURNAROUND):
-            return
+        pending.heard_at = now
         try:
-            pending.series.merge(update)
+            step = pending.question.hear(message, self.server_time_s)
         except BadUpdateError as error:
             self._violate(Violation(str(error)))
-            refusal = ProtocolError(f"{pending.request.symbol}: {error}", retryable=False)
-            self._end(session, refusal)
-
-    def _on_completed(self, message: messages.SeriesCompleted, now: float) -> None:
-        session = message.p.session
-        pending = self._of(session, now)
-        if pending is None or message.p.turnaround not in (None, _TURNAROUND):
+            self._end(session, ProtocolError(f"{pending.symbol}: {error}", retryable=False))
             return
-        history = History(
-            request=pending.request,
-            bars=pending.series.bars,
-            info=pending.info,
-            update_mode=message.p.update_mode,
-            data_completed=message.p.info.data_completed if message.p.info else None,
-            close_time_s=pending.series.close_time_s,
-            server_time_s=self.server_time_s,
-        )
-        self.close_series(session)
-        self._events.append(HistoryReady(session, history))
-
-    def _on_symbol_error(self, message: messages.SymbolError, now: float) -> None:
-        refusal = message.p
-        pending = self._of(refusal.session, now)
-        if pending is not None:
-            given = (self._text(d) for d in (refusal.detail, refusal.subject) if d is not None)
-            details = " ".join(given)
-            symbol, reason = pending.request.symbol, self._text(refusal.reason)
-            self._end(refusal.session, refusals.symbol_refused(symbol, reason, details))
-
-    def _on_series_error(self, message: messages.SeriesError, now: float) -> None:
-        refusal = message.p
-        pending = self._of(refusal.session, now)
-        if pending is not None:
-            symbol, reason = pending.request.symbol, self._text(refusal.reason)
-            self._end(refusal.session, refusals.series_refused(symbol, reason))
-
-    def _on_critical_error(self, message: messages.CriticalError, now: float) -> None:
-        # The quote session's critical_error says nothing about bars: it is dropped by its id.
-        refusal = message.p
-        pending = self._of(refusal.session, now)
-        if pending is not None:
+        if isinstance(message, messages.CriticalError):
             # The server has killed this session itself, so there is none to delete.
-            self._forget(refusal.session)
-            reason, details = self._text(refusal.reason), self._text(refusal.details)
-            error = refusals.session_refused(pending.request.symbol, reason, details)
-            self._events.append(RequestFailed(refusal.session, error))
+            self._forget(session)
+        if isinstance(step, list):
+            self._ask_on(session, pending, step, now)
+        elif isinstance(step, TvDatafeedError):
+            self._end(session, step)
+        elif step is not None:
+            self.close(session)
+            self._events.append(Answered(session, step))
+
+    def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
+        for command in commands:
+            self._say(*command)
+        if pending.page_timeout_s is not None:
+            pending.asked_at, pending.deadline = now, now + pending.page_timeout_s
+        self._events.append(Paged(session))
 
     def _on_protocol_error(self, message: messages.ProtocolErrorReply, _now: float) -> None:
         self._fail(refusals.connection_refused(self._text(message.p.reason)))
@@ -404,12 +346,14 @@ class Machine:
         return refusals.reason_text(reason, self._secrets)
 
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
-        operation = f"{awaited} for {pending.request.symbol}"
-        detail = f"{len(pending.series)} bars had arrived"
-        self._end(session, WebSocketTimeoutError(operation, round(limit_s, 3), detail=detail))
+        operation = f"{awaited} for {pending.symbol}"
+        error = WebSocketTimeoutError(
+            operation, round(limit_s, 3), detail=pending.question.progress
+        )
+        self._end(session, error)
 
     def _end(self, session: str, error: TvDatafeedError) -> None:
-        self.close_series(session)
+        self.close(session)
         self._events.append(RequestFailed(session, error))
 
     def _violate(self, violation: Violation) -> None:

@@ -5,29 +5,28 @@ gives the parameters names; parameters that come beyond the named ones are ignor
 server may grow. A payload that no class fits is `Other`; one that breaks a rule is a `Violation`.
 """
 
-from typing import Any, TypeAlias
+import math
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
 
 from tvDatafeed.protocol.framing import Violation, excerpt_of
 
-Number: TypeAlias = float | str | None
-"""A cell of a bar. The wire has numbers; null and text have been seen to stand in their place."""
-
 
 class Bar(Struct, array_like=True, frozen=True, gc=False):
     """One bar as the wire has it: ``[time, open, high, low, close, volume]``.
 
-    ``time`` is the bar's open in epoch seconds UTC. Indices have no volume (five cells).
+    ``time`` is the bar's open in epoch seconds UTC. A cell without a number is NaN: indices have
+    no volume (five cells), and null and text have been seen to stand in a number's place.
     """
 
     time: float
-    open: Number
-    high: Number
-    low: Number
-    close: Number
-    volume: Number = None
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = math.nan
 
 
 class BarItem(Struct, frozen=True, gc=False):
@@ -271,7 +270,8 @@ class Other(Struct, frozen=True):
     parameters: bytes = b""
 
 
-ServerMessage: TypeAlias = (
+# Those that belong to one session, which is their first parameter.
+SessionMessage: TypeAlias = (
     SeriesLoading
     | SymbolResolved
     | TimescaleUpdate
@@ -281,14 +281,16 @@ ServerMessage: TypeAlias = (
     | SymbolError
     | SeriesError
     | CriticalError
-    | ProtocolErrorReply
     | QuoteData
     | QuoteCompleted
 )
+ServerMessage: TypeAlias = SessionMessage | ProtocolErrorReply
 Message: TypeAlias = ServerMessage | Heartbeat | Hello | Redirect | Other
+SESSION_MESSAGES: tuple[type, ...] = get_args(SessionMessage)
 
 
 _LATEST_MS = 1e15
+_BAR_METHODS = frozenset({"timescale_update", "du"})
 
 
 class _Envelope(Struct):
@@ -303,7 +305,7 @@ class _Envelope(Struct):
 # One pass over the text: the tag picks the class while the bars are being read.
 _known = msgspec.json.Decoder(ServerMessage)
 _envelope = msgspec.json.Decoder(_Envelope)
-_methods = frozenset(str(member.__struct_config__.tag) for member in ServerMessage.__args__)
+_methods = frozenset(str(member.__struct_config__.tag) for member in get_args(ServerMessage))
 
 
 def decode(payload: str) -> Message | Violation:
@@ -341,14 +343,10 @@ def encode(method: str, *parameters: object) -> str:
     return msgspec.json.encode({"m": method, "p": parameters}).decode()
 
 
-def encode_symbol(symbol: str, *, adjustment: str, session: str) -> str:
-    """Write the symbol parameter of resolve_symbol: ``={...}``."""
-    return (
-        "="
-        + msgspec.json.encode(
-            {"symbol": symbol, "adjustment": adjustment, "session": session}
-        ).decode()
-    )
+def encode_symbol(symbol: str, **options: object) -> str:
+    """Write the symbol parameter of resolve_symbol: ``={...}``; an option of None is left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return "=" + msgspec.json.encode({"symbol": symbol, **given}).decode()
 
 
 def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
@@ -357,15 +355,40 @@ def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return _unreadable("payload is not a JSON object", document)
     if isinstance(envelope.m, str):
-        parameters = bytes(envelope.p)
-        if envelope.m in _methods and parameters.startswith(b"["):
-            return _unreadable(f"malformed {envelope.m}: {mismatch}", document)
-        return Other(envelope.m, parameters)
+        return _decode_method(envelope.m, bytes(envelope.p), document, mismatch)
     if isinstance(envelope.redirect, str):
         return Redirect(envelope.redirect)
     if isinstance(envelope.session_id, str):
         return Hello(envelope.session_id, _milliseconds(envelope))
     return Other("", bytes(envelope.p))
+
+
+def _decode_method(
+    method: str, parameters: bytes, document: str, mismatch: str
+) -> Message | Violation:
+    mended = _decode_without_numbers(document) if method in _BAR_METHODS else None
+    if mended is not None:
+        return mended
+    if method in _methods and parameters.startswith(b"["):
+        return _unreadable(f"malformed {method}: {mismatch}", document)
+    return Other(method, parameters)
+
+
+def _decode_without_numbers(document: str) -> Message | None:
+    """Read bars in which null or text stands in a number's place, as NaN there."""
+    try:
+        message = msgspec.json.decode(document)
+        for update in message["p"][1].values():
+            for item in update.get("s", ()):
+                time, *cells = item["v"]
+                known = (math.nan if c is None or isinstance(c, str) else c for c in cells)
+                item["v"] = [time, *known]
+        mended: Message = msgspec.convert(message, ServerMessage)
+    except (msgspec.DecodeError, RecursionError, ArithmeticError, LookupError):
+        return None
+    except (AttributeError, TypeError, ValueError):  # a list where an object should be, or such
+        return None
+    return mended
 
 
 def _unreadable(what: str, payload: str) -> Violation:

@@ -47,6 +47,16 @@ def series_refused(symbol: str, reason: str) -> TvDatafeedError:
     return DataError(f"TradingView refused the bars of {symbol}: {reason}", reason=reason)
 
 
+def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> TvDatafeedError:
+    """Say what the status of a quote means that is not "ok"."""
+    whole = _whole(reason, details)
+    if "no_such_symbol" in (status, reason):
+        return _not_found(symbol)
+    if status == "permission_denied":
+        return EntitlementError(symbol, whole)
+    return DataError(f"TradingView refused the quote of {symbol}: {whole}", reason=whole)
+
+
 def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
     """Say what a critical_error of a chart session means.
 

@@ -1,6 +1,13 @@
 """A series: the bars of one symbol and interval, merged from updates in any order."""
 
 import math
+import operator
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
 
 from tvDatafeed.protocol.messages import Bar, SeriesUpdate
 
@@ -12,9 +19,69 @@ LATEST_BAR_S = 9_214_646_400  # 2262-01-01T00:00:00Z
 # 25 times the deepest plan's history; what is longer is no answer.
 MAX_BARS = 1_000_000
 
+_ROW = struct.Struct("6d")
+
 
 class BadUpdateError(ValueError):
     """Bars that no market can have; nothing of their update was taken."""
+
+
+class Bars(Sequence[Bar]):
+    """Bars in the memory of their numbers alone: 48 bytes each.
+
+    Parameters
+    ----------
+    packed
+        Rows of six doubles in this machine's byte order: time, open, high, low, close, volume.
+    """
+
+    __slots__ = ("packed",)
+
+    def __init__(self, packed: bytes = b"") -> None:
+        self.packed = packed
+
+    @classmethod
+    def of(cls, bars: Iterable[Bar]) -> "Bars":
+        """Pack some bars."""
+        pack = _ROW.pack
+        rows = [pack(b.time, b.open, b.high, b.low, b.close, b.volume) for b in bars]
+        return cls(b"".join(rows))
+
+    def __len__(self) -> int:
+        return len(self.packed) // _ROW.size
+
+    def __iter__(self) -> Iterator[Bar]:
+        return (Bar(*row) for row in _ROW.iter_unpack(self.packed))
+
+    @overload
+    def __getitem__(self, index: int) -> Bar: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Bars": ...
+    def __getitem__(self, index: int | slice) -> "Bar | Bars":
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return Bars(self.packed[start * _ROW.size : max(start, stop) * _ROW.size])
+            return Bars.of(list(self)[index])
+        position = range(len(self))[index] * _ROW.size
+        return Bar(*_ROW.unpack_from(self.packed, position))
+
+    def __eq__(self, other: object) -> bool:
+        # Bytes, so that a NaN is the same as itself.
+        return self.packed == other.packed if isinstance(other, Bars) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bars>"
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Bars that came together, ascending by time; no other stretch has bars between them."""
+
+    times: "array[float]"
+    bars: Bars
 
 
 class Series:
@@ -22,29 +89,44 @@ class Series:
 
     The index ``i`` of the wire shifts when older pages arrive, so time is the only key.
     Merging the same update twice, or updates in another order, ends in the same times.
+
+    A page that lies before or after all that came so far is kept as it is; whatever overlaps is
+    laid over it, and both are made one when somebody asks.
     """
 
     def __init__(self) -> None:
-        self._by_time: dict[float, Bar] = {}
-        self._newest = -math.inf
-        self._is_ascending = True
+        self._stretches: list[_Stretch] = []
+        self._over: dict[float, Bar] = {}
+        self._newest_s = -math.inf
         self._close_time_s: float | None = None
 
     def __len__(self) -> int:
-        return len(self._by_time)
+        self._flatten()
+        return sum(len(stretch.times) for stretch in self._stretches)
 
     @property
-    def bars(self) -> list[Bar]:
+    def bars(self) -> Bars:
         """The bars so far, ascending by time."""
-        if not self._is_ascending:
-            self._by_time = dict(sorted(self._by_time.items()))
-            self._is_ascending = True
-        return list(self._by_time.values())
+        self._flatten()
+        if len(self._stretches) == 1:
+            return self._stretches[0].bars
+        return Bars(b"".join(stretch.bars.packed for stretch in self._stretches))
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the first bar opens, epoch seconds UTC; None without bars."""
+        self._flatten()
+        return self._oldest_s() if self._stretches else None
 
     @property
     def close_time_s(self) -> float | None:
         """When the last bar closes, epoch seconds UTC; None when the server did not say."""
         return self._close_time_s
+
+    def count(self, until_s: float) -> int:
+        """Return how many bars open at a moment or before, epoch seconds UTC."""
+        self._flatten()
+        return sum(bisect_right(stretch.times, until_s) for stretch in self._stretches)
 
     def merge(self, update: SeriesUpdate) -> None:
         """Take the bars of one update.
@@ -59,18 +141,38 @@ class Series:
         if not bars:
             return
         times = [bar.time for bar in bars]
-        ascending = sorted(times)
-        _check_time(ascending[0])
-        _check_time(ascending[-1])
-        if len(self._by_time) + len(bars) > MAX_BARS:
+        first, last = min(times), max(times)
+        _check_time(first)
+        _check_time(last)
+        if self._size() + len(bars) > MAX_BARS:
             raise BadUpdateError(f"more than {MAX_BARS} bars")
-        if ascending != times or times[0] < self._newest:
-            self._is_ascending = False
-        self._by_time.update(zip(times, bars, strict=True))
-        if ascending[-1] >= self._newest:
-            self._newest = ascending[-1]
-            if update.lbs is not None:
-                self._close_time_s = update.lbs.bar_close_time
+        is_older, is_newer = last < self._oldest_s(), first > self._newest_s
+        if (is_older or is_newer) and not self._over and _is_ascending(times):
+            stretch = _Stretch(array("d", times), Bars.of(bars))
+            self._stretches.insert(len(self._stretches) if is_newer else 0, stretch)
+        else:
+            self._over.update(zip(times, bars, strict=True))
+        if last > self._newest_s:
+            self._newest_s = last
+            # What was said of the bar before says nothing of this one.
+            self._close_time_s = None
+        if last == self._newest_s and update.lbs is not None:
+            self._close_time_s = update.lbs.bar_close_time
+
+    def _size(self) -> int:
+        return sum(len(stretch.times) for stretch in self._stretches) + len(self._over)
+
+    def _oldest_s(self) -> float:
+        return self._stretches[0].times[0] if self._stretches else math.inf
+
+    def _flatten(self) -> None:
+        if not self._over:
+            return
+        by_time = {bar.time: bar for stretch in self._stretches for bar in stretch.bars}
+        by_time.update(self._over)
+        ascending = dict(sorted(by_time.items()))
+        self._stretches = [_Stretch(array("d", ascending), Bars.of(ascending.values()))]
+        self._over = {}
 
 
 def last_bar_is_closed(
@@ -97,6 +199,10 @@ def last_bar_is_closed(
     if close_time_s is None or server_time_s is None:
         return False
     return server_time_s - delay_s > close_time_s + margin_s
+
+
+def _is_ascending(times: list[float]) -> bool:
+    return all(map(operator.lt, times, times[1:]))
 
 
 def _check_time(time_s: float) -> None:

@@ -1,0 +1,99 @@
+"""Whose data token is used, and where another one comes from when it is refused."""
+
+import time
+from typing import TYPE_CHECKING
+
+from tvDatafeed.config import ANONYMOUS_TOKEN
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    TvDatafeedError,
+    WebSocketTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from tvDatafeed.authenticator import Authenticator
+    from tvDatafeed.config import NetworkConfig
+
+
+class Account:
+    """The data token of one object: that of its account, one that was assigned, or nobody's.
+
+    Parameters
+    ----------
+    authenticator
+        What signs in; None without credentials.
+    """
+
+    def __init__(self, authenticator: "Authenticator | None") -> None:
+        self._authenticator = authenticator
+        self._token = ANONYMOUS_TOKEN
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody is signed in and no token was assigned."""
+        return self._authenticator is None and self._token == ANONYMOUS_TOKEN
+
+    def network(self, network: "NetworkConfig") -> "NetworkConfig":
+        """Return where to connect: paid plans have a host of their own."""
+        return network if self._authenticator is None else self._authenticator.network()
+
+    def token(self) -> str:
+        """Return the token to use, signing in or renewing it where that is due.
+
+        Raises
+        ------
+        ConfigurationError
+            When something else than a text was assigned.
+        TvDatafeedError
+            When signing in fails.
+        """
+        token = self._token if self._authenticator is None else self._authenticator.token()
+        if not isinstance(token, str):
+            raise ConfigurationError("token", token, "must be a text")
+        return str(token)
+
+    def assign(self, token: str) -> None:
+        """Use another token from now on."""
+        if self._authenticator is None:
+            self._token = token
+        else:
+            self._authenticator.set_token(token)
+
+    def renewed(self, token: str, error: TvDatafeedError) -> str | None:
+        """Return another token after a request has failed; None when this one is not to blame.
+
+        A token is refused in so many words, or has expired and is answered with heartbeats alone.
+
+        Raises
+        ------
+        TvDatafeedError
+            When it is, and there is no other.
+        """
+        if not isinstance(error, AuthenticationError | WebSocketTimeoutError):
+            return None
+        if not self._was_refused(token, error):
+            return None
+        try:
+            return self._another(token)
+        except AuthenticationError as no_way:
+            if isinstance(error, AuthenticationError):
+                # The server's own words come first, and then why they could not be helped.
+                raise error from no_way
+            raise no_way from error
+
+    def _was_refused(self, token: str, error: TvDatafeedError) -> bool:
+        if isinstance(error, AuthenticationError):
+            return self._authenticator is not None
+        from tvDatafeed.tokens import expiry_of  # noqa: PLC0415 - rarely needed
+
+        end = expiry_of(token)
+        return end is not None and end <= time.time()
+
+    def _another(self, token: str) -> str:
+        if self._authenticator is None:
+            raise AuthenticationError(
+                "the token has expired, and TradingView answers it with heartbeats alone; "
+                "assign a fresh one to token"
+            )
+        return self._authenticator.renew(token)

@@ -1,0 +1,218 @@
+"""A batch: requests that share the connections, a few at a time, in the thread that asks.
+
+One request is a batch of one. Each has its own time, tries and fate; when the connection breaks
+under some, they are asked again on the next one. No thread is started, so Ctrl-C is an exception
+like any other: whatever leaves the batch early frees its sessions on the server.
+"""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from tvDatafeed.account import Account
+from tvDatafeed.connection import Connection, Limits, Outcome
+from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.network import MAX_REDIRECTS, WebSocketManager
+from tvDatafeed.protocol.events import Answer, Answered, Paged, Request, RequestFailed
+from tvDatafeed.utils import WAIT_SLICE_S, Deadline, generate_session_id, own_copy
+
+# What waits longer than this looks again, for no timer of the system takes any number.
+_LONGEST_WAIT_S = 3600.0
+
+Result: TypeAlias = "Answer | TvDatafeedError"
+
+
+@dataclass
+class _Job:
+    """A request on its way, with the place in the batch that its result goes to."""
+
+    place: int
+    request: Request
+    deadline: Deadline
+    started: float = 0.0
+    token: str | None = None
+    connection: Connection | None = None
+    tries: int = 0
+    redirects: int = 0
+    has_renewed: bool = False
+
+
+class Batch:
+    """Requests that are asked together.
+
+    Parameters
+    ----------
+    manager
+        The connections.
+    account
+        Whose token is used.
+    limits
+        How long each request may take, from the moment it is sent; connecting and tries included.
+    window
+        How many run at a time.
+    show_frames
+        Whether outgoing packets go to the log at DEBUG, the token redacted.
+    """
+
+    def __init__(
+        self,
+        manager: WebSocketManager,
+        account: Account,
+        limits: Limits,
+        *,
+        window: int = 1,
+        show_frames: bool = False,
+    ) -> None:
+        self._manager = manager
+        self._account = account
+        self._limits = limits
+        self._window = window
+        self._show_frames = show_frames
+        self._stop = manager.stop
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._waiting: deque[_Job] = deque()
+        self._running: dict[str, _Job] = {}
+        self._ready: deque[tuple[int, Result]] = deque()
+
+    def ask(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
+        """Ask, and give each result as soon as it is there.
+
+        Close the generator to give up what has not come.
+
+        Yields
+        ------
+        tuple
+            The place of a request in `requests`, and its answer or its error.
+
+        Raises
+        ------
+        TvDatafeedError
+            When there is no token: that is nobody's own failure.
+        """
+        none_yet = Deadline(None)
+        self._waiting.extend(_Job(place, r, none_yet) for place, r in enumerate(requests))
+        try:
+            while self._waiting or self._running or self._ready:
+                self._fill()
+                # The window is kept full while the results are being looked at.
+                self._hear(wait=not self._ready and bool(self._running))
+                if self._ready:
+                    yield self._ready.popleft()
+        finally:
+            self._release()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._window:
+            job = self._waiting.popleft()
+            if job.token is None:
+                job.started = time.monotonic()
+                job.deadline = Deadline(self._limits.response_s)
+                job.token = self._account.token()
+            try:
+                self._begin(job, self._manager.newest(job.token))
+            except TvDatafeedError as error:
+                # No connection for one is none for all: an outage takes its time once.
+                self._ready.append((job.place, error))
+                self._ready.extend((other.place, own_copy(error)) for other in self._waiting)
+                self._waiting.clear()
+
+    def _begin(self, job: _Job, token: str) -> None:
+        job.token = token
+        connection = self._manager.connection(
+            token, job.deadline, self._stop, show_frames=self._show_frames
+        )
+        session = generate_session_id(job.request.prefix)
+        job.connection = connection
+        self._running[session] = job
+        connection.show_frames = self._show_frames
+        until = time.monotonic() + (job.deadline.remaining() or 0.0)
+        try:
+            connection.begin(session, job.request, until, self._limits, self._outcomes)
+        except TvDatafeedError as error:
+            self._settle(RequestFailed(session, error))
+
+    def _hear(self, *, wait: bool) -> None:
+        """Take the outcomes that are there, and wait for one if need be."""
+        while True:
+            try:
+                outcome = self._next_outcome() if wait else self._outcomes.get_nowait()
+            except queue.Empty:
+                return
+            wait = False
+            self._settle(outcome)
+
+    def _next_outcome(self) -> Outcome:
+        while True:
+            connections = {job.connection for job in self._running.values() if job.connection}
+            wakes = [at for at in (c.wakes_at for c in connections) if at is not None]
+            seconds = min([_LONGEST_WAIT_S, *(at - time.monotonic() for at in wakes)])
+            if WAIT_SLICE_S is not None:
+                seconds = min(seconds, WAIT_SLICE_S)
+            try:
+                return self._outcomes.get(timeout=max(seconds, 0.0))
+            except queue.Empty:
+                for connection in connections:
+                    connection.keep_time()
+
+    def _settle(self, outcome: Outcome) -> None:
+        job = self._running.get(outcome.session)
+        if job is None or job.connection is None:
+            return
+        if isinstance(outcome, Paged):
+            # What has come so far took its time; another connection would have as much again.
+            job.deadline = Deadline(self._limits.response_s)
+            return
+        job.connection.end([outcome.session])
+        del self._running[outcome.session]
+        if isinstance(outcome, Answered):
+            self._manager.note_success(time.monotonic() - job.started)
+            self._ready.append((job.place, outcome.answer))
+        elif self._is_to_be_asked_again(job, job.connection, outcome.error):
+            self._waiting.appendleft(job)
+        else:
+            self._give_up(job, outcome.error)
+
+    def _is_to_be_asked_again(
+        self, job: _Job, connection: Connection, error: TvDatafeedError
+    ) -> bool:
+        if self._manager.follow_redirect(connection) and job.redirects < MAX_REDIRECTS:
+            job.redirects += 1
+            return True
+        self._manager.note_failure(connection, error)
+        job.tries += 1
+        if (
+            job.tries > self._manager.max_retries
+            or job.deadline.expired
+            or self._stop.is_set()
+            or not self._manager.may_pass(connection, error, job.token or "")
+        ):
+            return False
+        self._manager.tell(job.request.symbol, error)
+        return True
+
+    def _give_up(self, job: _Job, error: TvDatafeedError) -> None:
+        """Give a request its error, unless another token may help; that is tried once."""
+        renewed = None
+        if not job.has_renewed and job.token is not None:
+            try:
+                renewed = self._account.renewed(job.token, error)
+            except TvDatafeedError as no_way:
+                error = no_way
+        if renewed is None or job.deadline.expired:
+            self._ready.append((job.place, error))
+            return
+        job.has_renewed, job.token, job.tries = True, renewed, 0
+        self._waiting.appendleft(job)
+
+    def _release(self) -> None:
+        by_connection: dict[Connection, list[str]] = {}
+        for session, job in self._running.items():
+            if job.connection is not None:
+                by_connection.setdefault(job.connection, []).append(session)
+        self._running.clear()
+        for connection, sessions in by_connection.items():
+            connection.end(sessions)

@@ -1,0 +1,309 @@
+"""Dates: the moments that a caller's limits mean, and the zones they are told in.
+
+A limit is a moment, a wall time of some zone, or a whole day. Which day a bar belongs to is the
+exchange's matter: a session that opens the evening before belongs to the next day.
+"""
+
+import math
+import re
+import time
+import zoneinfo
+from dataclasses import dataclass
+from datetime import date, datetime, timezone, tzinfo
+from typing import Any, TypeAlias
+
+from tvDatafeed.exceptions import ConfigurationError, DataValidationError
+
+# The zone's name that stands for "that of the symbol's exchange".
+EXCHANGE_TIMEZONE = "exchange"
+
+Limit: TypeAlias = datetime | date
+DateLike: TypeAlias = datetime | date | str
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY_S = 86400.0
+_LINEAGE_YEAR = 2000
+
+# Clocks are ahead of UTC by 14 hours at most, and behind it by 12.
+_MOST_AHEAD_S, _MOST_BEHIND_S = 14 * 3600.0, 12 * 3600.0
+# A session that opens the evening before does so at 17:00 or later.
+_EVENING_S = 7 * 3600.0
+_RANGE = re.compile(r"(\d{2})(\d{2})-(\d{2})(\d{2})")
+_MINUTES_A_DAY = 24 * 60
+
+
+def timezone_named(name: str) -> tzinfo:
+    """Look a timezone up by name.
+
+    Parameters
+    ----------
+    name : str
+        "UTC" in any case, or an IANA name.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such zone.
+    """
+    if isinstance(name, str) and name.upper() == "UTC":
+        return timezone.utc
+    try:
+        return zoneinfo.ZoneInfo(name)
+    # A name may also be a path that leads out of the zones, or to a folder of them.
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
+        raise ConfigurationError(
+            "timezone", name, "no such timezone; use 'UTC', 'exchange' or an IANA name"
+        ) from error
+
+
+def local_timezone() -> tzinfo | None:
+    """Return the machine's zone; None where it is a rule of its own without a zone's name."""
+    import tzlocal  # noqa: PLC0415 - asked for where local time is
+
+    try:
+        return tzlocal.get_localzone()
+    except (LookupError, ValueError):
+        return None  # such as "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+@dataclass(frozen=True)
+class DateRange:
+    """From when until when bars are wanted, both included.
+
+    Parameters
+    ----------
+    start, end
+        A datetime, which compares with the open of a bar, or a date: its begin as start, its end
+        as end. None: no limit.
+    zone
+        Of a datetime without one, and of a day; None for the machine's local time.
+    of_exchange
+        Whether the zone is that of the symbol's exchange, which only the answer tells.
+    of_trading_days
+        Whether a date means a day of trading, as it does for daily and longer bars.
+    """
+
+    start: Limit | None
+    end: Limit | None
+    zone: tzinfo | None
+    of_exchange: bool = False
+    of_trading_days: bool = False
+
+    def __str__(self) -> str:
+        """Write the range as ISO 8601 does: ``start/end``, with ``..`` for no limit."""
+        limits = (limit.isoformat() if limit else ".." for limit in (self.start, self.end))
+        return "/".join(limits)
+
+    @property
+    def start_year(self) -> int:
+        """The year of the start, as its own zone counts it; 1 without a start."""
+        return self.start.year if self.start else 1
+
+    @property
+    def first_trading_day(self) -> date | None:
+        """The start, where it is a day of trading."""
+        return self._trading_day(self.start)
+
+    @property
+    def last_trading_day(self) -> date | None:
+        """The end, where it is a day of trading."""
+        return self._trading_day(self.end)
+
+    def since_s(self, zone: tzinfo | None) -> float | None:
+        """Return the start as epoch seconds UTC, `zone` being that of the exchange if need be."""
+        return None if self.start is None else _begin_s(self.start, self._zone(zone))
+
+    def until_s(self, zone: tzinfo | None) -> float | None:
+        """Return the end as epoch seconds UTC; see `since_s`."""
+        return None if self.end is None else _end_s(self.end, self._zone(zone))
+
+    @property
+    def earliest_s(self) -> float | None:
+        """When the range begins, epoch seconds UTC, or before that where it is not known yet."""
+        since_s = self.since_s(timezone.utc)
+        if since_s is None or self._is_exact(self.start):
+            return since_s
+        evening_s = _EVENING_S if self.first_trading_day else 0.0
+        return since_s - _MOST_AHEAD_S - evening_s
+
+    @property
+    def latest_s(self) -> float | None:
+        """When the range ends, epoch seconds UTC, or after that where it is not known yet."""
+        until_s = self.until_s(timezone.utc)
+        if until_s is None or self._is_exact(self.end):
+            return until_s
+        return until_s + _MOST_BEHIND_S
+
+    def surplus_bars(self, bar_s: float) -> int:
+        """Return how many bars may lie between the end and `latest_s`."""
+        if self.end is None or self._is_exact(self.end):
+            return 0
+        return math.ceil((_MOST_AHEAD_S + _MOST_BEHIND_S + _EVENING_S) / bar_s) + 1
+
+    def _zone(self, exchange: tzinfo | None) -> tzinfo | None:
+        return exchange if self.of_exchange else self.zone
+
+    def _trading_day(self, limit: Limit | None) -> date | None:
+        is_day = self.of_trading_days and limit is not None and not isinstance(limit, datetime)
+        return limit if is_day else None
+
+    def _is_exact(self, limit: Limit | None) -> bool:
+        if isinstance(limit, datetime) and limit.tzinfo is not None:
+            return True
+        return not self.of_exchange and self._trading_day(limit) is None
+
+
+def date_range(
+    start: DateLike | None,
+    end: DateLike | None,
+    *,
+    zone: tzinfo | None,
+    of_exchange: bool,
+    of_trading_days: bool,
+) -> DateRange:
+    """Check the limits that a caller gives.
+
+    Parameters
+    ----------
+    start, end
+        Datetimes, dates, ISO 8601 texts, or None.
+    zone, of_exchange, of_trading_days
+        As for `DateRange`.
+
+    Raises
+    ------
+    DataValidationError
+        With field "start_date" or "end_date" when one is no date, and with "date_range" when the
+        range does not begin before it ends, or lies more than a day ahead.
+    """
+    wanted = DateRange(
+        None if start is None else _limit("start_date", start),
+        None if end is None else _limit("end_date", end),
+        zone,
+        of_exchange,
+        of_trading_days,
+    )
+    _check_order(wanted)
+    _check_future(wanted)
+    return wanted
+
+
+def lineage_problems(start: Any, end: Any) -> list[str]:
+    """Say what the old check of a range finds wrong with it: order, future, and before 2000."""
+    try:
+        limits = [
+            DateRange(_limit(name, value), None, None)
+            for name, value in (("start", start), ("end", end))
+        ]
+    except DataValidationError as error:
+        return [str(error)]
+    since_s, until_s = ((limit.since_s(None) or 0.0) for limit in limits)
+    now_s = time.time()
+    problems = {
+        f"start {start} is not before end {end}": since_s >= until_s,
+        f"start {start} is in the future": since_s > now_s,
+        f"end {end} is in the future": until_s > now_s,
+        f"start {start} is before 2000-01-01": limits[0].start_year < _LINEAGE_YEAR,
+        f"end {end} is before 2000-01-01": limits[1].start_year < _LINEAGE_YEAR,
+    }
+    return [problem for problem, is_so in problems.items() if is_so]
+
+
+def evening_open_minute(session: str) -> int | None:
+    """Return the minute of the day from which a session belongs to the next day.
+
+    Parameters
+    ----------
+    session
+        TradingView's own text, such as ``"0930-1600"`` or ``"1800-1700"``; ranges may be followed
+        by days and joined by commas.
+
+    Returns
+    -------
+    int or None
+        None for sessions that begin and end on one day.
+    """
+    for found in _RANGE.finditer(session):
+        opens = int(found[1]) * 60 + int(found[2])
+        closes = int(found[3]) * 60 + int(found[4]) or _MINUTES_A_DAY
+        if 0 < opens < _MINUTES_A_DAY and closes <= opens:
+            return opens
+    return None
+
+
+def _limit(field: str, value: Any) -> Limit:
+    if isinstance(value, str):
+        value = _parsed(field, value.strip())
+    # pandas.NaT calls itself a datetime; it is the one that differs from itself.
+    if not isinstance(value, date) or value != value:  # noqa: PLR0124
+        raise DataValidationError(
+            field, value, "must be a datetime, a date, or a text such as '2026-01-31T09:30'"
+        )
+    if not isinstance(value, datetime):
+        return value
+    # A plain datetime, since a pandas.Timestamp reckons with zones in a way of its own; and one
+    # whose zone does not know its offset is naive.
+    plain = datetime.combine(value.date(), value.time())
+    return plain if value.utcoffset() is None else plain.replace(tzinfo=value.tzinfo)
+
+
+def _parsed(field: str, text: str) -> Limit:
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+        # Python 3.10 does not know the Z.
+        return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in "zZ" else text)
+    except ValueError:
+        raise DataValidationError(
+            field, text, "must be in ISO 8601, such as '2026-01-31' or '2026-01-31T09:30+01:00'"
+        ) from None
+
+
+def _check_order(wanted: DateRange) -> None:
+    start, end = wanted.start, wanted.end
+    if start is None or end is None:
+        return
+    since_s, until_s = wanted.since_s(timezone.utc), wanted.until_s(timezone.utc)
+    if any(isinstance(x, datetime) and x.tzinfo for x in (start, end)):
+        # One is a moment, and the other's zone may not be known yet.
+        since_s, until_s = wanted.earliest_s, wanted.latest_s
+    if since_s is not None and until_s is not None and since_s >= until_s:
+        raise DataValidationError("date_range", f"{start} - {end}", "must start before it ends")
+
+
+def _check_future(wanted: DateRange) -> None:
+    latest = time.time() + _DAY_S
+    for limit in (wanted.start, wanted.end):
+        if limit is None:
+            continue
+        begins = DateRange(limit, None, wanted.zone, wanted.of_exchange, wanted.of_trading_days)
+        if (begins.earliest_s or 0.0) > latest:
+            raise DataValidationError(
+                "date_range", f"{wanted.start} - {wanted.end}", "must not be in the future"
+            )
+
+
+def _begin_s(limit: Limit, zone: tzinfo | None) -> float:
+    if isinstance(limit, datetime):
+        return _moment_s(limit, zone)
+    return _moment_s(datetime(limit.year, limit.month, limit.day), zone)  # noqa: DTZ001 - below
+
+
+def _end_s(limit: Limit, zone: tzinfo | None) -> float:
+    if isinstance(limit, datetime):
+        return _moment_s(limit, zone)
+    last = datetime(limit.year, limit.month, limit.day, 23, 59, 59, 999_999)  # noqa: DTZ001
+    return _moment_s(last, zone)
+
+
+def _moment_s(moment: datetime, zone: tzinfo | None) -> float:
+    if moment.tzinfo is not None:
+        return moment.timestamp()
+    if zone is not None:
+        return moment.replace(tzinfo=zone).timestamp()
+    local = local_timezone()
+    try:
+        return (moment if local is None else moment.replace(tzinfo=local)).timestamp()
+    except (OverflowError, OSError, ValueError):
+        # The first and last years a datetime knows, which no market does.
+        return moment.replace(tzinfo=timezone.utc).timestamp()

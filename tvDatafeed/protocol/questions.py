@@ -1,0 +1,284 @@
+"""Questions: what each kind of request says on its session, and when its answer is whole.
+
+A question speaks in commands - a method and its parameters - and hears the messages of its own
+session. It knows neither the connection nor the time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.events import (
+    Answer,
+    History,
+    Quotes,
+    QuotesRequest,
+    Request,
+    SeriesRequest,
+    SymbolDescription,
+    SymbolRequest,
+)
+from tvDatafeed.protocol.series import Series
+
+_SERIES_ID = "sds_1"
+_SYMBOL_ID = "sds_sym_1"
+_TURNAROUND = "s1"
+
+Command: TypeAlias = tuple[object, ...]
+# The answer, the refusal, what to ask next, or nothing yet.
+Step: TypeAlias = "Answer | TvDatafeedError | list[Command] | None"
+Text: TypeAlias = Callable[[object], str]
+
+
+class Question(ABC):
+    """One request on a session of its own.
+
+    Parameters
+    ----------
+    session
+        A fresh session id.
+    text
+        Makes a reason of the server printable, without secrets.
+    """
+
+    def __init__(self, session: str, text: Text) -> None:
+        self._session = session
+        self._text = text
+
+    @abstractmethod
+    def begin(self) -> list[Command]:
+        """Say what opens the session and asks."""
+
+    @abstractmethod
+    def end(self) -> Command:
+        """Say what frees the session on the server."""
+
+    @abstractmethod
+    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+        """Take one message of the session.
+
+        Raises
+        ------
+        BadUpdateError
+            When bars came that no market can have.
+        """
+
+    @property
+    def progress(self) -> str:
+        """How far the answer has come, for an error."""
+        return "nothing had arrived"
+
+
+class _ChartQuestion(Question):
+    """A question on a chart session, which begins with a symbol."""
+
+    def __init__(self, session: str, symbol: str, text: Text) -> None:
+        super().__init__(session, text)
+        self._symbol = symbol
+        self._info: dict[str, Any] = {}
+
+    def end(self) -> Command:
+        """Delete the chart session."""
+        return ("chart_delete_session", self._session)
+
+    def _resolving(self, **options: object) -> list[Command]:
+        symbol = messages.encode_symbol(self._symbol, **options)
+        return [
+            ("chart_create_session", self._session, ""),
+            ("resolve_symbol", self._session, _SYMBOL_ID, symbol),
+        ]
+
+    def _refusal(self, message: messages.Message) -> TvDatafeedError | None:
+        match message:
+            case messages.SymbolError(p=refusal):
+                given = (refusal.detail, refusal.subject)
+                details = " ".join(self._text(detail) for detail in given if detail is not None)
+                return refusals.symbol_refused(self._symbol, self._text(refusal.reason), details)
+            case messages.SeriesError(p=refusal):
+                return refusals.series_refused(self._symbol, self._text(refusal.reason))
+            case messages.CriticalError(p=refusal):
+                reason, details = self._text(refusal.reason), self._text(refusal.details)
+                return refusals.session_refused(self._symbol, reason, details)
+        return None
+
+
+class HistoryQuestion(_ChartQuestion):
+    """Bars, asked for page by page until there are enough.
+
+    The first answer ends at the last bar, or at a moment when there is one: ``["bar_count", moment,
+    n]``, the form of the web client. Older pages come by request_more_data, one at a time.
+    """
+
+    def __init__(self, session: str, request: SeriesRequest, text: Text) -> None:
+        super().__init__(session, request.symbol, text)
+        self._request = request
+        self._series = Series()
+        self._oldest_s: float | None = None
+        self._is_probing = False
+
+    @property
+    def progress(self) -> str:
+        """How many bars have come."""
+        return f"{len(self._series)} bars had arrived"
+
+    def begin(self) -> list[Command]:
+        """Ask for the symbol and the first page of its bars."""
+        request = self._request
+        count: object = self._next_size()
+        if request.until_s is not None:
+            # A second later, so that a bar which opens at this very moment is among them whether
+            # the server counts its end in or not.
+            count = ["bar_count", int(request.until_s // 1) + 1, count]
+        create = self._session, _SERIES_ID, _TURNAROUND, _SYMBOL_ID, request.interval, count, ""
+        resolving = self._resolving(
+            **{
+                "adjustment": request.adjustment,
+                "session": request.session,
+                "currency-id": request.currency,
+                "backadjustment": "default" if request.backadjusted else None,
+            }
+        )
+        return [*resolving, ("create_series", *create)]
+
+    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+        """Take bars until there are enough, and ask for more until then."""
+        match message:
+            case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
+                update = p.series.get(_SERIES_ID)
+                # A stale turnaround is another generation of the series.
+                if update is not None and update.t in (None, _TURNAROUND):
+                    self._series.merge(update)
+            case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
+                return self._complete(p, server_time_s)
+            case messages.SymbolResolved(p=p):
+                self._info = p.info
+        return self._refusal(message)
+
+    def _complete(
+        self, completed: messages.CompletedParameters, server_time_s: float | None
+    ) -> History | list[Command] | None:
+        data_completed = completed.info.data_completed if completed.info else None
+        oldest_s = self._series.oldest_s
+        has_grown = oldest_s != self._oldest_s
+        self._oldest_s = oldest_s
+        is_whole = oldest_s is None or data_completed in ("end", "limit") or self._has_enough()
+        if not is_whole and (has_grown or not self._is_probing):
+            # One completion without older bars may be the second one of the page before; when the
+            # answer to one more request brings none either, there are none.
+            asked_already, self._is_probing = self._is_probing, not has_grown
+            return None if asked_already else [self._more()]
+        return History(
+            request=self._request,
+            bars=self._series.bars,
+            info=self._info,
+            update_mode=completed.update_mode,
+            data_completed=data_completed,
+            close_time_s=self._series.close_time_s,
+            server_time_s=server_time_s,
+        )
+
+    def _more(self) -> Command:
+        return ("request_more_data", self._session, _SERIES_ID, self._next_size())
+
+    def _has_enough(self) -> bool:
+        since_s = self._request.since_s
+        if since_s is not None and self._oldest_s is not None and self._oldest_s <= since_s:
+            return True
+        return self._request.count is not None and self._missing() <= 0
+
+    def _next_size(self) -> int:
+        size = self._request.page_size
+        return size if self._request.count is None else max(1, min(size, self._missing()))
+
+    def _missing(self) -> int:
+        until_s = self._request.until_s
+        got = len(self._series) if until_s is None else self._series.count(until_s)
+        return (self._request.count or 0) - got
+
+
+class SymbolQuestion(_ChartQuestion):
+    """What a symbol is."""
+
+    def __init__(self, session: str, request: SymbolRequest, text: Text) -> None:
+        super().__init__(session, request.symbol, text)
+        self._request = request
+
+    def begin(self) -> list[Command]:
+        """Ask for the symbol alone."""
+        return self._resolving(adjustment="splits", session=self._request.session)
+
+    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+        """Take the description."""
+        if isinstance(message, messages.SymbolResolved):
+            return SymbolDescription(self._request, message.p.info)
+        return self._refusal(message)
+
+
+class QuotesQuestion(Question):
+    """The quotes of some symbols, once each.
+
+    The first values of a symbol may come in several messages; quote_completed follows the last of
+    them, and a refusal comes alone.
+    """
+
+    def __init__(self, session: str, request: QuotesRequest, text: Text) -> None:
+        super().__init__(session, text)
+        self._request = request
+        self._values: dict[str, dict[str, Any]] = {symbol: {} for symbol in request.symbols}
+        self._errors: dict[str, TvDatafeedError] = {}
+        self._awaited = set(request.symbols)
+
+    @property
+    def progress(self) -> str:
+        """How many quotes have come."""
+        total = len(self._request.symbols)
+        return f"{total - len(self._awaited)} of {total} quotes had arrived"
+
+    def begin(self) -> list[Command]:
+        """Ask for the fields of all symbols."""
+        return [
+            ("quote_create_session", self._session),
+            ("quote_set_fields", self._session, *self._request.fields),
+            ("quote_add_symbols", self._session, *self._request.symbols),
+        ]
+
+    def end(self) -> Command:
+        """Delete the quote session."""
+        return ("quote_delete_session", self._session)
+
+    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+        """Take values until each symbol is complete."""
+        match message:
+            case messages.QuoteData(p=p) if p.quote.n in self._values:
+                self._take(p.quote)
+            case messages.QuoteCompleted(p=p):
+                self._awaited.discard(p.symbol)
+            case messages.CriticalError(p=refusal):
+                reason, details = self._text(refusal.reason), self._text(refusal.details)
+                return refusals.session_refused(self._request.symbol, reason, details)
+        if self._awaited:
+            return None
+        values = {s: v for s, v in self._values.items() if s not in self._errors}
+        return Quotes(self._request, values, self._errors)
+
+    def _take(self, quote: messages.QuoteState) -> None:
+        if quote.s == "ok":
+            self._values[quote.n].update(quote.v)
+            return
+        details = " ".join(self._text(value) for value in quote.v.values())
+        reason = self._text(quote.errmsg or quote.s)
+        self._errors[quote.n] = refusals.quote_refused(quote.n, quote.s, reason, details)
+        self._awaited.discard(quote.n)
+
+
+def question_of(session: str, request: Request, text: Text) -> Question:
+    """Make the question that a request is asked with."""
+    match request:
+        case SeriesRequest():
+            return HistoryQuestion(session, request, text)
+        case SymbolRequest():
+            return SymbolQuestion(session, request, text)
+        case QuotesRequest():
+            return QuotesQuestion(session, request, text)

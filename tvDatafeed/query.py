@@ -1,0 +1,305 @@
+"""Queries: the arguments of a call, checked, and what they ask TradingView for."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, Literal
+
+from tvDatafeed.config import DataConfig
+from tvDatafeed.dates import (
+    EXCHANGE_TIMEZONE,
+    DateLike,
+    DateRange,
+    date_range,
+    timezone_named,
+)
+from tvDatafeed.exceptions import DataValidationError, InvalidIntervalError
+from tvDatafeed.interval import Interval
+from tvDatafeed.utils import whole_number
+from tvDatafeed.validators import Validators
+
+if TYPE_CHECKING:
+    from tvDatafeed.frames import View
+    from tvDatafeed.protocol.events import QuotesRequest, SeriesRequest
+
+Adjustment = Literal["splits", "dividends", "none"]
+Dates = Literal["open", "trading"]
+Validation = Literal["raise", "off"]
+
+# What a quote shows unless fields are named: our columns and TradingView's fields.
+QUOTE_COLUMNS: Mapping[str, str] = {
+    "last": "lp",
+    "change": "ch",
+    "change_percent": "chp",
+    "bid": "bid",
+    "ask": "ask",
+    "volume": "volume",
+    "market_state": "current_session",
+    "description": "description",
+    "currency": "currency_code",
+    "update_mode": "update_mode",
+}
+
+_ADJUSTMENTS = ("splits", "dividends", "none")
+_DATES = ("open", "trading")
+_VALIDATIONS = ("raise", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be asked for besides the symbol, as a caller gives it.
+
+    The parameters are those of `TvDatafeed.get_hist`.
+    """
+
+    interval: Interval = Interval.in_daily
+    n_bars: int | None = None
+    extended_session: bool = False
+    start_date: DateLike | None = None
+    end_date: DateLike | None = None
+    timezone: str | None = None
+    adjustment: Adjustment = "splits"
+    currency: str | None = None
+    backadjusted: bool = False
+    dates: Dates = "open"
+    closed_only: bool = False
+    validate: Validation | None = None
+
+
+class HistoryQuery:
+    """Checked options of one call, for any symbol.
+
+    Parameters
+    ----------
+    options
+        As the caller gave them.
+    data
+        What is used where they say nothing.
+
+    Raises
+    ------
+    ConfigurationError, InvalidIntervalError, DataValidationError
+        When one of the options cannot be right.
+    """
+
+    def __init__(self, options: Options, data: DataConfig) -> None:
+        self._options = options
+        self._data = data
+        self._zone_name = options.timezone or data.timezone
+        zone = None
+        if self._zone_name and self._zone_name != EXCHANGE_TIMEZONE:
+            zone = timezone_named(self._zone_name)
+        if not isinstance(options.interval, Interval):
+            raise InvalidIntervalError(options.interval, [str(member) for member in Interval])
+        self._range = _checked_range(
+            options, zone, of_exchange=self._zone_name == EXCHANGE_TIMEZONE
+        )
+        self._count = _checked_count(options, data)
+        _check_choice("adjustment", options.adjustment, _ADJUSTMENTS)
+        _check_choice("dates", options.dates, _DATES)
+        if options.validate is not None:
+            _check_choice("validate", options.validate, _VALIDATIONS)
+        self._currency = _checked_currency(options.currency)
+
+    def request(self, symbol: str) -> "SeriesRequest":
+        """Say what to ask TradingView for, for a full symbol."""
+        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
+
+        options, dates = self._options, self._range
+        interval_s = options.interval.seconds
+        page_size = self._data.max_bars
+        count = self._count
+        since_s = dates.earliest_s if dates else None
+        until_s = dates.latest_s if dates else None
+        if count is not None:
+            # The bar that forms is not among the closed ones, and what may lie beyond an end that
+            # is not known exactly yet is not among those up to it.
+            count += bool(options.closed_only) + (dates.surplus_bars(interval_s) if dates else 0)
+        elif since_s is not None:
+            end_s = time.time() if until_s is None else until_s
+            page_size = min(page_size, max(int((end_s - since_s) / interval_s), 0) + 2)
+        return SeriesRequest(
+            symbol=symbol,
+            interval=options.interval.value,
+            count=count,
+            session="extended" if options.extended_session else "regular",
+            adjustment=options.adjustment,
+            currency=self._currency,
+            backadjusted=bool(options.backadjusted),
+            page_size=page_size,
+            since_s=since_s,
+            until_s=until_s,
+        )
+
+    def view(self) -> "View":
+        """Say which bars of the answer are shown, and how."""
+        from tvDatafeed.frames import View  # noqa: PLC0415 - pandas takes its time
+
+        options = self._options
+        return View(
+            count=self._count,
+            dates=self._range,
+            closed_only=bool(options.closed_only),
+            timezone=self._zone_name,
+            with_trading_days=options.dates == "trading" and not options.interval.is_intraday,
+            fill_missing_volume=self._data.fill_missing_volume,
+            validation=options.validate or ("warn" if self._data.validate_data else "off"),
+        )
+
+
+class QuotesQuery:
+    """Checked arguments of a call for quotes.
+
+    Parameters
+    ----------
+    symbols, exchange, fields
+        As for `TvDatafeed.get_quotes`.
+
+    Attributes
+    ----------
+    rows : dict of str to str
+        The full symbols, by the symbols as the caller wrote them.
+    columns : dict of str to str
+        TradingView's fields, by the names that the caller gave them.
+
+    Raises
+    ------
+    DataValidationError
+        When one of the symbols or fields can be none, or there is none.
+    """
+
+    def __init__(
+        self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
+    ) -> None:
+        self.rows = {name: full_symbol(name, exchange) for name in listed(symbols)}
+        names = list(QUOTE_COLUMNS) if fields is None else listed(fields)
+        for name in names:
+            if not isinstance(name, str) or not name.strip():
+                raise DataValidationError("fields", name, "must be the name of a field")
+        self.columns = {name: QUOTE_COLUMNS.get(name, name) for name in names}
+        for what, given in (("symbols", self.rows), ("fields", self.columns)):
+            if not given:
+                raise DataValidationError(what, [], "must name at least one")
+
+    def request(self) -> "QuotesRequest":
+        """Say what to ask TradingView for."""
+        from tvDatafeed.protocol.events import QuotesRequest  # noqa: PLC0415 - as above
+
+        symbols, fields = self.rows.values(), self.columns.values()
+        return QuotesRequest(tuple(dict.fromkeys(symbols)), tuple(dict.fromkeys(fields)))
+
+
+def listed(names: str | Iterable[str]) -> list[str]:
+    """Return names as a list, each once; a lone text is one name."""
+    return list(dict.fromkeys([names] if isinstance(names, str) else names))
+
+
+def full_symbol(symbol: str, exchange: str | None) -> str:
+    """Return a symbol as TradingView has it, ``EXCHANGE:SYMBOL``.
+
+    Parameters
+    ----------
+    symbol
+        With its exchange or without.
+    exchange
+        Not looked at when the symbol names one.
+
+    Raises
+    ------
+    DataValidationError
+        When symbol or exchange can be none.
+    """
+    name = Validators.validate_symbol(symbol, allow_formatted=True)
+    if ":" in name:
+        return name
+    return f"{Validators.validate_exchange(exchange or '')}:{name}"
+
+
+def contract_symbol(full: str, symbol: str, contract: Any) -> str:
+    """Return the symbol of a continuous future.
+
+    Parameters
+    ----------
+    full
+        The root's `full_symbol`.
+    symbol
+        As the caller wrote it: one that names its exchange is complete, as it always was.
+    contract
+        The number of the contract, or None.
+
+    Raises
+    ------
+    ValueError
+        When it is no whole number of at least 1.
+    """
+    if contract is None or ":" in symbol:
+        return full
+    try:
+        number = whole_number(contract)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError("not a valid contract")
+    return f"{full}{number}!"
+
+
+def check_count(field: str, value: Any) -> int:
+    """Return a whole number of at least 1.
+
+    Raises
+    ------
+    DataValidationError
+        When it is none.
+    """
+    try:
+        number = whole_number(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise DataValidationError(field, value, "must be a whole number of at least 1")
+    return number
+
+
+def _checked_range(options: Options, zone: tzinfo | None, *, of_exchange: bool) -> DateRange | None:
+    start, end = options.start_date, options.end_date
+    if start is None and end is None:
+        return None
+    if start is not None and options.n_bars is not None:
+        raise DataValidationError(
+            "n_bars/date_range",
+            options.n_bars,
+            "cannot go with start_date; pass one of both, or end_date and n_bars",
+        )
+    if start is None and options.n_bars is None:
+        raise DataValidationError(
+            "date_range", end, "end_date needs a start_date, or n_bars for the last bars up to it"
+        )
+    return date_range(
+        start,
+        end,
+        zone=zone,
+        of_exchange=of_exchange,
+        of_trading_days=not options.interval.is_intraday,
+    )
+
+
+def _checked_count(options: Options, data: DataConfig) -> int | None:
+    if options.n_bars is None and options.start_date is not None:
+        return None
+    count = data.default_bars if options.n_bars is None else options.n_bars
+    return Validators.validate_n_bars(count, max_bars=sys.maxsize)
+
+
+def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise DataValidationError(field, value, f"must be one of {', '.join(choices)}")
+
+
+def _checked_currency(currency: Any) -> str | None:
+    if currency is None:
+        return None
+    if not isinstance(currency, str) or not currency.strip().isalnum():
+        raise DataValidationError("currency", currency, "must be a code such as 'USD'")
+    return currency.strip().upper()
