@@ -161,6 +161,7 @@ DELAYS = [
 ]
 COUNTS = [
     "DEFAULT_BARS",
+    "MAX_BARS",
     "REQUESTS_PER_MINUTE",
     "BURST_SIZE",
     "FAILURE_THRESHOLD",
@@ -218,7 +219,7 @@ SECONDS_FIELDS = [
     (ThreadingConfig, "shutdown_timeout"),
     *[(NetworkConfig, name.lower()) for name in DELAYS],
 ]
-COUNT_FIELDS = [(NetworkConfig, name.lower()) for name in COUNTS[1:]]
+COUNT_FIELDS = [(NetworkConfig, name.lower()) for name in COUNTS[2:]]
 BAD_FIELDS = [
     *[(c, f, v) for c, f in SECONDS_FIELDS for v in (0, -1, math.nan, math.inf, True, None, "x")],
     *[(c, f, v) for c, f in COUNT_FIELDS for v in (0, -1, True, 1.0, "10", None)],

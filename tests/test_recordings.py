@@ -54,9 +54,7 @@ def plain_bars(payloads):
 def agrees(decoded, plain):
     """Whether every decoded value is the recorded one, or a default for one that is absent."""
     if isinstance(decoded, dict):
-        return all(
-            agrees(v, plain[k]) if k in plain else is_default(v) for k, v in decoded.items()
-        )
+        return all(agrees(v, plain[k]) if k in plain else is_default(v) for k, v in decoded.items())
     if isinstance(decoded, list):
         present = decoded[: len(plain)]
         return all(map(agrees, present, plain)) and all(map(is_default, decoded[len(plain) :]))

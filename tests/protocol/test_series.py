@@ -9,6 +9,7 @@ from tvDatafeed.protocol.series import (
     EARLIEST_BAR_S,
     LATEST_BAR_S,
     BadUpdateError,
+    Bars,
     Series,
     last_bar_is_closed,
 )
@@ -123,3 +124,35 @@ def test_possible_times_are_taken_exactly(time):
 def test_a_bar_is_closed_by_the_servers_clock(close, server, delay, closed):
     """Past its close by more than the margin, less the delay of the data."""
     assert last_bar_is_closed(close, server, delay_s=delay, margin_s=2.0) is closed
+
+
+def test_packed_bars_are_a_sequence():
+    """Bars in their numbers alone are as good as a list of them."""
+    wanted = [bar(float(time), close=time) for time in range(5)]
+    packed = Bars.of(wanted)
+    assert (len(packed), list(packed), repr(packed)) == (5, wanted, "<5 bars>")
+    assert [packed[0], packed[-1]] == [wanted[0], wanted[-1]]
+    for chosen in (slice(1, 3), slice(-2, None), slice(3, 1), slice(None, None, 2)):
+        assert list(packed[chosen]) == wanted[chosen]
+    with pytest.raises(IndexError):
+        packed[5]
+    assert list(Bars()) == []
+
+
+@given(UPDATES, st.integers(-1, 31))
+def test_bars_are_counted_up_to_a_moment(updates, until):
+    """The count and the oldest bar are those of the merged series, whatever came when."""
+    series = Series()
+    for each in updates:
+        series.merge(each)
+    times = [b.time for b in series.bars]
+    assert series.count(until) == sum(time <= until for time in times)
+    assert series.oldest_s == (times[0] if times else None)
+
+
+def test_a_newer_bar_has_a_close_of_its_own():
+    """What was said of the close of one bar is not taken for that of the next."""
+    series = Series()
+    series.merge(update(bar(1.0), close_time=2.0))
+    series.merge(update(bar(2.0)))
+    assert series.close_time_s is None

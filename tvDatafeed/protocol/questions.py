@@ -275,10 +275,8 @@ class QuotesQuestion(Question):
 
 def question_of(session: str, request: Request, text: Text) -> Question:
     """Make the question that a request is asked with."""
-    match request:
-        case SeriesRequest():
-            return HistoryQuestion(session, request, text)
-        case SymbolRequest():
-            return SymbolQuestion(session, request, text)
-        case QuotesRequest():
-            return QuotesQuestion(session, request, text)
+    if isinstance(request, SeriesRequest):
+        return HistoryQuestion(session, request, text)
+    if isinstance(request, SymbolRequest):
+        return SymbolQuestion(session, request, text)
+    return QuotesQuestion(session, request, text)

@@ -66,12 +66,6 @@ class Bars(Sequence[Bar]):
         position = range(len(self))[index] * _ROW.size
         return Bar(*_ROW.unpack_from(self.packed, position))
 
-    def __eq__(self, other: object) -> bool:
-        # Bytes, so that a NaN is the same as itself.
-        return self.packed == other.packed if isinstance(other, Bars) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
-
     def __repr__(self) -> str:
         return f"<{len(self)} bars>"
 
