@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -315,6 +316,9 @@ def test_hist_tells_a_shortfall(loopback, capsys):
         (["hist", "NASDAQ:NOSUCH"], 1, "Symbol 'NOSUCH' not found on NASDAQ"),
         (["serve", "--heartbeat", "0"], 2, "'0' is no number of seconds above 0"),
         (["serve", "--heartbeat", "soon"], 2, "'soon' is no number of seconds"),
+        (["serve", "--round-trip", "-1"], 2, "'-1' is no number of seconds of at least 0"),
+        (["serve", "--round-trip", "inf"], 2, "'inf' is no number of seconds"),
+        (["serve", "--bandwidth", "0"], 2, "'0' is no number of bytes per second above 0"),
         (["serve", "--port", "65536"], 2, "no port between 0 and 65535"),
         (["serve", "--fault", "nonsense"], 2, "no fault is named 'nonsense'"),
         (["serve", "--fault", "drip:speed=1"], 2, "drip has no field 'speed'"),
@@ -439,6 +443,10 @@ def test_serve(number):
         "serve",
         "--heartbeat",
         "0.5",
+        "--round-trip",
+        "0.2",
+        "--bandwidth",
+        "1000000",
         "--fault",
         "glued_heartbeat",
     ]
@@ -448,7 +456,9 @@ def test_serve(number):
         assert list(found) == ["TV_WS_URL", "TV_BASE_URL", "TV_SEARCH_URL"]
         network = NetworkConfig(ws_url=found["TV_WS_URL"])
         with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv:
+            started = time.monotonic()
             assert len(tv.get_hist("NASDAQ:AAPL", n_bars=3)) == 3
+            assert time.monotonic() - started >= 0.4
         program.send_signal(number)
         out, err = program.communicate()
     assert (program.returncode, out) == (0, "")

@@ -534,6 +534,7 @@ class TestSeries:
             ("create_series", ["sds_1", "s1", "never_resolved", "1D", 5]),
             ("modify_series", ["never_created", "s1", "sym_1", "1D", ""]),
             ("request_more_data", ["never_created", 5]),
+            ("create_study", ["st1", "st1"]),
             ("request_more_tickmarks", ["sds_1", "ten"]),
         ],
     )
@@ -607,6 +608,18 @@ class TestSeries:
 
 
 class TestRefusals:
+    def test_study(self, client):
+        """A study is refused by its name, and the chart it is for goes on."""
+        client.greet()
+        client.history()
+        volume = "Volume@tv-basicstudies-246"
+        client.say("create_study", "cs_plain", "st1", "st1", "sds_1", volume, {"length": 20})
+        (error,) = client.messages()
+        assert error["m"] == "study_error"
+        assert error["p"][:4] == ["cs_plain", "st1", "st1", "Study not allowed in this connection"]
+        client.say("request_more_data", "cs_plain", "sds_1", 5)
+        assert names(client.messages()) == ["timescale_update", "series_completed"]
+
     @pytest.mark.parametrize(
         ("interval", "reason"),
         [("5S", "seconds_not_entitled"), ("7", "custom_resolution"), ("10T", "ticks_not_entitled")],
@@ -764,7 +777,7 @@ class TestQuotes:
         """Commands of newer clients are ignored."""
         client.greet()
         client.say("quote_hibernate_all", "qs_1")
-        client.say("create_study", "cs_plain", "st1", "st1", "sds_1", "Volume@tv-basicstudies", {})
+        client.say("modify_study", "cs_plain", "st1", "st1", {})
         client.say("set_locale", "en", "US")
         client.say("set_data_quality", "low")
         client.say("something_new")
@@ -981,6 +994,35 @@ class TestHttp:
         query = urlencode({"text": "", "exchange": "NSE", "start": 1})
         reply = json.loads(get(f"{server.search_url}?{query}", Origin=ORIGIN)[1])
         assert [item["symbol"] for item in reply["symbols"]] == ["NIFTY", "NIFTY1!"]
+
+    @pytest.mark.parametrize("path", ["/symbol_search/v3", "/symbol_search/v3/"])
+    def test_search_with_or_without_its_last_slash(self, server, path):
+        """The search is found under both of the paths that clients use."""
+        status, body = get(f"{server.base_url}{path}?text=aapl", Origin=ORIGIN)
+        assert (status, json.loads(body)["symbols"][0]["symbol"]) == (200, "AAPL")
+
+    @pytest.mark.parametrize("path", ["/symbol_search", "/symbol_search/"])
+    def test_older_search(self, server, path):
+        """The older search gives a list of the same items, to TradingView's origin alone."""
+        url = f"{server.base_url}{path}?text=aapl&hl=1&exchange=&lang=en&type=&domain=production"
+        (found,) = json.loads(get(url, Origin=ORIGIN)[1])
+        assert (found["symbol"], found["exchange"]) == ("<em>AAPL</em>", "NASDAQ")
+        assert get(url)[0] == 403
+
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [
+            ("NASDAQ:AAPL", 200),
+            ("NASDAQ%3AAAPL", 200),
+            ("NASDAQ-AAPL/", 200),
+            ("NSE:NIFTY1!", 200),
+            ("NASDAQ:NOSUCH", 404),
+            ("", 404),
+        ],
+    )
+    def test_page_of_a_symbol(self, server, name, status):
+        """A symbol has a page and what is none has not, as clients ask before they ask for bars."""
+        assert get(f"{server.base_url}/symbols/{name}")[0] == status
 
     def test_garbage_instead_of_http(self, server):
         """A request that is none gets 400."""

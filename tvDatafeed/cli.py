@@ -7,8 +7,6 @@ import argparse
 import dataclasses
 import importlib.util
 import logging
-import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tvDatafeed import __version__
 from tvDatafeed.cli_account import account_config, add_account_commands, has_account
+from tvDatafeed.cli_serve import add_serve_command
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.console import (
     EXIT_CLOSED_PIPE,
@@ -46,8 +45,6 @@ from tvDatafeed.main import TvDatafeed
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from tvDatafeed.testing import Fault
 
 __all__ = ["main"]
 
@@ -87,9 +84,6 @@ _FORMATS_OF_SUFFIXES = {
 }
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
-_LONGEST_SLEEP_S = 3600.0
-# These are told once, for all faults, in the help.
-_COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
 _MAIN_EXAMPLES = """\
 examples:
@@ -118,15 +112,6 @@ examples:
 
 Settings come from the environment too: TV_TIMEZONE, TV_WS_URL and the others of the README. So
 do credentials, such as TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
-"""
-_SERVE_EXAMPLES = """\
-examples:
-  tvdatafeed serve --port 8765
-  tvdatafeed serve --fault close_code:code=1001,times=2 --fault glued_heartbeat
-  tvdatafeed serve --list-faults
-
-Set the three variables it prints, in another terminal, and every program that uses tvDatafeed
-talks to it. Every fault takes times=N, how often it strikes, and symbol=EXCHANGE:NAME.
 """
 
 
@@ -236,61 +221,6 @@ def _hist(arguments: argparse.Namespace) -> int:
         note(f"wrote {len(frame)} bars to {arguments.output}")
     _note_shortfall(frame)
     return EXIT_OK
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.testing import LISTINGS, FakeTradingView  # noqa: PLC0415
-
-    if arguments.list_faults or "list" in arguments.fault:
-        _print_faults()
-        return EXIT_OK
-    server = FakeTradingView(
-        host=arguments.host,
-        port=arguments.port,
-        heartbeat_interval_s=arguments.heartbeat,
-        faults=[_fault(text) for text in arguments.fault],
-    )
-    # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with server:
-            form = '$env:{}="{}"' if sys.platform == "win32" else "export {}={}"
-            urls = {
-                "TV_WS_URL": server.ws_url,
-                "TV_BASE_URL": server.base_url,
-                "TV_SEARCH_URL": server.search_url,
-            }
-            show("\n".join(form.format(*item) for item in urls.items()))
-            note("a made-up market, until Ctrl-C: " + " ".join(x.symbol for x in LISTINGS))
-            while True:
-                time.sleep(_LONGEST_SLEEP_S)
-    except KeyboardInterrupt:
-        return EXIT_OK
-    except OSError as error:
-        raise CommandError(
-            f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}"
-        ) from error
-
-
-def _print_faults() -> None:
-    from tvDatafeed.testing import FAULTS  # noqa: PLC0415
-
-    width = max(map(len, FAULTS))
-    for name, kind in sorted(FAULTS.items()):
-        sentence = (kind.__doc__ or "").partition("\n")[0].replace("``", "")
-        options = [o.name for o in dataclasses.fields(kind) if o.name not in _COMMON_FAULT_OPTIONS]
-        named = f" Options: {', '.join(options)}." if options else ""
-        show(f"{name:{width}}  {sentence}{named}")
-
-
-def _fault(text: str) -> "Fault":
-    from tvDatafeed.testing import parse_fault  # noqa: PLC0415
-
-    try:
-        return parse_fault(text)
-    except ValueError as error:
-        raise CommandError(f"--fault {text}: {error}", EXIT_USAGE) from error
 
 
 def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafeed:
@@ -438,28 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     hist.add_argument("--output", metavar="FILE", help="write to a file, which may exist")
     add_account_commands(command)
-    serve = command("serve", _serve, "run a made-up TradingView on this machine", _SERVE_EXAMPLES)
-    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    serve.add_argument(
-        "--port", type=_port, default=0, metavar="N", help="default: one that is free"
-    )
-    serve.add_argument(
-        "--heartbeat",
-        type=_seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="time between heartbeats; default: %(default)s",
-    )
-    serve.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME:OPTION=VALUE,...",
-        help="let something go wrong; may be given more than once",
-    )
-    serve.add_argument(
-        "--list-faults", action="store_true", help="say what can go wrong (also: --fault list)"
-    )
+    add_serve_command(command)
     return parser
 
 
@@ -474,19 +383,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds

@@ -85,6 +85,7 @@ class Charts:
             "remove_series": self._remove_series,
             "request_more_data": self._request_more_data,
             "request_more_tickmarks": self._request_more_tickmarks,
+            "create_study": self._create_study,
         }
 
     def __contains__(self, session: str) -> bool:
@@ -301,6 +302,16 @@ class Charts:
         marks = ",".join(f"[40,{time},{first + step}]" for step, time in enumerate(times))
         changes = ",".join(f"{time}.0" for time in times)
         return [self._timescale(chart, "", changes, marks, index=first)]
+
+    def _create_study(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+        match arguments:
+            case [str(name), str(turnaround), str(), *_]:
+                where = chart.session, name, turnaround
+            case _:
+                raise RefusedError
+        # Nothing is computed here, but a client that waits for its study is told.
+        error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
+        return [self._backend.stamped(*error)]
 
     def _series_updates(self, chart: _Chart, series: _Series, told: MarketBar) -> list[str]:
         market, symbol = self._backend.market, series.symbol.symbol

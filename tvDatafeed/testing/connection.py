@@ -17,6 +17,7 @@ from typing import Any
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.testing.commands import parsed
 from tvDatafeed.testing.conversation import Conversation
+from tvDatafeed.testing.delay_line import DelayLine
 from tvDatafeed.testing.faults import (
     Action,
     Beat,
@@ -61,6 +62,9 @@ _HANDSHAKE_TIMEOUT_S = 10.0
 # A flood of heartbeats leaves room for everything else.
 _MAX_BEATS_IN_A_ROW = 500
 _BLOCK_BYTES = 4096
+# What the server does to itself, and what it does to the connection and never comes back from.
+_AT_ONCE = (Mute, Beat, StopReading)
+_ENDINGS = (Finish, Reset, Freeze, Idle, Forever)
 
 
 class _OverError(Exception):
@@ -84,6 +88,7 @@ class Connection:
             raise
         self._thread = threading.Thread(target=self._run, name="FakeTradingView", daemon=True)
         self._talk = Conversation(parts.backend, 0)
+        self._line = None if parts.link.is_instant else DelayLine(parts.link)
         self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
         self._how: How | None = "fin"
@@ -247,7 +252,7 @@ class Connection:
         if opcode == CLOSE:
             self._perform([frame(CLOSE, payload), Finish()])
         elif opcode == PING:
-            self._wire.send(frame(PONG, payload))
+            self._perform([frame(PONG, payload)])
         elif opcode in {TEXT, BINARY}:
             try:
                 text = payload.decode()
@@ -313,7 +318,8 @@ class Connection:
 
     def _due_at(self) -> float:
         late = self._late[0][0] if self._late else math.inf
-        return min(self._next_beat, self._next_tick, self._settles_at, late)
+        line = self._line.due_at if self._line else math.inf
+        return min(self._next_beat, self._next_tick, self._settles_at, late, line)
 
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
@@ -330,6 +336,7 @@ class Connection:
                 payloads, extra = self._parts.faults.reply(command, [payload])
                 self._reply(payloads, symbol, extra)
         self._beat(now)
+        self._deliver()
 
     def _empty_outbox(self) -> None:
         while self._outbox:
@@ -366,7 +373,27 @@ class Connection:
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
-            self._doers[type(action)](action)
+            if self._line is None or isinstance(action, _AT_ONCE):
+                self._doers[type(action)](action)
+            else:
+                self._send_by(self._line, action)
+
+    def _send_by(self, line: DelayLine, action: Action) -> None:
+        line.put(text_frame(action) if isinstance(action, str) else action, time.monotonic())
+        while isinstance(action, _ENDINGS):
+            # Nothing is answered any more, but a client that leaves first is noticed.
+            self._deliver()
+            self._wire.wait(line.due_at - time.monotonic())
+            if self._is_reading:
+                self._read()
+        while line.is_full:
+            self._wire.pause(line.due_at - time.monotonic())
+            self._deliver()
+
+    def _deliver(self) -> None:
+        if self._line is not None:
+            for action in self._line.arrived(time.monotonic()):
+                self._doers[type(action)](action)
 
     def _send_forever(self, action: Forever) -> None:
         block = action.data * (_BLOCK_BYTES // len(action.data) + 1)

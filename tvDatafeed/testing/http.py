@@ -1,8 +1,10 @@
-"""The plain HTTP side of the loopback TradingView: accounts, and the symbol search."""
+"""The plain HTTP side of the loopback TradingView: accounts, symbol search and symbol pages."""
 
+import html
 import re
 from dataclasses import replace
 from email.utils import formatdate
+from urllib.parse import unquote
 
 from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.http11 import Reply, Request
@@ -12,6 +14,10 @@ from tvDatafeed.testing.payloads import to_json
 from tvDatafeed.testing.signin import account_reply
 
 SEARCH_PATH = "/symbol_search/v3/"
+# Older clients ask here, and get a list.
+OLD_SEARCH_PATH = "/symbol_search/"
+# A symbol's page, which some clients ask for to learn whether there is such a symbol.
+PAGE_PATH = "/symbols/"
 ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.com"})
 
 _PAGE_SIZE = 50
@@ -25,12 +31,25 @@ def respond(request: Request, backend: Backend) -> Reply:
 
 
 def _other_reply(request: Request, market: Market) -> Reply:
-    if request.method != "GET" or request.path != SEARCH_PATH:
+    path = request.path.rstrip("/") + "/"
+    if request.method == "GET" and path.startswith(PAGE_PATH):
+        return _page(unquote(path.removeprefix(PAGE_PATH).rstrip("/")), market)
+    if request.method != "GET" or path not in {SEARCH_PATH, OLD_SEARCH_PATH}:
         return Reply(404, b"Not Found")
     if request.headers.get("origin") not in ORIGINS:
         return Reply(403, b"Forbidden")
-    body = to_json(_search(request.query, market)).encode()
+    found = _search(request.query, market)
+    body = to_json(found if path == SEARCH_PATH else found["symbols"]).encode()
     return Reply(200, body, (("Content-Type", "application/json; charset=utf-8"),))
+
+
+def _page(name: str, market: Market) -> Reply:
+    # In a page's address the exchange stands before a hyphen; with a colon it leads there too.
+    listing = market.find(name) or market.find(name.replace("-", ":", 1))
+    if listing is None:
+        return Reply(404, b"Not Found")
+    title = f"<title>{html.escape(listing.description)}</title>"
+    return Reply(200, title.encode(), (("Content-Type", "text/html; charset=utf-8"),))
 
 
 def _search(query: dict[str, str], market: Market) -> dict[str, object]:

@@ -4,13 +4,14 @@ import ssl
 from dataclasses import dataclass
 
 from tvDatafeed.testing.backend import Backend
+from tvDatafeed.testing.delay_line import Link
 from tvDatafeed.testing.faults import FaultBox
 from tvDatafeed.testing.journal import Journal
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The rules, the faults and the journal of a server, and its intervals in seconds."""
+    """The rules, the faults, the journal and the link of a server, and its intervals in seconds."""
 
     backend: Backend
     faults: FaultBox
@@ -19,3 +20,4 @@ class Parts:
     tick_interval_s: float
     echo_timeout_s: float
     tls: ssl.SSLContext | None
+    link: Link

@@ -19,6 +19,7 @@ from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
+from tvDatafeed.testing.delay_line import Link
 from tvDatafeed.testing.faults import Fault, FaultBox, Message
 from tvDatafeed.testing.http import SEARCH_PATH
 from tvDatafeed.testing.http11 import Request
@@ -61,6 +62,18 @@ class FakeTradingView(AccountControls):
         None to be patient.
     accounts
         Who may sign in; the attributes of `SignInRules` say how they are treated.
+    round_trip_s
+        Seconds from a command to its answer, and how late everything else reaches the client. The
+        server works on meanwhile, so the answers to commands that were sent together come together.
+        TCP's and TLS's own handshakes are not delayed.
+    bandwidth_bytes_per_s
+        How many bytes reach the client in a second, one message after the other; None for no limit.
+        Each connection is a link of its own: two clients have twice the bandwidth.
+
+    Raises
+    ------
+    ValueError
+        If there can be no link of this round trip or bandwidth.
 
     Examples
     --------
@@ -85,6 +98,8 @@ class FakeTradingView(AccountControls):
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
         accounts: Iterable[Account] = (),
+        round_trip_s: float = 0.0,
+        bandwidth_bytes_per_s: float | None = None,
     ) -> None:
         super().__init__(accounts, Journal())
         self.market = market or Market()
@@ -92,6 +107,7 @@ class FakeTradingView(AccountControls):
         self._heartbeat_interval_s = heartbeat_interval_s
         self._tick_interval_s = tick_interval_s or math.inf
         self._echo_timeout_s = echo_timeout_s or math.inf
+        self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
             self.market, clock, self._office, self.bad_tokens, max_bars_per_reply
         )
@@ -362,6 +378,7 @@ class FakeTradingView(AccountControls):
             self._tick_interval_s,
             self._echo_timeout_s,
             self._tls,
+            self._link,
         )
 
     def _post(self, message: Message | None) -> None:

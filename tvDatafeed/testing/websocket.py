@@ -244,8 +244,12 @@ class Wire:
         step = max(1, int(bytes_per_s * _SLICE_S))
         for start in range(0, len(data), step):
             self.send(data[start : start + step])
-            if self._halted.wait(step / bytes_per_s):
-                self._check()
+            self.pause(step / bytes_per_s)
+
+    def pause(self, seconds: float) -> None:
+        """Neither read nor send for a time."""
+        self._halted.wait(max(0.0, seconds))
+        self._check()
 
     def freeze(self) -> None:
         """Neither read nor send until halted."""

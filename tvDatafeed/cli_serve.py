@@ -1,0 +1,172 @@
+"""The command that runs the loopback TradingView, for programs in other terminals."""
+
+import argparse
+import dataclasses
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tvDatafeed.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
+
+if TYPE_CHECKING:
+    from tvDatafeed.testing import Fault
+
+__all__ = ["add_serve_command"]
+
+_AddCommand = Callable[
+    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
+]
+
+_LONGEST_SLEEP_S = 3600.0
+# These are told once, for all faults, in the help.
+_COMMON_FAULT_OPTIONS = {"times", "symbol"}
+
+_SERVE_EXAMPLES = """\
+examples:
+  tvdatafeed serve --port 8765
+  tvdatafeed serve --fault close_code:code=1001,times=2 --fault glued_heartbeat
+  tvdatafeed serve --round-trip 0.05 --bandwidth 250000       as far away as TradingView may be
+  tvdatafeed serve --list-faults
+
+Set the three variables it prints, in another terminal, and every program that uses tvDatafeed
+talks to it. Every fault takes times=N, how often it strikes, and symbol=EXCHANGE:NAME.
+"""
+
+
+def add_serve_command(command: _AddCommand) -> None:
+    """Add ``serve`` to the parser.
+
+    Parameters
+    ----------
+    command : callable
+        Adds one, from its name, what runs it, a summary and examples.
+    """
+    serve = command("serve", _serve, "run a made-up TradingView on this machine", _SERVE_EXAMPLES)
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument(
+        "--port", type=_port, default=0, metavar="N", help="default: one that is free"
+    )
+    serve.add_argument(
+        "--heartbeat",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="time between heartbeats; default: %(default)s",
+    )
+    serve.add_argument(
+        "--round-trip",
+        type=_round_trip,
+        default=0.0,
+        metavar="SECONDS",
+        help="time from a command to its answer; default: none",
+    )
+    serve.add_argument(
+        "--bandwidth",
+        type=_bandwidth,
+        metavar="BYTES_PER_S",
+        help="bytes that reach a client in a second; default: no limit",
+    )
+    serve.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME:OPTION=VALUE,...",
+        help="let something go wrong; may be given more than once",
+    )
+    serve.add_argument(
+        "--list-faults", action="store_true", help="say what can go wrong (also: --fault list)"
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from tvDatafeed.testing import LISTINGS, FakeTradingView  # noqa: PLC0415
+
+    if arguments.list_faults or "list" in arguments.fault:
+        _print_faults()
+        return EXIT_OK
+    server = FakeTradingView(
+        host=arguments.host,
+        port=arguments.port,
+        heartbeat_interval_s=arguments.heartbeat,
+        round_trip_s=arguments.round_trip,
+        bandwidth_bytes_per_s=arguments.bandwidth,
+        faults=[_fault(text) for text in arguments.fault],
+    )
+    # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with server:
+            form = '$env:{}="{}"' if sys.platform == "win32" else "export {}={}"
+            urls = {
+                "TV_WS_URL": server.ws_url,
+                "TV_BASE_URL": server.base_url,
+                "TV_SEARCH_URL": server.search_url,
+            }
+            show("\n".join(form.format(*item) for item in urls.items()))
+            note("a made-up market, until Ctrl-C: " + " ".join(x.symbol for x in LISTINGS))
+            while True:
+                time.sleep(_LONGEST_SLEEP_S)
+    except KeyboardInterrupt:
+        return EXIT_OK
+    except OSError as error:
+        raise CommandError(
+            f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}"
+        ) from error
+
+
+def _print_faults() -> None:
+    from tvDatafeed.testing import FAULTS  # noqa: PLC0415
+
+    width = max(map(len, FAULTS))
+    for name, kind in sorted(FAULTS.items()):
+        sentence = (kind.__doc__ or "").partition("\n")[0].replace("``", "")
+        options = [o.name for o in dataclasses.fields(kind) if o.name not in _COMMON_FAULT_OPTIONS]
+        named = f" Options: {', '.join(options)}." if options else ""
+        show(f"{name:{width}}  {sentence}{named}")
+
+
+def _fault(text: str) -> "Fault":
+    from tvDatafeed.testing import parse_fault  # noqa: PLC0415
+
+    try:
+        return parse_fault(text)
+    except ValueError as error:
+        raise CommandError(f"--fault {text}: {error}", EXIT_USAGE) from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def _round_trip(text: str) -> float:
+    seconds = _number(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds of at least 0")
+    return seconds
+
+
+def _bandwidth(text: str) -> float:
+    bytes_per_s = _number(text)
+    if not 0 < bytes_per_s < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes per second above 0")
+    return bytes_per_s
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
