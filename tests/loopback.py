@@ -10,9 +10,14 @@ import pytest
 NOW = 1786744800.0  # 2026-08-14 22:00 UTC
 
 
-def expected(server, symbol, interval, count, timezone="UTC"):
+def expected(server, symbol, interval, count, timezone="UTC", **options):
     """What must come, from the market's own arithmetic."""
-    bars = server.market.bars(symbol, interval.value, count, NOW)
+    bars = server.market.bars(symbol, interval.value, count, NOW, **options)
+    return frame_of(bars, symbol, timezone)
+
+
+def frame_of(bars, symbol, timezone="UTC"):
+    """The frame that some bars of the market must become."""
     index = pd.to_datetime([bar.time for bar in bars], unit="s", utc=True).as_unit("ns")
     return pd.DataFrame(
         {
