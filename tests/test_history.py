@@ -6,6 +6,7 @@ import zoneinfo
 
 import pandas as pd
 import pytest
+import tzlocal
 
 from tests.loopback import NOW, expected, frame_of, impatient
 from tvDatafeed import (
@@ -16,7 +17,7 @@ from tvDatafeed import (
     TvDatafeed,
     WebSocketTimeoutError,
 )
-from tvDatafeed.testing import FakeTradingView, FinMidFrame, LateReply
+from tvDatafeed.testing import FakeTradingView, FinMidFrame, LateReply, Listing, Market
 
 UTC = dt.timezone.utc
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
@@ -25,7 +26,7 @@ HOUR = Interval.in_1_hour
 DAILY = Interval.in_daily
 
 
-def between(server, symbol, interval, since, until, timezone="UTC"):
+def between(server, symbol, interval, since, until, timezone="UTC"):  # noqa: PLR0917
     """What must come of a range, from the market's own arithmetic."""
     since_s, until_s = (pd.Timestamp(t).timestamp() for t in (since, until))
     size = int((NOW - since_s) / interval.seconds) + 10
@@ -223,11 +224,9 @@ CHANGES = {
 def test_naive_dates_are_of_the_zone_that_is_asked_for(server, tv, symbol, change, zone):
     """Days begin and end by the clocks of the zone, also when these are changed."""
     first, last = (dt.date.fromisoformat(day) for day in CHANGES[change])
-    frame = tv.get_hist(
-        symbol, interval=HOUR, start_date=first, end_date=str(last), timezone=zone
-    )
+    frame = tv.get_hist(symbol, interval=HOUR, start_date=first, end_date=str(last), timezone=zone)
     begin = pd.Timestamp(first, tz=zone)
-    end = pd.Timestamp(last + dt.timedelta(days=1), tz=zone) - pd.Timedelta(1, "ns")
+    end = pd.Timestamp(last + dt.timedelta(days=1), tz=zone) - pd.Timedelta(1, "s")
     wanted = between(server, symbol, HOUR, begin, end, zone)
     pd.testing.assert_frame_equal(frame, wanted)
     assert frame.index.is_monotonic_increasing
@@ -242,9 +241,7 @@ def test_naive_datetimes_are_of_the_zone_too(server, tv):
     """Nine in the morning is that of the zone, and of the exchange when that is asked for."""
     start, end = dt.datetime(2026, 3, 9, 9, 30), dt.datetime(2026, 3, 9, 12, 30)  # noqa: DTZ001
     for zone, name in (("America/New_York", "America/New_York"), ("exchange", "America/New_York")):
-        frame = tv.get_hist(
-            "AAPL", "NASDAQ", HOUR, start_date=start, end_date=end, timezone=zone
-        )
+        frame = tv.get_hist("AAPL", "NASDAQ", HOUR, start_date=start, end_date=end, timezone=zone)
         assert [t.hour for t in frame.index] == [9, 10, 11, 12]
         assert str(frame.index.tz) == name
     frame = tv.get_hist("AAPL", "NASDAQ", HOUR, 2, end_date=end, timezone="exchange")
@@ -253,8 +250,6 @@ def test_naive_datetimes_are_of_the_zone_too(server, tv):
 
 def test_naive_means_local_time_otherwise(server, monkeypatch):
     """Without a zone, dates are what the clock on this machine's wall shows."""
-    import tzlocal
-
     monkeypatch.setattr(tzlocal, "get_localzone", lambda: zoneinfo.ZoneInfo("Asia/Tokyo"))
     with TvDatafeed(config=server.config()) as tv:
         frame = tv.get_hist(
@@ -314,16 +309,18 @@ def test_closed_bars_only(server):
         both = tv.get_hist("AAPL", "NASDAQ", HOUR, 5, timezone="UTC")
         closed = tv.get_hist("AAPL", "NASDAQ", HOUR, 5, timezone="UTC", closed_only=True)
         pd.testing.assert_frame_equal(closed, both)
-        server.replay(
-            "X:Y",
-            [
-                '{"m":"timescale_update","p":["cs_a",{"s1":{"s":[{"i":0,"v":[1.0,1,1,1,1]}]}}]}',
-                '{"m":"series_completed","p":["cs_a","s1","streaming","s1",'
-                '{"data_completed":"end"}]}',
-            ],
-        )
+
+
+def test_a_symbol_of_today_has_no_closed_bar():
+    """Where the only bar is still forming, that is what the error says."""
+    young = Listing("X:NEW", "New today", 10.0, dt.date(2026, 8, 14))
+    with (
+        FakeTradingView(market=Market((young,)), clock=lambda: NOW) as server,
+        TvDatafeed(config=server.config()) as tv,
+    ):
+        assert len(tv.get_hist("X:NEW")) == 1
         with pytest.raises(DataNotFoundError, match="no bar has closed yet"):
-            tv.get_hist("X:Y", closed_only=True)
+            tv.get_hist("X:NEW", closed_only=True)
 
 
 @pytest.mark.parametrize(

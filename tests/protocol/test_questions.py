@@ -1,4 +1,4 @@
-"""What is asked, page after page, and when an answer is whole: in microseconds, without a server."""
+"""What is asked, page after page, and when an answer is whole: without a server."""
 
 import json
 import math

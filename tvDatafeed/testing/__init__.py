@@ -13,7 +13,7 @@ Examples
 """
 
 from tvDatafeed.testing.accounts import Account, Cookies, Login
-from tvDatafeed.testing.backend import Refusal
+from tvDatafeed.testing.backend import PLAN_BARS, Refusal
 from tvDatafeed.testing.blackhole import BlackHole
 from tvDatafeed.testing.faults import (
     FAULTS,
@@ -76,6 +76,7 @@ from tvDatafeed.testing.server import FakeTradingView
 __all__ = [
     "FAULTS",
     "LISTINGS",
+    "PLAN_BARS",
     "Account",
     "BadHeader",
     "BinaryFrame",

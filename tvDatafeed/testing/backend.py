@@ -1,7 +1,7 @@
 """What all conversations of one server share: the market, the clock and what a test has ordered."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,9 +10,19 @@ from tvDatafeed.testing.market import Market
 from tvDatafeed.testing.pages import BarTexts
 from tvDatafeed.testing.payloads import plain
 from tvDatafeed.testing.recordings import Recording
+from tvDatafeed.testing.tape import Tape
 from tvDatafeed.testing.tokens import claims_of
 
 NODE = "lo1-charts-free-1-tvbs-loopb-1"
+
+# What TradingView's own pages say of intraday bars; daily and longer ones go back further.
+PLAN_BARS: Mapping[str, int] = {
+    "": 5_000,
+    "pro": 10_000,
+    "pro_plus": 10_000,
+    "pro_premium": 20_000,
+    "ultimate": 40_000,
+}
 
 _LITERAL_TOKEN = re.compile(r"unauthorized_user_token|widget_user_token(-.+)?")
 
@@ -52,27 +62,39 @@ class Backend:
         The accounts, and the tokens that were issued to them.
     bad_tokens
         Tokens that are refused though they look right.
-    max_bars_per_reply
-        The plan's limit of the bars of a series.
+    max_bars
+        How many bars there are of a symbol and interval, whoever asks.
+    plan_limits
+        How many intraday bars each plan has instead; None for no difference.
     refusals, recordings, delays_s
         By symbol: what is refused, what is answered from a recording, and what comes late.
+    texts
+        Bars that were written before.
     """
 
     market: Market
     clock: Callable[[], float]
     office: Office
     bad_tokens: set[str]
-    max_bars_per_reply: int
+    max_bars: int
+    plan_limits: Mapping[str, int] | None = None
     refusals: dict[str, Refusal] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.texts = BarTexts(self.market)
+    texts: BarTexts = field(default_factory=BarTexts)
 
     def now(self, symbol: str) -> float:
         """Return the moment that a series of this symbol shows."""
         return self.clock() - self.delays_s.get(symbol, 0)
+
+    def tape(
+        self, symbol: str, interval: str, plan: str, shown: tuple[tuple[str, Any], ...] = ()
+    ) -> Tape:
+        """Return the bars of a symbol as a client with this plan may see them now."""
+        limit = self.max_bars
+        if self.plan_limits is not None and interval[-1] not in "DWM":
+            limit = self.plan_limits.get(plan, limit)
+        return Tape(self.market, symbol, interval, self.now(symbol), limit, shown)
 
     def update_mode(self, symbol: str) -> str:
         """Return how the server calls the way a symbol is updated."""

@@ -17,8 +17,9 @@ from tvDatafeed.testing.listings import Listing
 from tvDatafeed.testing.market import MarketBar
 from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
 from tvDatafeed.testing.payloads import plain, to_json
-from tvDatafeed.testing.ranges import seconds_of, window
+from tvDatafeed.testing.ranges import window
 from tvDatafeed.testing.recordings import SeriesIds
+from tvDatafeed.testing.tape import Tape, seconds_of
 
 # The default range of a range-only request, the number the chart page asks for.
 _BARS_OF_A_PAGE = 300
@@ -32,6 +33,7 @@ class _Symbol:
     symbol: str
     is_extended: bool
     listing: Listing | None
+    shown: tuple[tuple[str, Any], ...] = ()
     is_told: bool = False
 
 
@@ -42,7 +44,6 @@ class _Series:
     symbol: _Symbol
     interval: str
     count: int = _BARS_OF_A_PAGE
-    bars_sent: int = 0
     oldest_time: int | None = None
     newest: MarketBar | None = None
     newest_index: int = -1
@@ -67,15 +68,16 @@ class Charts:
 
     Attributes
     ----------
-    is_paid
-        Whether the client's plan has seconds and custom intervals.
+    plan
+        The client's plan; any but "" has seconds and custom intervals.
     commands
         Who takes which command.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.is_paid = False
+        self.plan = ""
         self._backend = backend
+        self._texts = backend.texts
         self._sessions: dict[str, _Chart] = {}
         self.commands: dict[str, Callable[[_Chart, list[Any]], list[str]]] = {
             "switch_timezone": self._switch_timezone,
@@ -212,22 +214,21 @@ class Charts:
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
             return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
-        wanted, series.until_s, timeframe = window(
-            self._backend, symbol.symbol, series.interval, count, wanted_range
-        )
+        tape = self._tape(series)
+        wanted, series.until_s, timeframe = window(tape, count, wanted_range)
         series.count = wanted
-        page = self._backend.texts.page(
-            (symbol.symbol, series.interval, min(wanted, self._backend.max_bars_per_reply)),
-            chart.timezone,
-            self._backend.now(symbol.symbol) if series.until_s is None else series.until_s,
-        )
+        page = self._texts.page(tape, wanted, series.until_s, chart.timezone)
         series.oldest_time, series.newest = page.oldest_time, page.newest
         series.newest_index = page.size - 1
         payloads.append(self._bars_text(chart, series, page, switch=page.size - 1))
         if timeframe:
             where = chart.session, series.name, series.turnaround
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
-        return [*payloads, self._completed(chart, series, wanted, page.size)]
+        return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
+
+    def _tape(self, series: _Series) -> Tape:
+        symbol = series.symbol
+        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -238,8 +239,8 @@ class Charts:
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
-            "seconds_not_entitled": series.interval.endswith("S") and not self.is_paid,
-            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.is_paid,
+            "seconds_not_entitled": series.interval.endswith("S") and not self.plan,
+            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.plan,
         }
         return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
@@ -270,20 +271,16 @@ class Charts:
             case _:
                 raise RefusedError
         if series.oldest_time is None:
-            return [self._completed(chart, series, wanted, 0)]
-        symbol, oldest_time = series.symbol.symbol, series.oldest_time
-        size = min(wanted, self._backend.max_bars_per_reply - series.bars_sent)
-        # At the moment when the oldest known bar begins, every bar before it is complete.
-        older = self._backend.market.bars(symbol, series.interval, size + 1, oldest_time)[:-1]
-        texts = self._backend.texts
-        page = texts.finished(older, symbol, series.interval, chart.timezone)
+            return [self._completed(chart, series, is_short=True)]
+        older = self._tape(series).before(series.oldest_time, wanted)
         if not older:
-            return [self._completed(chart, series, wanted, 0)]
+            return [self._completed(chart, series, is_short=True)]
+        page = self._texts.finished(self._tape(series), older, chart.timezone)
         series.oldest_time = older[0].time
         series.newest_index += len(older)
         return [
             self._bars_text(chart, series, page, shift=len(older)),
-            self._completed(chart, series, wanted, len(older)),
+            self._completed(chart, series, is_short=len(older) < wanted),
         ]
 
     def _request_more_tickmarks(self, chart: _Chart, arguments: list[Any]) -> list[str]:
@@ -314,18 +311,17 @@ class Charts:
         return [self._backend.stamped(*error)]
 
     def _series_updates(self, chart: _Chart, series: _Series, told: MarketBar) -> list[str]:
-        market, symbol = self._backend.market, series.symbol.symbol
-        now = self._backend.now(symbol)
-        size, bars = 2, market.bars(symbol, series.interval, 2, now)
+        tape = self._tape(series)
+        size, bars = 2, tape.bars(2)
         while bars[0].time > told.time and len(bars) == size:
             size *= 2
-            bars = market.bars(symbol, series.interval, size, now)
+            bars = tape.bars(size)
         payloads = []
         for bar in bars:
             if bar.time < told.time or bar == told:
                 continue
             item = bar_text(series.newest_index + (bar.time > told.time), bar)
-            close_time = market.bar_close_time(symbol, series.interval, bar.time)
+            close_time = tape.close_time(bar.time)
             if bar.time == told.time:
                 body = series_text(
                     series.name, series.turnaround, item, close_time, indexes='"nochange"'
@@ -351,10 +347,7 @@ class Charts:
     ) -> str:
         close_time = None
         if page.newest is not None:
-            close_time = self._backend.market.bar_close_time(
-                series.symbol.symbol, series.interval, page.newest.time
-            )
-        series.bars_sent += page.size
+            close_time = self._tape(series).close_time(page.newest.time)
         body = series_text(
             series.name, series.turnaround, page.bars, close_time, with_node=bool(page.size)
         )
@@ -386,11 +379,16 @@ class Charts:
             f'"index_diff":[{diff}]{more}}}]{self._backend.stamp()}}}'
         )
 
-    def _completed(self, chart: _Chart, series: _Series, wanted: int, got: int) -> str:
-        info: dict[str, Any] = {"rt_update_period": 0 if self.is_paid else 5}
-        if series.bars_sent >= self._backend.max_bars_per_reply:
+    def _completed(self, chart: _Chart, series: _Series, *, is_short: bool) -> str:
+        info: dict[str, Any] = {"rt_update_period": 0 if self.plan else 5}
+        oldest_time = series.oldest_time
+        # A moment before all bars of the plan has none, though history may.
+        is_at_limit = oldest_time is None and series.until_s is not None
+        if oldest_time is not None:
+            is_at_limit = self._tape(series).is_at_limit(oldest_time)
+        if is_at_limit:
             info["data_completed"] = "limit"
-        elif got < wanted:
+        elif is_short:
             info["data_completed"] = "end"
         mode = self._backend.update_mode(series.symbol.symbol)
         where = chart.session, series.name, mode, series.turnaround

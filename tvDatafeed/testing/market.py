@@ -166,6 +166,17 @@ class Market:
         ends_session = listing.session != "24x7" and close_s in grid.sessions.close_s
         return close_s - ends_session
 
+    def oldest_time(self, symbol: str, interval: str, n: int, now: float) -> int:
+        """Return when the first of the last `n` bars at `now` begins, without its prices.
+
+        Parameters
+        ----------
+        symbol, interval, n, now
+            As in `bars`.
+        """
+        times = self._listings[symbol].grid(interval, n, now).time
+        return int(times[0]) if times.size else int(now)
+
     def _compute_chart(self, symbol: str, interval: str, n: int, last_time: int) -> _Chart:
         listing = self._listings[symbol]
         grid = listing.grid(interval, n, last_time)

@@ -7,10 +7,11 @@ import threading
 import zoneinfo
 from collections import OrderedDict
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tvDatafeed.testing.market import Market, MarketBar
+from tvDatafeed.testing.market import MarketBar
 from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.tape import Tape
 
 # Texts of closed bars that are kept: some forty replies of 5000 bars.
 _MAX_CACHED_CHARACTERS = 32 * 1024 * 1024
@@ -34,44 +35,35 @@ NO_BARS = Page(0, None, None, "", "", "")
 
 
 class BarTexts:
-    """Bars as text, kept, since finished bars never change.
+    """Bars as text, kept, since finished bars never change."""
 
-    Parameters
-    ----------
-    market
-        Where the bars come from.
-    """
-
-    def __init__(self, market: Market) -> None:
-        self._market = market
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[tuple[str, str, int, str], tuple[int, Page]] = OrderedDict()
+        self._pages: OrderedDict[tuple[Any, ...], tuple[int, Page]] = OrderedDict()
         self._characters = 0
 
-    def page(self, asked: tuple[str, str, int], time_zone: str, now: float) -> Page:
-        """Return the last bars at a moment; `asked` is symbol, interval and number of bars."""
-        symbol, interval, size = asked
-        newest = self._market.bars(symbol, interval, 1, now)
+    def page(self, tape: Tape, size: int, until: float | None, time_zone: str) -> Page:
+        """Return the last bars up to a moment; see `Tape.bars`."""
+        newest = tape.bars(1, until)
         if not newest:
             return NO_BARS
-        key = (*asked, time_zone)
+        key = (tape.symbol, tape.interval, tape.shown, size, tape.limit, time_zone)
         with self._lock:
             before, done = self._pages.get(key, (0, NO_BARS))
         if before != newest[0].time:
-            bars = self._market.bars(symbol, interval, size, now)
-            done = self.finished(bars[:-1], symbol, interval, time_zone)
+            done = self.finished(tape, tape.bars(size, until)[:-1], time_zone)
             self._keep(key, newest[0].time, done)
-        last = self._texts(newest, done.size, done.newest, asked, time_zone)
+        last = self._texts(tape, newest, done.size, done.newest, time_zone)
         if not done.size:
             return last
         joined = (f"{a},{b}" for a, b in zip(done[3:], last[3:], strict=True))
         return Page(done.size + 1, done.oldest_time, newest[0], *joined)
 
-    def finished(self, bars: list[MarketBar], symbol: str, interval: str, time_zone: str) -> Page:
-        """Return the text of these bars, indexed from 0."""
-        return self._texts(bars, 0, None, (symbol, interval, 0), time_zone) if bars else NO_BARS
+    def finished(self, tape: Tape, bars: list[MarketBar], time_zone: str) -> Page:
+        """Return the text of these bars of a tape, indexed from 0."""
+        return self._texts(tape, bars, 0, None, time_zone) if bars else NO_BARS
 
-    def _keep(self, key: tuple[str, str, int, str], before: int, page: Page) -> None:
+    def _keep(self, key: tuple[Any, ...], before: int, page: Page) -> None:
         with self._lock:
             old = self._pages.pop(key, None)
             self._characters += _characters(page) - (_characters(old[1]) if old else 0)
@@ -82,15 +74,15 @@ class BarTexts:
 
     def _texts(
         self,
+        tape: Tape,
         bars: list[MarketBar],
         first: int,
         previous: MarketBar | None,
-        asked: tuple[str, str, int],
         time_zone: str,
     ) -> Page:
-        listing = self._market.find(asked[0])
+        listing = tape.market.find(tape.symbol)
         exchange = listing.timezone if listing else "Etc/UTC"
-        is_daily = asked[1][-1] in "DWM"
+        is_daily = tape.interval[-1] in "DWM"
         zone = zoneinfo.ZoneInfo(exchange if is_daily or time_zone == "exchange" else time_zone)
         times = ([previous.time] if previous else []) + [bar.time for bar in bars]
         local = [time + _offset_s(zone, time) for time in times]

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
@@ -54,7 +54,10 @@ class FakeTradingView(AccountControls):
         is neither TradingView's word for anonymous nor an unexpired JWT; where there are accounts,
         one of this server. May be changed later as ``server.bad_tokens``.
     max_bars_per_reply
-        The plan's limit: a series gets no more bars than this, however it asks.
+        A series gets no more bars than this, counted back from the latest one, however it asks.
+    plan_limits
+        Intraday bars by the plan in the client's token, "" being none, instead of that number;
+        `PLAN_BARS` has those of TradingView's pages.
     tick_interval_s
         Seconds between updates of open series; None leaves them to `tick`.
     echo_timeout_s
@@ -95,6 +98,7 @@ class FakeTradingView(AccountControls):
         tls: ssl.SSLContext | None = None,
         bad_tokens: Iterable[str] = (),
         max_bars_per_reply: int = 40_000,
+        plan_limits: Mapping[str, int] | None = None,
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
         accounts: Iterable[Account] = (),
@@ -109,7 +113,7 @@ class FakeTradingView(AccountControls):
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._office, self.bad_tokens, max_bars_per_reply
+            self.market, clock, self._office, self.bad_tokens, max_bars_per_reply, plan_limits
         )
         self._faults = FaultBox(faults)
         self._host = host

@@ -1,0 +1,97 @@
+"""The bars of one symbol and interval, as far as one client may see them.
+
+A plan has so many bars, counted back from the latest one however a client asks: an older range or
+moment does not reach beyond them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvDatafeed.testing.market import Market, MarketBar
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a series can show.
+
+    Parameters
+    ----------
+    market
+        Where the bars come from.
+    symbol, interval
+        ``"EXCHANGE:NAME"`` and TradingView's interval string.
+    now
+        The moment of the latest bar, epoch seconds.
+    limit
+        How many bars there are at the most.
+    shown
+        How they are shown: keywords of `Market.bars` and their values.
+    """
+
+    market: Market
+    symbol: str
+    interval: str
+    now: float
+    limit: int
+    shown: tuple[tuple[str, Any], ...] = ()
+
+    def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
+        """Return the last `n` bars that have begun at a moment; only a live one is not finished.
+
+        Parameters
+        ----------
+        n
+            Fewer are returned where history or the plan begins.
+        until
+            Epoch seconds; None, or a moment in the future, for now.
+        """
+        if until is None or until >= self.now:
+            return self._market_bars(min(n, self.limit), self.now)
+        bars = self._market_bars(n, until)
+        if bars:
+            # A second after its close it is finished, or it is the live one.
+            finished = min(self.now, self.close_time(bars[-1].time) + 1)
+            last = self._market_bars(2, finished)
+            bars[-1] = next(bar for bar in last if bar.time == bars[-1].time)
+        first = self._first_visible()
+        return [bar for bar in bars if bar.time >= first]
+
+    def before(self, time: int, n: int) -> list[MarketBar]:
+        """Return the last `n` bars before the one that begins at `time`."""
+        first = self._first_visible()
+        # At the moment when that one begins, every bar before it is finished.
+        return [bar for bar in self._market_bars(n + 1, time)[:-1] if bar.time >= first]
+
+    def times_since(self, start: float) -> list[int]:
+        """Return when the bars since a moment begin."""
+        # Where a session's last bar is cut short there are more bars than their length tells.
+        size = min(int(max(0.0, self.now - start) / seconds_of(self.interval) * 2) + 8, self.limit)
+        return [bar.time for bar in self._market_bars(size, self.now) if bar.time >= start]
+
+    def is_all_history(self, time: int) -> bool:
+        """Whether no bar has ever begun before `time`."""
+        return len(self._market_bars(2, time)) < 2  # noqa: PLR2004 - the bar and one before it
+
+    def is_at_limit(self, time: int) -> bool:
+        """Whether the plan has no bar before `time`, though history has."""
+        return time <= self._first_visible() and not self.is_all_history(time)
+
+    def close_time(self, time: int) -> int:
+        """Return when the bar that begins at `time` closes, as ``lbs`` says it."""
+        return self.market.bar_close_time(self.symbol, self.interval, time)
+
+    def _first_visible(self) -> int:
+        return self.market.oldest_time(self.symbol, self.interval, self.limit, self.now)
+
+    def _market_bars(self, n: int, now: float) -> list[MarketBar]:
+        return self.market.bars(self.symbol, self.interval, n, now, **dict(self.shown))
+
+
+_DAY_S = 86400
+_UNIT_S = {"": 60, "S": 1, "H": 3600, "D": _DAY_S, "W": 7 * _DAY_S, "M": 28 * _DAY_S}
+
+
+def seconds_of(interval: str) -> int:
+    """Return the length of a bar, for months the shortest."""
+    digits = interval.rstrip("SHDWM")
+    return int(digits or 1) * _UNIT_S[interval[len(digits) :]]
