@@ -46,7 +46,12 @@ def _bar(total: int) -> Iterator[Report]:
         raise ConfigurationError(
             "progress", True, 'needs tqdm: pip install "tvdatafeed[progress]"'
         ) from error
-    with tqdm(total=total, unit="symbol") as bar:
+
+    class Bar(tqdm):  # type: ignore[type-arg]  # generic for type checkers alone
+        # The thread that watches over idle bars would outlive this one.
+        monitor_interval = 0
+
+    with Bar(total=total, unit="symbol", miniters=1) as bar:
 
         def report(done: int, _total: int, symbol: str) -> None:
             bar.set_postfix_str(symbol, refresh=False)
