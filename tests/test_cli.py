@@ -284,6 +284,59 @@ def test_hist_extended(loopback):
     )
 
 
+def test_hist_of_a_range(loopback, capsys):
+    """--start and --end choose days, both included, and --trading-days names them."""
+    arguments = ["--start", "2026-03-02", "--end", "2026-03-04", "--trading-days"]
+    assert main(["hist", "NASDAQ:AAPL", *arguments, "--format", "csv"]) == 0
+    out, err = capsys.readouterr()
+    days = [line.split(",")[0] for line in out.splitlines()[1:]]
+    assert days == ["2026-03-02", "2026-03-03", "2026-03-04"]
+    assert err == ""
+    assert main(["hist", "NASDAQ:AAPL", "--end", "2026-03-04", "--bars", "2", *arguments[4:]]) == 0
+    assert "2026-03-03" in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_hist_of_many_symbols(loopback, capsys):
+    """Their bars follow each other; one that fails is told, and the exit code says so."""
+    arguments = ["--exchange", "NASDAQ", "--bars", "2", "--format", "csv"]
+    assert main(["hist", "AAPL", "NYSE:IBM", *arguments]) == 0
+    out, err = capsys.readouterr()
+    symbols = [line.split(",")[1] for line in out.splitlines()[1:]]
+    assert symbols == ["NASDAQ:AAPL"] * 2 + ["NYSE:IBM"] * 2
+    assert err == ""
+    assert main(["hist", "AAPL", "NOPE", "MSFT", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 5
+    assert "'NOPE' not found on NASDAQ" in err
+    assert main(["hist", "NOPE", "NEVER", *arguments]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_hist_of_many_zones_is_in_utc(loopback, capsys):
+    """One column cannot have two zones, so times of several exchanges are in UTC."""
+    arguments = ["--timezone", "exchange", "--bars", "1", "--format", "json"]
+    assert main(["hist", "NASDAQ:AAPL", "NSE:RELIANCE", *arguments]) == 0
+    stamps = [row["datetime"] for row in json.loads(capsys.readouterr().out)]
+    assert all(stamp.endswith("+00:00") for stamp in stamps)
+
+
+def test_hist_shows_progress_when_it_is_asked_to(loopback, capsys):
+    """--progress draws a bar on stderr; in a pipe there is none by itself."""
+    for option, is_drawn in ((["--progress"], True), (["--no-progress"], False), ([], False)):
+        assert main(["hist", "NASDAQ:AAPL", "NYSE:IBM", "--bars", "1", *option]) == 0
+        assert ("2/2" in capsys.readouterr().err) is is_drawn
+
+
+def test_hist_passes_its_options_on(loopback):
+    """What changes the bars reaches the wire."""
+    options = ["--adjustment", "dividends", "--closed", "--bars", "3"]
+    assert main(["hist", "NASDAQ:AAPL", *options]) == 0
+    (spec,) = [r.params[2] for r in loopback.received if r.method == "resolve_symbol"]
+    assert '"adjustment":"dividends"' in spec
+    ((*_parts, count, _range),) = series_of(loopback)
+    assert count == 4
+
+
 def test_hist_tells_a_shortfall(loopback, capsys):
     """That fewer bars came than were asked for, or late ones, is told on stderr."""
     loopback.delay("SP:SPX", 900)
@@ -291,8 +344,8 @@ def test_hist_tells_a_shortfall(loopback, capsys):
     out, err = capsys.readouterr()
     rows = len(out.splitlines()) - 1
     assert lines_of(err) == [
-        f"tvdatafeed: {rows} of 2000 bars: no older bars exist",
-        "tvdatafeed: delayed by 900 s",
+        f"tvdatafeed: SP:SPX: {rows} of 2000 bars: no older bars exist",
+        "tvdatafeed: SP:SPX: delayed by 900 s",
     ]
 
 

@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -187,6 +187,20 @@ def bars_to_frame(
     # pandas 3 would make a text column of its own dtype; programs compare with object.
     frame.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
     return frame
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put frames one below the other; where their zones differ, in UTC."""
+    if len({str(_zone_of(frame)) for frame in frames}) > 1:
+        frames = [frame.tz_convert("UTC") for frame in frames]
+    whole = pd.concat(frames)
+    whole.attrs = {}
+    return whole
+
+
+def _zone_of(frame: pd.DataFrame) -> dt.tzinfo | None:
+    zone: dt.tzinfo | None = frame.index.tz  # type: ignore[attr-defined]  # as ours are
+    return zone
 
 
 def quotes_to_frame(

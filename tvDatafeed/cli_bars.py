@@ -1,0 +1,350 @@
+"""The commands that show bars: of TradingView, or of a made-up market."""
+
+import argparse
+import dataclasses
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvDatafeed.cli_account import account_config, has_account
+from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.console import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_USAGE,
+    RENDERERS,
+    CommandError,
+    note,
+    show,
+    write_to_file,
+    write_to_stdout,
+)
+from tvDatafeed.exceptions import NetworkError
+from tvDatafeed.interval import Interval
+from tvDatafeed.main import TvDatafeed
+from tvDatafeed.query import contract_symbol, full_symbol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["add_bar_commands"]
+
+_AddCommand = Callable[
+    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
+]
+
+# As people write them; a minute's m and a month's M differ by case alone.
+_INTERVALS = {
+    "1s": Interval.in_1_second,
+    "5s": Interval.in_5_second,
+    "10s": Interval.in_10_second,
+    "15s": Interval.in_15_second,
+    "30s": Interval.in_30_second,
+    "45s": Interval.in_45_second,
+    "1m": Interval.in_1_minute,
+    "3m": Interval.in_3_minute,
+    "5m": Interval.in_5_minute,
+    "10m": Interval.in_10_minute,
+    "15m": Interval.in_15_minute,
+    "30m": Interval.in_30_minute,
+    "45m": Interval.in_45_minute,
+    "1h": Interval.in_1_hour,
+    "2h": Interval.in_2_hour,
+    "3h": Interval.in_3_hour,
+    "4h": Interval.in_4_hour,
+    "1d": Interval.in_daily,
+    "1w": Interval.in_weekly,
+    "1M": Interval.in_monthly,
+    "3M": Interval.in_3_monthly,
+    "6M": Interval.in_6_monthly,
+    "1y": Interval.in_yearly,
+}
+_FORMATS_OF_SUFFIXES = {
+    ".csv": "csv",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "table",
+}
+# What a table of the demo shows of its 5000 rows.
+_DEMO_ROWS = 10
+
+_DEMO_EXAMPLES = """\
+examples:
+  tvdatafeed demo                                  made-up bars, no network needed
+  tvdatafeed demo --interval 1m --symbol BINANCE:BTCUSDT
+  tvdatafeed demo --real                           the same question to TradingView itself
+"""
+_HIST_EXAMPLES = """\
+examples:
+  tvdatafeed hist NASDAQ:AAPL
+  tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --bars 100 --timezone exchange
+  tvdatafeed hist NASDAQ:AAPL --start 2024-01-01 --end 2024-06-30
+  tvdatafeed hist NASDAQ:AAPL --end 2024-06-30 --bars 20   the last 20 days up to that one
+  tvdatafeed hist AAPL MSFT NVDA --exchange NASDAQ --bars 250 --output tech.csv
+  tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
+  tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 20000 --output btc.parquet
+  tvdatafeed hist NASDAQ:AAPL --format csv | head
+
+Of several symbols the bars follow each other; a symbol that fails is told on stderr, the others
+are written, and the exit code is 1.
+
+Settings come from the environment too: TV_TIMEZONE, TV_WS_URL and the others of the README. So
+do credentials, such as TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
+"""
+
+
+def add_bar_commands(command: _AddCommand) -> None:
+    """Add ``demo`` and ``hist`` to the parser.
+
+    Parameters
+    ----------
+    command : callable
+        Adds one, from its name, what runs it, a summary and examples.
+    """
+    demo = command("demo", _demo, "fetch 5000 bars and show them", _DEMO_EXAMPLES)
+    demo.add_argument("--symbol", default="NASDAQ:AAPL", help="default: %(default)s")
+    demo.add_argument("--bars", type=_count, default=5000, metavar="N", help="default: %(default)s")
+    demo.set_defaults(fut_contract=None)
+    demo.add_argument(
+        "--real", action="store_true", help="ask TradingView instead of the made-up market"
+    )
+    hist = command("hist", _hist, "print the bars of symbols, or save them", _HIST_EXAMPLES)
+    hist.add_argument("symbol", metavar="SYMBOL", nargs="+", help="such as NASDAQ:AAPL")
+    hist.add_argument(
+        "--bars",
+        type=_count,
+        metavar="N",
+        help="the last N; default: those of the dates, else 10, or what TV_DEFAULT_BARS says",
+    )
+    for asking in (demo, hist):
+        asking.add_argument("--exchange", help="where SYMBOL has none of its own")
+        asking.add_argument(
+            "--interval",
+            type=_interval,
+            default=Interval.in_daily,
+            metavar="LENGTH",
+            help=f"length of a bar: {' '.join(_INTERVALS)} (m: minutes, M: months); default: 1d",
+        )
+    _add_hist_options(hist)
+
+
+def _add_hist_options(hist: argparse.ArgumentParser) -> None:
+    hist.add_argument(
+        "--start", metavar="DATE", help="from this day or time on, such as 2024-01-31T09:30"
+    )
+    hist.add_argument("--end", metavar="DATE", help="to this day or time, which is included")
+    hist.add_argument(
+        "--extended", action="store_true", help="with bars outside the regular session"
+    )
+    hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
+    hist.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help='zone of the times: UTC, an IANA name, or "exchange" for the symbol\'s own; '
+        "default: this machine's",
+    )
+    hist.add_argument(
+        "--trading-days",
+        action="store_true",
+        help="daily and longer bars with their trading day instead of the time of their open",
+    )
+    hist.add_argument(
+        "--adjustment",
+        choices=["splits", "dividends", "none"],
+        default="splits",
+        help="what earlier prices are adjusted for; default: %(default)s",
+    )
+    hist.add_argument("--currency", metavar="CODE", help="convert prices, such as to EUR")
+    hist.add_argument(
+        "--fut-contract",
+        type=_count,
+        metavar="N",
+        help="continuous future: 1 is the front contract",
+    )
+    hist.add_argument(
+        "--backadjusted",
+        action="store_true",
+        help="join the contracts of a continuous future without gaps",
+    )
+    hist.add_argument(
+        "--max-concurrent",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="symbols asked for at a time; default: %(default)s",
+    )
+    hist.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a progress bar on stderr; default: for several symbols in a terminal",
+    )
+    hist.add_argument(
+        "--format",
+        choices=list(RENDERERS),
+        help="default: what FILE's ending says, else a table",
+    )
+    hist.add_argument("--output", metavar="FILE", help="write to a file, which may exist")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    # Imported here, so that the time below is that of the bars.
+    import tvDatafeed.frames  # noqa: PLC0415
+    import tvDatafeed.network  # noqa: F401, PLC0415
+
+    if arguments.real:
+        # Someone looks on: the first failure tells more than a minute of further tries.
+        config = account_config()
+        once = dataclasses.replace(config.network, max_retries=0)
+        with _client(arguments, dataclasses.replace(config, network=once)) as client:
+            try:
+                _show_bars(client, arguments)
+            except NetworkError as error:
+                raise CommandError(f"no bars from TradingView: {error}") from error
+        return EXIT_OK
+    from tvDatafeed.testing import FakeTradingView  # noqa: PLC0415
+
+    with FakeTradingView() as server, _client(arguments, server.config()) as client:
+        _show_bars(client, arguments)
+    show(
+        "This market is made up: a loopback TradingView, which ran inside this command, computed\n"
+        "these bars and sent them in TradingView's own wire format. --real asks TradingView."
+    )
+    return EXIT_OK
+
+
+def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
+    symbol = _full_symbol(arguments.symbol, arguments)
+    started = time.perf_counter()
+    frame = client.get_hist(symbol, None, arguments.interval, arguments.bars)
+    seconds = time.perf_counter() - started
+    show(frame.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
+    show(
+        f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
+        "to the DataFrame."
+    )
+    _note_shortfall(frame)
+
+
+def _hist(arguments: argparse.Namespace) -> int:
+    symbols = [_full_symbol(symbol, arguments) for symbol in arguments.symbol]
+    render = _renderer(arguments)
+    with _client(arguments, account_config()) as client:
+        frames = client.get_hist_multi(
+            symbols,
+            interval=arguments.interval,
+            n_bars=arguments.bars,
+            extended_session=arguments.extended,
+            start_date=arguments.start,
+            end_date=arguments.end,
+            timezone=arguments.timezone,
+            max_concurrent=arguments.max_concurrent,
+            progress=_wants_progress(arguments),
+            on_error="collect",
+            adjustment=arguments.adjustment,
+            currency=arguments.currency,
+            backadjusted=arguments.backadjusted,
+            dates="trading" if arguments.trading_days else "open",
+            closed_only=arguments.closed,
+        )
+    for error in frames.errors.values():
+        if len(symbols) == 1:
+            raise error
+        note(error)
+    if not frames:
+        return EXIT_FAILURE
+    frame = _joined(list(frames.values()))
+    content = render(frame)
+    if arguments.output is None:
+        write_to_stdout(content)
+    else:
+        write_to_file(content, arguments.output)
+        note(f"wrote {len(frame)} bars to {arguments.output}")
+    for one in frames.values():
+        _note_shortfall(one)
+    return EXIT_FAILURE if frames.errors else EXIT_OK
+
+
+def _joined(frames: "list[pd.DataFrame]") -> "pd.DataFrame":
+    """Put frames one below the other, in UTC where their zones differ."""
+    from tvDatafeed.frames import joined  # noqa: PLC0415 - pandas takes its time
+
+    return frames[0] if len(frames) == 1 else joined(frames)
+
+
+def _wants_progress(arguments: argparse.Namespace) -> bool:
+    if arguments.progress is not None:
+        return bool(arguments.progress)
+    is_seen = len(arguments.symbol) > 1 and sys.stderr.isatty()
+    return is_seen and importlib.util.find_spec("tqdm") is not None
+
+
+def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafeed:
+    # The token that stands for "no account", named: the help says so, no warning need to.
+    client = TvDatafeed(auth_token=None if has_account(config) else ANONYMOUS_TOKEN, config=config)
+    client.ws_debug = client.ws_debug or arguments.debug
+    return client
+
+
+def _full_symbol(symbol: str, arguments: argparse.Namespace) -> str:
+    """Take the two apart: in one piece the library would ignore a contract's number."""
+    exchange, contract = arguments.exchange, arguments.fut_contract
+    named, colon, name = symbol.partition(":")
+    if not colon and not exchange:
+        raise CommandError(
+            f"{symbol!r} does not say its exchange: write EXCHANGE:{symbol} or add --exchange",
+            EXIT_USAGE,
+        )
+    is_for_others = isinstance(arguments.symbol, list) and len(arguments.symbol) > 1
+    if colon and exchange and exchange.upper() != named.upper() and not is_for_others:
+        raise CommandError(f"{symbol!r} is not on {exchange}: leave one of both out", EXIT_USAGE)
+    if ":" in name:  # a spread, complete in itself
+        if contract is not None:
+            raise CommandError(f"--fut-contract is for one symbol, not {symbol!r}", EXIT_USAGE)
+        return full_symbol(symbol, None)
+    name, exchange = (name, named) if colon else (symbol, exchange)
+    return contract_symbol(full_symbol(name, exchange), name, contract)
+
+
+def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":
+    """Say how to write bars, or why it cannot be, before anything is asked."""
+    chosen: str | None = arguments.format
+    if chosen is None and arguments.output is not None:
+        chosen = _FORMATS_OF_SUFFIXES.get(Path(arguments.output).suffix.lower())
+        if chosen is None:
+            known = ", ".join(_FORMATS_OF_SUFFIXES)
+            raise CommandError(
+                f"{arguments.output!r} ends in none of {known}: add --format", EXIT_USAGE
+            )
+    if chosen == "parquet" and arguments.output is None and sys.stdout.isatty():
+        raise CommandError("Parquet is not for a terminal: add --output FILE.parquet", EXIT_USAGE)
+    if chosen == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise CommandError('Parquet needs pyarrow: pip install "tvdatafeed[parquet]"')
+    return RENDERERS[chosen or "table"]
+
+
+def _note_shortfall(frame: "pd.DataFrame") -> None:
+    symbol, attributes = frame["symbol"].iloc[0], frame.attrs
+    requested, received = attributes.get("requested"), attributes.get("received")
+    if isinstance(requested, int) and received != requested:
+        note(f"{symbol}: {received} of {requested} bars: {attributes['reason']}")
+    elif not attributes.get("complete", True):
+        note(f"{symbol}: {received} bars of {requested}: {attributes['reason']}")
+    if "delay_seconds" in attributes:
+        note(f"{symbol}: delayed by {attributes['delay_seconds']} s")
+
+
+def _interval(text: str) -> Interval:
+    try:
+        return _INTERVALS.get(text) or Interval(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {' '.join(_INTERVALS)}") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
