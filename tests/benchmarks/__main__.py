@@ -1,30 +1,31 @@
 """Print each figure beside its target and the floor.
 
-``python -m tests.benchmarks [--peer PYTHON] [--runs N]``: the loopback server runs in a process
-of its own, the peer in an interpreter that has tvdatafeed-enhanced and websocket-client installed.
-Absolute times move with the machine; the ratios are taken in one run.
+``python -m tests.benchmarks [--enhanced PYTHON] [--tvkit PYTHON] [--runs N] [--only P3 ...]``: the
+loopback server runs in a process of its own, and each peer in an interpreter that has it, as
+`peer_enhanced` and `peer_tvkit` say. Absolute times move with the machine; the ratios are taken in
+one run.
 """
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
+from tests.benchmarks.depth import deep_history
+from tests.benchmarks.many import growth_by_symbols, many_symbols
 from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
+from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.config import ANONYMOUS_TOKEN, NetworkConfig
-from tvDatafeed.frames import history_to_frame
+from tvDatafeed.frames import View, history_to_frame
 from tvDatafeed.protocol.events import SeriesRequest
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.testing import Market
 
 BARS = 5000
-NOW = 1786744800.0
 SYMBOL = "NASDAQ:AAPL"
 
 P1_RATIO = 2.5
@@ -36,16 +37,33 @@ P8_RATIO = 0.25
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--peer", help="an interpreter that has tvdatafeed-enhanced installed")
+    parser.add_argument("--enhanced", help="an interpreter that has tvdatafeed-enhanced installed")
+    parser.add_argument("--tvkit", help="an interpreter that has tvkit installed")
     parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--only", nargs="+", metavar="Pn", help="figures; default: all")
     arguments = parser.parse_args()
-    print(f"Python {sys.version.split()[0]} on {sys.platform}; medians of {arguments.runs} runs\n")
-    for figure in (
-        *parsing(arguments.runs),
-        *warm_call(arguments.runs, arguments.peer),
-        *importing(max(arguments.runs // 6, 5)),
-    ):
-        print(figure)
+    runs, enhanced = arguments.runs, arguments.enhanced
+    peers = {
+        name: [python, f"tests/benchmarks/{script}.py"]
+        for name, python, script in (
+            ("tvdatafeed-enhanced", enhanced, "peer_enhanced"),
+            ("tvkit", arguments.tvkit, "peer_tvkit"),
+        )
+        if python
+    }
+    print(f"Python {sys.version.split()[0]} on {sys.platform}; medians of {runs} runs\n")
+    benchmarks: dict[str, Callable[[], Iterator[Figure]]] = {
+        "P1": lambda: parsing(runs),
+        "P2": lambda: warm_call(runs, enhanced),
+        "P3 P4": lambda: many_symbols(peers, max(runs // 12, 3)),
+        "P5 P9": lambda: deep_history(max(runs // 6, 5)),
+        "P9": lambda: growth_by_symbols(max(runs // 6, 5)),
+        "P8": lambda: importing(max(runs // 6, 5)),
+    }
+    for names, benchmark in benchmarks.items():
+        if not arguments.only or set(names.split()) & set(arguments.only):
+            for figure in benchmark():
+                print(figure, flush=True)
 
 
 def parsing(runs: int) -> Iterator[Figure]:
@@ -59,7 +77,7 @@ def parsing(runs: int) -> Iterator[Figure]:
         machine.open("cs_a", SeriesRequest(SYMBOL, "1", BARS), now=0.0, deadline=1.0)
         machine.receive(text, 0.0)
         (event,) = machine.events()
-        return history_to_frame(event.answer)
+        return history_to_frame(event.answer, View(count=BARS))
 
     try:
         floor = floor_of(text)
@@ -91,7 +109,7 @@ def warm_call(runs: int, peer: str | None) -> Iterator[Figure]:
         yield Figure("P2", work, measured, f"at most {P2_CPU_MS} ms CPU", cpu_ms <= P2_CPU_MS)
         target = f"at least {P2_RATIO} x less CPU than the peer"
         if peer is None:
-            yield Figure("P2", work, "no --peer given", target, None)
+            yield Figure("P2", work, "no --enhanced given", target, None)
             return
         script = [peer, "tests/benchmarks/peer_enhanced.py", url, str(max(runs // 6, 5))]
         # The peer's package has our name, so our folder must not stand on its path.
@@ -162,23 +180,6 @@ def floor_of(text: str) -> object:
         return frame
 
     return floor
-
-
-@contextmanager
-def server_process() -> Iterator[str]:
-    """Run the loopback server in a process of its own; gives its WebSocket URL."""
-    command = [sys.executable, "-m", "tvDatafeed", "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            for line in process.stdout or ():
-                found = re.search(r"TV_WS_URL\W+(ws://\S+?)[\"']?$", line.strip())
-                if found:
-                    yield found[1]
-                    break
-            else:
-                raise SystemExit("the server did not start")
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

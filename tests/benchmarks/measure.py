@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -57,3 +57,9 @@ def interleaved_ms(*works: Callable[[], object], runs: int) -> list[float]:
             work()
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken) * 1000 for taken in times]
+
+
+def line_through(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
+    """Fit a straight line; gives its slope and R², which is 1 when all points lie on it."""
+    slope, _intercept = statistics.linear_regression(xs, ys)
+    return slope, statistics.correlation(xs, ys) ** 2

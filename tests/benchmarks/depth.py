@@ -1,0 +1,50 @@
+"""P5 and P9 for bars: how deep a history costs how much time and memory."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+
+from tests.benchmarks.many import MIN_FIT, client_of
+from tests.benchmarks.measure import Figure, line_through, median_ms
+from tests.benchmarks.server import NOW, server_process
+from tvDatafeed import Interval
+from tvDatafeed.testing import Market
+from tvDatafeed.testing.pages import bar_text
+
+SYMBOL = "BINANCE:BTCUSDT"
+COUNTS = [5_000, 10_000, 20_000, 30_000, 40_000]
+MEMORY_RATIO = 3.0
+MIB = 1 << 20
+
+
+def deep_history(runs: int) -> Iterator[Figure]:
+    """P5 and P9: 40 000 bars page by page, the line through fewer, and the peak of memory."""
+    deepest = COUNTS[-1]
+    with server_process() as url, client_of(url) as tv:
+
+        def fetch(count: int) -> int:
+            frame = tv.get_hist(SYMBOL, interval=Interval.in_1_minute, n_bars=count)
+            if len(frame) != count:
+                raise SystemExit("the bars did not come")
+            return int(frame.memory_usage(index=True).sum())
+
+        times_ms = [median_ms(lambda n=count: fetch(n), runs=runs) for count in COUNTS]
+        gc.collect()
+        tracemalloc.start()
+        frame_bytes = fetch(deepest)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    slope, fit = line_through(COUNTS, times_ms)
+    work = f"{deepest} bars through paging"
+    yield Figure("P5", work, f"{times_ms[-1]:.0f} ms", "no target in time", None)
+    # Rows alone: the time axis that comes with them is as long again, and is not counted here.
+    bars = Market().bars(SYMBOL, "1", deepest, NOW)
+    text_bytes = sum(len(bar_text(i, bar)) + 1 for i, bar in enumerate(bars))
+    allowed = MEMORY_RATIO * text_bytes + frame_bytes
+    measured = f"peak {peak_bytes / MIB:.1f} MiB, frame {frame_bytes / MIB:.1f}"
+    target = f"at most 3 x text + frame: {allowed / MIB:.1f} MiB"
+    yield Figure("P5", f"memory of {deepest} bars", measured, target, peak_bytes <= allowed)
+    measured = f"{slope * 1000:.2f} ms a 1000 bars, R² {fit:.3f}"
+    yield Figure(
+        "P9", f"{COUNTS[0]} to {deepest} bars", measured, "a straight line", fit >= MIN_FIT
+    )
