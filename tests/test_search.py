@@ -1,5 +1,7 @@
 """Symbol search against the loopback TradingView."""
 
+import datetime as dt
+import json
 import logging
 
 import pytest
@@ -14,7 +16,17 @@ from tvDatafeed import (
     TvDatafeedConfig,
 )
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.testing import HttpHtml, HttpReset, HttpStall, HttpStatus
+from tvDatafeed.testing import (
+    FakeTradingView,
+    Fault,
+    HttpHtml,
+    HttpReset,
+    HttpStall,
+    HttpStatus,
+    Listing,
+    Market,
+)
+from tvDatafeed.testing.http11 import Reply
 
 SEARCH = "/symbol_search/v3/"
 
@@ -42,15 +54,175 @@ def test_what_is_not_found_is_an_empty_list(tv):
     assert tv.search_symbol("no such thing", raise_on_error=True) == []
 
 
-@pytest.mark.parametrize("text", ["", "  ", None, 5])
-def test_blank_text_is_a_mistake(server, tv, text):
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        *(({"text": text}, "search_text") for text in ("", "  ", None, 5)),
+        ({"text": "a", "exchange": "no exchange"}, "exchange"),
+        ({"text": "a", "search_type": "shares"}, "search_type"),
+        ({"text": "a", "limit": 0}, "limit"),
+        ({"text": "a", "limit": "all"}, "limit"),
+    ],
+)
+def test_arguments_that_cannot_be_right(server, tv, arguments, field):
     """It is told before anything is sent."""
     with pytest.raises(DataValidationError) as caught:
-        tv.search_symbol(text)
-    assert caught.value.field == "search_text"
-    with pytest.raises(DataValidationError):
-        tv.search_symbol("a", "no exchange")
+        tv.search_symbol(**arguments)
+    assert caught.value.field == field
     assert server.accepted == 0
+
+
+def test_a_symbol_as_it_is_written(server, tv):
+    """An exchange before a colon is taken for one, which the search itself does not do."""
+    (found,) = tv.search_symbol("nasdaq:aapl")
+    assert found["full_name"] == "NASDAQ:AAPL"
+    query = server.http_requests[-1].query
+    assert (query["text"], query["exchange"]) == ("aapl", "NASDAQ")
+
+
+@pytest.fixture
+def crowded():
+    """A TradingView with 137 symbols that are called alike."""
+    listings = tuple(
+        Listing(f"X:ALIKE{number:03}", f"Alike {number}", 1.0, dt.date(2020, 1, 1))
+        for number in range(137)
+    )
+    with FakeTradingView(market=Market(listings)) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("limit", "pages"), [(1, 1), (50, 1), (51, 2), (137, 3), (1000, 3)])
+def test_more_than_a_page(crowded, limit, pages):
+    """Pages are asked for until there are enough, each result once and in order."""
+    with TvDatafeed(config=crowded.config()) as tv:
+        found = tv.search_symbol("alike", limit=limit)
+    assert [item["symbol"] for item in found] == [f"ALIKE{n:03}" for n in range(min(limit, 137))]
+    assert [r.query["start"] for r in crowded.http_requests] == ["0", "50", "100"][:pages]
+
+
+def test_a_page_that_fails_does_not_lose_the_others(crowded, caplog):
+    """What came before is given, with a WARNING; those who want errors get the error."""
+    with TvDatafeed(config=crowded.config()) as tv:
+
+        class SecondPage(HttpStatus):
+            def on_http(self, request, reply):
+                return super().on_http(request, reply) if request.query["start"] == "50" else None
+
+        crowded.inject(SecondPage(500, path=SEARCH))
+        caplog.clear()
+        assert len(tv.search_symbol("alike", limit=137)) == 50
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert len(tv.search_symbol("alike", limit=137, as_frame=True)) == 50
+        with pytest.raises(NetworkError):
+            tv.search_symbol("alike", limit=137, raise_on_error=True)
+
+
+class Canned(Fault):
+    """The search answers this instead."""
+
+    def __init__(self, answer):
+        super().__init__()
+        object.__setattr__(self, "answer", answer)
+
+    def on_http(self, request, _reply):
+        return [Reply(200, json.dumps(self.answer).encode()).encode()]
+
+
+ES = {
+    "symbol": "<em>ES</em>",
+    "description": "E-mini S&P 500",
+    "type": "futures",
+    "exchange": "CME",
+    "prefix": "CME_MINI",
+    "currency_code": "USD",
+    "contracts": [
+        {"symbol": "<em>ES</em>1!", "description": "", "typespecs": ["continuous"]},
+        {"symbol": "ESZ2026", "description": "Dec 2026", "typespecs": []},
+        {"description": "nameless"},
+        "ESH2027",
+    ],
+}
+
+
+def test_contracts_follow_their_root(server, tv):
+    """Each contract is a result of its own that get_hist takes; the root keeps its list."""
+    server.inject(Canned({"symbols_remaining": 0, "symbols": [ES]}))
+    root, front, december = tv.search_symbol("es", search_type="futures")
+    assert (root["symbol"], len(root["contracts"])) == ("ES", 4)
+    assert (front["symbol"], front["full_name"]) == ("ES1!", "CME_MINI:ES1!")
+    assert front["description"] == "E-mini S&P 500"
+    assert december == {
+        "symbol": "ESZ2026",
+        "description": "E-mini S&P 500: Dec 2026",
+        "exchange": "CME",
+        "type": "futures",
+        "prefix": "CME_MINI",
+        "currency_code": "USD",
+        "typespecs": [],
+        "root": "ES",
+        "full_name": "CME_MINI:ESZ2026",
+    }
+    assert [x["symbol"] for x in tv.search_symbol("es", limit=2)] == ["ES", "ES1!"]
+
+
+@pytest.mark.parametrize(
+    ("item", "name"),
+    [
+        ({"symbol": "AAPL", "exchange": "NASDAQ"}, "NASDAQ:AAPL"),
+        ({"symbol": "BTC", "exchange": "Kraken Pro"}, "KRAKEN:BTC"),
+        ({"symbol": "ES1!", "exchange": "CME", "prefix": "CME_MINI"}, "CME_MINI:ES1!"),
+        ({"symbol": "X", "exchange": None, "description": None}, "X"),
+        ({}, ""),
+    ],
+)
+def test_the_name_to_ask_for(server, tv, item, name):
+    """It is made of the prefix, or of the first word of the exchange, and texts are texts."""
+    server.inject(Canned([item, 5]))
+    (found,) = tv.search_symbol("x")
+    assert found["full_name"] == name
+    assert all(isinstance(found[k], str) for k in ("symbol", "description", "exchange", "type"))
+
+
+def test_a_server_that_never_ends_is_not_followed(server, tv):
+    """Pages are bounded, whatever the server says of those that remain."""
+    server.inject(Canned({"symbols_remaining": 10**9, "symbols": [{"symbol": "X"}]}))
+    config = server.config(requests_per_minute=100_000, burst_size=1000)
+    with TvDatafeed(config=config) as patient:
+        assert len(patient.search_symbol("x", limit=10**6)) == 100
+    server.clear_faults()
+    server.inject(Canned({"symbols_remaining": 7, "symbols": []}))
+    assert tv.search_symbol("x") == []
+
+
+def test_results_as_a_frame(server, tv):
+    """A row a result, the usual columns first, no lists."""
+    frame = tv.search_symbol("a", as_frame=True)
+    assert list(frame.columns)[:5] == ["symbol", "description", "exchange", "type", "full_name"]
+    assert "typespecs" not in frame
+    assert frame["full_name"].tolist() == [x["full_name"] for x in tv.search_symbol("a")]
+    assert {str(kind) for kind in frame.dtypes} == {"object"}
+    empty = tv.search_symbol("no such thing", as_frame=True)
+    assert list(empty.columns) == ["symbol", "description", "exchange", "type", "full_name"]
+    assert len(empty) == 0
+
+
+def test_results_as_text(server, tv):
+    """A line a result in the old form, and how to use them."""
+    text = TvDatafeed.format_search_results(
+        [{"symbol": "AAPL", "exchange": "NASDAQ", "description": None}, *[{"symbol": "B"}] * 11]
+    )
+    lines = text.splitlines()
+    assert lines[0] == "Found 12 results (showing first 10):"
+    assert lines[2] == f" 1. {'NASDAQ:AAPL':30s} | {'N/A':40s} | Type: N/A"
+    assert lines[11].startswith("10. B ")
+    assert 'tv.get_hist("NASDAQ:AAPL")' in lines[-1]
+    assert TvDatafeed.format_search_results([]) == "No results found."
+    server.inject(Canned([ES]))
+    found = tv.search_symbol("es")
+    assert 'tv.get_hist("CME_MINI:ES1!")' in TvDatafeed.format_search_results(found, 1)
+    frame = tv.search_symbol("es", as_frame=True)
+    assert TvDatafeed.format_search_results(frame).count("CME_MINI:") == 4
+    assert "showing first 0" in TvDatafeed.format_search_results(found, -5)
 
 
 @pytest.mark.parametrize(

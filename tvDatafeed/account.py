@@ -13,7 +13,29 @@ from tvDatafeed.exceptions import (
 
 if TYPE_CHECKING:
     from tvDatafeed.authenticator import Authenticator
-    from tvDatafeed.config import NetworkConfig
+    from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
+    from tvDatafeed.ratelimit import RateLimiter
+
+
+def sign_in(config: "TvDatafeedConfig", limiter: "RateLimiter") -> "Authenticator | None":
+    """Make what signs in, where there are credentials, and sign in with a password.
+
+    Raises
+    ------
+    TvDatafeedError
+        When the password is refused, or cannot be sent.
+    """
+    auth = config.auth
+    ways = (auth.auth_token, auth.sessionid, auth.username, auth.password, auth.token_cache)
+    if not any(ways):
+        return None
+    # HTTP takes its time to import, and anonymous users need none.
+    from tvDatafeed.authenticator import Authenticator  # noqa: PLC0415
+
+    authenticator = Authenticator(config, limiter=limiter)
+    if not auth.auth_token and auth.username is not None:
+        authenticator.token()
+    return authenticator
 
 
 class Account:

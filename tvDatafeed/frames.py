@@ -44,6 +44,7 @@ _COLUMNS = 6
 
 _DELAYED = "delayed_streaming_"
 _DELAY = re.compile(r"[0-9]{1,6}")
+_SEARCH_COLUMNS = ("symbol", "description", "exchange", "type", "full_name")
 _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars is reached"}
 
 ValidationPolicy = Literal["warn", "raise", "off"]
@@ -392,3 +393,23 @@ def _nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:
 def _delay_s(update_mode: str) -> int:
     delay = update_mode.removeprefix(_DELAYED)
     return int(delay) if delay != update_mode and _DELAY.fullmatch(delay) else 0
+
+
+def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Build the DataFrame of what a search has found.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a result. Columns symbol, description, exchange, type and full_name, then the other
+        texts, numbers and flags that any of them has; object, what is missing being None.
+    """
+    names = dict.fromkeys(_SEARCH_COLUMNS)
+    for item in items:
+        names |= dict.fromkeys(n for n, v in item.items() if not isinstance(v, list | dict))
+    columns = {}
+    for name in names:
+        column = np.empty(len(items), dtype=object)
+        column[:] = [item.get(name) for item in items]
+        columns[name] = column
+    return pd.DataFrame(columns).astype(object)

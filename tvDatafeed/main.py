@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from tvDatafeed.account import Account
+from tvDatafeed.account import Account, sign_in
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.dates import DateLike, lineage_problems
 from tvDatafeed.dates import timezone_named as _get_timezone_object
@@ -29,6 +29,7 @@ from tvDatafeed.query import (
     HistoryQuery,
     Options,
     QuotesQuery,
+    SearchQuery,
     Validation,
     check_count,
     contract_symbol,
@@ -36,15 +37,13 @@ from tvDatafeed.query import (
     listed,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.results import Frames, SymbolInfo, symbol_info
+from tvDatafeed.results import Frames, SymbolInfo, format_search_results, symbol_info
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
-from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
-    from tvDatafeed.authenticator import Authenticator
     from tvDatafeed.network import WebSocketManager
     from tvDatafeed.protocol.events import Answer, History, Request
 
@@ -170,7 +169,7 @@ class TvDatafeed:
         self._manager: WebSocketManager | None = None
         self._made_managers: dict[str, WebSocketManager] = {}
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
-        self._account = Account(self._sign_in())
+        self._account = Account(sign_in(self._config, self._limiter))
         if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
 
@@ -467,13 +466,7 @@ class TvDatafeed:
                     raise result
                 results[name] = result
                 report(len(results), len(names), name)
-        frames = Frames()
-        for name in names:
-            result = results[name]
-            if isinstance(result, TvDatafeedError):
-                frames.errors[name] = result
-            else:
-                frames[name] = result
+        frames = Frames.of({name: results[name] for name in names})
         if self.verbose:
             seconds = time.monotonic() - started
             logger.info("%d of %d symbols in %.3f s", len(frames), len(names), seconds)
@@ -632,48 +625,110 @@ class TvDatafeed:
             logger.warning("invalid date range: %s", problem)
         return not problems
 
+    @overload
     def search_symbol(
-        self, text: str, exchange: str = "", *, raise_on_error: bool = False
-    ) -> list[dict[str, Any]]:
-        """Find symbols by name or description, at most the 50 that fit best.
+        self,
+        text: str,
+        exchange: str = "",
+        *,
+        search_type: str = "",
+        limit: int = 50,
+        raise_on_error: bool = False,
+        as_frame: Literal[False] = False,
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def search_symbol(
+        self,
+        text: str,
+        exchange: str = "",
+        *,
+        search_type: str = "",
+        limit: int = 50,
+        raise_on_error: bool = False,
+        as_frame: Literal[True],
+    ) -> "pd.DataFrame": ...
+    def search_symbol(
+        self,
+        text: str,
+        exchange: str = "",
+        *,
+        search_type: str = "",
+        limit: int = 50,
+        raise_on_error: bool = False,
+        as_frame: bool = False,
+    ) -> "list[dict[str, Any]] | pd.DataFrame":
+        """Find symbols by name or description, those that fit best first.
 
         Parameters
         ----------
         text : str
-            What to look for.
+            What to look for; "NASDAQ:AAPL" looks for AAPL on NASDAQ.
         exchange : str, default ""
             The exchange to look on; all of them when empty.
+        search_type : str, default ""
+            The kind: "stock", "funds", "futures", "forex", "crypto", "index", "bond", "economic",
+            "options" or "cfd"; all of them when empty.
+        limit : int, default 50
+            How many results at the most; more than 50 come page by page.
         raise_on_error : bool, default False
-            Whether a search that fails raises. Otherwise it is a WARNING and an empty list.
+            Whether a search that fails raises. Otherwise it is a WARNING, and what came before.
+        as_frame : bool, default False
+            Whether to give a DataFrame.
 
         Returns
         -------
-        list of dict
-            As TradingView describes them, with at least symbol, description, exchange and type.
+        list of dict, or pandas.DataFrame
+            As TradingView describes them, with at least symbol, description, exchange, type and
+            full_name, which is what `get_hist` takes. The contracts of a future follow its root,
+            which is no symbol itself. A frame has a row for each, and no lists.
 
         Raises
         ------
         DataValidationError
-            When text is blank, or exchange cannot be one.
+            When text is blank, or another argument cannot be right.
         NetworkError, DataError
             With `raise_on_error`: the search cannot be reached, or answers no symbols.
         """
-        if not isinstance(text, str) or not text.strip():
-            raise DataValidationError("search_text", text, "must be a text that is not blank")
-        wanted = Validators.validate_exchange(exchange) if exchange else ""
+        query = SearchQuery(text, exchange, search_type, limit)
         from tvDatafeed.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
         from tvDatafeed.search import search  # noqa: PLC0415
 
         network = self._config.network
         client = HttpClient(network, limiter=self._limiter)
         deadline = time.monotonic() + self.max_response_time
+        found: list[dict[str, Any]] = []
         try:
-            return search(client, network.search_url, text.strip(), wanted, deadline)
+            for item in search(client, network.search_url, query, deadline):
+                found.append(item)  # noqa: PERF402 - what came before an error is kept
         except (NetworkError, DataError) as error:
             if raise_on_error:
                 raise
             logger.warning("the symbol search failed: %s", error)
-            return []
+        if not as_frame:
+            return found
+        from tvDatafeed.frames import search_to_frame  # noqa: PLC0415 - as above
+
+        return search_to_frame(found)
+
+    @staticmethod
+    def format_search_results(
+        results: "Iterable[dict[str, Any]] | pd.DataFrame", max_results: int = 10
+    ) -> str:
+        """Write what `search_symbol` has found as a table of text.
+
+        Parameters
+        ----------
+        results : list of dict, or DataFrame
+            What it gave.
+        max_results : int, default 10
+            How many of them are shown.
+
+        Returns
+        -------
+        str
+            A line for each, and how to use them.
+        """
+        return format_search_results(results, max_results)
 
     def _connections(self) -> "WebSocketManager":
         # Sockets, TLS and JSON are imported when they are first needed.
@@ -733,20 +788,6 @@ class TvDatafeed:
         from tvDatafeed.signin import totp_at  # noqa: PLC0415 - as above
 
         return totp_at(secret, time.time())
-
-    def _sign_in(self) -> "Authenticator | None":
-        """Make what signs in, where there are credentials, and sign in with a password."""
-        auth = self._config.auth
-        ways = (auth.auth_token, auth.sessionid, auth.username, auth.password, auth.token_cache)
-        if not any(ways):
-            return None
-        # HTTP takes its time to import, and anonymous users need none.
-        from tvDatafeed.authenticator import Authenticator  # noqa: PLC0415
-
-        authenticator = Authenticator(self._config, limiter=self._limiter)
-        if not auth.auth_token and auth.username is not None:
-            authenticator.token()
-        return authenticator
 
 
 def _filled(text: str | None) -> str | None:

@@ -42,6 +42,25 @@ QUOTE_COLUMNS: Mapping[str, str] = {
     "update_mode": "update_mode",
 }
 
+# The kinds that the search knows.
+SEARCH_TYPES = frozenset(
+    {
+        "",
+        "undefined",
+        "stock",
+        "stocks",
+        "funds",
+        "futures",
+        "forex",
+        "crypto",
+        "index",
+        "bond",
+        "economic",
+        "options",
+        "cfd",
+    }
+)
+
 _ADJUSTMENTS = ("splits", "dividends", "none")
 _DATES = ("open", "trading")
 _VALIDATIONS = ("raise", "off")
@@ -189,6 +208,43 @@ class QuotesQuery:
 
         symbols, fields = self.rows.values(), self.columns.values()
         return QuotesRequest(tuple(dict.fromkeys(symbols)), tuple(dict.fromkeys(fields)))
+
+
+class SearchQuery:
+    """Checked arguments of a search.
+
+    Parameters
+    ----------
+    text, exchange, search_type, limit
+        As for `TvDatafeed.search_symbol`.
+
+    Attributes
+    ----------
+    text, exchange, search_type : str
+        What to look for, where, and of which kind; empty for everywhere and for all kinds.
+    limit : int
+        How many results at the most.
+
+    Raises
+    ------
+    DataValidationError
+        When one of them cannot be right.
+    """
+
+    def __init__(self, text: str, exchange: str, search_type: str, limit: int) -> None:
+        if not isinstance(text, str) or not text.strip():
+            raise DataValidationError("search_text", text, "must be a text that is not blank")
+        named, colon, name = text.strip().partition(":")
+        if colon and name.strip() and not exchange and Validators.EXCHANGE_PATTERN.match(named):
+            # As symbols are written, which the search itself does not understand.
+            text, exchange = name, named
+        self.text = text.strip()
+        self.exchange = Validators.validate_exchange(exchange) if exchange else ""
+        if search_type not in SEARCH_TYPES:
+            reason = f"must be one of {', '.join(sorted(SEARCH_TYPES - {''}))}, or empty"
+            raise DataValidationError("search_type", search_type, reason)
+        self.search_type = search_type
+        self.limit = check_count("limit", limit)
 
 
 def listed(names: str | Iterable[str]) -> list[str]:

@@ -27,6 +27,17 @@ class Frames(dict[str, "pd.DataFrame"]):
         super().__init__(frames or {})
         self.errors: dict[str, TvDatafeedError] = dict(errors or {})
 
+    @classmethod
+    def of(cls, results: "Mapping[str, pd.DataFrame | TvDatafeedError]") -> "Frames":
+        """Sort results into frames and errors."""
+        frames = cls()
+        for name, result in results.items():
+            if isinstance(result, TvDatafeedError):
+                frames.errors[name] = result
+            else:
+                frames[name] = result
+        return frames
+
     def __repr__(self) -> str:
         return f"<{len(self)} frames, {len(self.errors)} errors: {', '.join(self)}>"
 
@@ -134,3 +145,39 @@ def _tick_size(info: Mapping[str, Any]) -> float | None:
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number else None
+
+
+def full_name(item: Mapping[str, Any]) -> str:
+    """Return what `TvDatafeed.get_hist` takes for a symbol that a search has found.
+
+    The exchange is the item's prefix, or else the first word of its exchange, as TradingView's own
+    clients have it.
+    """
+    words = str(item.get("exchange") or "").split()
+    exchange = str(item.get("prefix") or (words[0].upper() if words else ""))
+    symbol = str(item.get("symbol") or "")
+    return f"{exchange}:{symbol}" if exchange and symbol else symbol
+
+
+def format_search_results(results: Any, max_results: int = 10) -> str:
+    """Write what a search has found as a table of text; see `TvDatafeed.format_search_results`."""
+    items = results.to_dict("records") if hasattr(results, "to_dict") else list(results)
+    if not items:
+        return "No results found."
+    shown = items[: max(max_results, 0)]
+    lines = [f"Found {len(items)} results (showing first {len(shown)}):\n"]
+    for number, item in enumerate(shown, start=1):
+        name, description, kind = (
+            text if isinstance(text, str) and text else "N/A"
+            for text in (full_name(item), item.get("description"), item.get("type"))
+        )
+        lines.append(f"{number:2d}. {name:30s} | {description:40s} | Type: {kind}")
+    # The root of a future is no symbol, but its contracts are.
+    usable = (item for item in items if not item.get("contracts"))
+    example = full_name(next(usable, items[0])) or "NASDAQ:AAPL"
+    lines += [
+        "",
+        "Usage: pass the name before the first bar to get_hist.",
+        f'Example: tv.get_hist("{example}")',
+    ]
+    return "\n".join(lines)
