@@ -776,7 +776,7 @@ class TestQuotes:
     def test_unknown_commands(self, client):
         """Commands of newer clients are ignored."""
         client.greet()
-        client.say("quote_hibernate_all", "qs_1")
+        client.say("depth_create_session", "ds_1")
         client.say("modify_study", "cs_plain", "st1", "st1", {})
         client.say("set_locale", "en", "US")
         client.say("set_data_quality", "low")

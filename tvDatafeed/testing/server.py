@@ -56,7 +56,7 @@ class FakeTradingView(AccountControls):
     max_bars_per_reply
         The plan's limit: a series gets no more bars than this, however it asks.
     tick_interval_s
-        Seconds between updates of open series; None leaves them to `tick`.
+        Seconds between updates of open series and quotes; None leaves them to `tick`.
     echo_timeout_s
         A connection whose client leaves a heartbeat without its echo for this long is dropped;
         None to be patient.
@@ -273,7 +273,7 @@ class FakeTradingView(AccountControls):
         self._post(Message("push", text, (text,)))
 
     def tick(self) -> None:
-        """Send each open series what has changed since it was last told, by the server's clock."""
+        """Send what has changed in each open series and quote since last told, by the clock."""
         self._post(None)
 
     def drop_connections(self, how: How = "fin") -> None:
@@ -308,6 +308,11 @@ class FakeTradingView(AccountControls):
     def open_sessions(self) -> set[str]:
         """The chart sessions that are open."""
         return self._journal.open_sessions
+
+    @property
+    def open_quote_sessions(self) -> set[str]:
+        """The quote sessions that are open; they are none of `open_sessions`."""
+        return self._journal.open_quote_sessions
 
     @property
     def peak_sessions(self) -> int:
