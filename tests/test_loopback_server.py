@@ -11,7 +11,6 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from urllib.parse import urlencode
 
 import pytest
 import websocket
@@ -977,23 +976,6 @@ class TestHttp:
     def test_search_needs_an_origin(self, server):
         """The search without TradingView's origin is 403."""
         assert get(server.search_url + "?text=AAPL")[0] == 403
-
-    def test_search(self, server):
-        """The search finds listings by name, marked where asked, with the documented keys."""
-        query = urlencode({"text": "aapl", "hl": 1, "exchange": "", "start": 0})
-        status, body = get(f"{server.search_url}?{query}", Origin=ORIGIN)
-        reply = json.loads(body)
-        (found,) = reply["symbols"]
-        assert (status, reply["symbols_remaining"]) == (200, 0)
-        assert found["symbol"] == "<em>AAPL</em>"
-        assert found["exchange"] == "NASDAQ"
-        assert found["type"] == "stock"
-
-    def test_search_filters_and_pages(self, server):
-        """The search keeps to an exchange, begins where asked, and leaves names unmarked."""
-        query = urlencode({"text": "", "exchange": "NSE", "start": 1})
-        reply = json.loads(get(f"{server.search_url}?{query}", Origin=ORIGIN)[1])
-        assert [item["symbol"] for item in reply["symbols"]] == ["NIFTY", "NIFTY1!"]
 
     @pytest.mark.parametrize("path", ["/symbol_search/v3", "/symbol_search/v3/"])
     def test_search_with_or_without_its_last_slash(self, server, path):
