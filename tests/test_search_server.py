@@ -10,13 +10,12 @@ from tests.test_loopback_server import ORIGIN, get
 from tvDatafeed.testing import FakeTradingView, Market
 from tvDatafeed.testing.market import LISTINGS
 
-
 # Whatever else is listed, these are what the tests below are about.
 STOCKS = "NASDAQ:AAPL", "NASDAQ:MSFT", "NYSE:IBM", "NYSE:BRK.B", "KRX:005930"
 OTHERS = "BINANCE:BTCUSDT", "BITSTAMP:BTCUSD", "SP:SPX", "NSE:NIFTY", "NSE:NIFTY1!"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server():
     """A loopback TradingView with several contracts of a future, and 120 copies of a stock."""
     listed = {each.symbol: each for each in LISTINGS if each.symbol in {*STOCKS, *OTHERS}}
