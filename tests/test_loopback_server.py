@@ -322,6 +322,51 @@ class TestRecordedShapes:
         assert resolved["p"][:2] == ["cs_plain", "sym_1"]
         assert resolved["p"][2]["full_name"] == "BATS:AAPL"
 
+    def test_replay_serves_the_main_series(self, server, client):
+        """Of a recorded chart with more in it, the first series comes and the rest does not."""
+        server.replay(
+            "MY:OWN",
+            [
+                command("symbol_resolved", "cs_a", "sym_a", {"name": "MAIN"}),
+                command("symbol_resolved", "cs_a", "sym_b", {"name": "OTHER"}),
+                command("series_loading", "cs_a", "sds_a", "s1"),
+                command("series_loading", "cs_a", "sds_b", "s1"),
+                command(
+                    "timescale_update",
+                    "cs_a",
+                    {"sds_a": {"s": [], "t": "s1"}, "sds_b": {"s": []}, "st1": {"st": []}},
+                    {"changes": [], "last_session_switches": {"sds_a": {}, "sds_b": {}}},
+                ),
+                command("du", "cs_a", {"st1": {"st": []}}),
+                command("series_completed", "cs_a", "sds_b", "streaming", "s1"),
+                command("timescale_update", "cs_a", {}, {"changes": [60.0]}),
+                command("series_completed", "cs_a", "sds_a", "streaming", "s1"),
+            ],
+        )
+        client.greet()
+        resolved, loading, update, marks, completed = client.history("MY:OWN")
+        assert resolved["p"] == ["cs_plain", "sym_1", {"name": "MAIN"}]
+        assert loading["p"] == ["cs_plain", "sds_1", "s1"]
+        assert update["p"][1:] == [
+            {"sds_1": {"s": [], "t": "s1"}},
+            {"changes": [], "last_session_switches": {"sds_1": {}}},
+        ]
+        assert marks["p"] == ["cs_plain", {}, {"changes": [60.0]}]
+        assert completed["p"] == ["cs_plain", "sds_1", "streaming", "s1"]
+
+    @pytest.mark.parametrize("symbol", ["MY:OWN", "NASDAQ:AAPL"])
+    def test_nothing_is_older_than_a_replay(self, server, client, captures, symbol):
+        """Who asks for bars before the recorded ones is told that history has ended."""
+        real = json.loads(literal(captures, "2026-08-history-ok.json"))
+        server.replay(symbol, load_packets("".join(real)))
+        client.greet()
+        client.history(symbol)
+        client.say("request_more_data", "cs_plain", "sds_1", 100)
+        (completed,) = client.messages()
+        assert completed["m"] == "series_completed"
+        assert completed["p"][1:4] == ["sds_1", "streaming", "s1"]
+        assert completed["p"][4]["data_completed"] == "end"
+
     def test_browser_page_is_cut_into_its_packets(self, captures):
         """The recorded browser page is 42 packets, each of them JSON."""
         packets = load_packets(literal(captures, "2023-06-browser-page.txt"))

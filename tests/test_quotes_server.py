@@ -32,16 +32,17 @@ def clock():
 
 @pytest.fixture
 def server(clock):
-    """A loopback TradingView whose first stock has extended hours, and where time stands still."""
+    """A loopback TradingView where Apple alone has extended hours, and time stands still."""
     with FakeTradingView(clock=clock, market=Market(tuple(map(_extended, LISTINGS)))) as running:
         yield running
 
 
 def _extended(listing):
-    if listing.symbol != "NASDAQ:AAPL" or hasattr(listing, "extended"):
-        return listing
+    hours = "0400-2000" if listing.symbol == "NASDAQ:AAPL" else ""
+    if hasattr(listing, "extended"):
+        return dataclasses.replace(listing, extended=hours)
     kind = dataclasses.make_dataclass(
-        "Extended", [("extended", str, "0400-2000")], bases=(type(listing),), frozen=True
+        "Extended", [("extended", str, hours)], bases=(type(listing),), frozen=True
     )
     fields = dataclasses.fields(listing)
     return kind(**{field.name: getattr(listing, field.name) for field in fields})

@@ -248,8 +248,11 @@ class FakeTradingView(AccountControls):
         else:
             self._backend.refusals[symbol] = refusal
 
-    def replay(self, symbol: str, payloads: Iterable[str]) -> None:
+    def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
         """Answer series of this symbol by a recorded chart session, under the client's own ids.
+
+        Only the main series of the session is served. A client that asks for older bars is told
+        that there are none, which no recording shows.
 
         Parameters
         ----------
@@ -257,8 +260,16 @@ class FakeTradingView(AccountControls):
             ``"EXCHANGE:NAME"``; it need not be in the market.
         payloads
             JSON texts as captured; see `load_packets`. A hello among them is not sent again.
+        session
+            The recorded name of the session, such as ``"cs_0USnzSyOw3K4"``, where there are
+            several; None takes the first one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such session.
         """
-        self._backend.recordings[symbol] = Recording(payloads)
+        self._backend.recordings[symbol] = Recording(payloads, session)
 
     def delay(self, symbol: str, delay_s: int) -> None:
         """Show a symbol late, as ``delayed_streaming_900`` does with 900 seconds; 0 is live."""
