@@ -11,7 +11,6 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from urllib.parse import urlencode
 
 import pytest
 import websocket
@@ -322,6 +321,51 @@ class TestRecordedShapes:
         (resolved,) = client.messages()
         assert resolved["p"][:2] == ["cs_plain", "sym_1"]
         assert resolved["p"][2]["full_name"] == "BATS:AAPL"
+
+    def test_replay_serves_the_main_series(self, server, client):
+        """Of a recorded chart with more in it, the first series comes and the rest does not."""
+        server.replay(
+            "MY:OWN",
+            [
+                command("symbol_resolved", "cs_a", "sym_a", {"name": "MAIN"}),
+                command("symbol_resolved", "cs_a", "sym_b", {"name": "OTHER"}),
+                command("series_loading", "cs_a", "sds_a", "s1"),
+                command("series_loading", "cs_a", "sds_b", "s1"),
+                command(
+                    "timescale_update",
+                    "cs_a",
+                    {"sds_a": {"s": [], "t": "s1"}, "sds_b": {"s": []}, "st1": {"st": []}},
+                    {"changes": [], "last_session_switches": {"sds_a": {}, "sds_b": {}}},
+                ),
+                command("du", "cs_a", {"st1": {"st": []}}),
+                command("series_completed", "cs_a", "sds_b", "streaming", "s1"),
+                command("timescale_update", "cs_a", {}, {"changes": [60.0]}),
+                command("series_completed", "cs_a", "sds_a", "streaming", "s1"),
+            ],
+        )
+        client.greet()
+        resolved, loading, update, marks, completed = client.history("MY:OWN")
+        assert resolved["p"] == ["cs_plain", "sym_1", {"name": "MAIN"}]
+        assert loading["p"] == ["cs_plain", "sds_1", "s1"]
+        assert update["p"][1:] == [
+            {"sds_1": {"s": [], "t": "s1"}},
+            {"changes": [], "last_session_switches": {"sds_1": {}}},
+        ]
+        assert marks["p"] == ["cs_plain", {}, {"changes": [60.0]}]
+        assert completed["p"] == ["cs_plain", "sds_1", "streaming", "s1"]
+
+    @pytest.mark.parametrize("symbol", ["MY:OWN", "NASDAQ:AAPL"])
+    def test_nothing_is_older_than_a_replay(self, server, client, captures, symbol):
+        """Who asks for bars before the recorded ones is told that history has ended."""
+        real = json.loads(literal(captures, "2026-08-history-ok.json"))
+        server.replay(symbol, load_packets("".join(real)))
+        client.greet()
+        client.history(symbol)
+        client.say("request_more_data", "cs_plain", "sds_1", 100)
+        (completed,) = client.messages()
+        assert completed["m"] == "series_completed"
+        assert completed["p"][1:4] == ["sds_1", "streaming", "s1"]
+        assert completed["p"][4]["data_completed"] == "end"
 
     def test_browser_page_is_cut_into_its_packets(self, captures):
         """The recorded browser page is 42 packets, each of them JSON."""
@@ -776,7 +820,7 @@ class TestQuotes:
     def test_unknown_commands(self, client):
         """Commands of newer clients are ignored."""
         client.greet()
-        client.say("quote_hibernate_all", "qs_1")
+        client.say("depth_create_session", "ds_1")
         client.say("modify_study", "cs_plain", "st1", "st1", {})
         client.say("set_locale", "en", "US")
         client.say("set_data_quality", "low")
@@ -977,23 +1021,6 @@ class TestHttp:
     def test_search_needs_an_origin(self, server):
         """The search without TradingView's origin is 403."""
         assert get(server.search_url + "?text=AAPL")[0] == 403
-
-    def test_search(self, server):
-        """The search finds listings by name, marked where asked, with the documented keys."""
-        query = urlencode({"text": "aapl", "hl": 1, "exchange": "", "start": 0})
-        status, body = get(f"{server.search_url}?{query}", Origin=ORIGIN)
-        reply = json.loads(body)
-        (found,) = reply["symbols"]
-        assert (status, reply["symbols_remaining"]) == (200, 0)
-        assert found["symbol"] == "<em>AAPL</em>"
-        assert found["exchange"] == "NASDAQ"
-        assert found["type"] == "stock"
-
-    def test_search_filters_and_pages(self, server):
-        """The search keeps to an exchange, begins where asked, and leaves names unmarked."""
-        query = urlencode({"text": "", "exchange": "NSE", "start": 1})
-        reply = json.loads(get(f"{server.search_url}?{query}", Origin=ORIGIN)[1])
-        assert [item["symbol"] for item in reply["symbols"]] == ["NIFTY", "NIFTY1!"]
 
     @pytest.mark.parametrize("path", ["/symbol_search/v3", "/symbol_search/v3/"])
     def test_search_with_or_without_its_last_slash(self, server, path):

@@ -16,6 +16,7 @@ from tvDatafeed.protocol import messages
 from tvDatafeed.protocol.events import Answered, RequestFailed, SeriesRequest
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.machine import Machine
+from tvDatafeed.testing.recordings import Recording, SeriesIds
 
 PAGE_PACKETS = 42
 SINGLE_FRAMES = [
@@ -245,6 +246,50 @@ def test_charts_of_2023_through_the_loopback(server, tv, page):
         server.replay(f"CHART:N{number}", [p for p in payloads if session in p])
         frame = tv.get_hist(f"CHART:N{number}", n_bars=5000, timezone="UTC")
         assert_frame_has(frame, bars)
+
+
+def test_each_session_of_the_page_by_its_name(server, tv, page):
+    """Of a file with several charts the one that is named is served, else the first of them."""
+    payloads = plain_packets(page)
+    wanted = plain_bars(payloads)
+    for number, (session, bars) in enumerate(wanted.items()):
+        server.replay(f"CHART:N{number}", payloads, session=session)
+        assert_frame_has(tv.get_hist(f"CHART:N{number}", n_bars=len(bars), timezone="UTC"), bars)
+    server.replay("CHART:FIRST", payloads)
+    frame = tv.get_hist("CHART:FIRST", n_bars=5000, timezone="UTC")
+    assert_frame_has(frame, next(iter(wanted.values())))
+
+
+def test_session_that_is_not_in_the_page(server, page):
+    """A session that was not recorded cannot be served, and those that were are told."""
+    with pytest.raises(ValueError, match=r"no chart session 'cs_none', but .*cs_0USnzSyOw3K4"):
+        server.replay("CHART:NONE", plain_packets(page), session="cs_none")
+
+
+def test_page_ends_where_its_recording_begins(server, tv, page):
+    """Who asks for more bars than were recorded gets these, and is told that history has ended."""
+    server.replay("CHART:SHORT", plain_packets(page), session="cs_HkkyfdFBmlYf")
+    frame = tv.get_hist("CHART:SHORT", n_bars=20_000, timezone="UTC")
+    assert len(frame) == 368
+    assert "request_more_data" in [entry.method for entry in server.received]
+    assert frame.attrs["reason"] == "no older bars exist"
+
+
+def test_studies_of_the_page_stay_behind(page):
+    """Of a chart with a study, a client gets its own series alone, under its own names."""
+    ids = SeriesIds("cs_mine", "my_symbol", "my_series", "my_turn")
+    recording = Recording(plain_packets(page), "cs_qgmDV4kRhh9c")
+    messages = list(map(json.loads, recording.payloads(ids)))
+    assert {message["p"][0] for message in messages} == {"cs_mine"}
+    assert [message["m"] for message in messages] == [
+        "symbol_resolved",
+        "series_timeframe",
+        "timescale_update",
+        "series_timeframe",
+        "series_completed",
+    ]
+    assert messages[2]["p"][1].keys() == {"my_series"}
+    assert {message["p"][1] for message in messages[3:]} == {"my_series"}
 
 
 def test_recording_without_its_end_meets_the_deadline(server, page):

@@ -128,7 +128,7 @@ class Connection:
             raise
 
     def post(self, message: Message | None) -> None:
-        """Have a message sent, or with None what changed in live series; any thread."""
+        """Have a message sent, or with None what changed in series and quotes; any thread."""
         self._outbox.append((lambda: [message]) if message else self._updates)
         self._wire.wake()
 
@@ -297,7 +297,8 @@ class Connection:
         if command.method:
             # What a test can observe is true before the client can see the answer.
             received = Received(self._number, command.method, command.params)
-            self._parts.journal.command(received, self._talk.chart_sessions)
+            sessions = self._talk.chart_sessions, self._talk.quote_sessions
+            self._parts.journal.command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
         self._perform([a for a in extra if not isinstance(a, Mute | Later | EndSession)])

@@ -53,6 +53,11 @@ class Conversation:
         """The chart sessions that are open, in the order of their creation."""
         return self._charts.sessions
 
+    @property
+    def quote_sessions(self) -> list[str]:
+        """The quote sessions that are open, in the order of their creation."""
+        return self._quotes.sessions
+
     def hello(self) -> str:
         """Return the first payload of a connection."""
         now = self._backend.clock()
@@ -96,8 +101,8 @@ class Conversation:
         return [] if self._is_silent else self._charts.settle()
 
     def updates(self) -> list[tuple[str, str]]:
-        """Return what changed in live series since they were last told: (symbol, payload)."""
-        return [] if self._is_silent else self._charts.updates()
+        """Return what changed in live series and quotes since last told: (symbol, payload)."""
+        return [] if self._is_silent else [*self._charts.updates(), *self._quotes.updates()]
 
     def recheck(self) -> list[str]:
         """Return what the client is told when its token has ended meanwhile."""

@@ -1,16 +1,15 @@
 """The plain HTTP side of the loopback TradingView: accounts, symbol search and symbol pages."""
 
 import html
-import re
 from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import unquote
 
 from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.listings import Listing
 from tvDatafeed.testing.market import Market
 from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.search import search
 from tvDatafeed.testing.signin import account_reply
 
 SEARCH_PATH = "/symbol_search/v3/"
@@ -19,8 +18,6 @@ OLD_SEARCH_PATH = "/symbol_search/"
 # A symbol's page, which some clients ask for to learn whether there is such a symbol.
 PAGE_PATH = "/symbols/"
 ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.com"})
-
-_PAGE_SIZE = 50
 
 
 def respond(request: Request, backend: Backend) -> Reply:
@@ -38,7 +35,7 @@ def _other_reply(request: Request, market: Market) -> Reply:
         return Reply(404, b"Not Found")
     if request.headers.get("origin") not in ORIGINS:
         return Reply(403, b"Forbidden")
-    found = _search(request.query, market)
+    found = search(request.query, market)
     body = to_json(found if path == SEARCH_PATH else found["symbols"]).encode()
     return Reply(200, body, (("Content-Type", "application/json; charset=utf-8"),))
 
@@ -50,47 +47,3 @@ def _page(name: str, market: Market) -> Reply:
         return Reply(404, b"Not Found")
     title = f"<title>{html.escape(listing.description)}</title>"
     return Reply(200, title.encode(), (("Content-Type", "text/html; charset=utf-8"),))
-
-
-def _search(query: dict[str, str], market: Market) -> dict[str, object]:
-    text, exchange = query.get("text", ""), query.get("exchange", "")
-    start = int(query["start"]) if query.get("start", "").isdigit() else 0
-    found = [
-        listing
-        for listing in filter(None, map(market.find, market.symbols))
-        if exchange.upper() in {"", listing.exchange}
-        and any(text.upper() in name.upper() for name in (listing.name, listing.description))
-    ]
-    page = found[start : start + _PAGE_SIZE]
-    return {
-        "symbols_remaining": max(0, len(found) - start - len(page)),
-        "symbols": [_item(listing, text if query.get("hl") == "1" else "") for listing in page],
-    }
-
-
-def _item(listing: Listing, highlighted: str) -> dict[str, object]:
-    return {
-        "symbol": _highlight(listing.name, highlighted),
-        "description": _highlight(listing.description, highlighted),
-        "type": listing.type,
-        "exchange": listing.exchange,
-        "found_by_isin": False,
-        "found_by_cusip": False,
-        "currency_code": listing.currency,
-        "provider_id": listing.exchange.lower(),
-        "source2": {
-            "id": listing.exchange,
-            "name": listing.exchange,
-            "description": listing.exchange,
-        },
-        "source_id": listing.exchange,
-        "country": listing.country,
-        "is_primary_listing": True,
-        "typespecs": listing.info()["typespecs"],
-    }
-
-
-def _highlight(name: str, text: str) -> str:
-    if not text:
-        return name
-    return re.sub(re.escape(text), lambda match: f"<em>{match[0]}</em>", name, flags=re.IGNORECASE)

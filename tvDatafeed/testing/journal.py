@@ -34,7 +34,7 @@ class Client(Protocol):
     has_closed: bool
 
     def post(self, message: Message | None) -> None:
-        """Have a message sent, or with None what changed in live series."""
+        """Have a message sent, or with None what changed in series and quotes."""
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""
@@ -58,6 +58,7 @@ class Journal:
         self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
         self._clients: list[Client] = []
         self._sessions: dict[int, list[str]] = {}
+        self._quote_sessions: dict[int, list[str]] = {}
 
     @property
     def open_connections(self) -> int:
@@ -70,6 +71,12 @@ class Journal:
         """The chart sessions that are open."""
         with self.changed:
             return {session for sessions in self._sessions.values() for session in sessions}
+
+    @property
+    def open_quote_sessions(self) -> set[str]:
+        """The quote sessions that are open."""
+        with self.changed:
+            return {name for sessions in self._quote_sessions.values() for name in sessions}
 
     def copy(self, name: str) -> list[Any]:
         """Return the entries of a list, such as ``"received"`` or ``"handshakes"``."""
@@ -108,11 +115,12 @@ class Journal:
             self.changed.notify_all()
             return self.connections_opened
 
-    def command(self, entry: Received, sessions: list[str]) -> None:
-        """Note a client message, and the chart sessions that its connection now has."""
+    def command(self, entry: Received, sessions: list[str], quote_sessions: list[str]) -> None:
+        """Note a client message, and the sessions that its connection now has."""
         with self.changed:
             self._lists["received"].append(entry)
             self._sessions[entry.connection] = sessions
+            self._quote_sessions[entry.connection] = quote_sessions
             self.peak_sessions = max(self.peak_sessions, sum(map(len, self._sessions.values())))
             self.changed.notify_all()
 
@@ -127,6 +135,7 @@ class Journal:
         with self.changed:
             client.has_closed = True
             self._sessions.pop(connection, None)
+            self._quote_sessions.pop(connection, None)
             self.changed.notify_all()
 
     def leave(self, client: Client) -> None:

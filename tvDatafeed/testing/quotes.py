@@ -1,12 +1,30 @@
-"""The quote sessions of one connection: a snapshot of each symbol that is added."""
+"""The quote sessions of one connection: a snapshot of each symbol, and what changes afterwards.
+
+The messages have the shape of recorded ones. No recording shows how long a quote lasts, so the
+rhythm is made up: with each tick of the server a session is told what has changed since it was last
+told, in fields that it asked for, and nothing where nothing has. A session that hibernates is told
+nothing until its next quote_fast_symbols, and then all that has changed meanwhile.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.backend import Backend
+from tvDatafeed.testing.backend import Backend, Refusal
 from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol
-from tvDatafeed.testing.listings import Listing
 from tvDatafeed.testing.payloads import plain
+from tvDatafeed.testing.prices import quote_values
+
+# The one refusal whose words in quotes are on record, and differ from those in charts.
+_NO_SUCH_SYMBOL = {"s": "error", "errmsg": "no_such_symbol", "v": {}}
+
+
+@dataclass
+class _Session:
+    fields: list[str] = field(default_factory=list)
+    # What was last told of each symbol, by the exact string that it was asked for with.
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_hibernating: bool = False
 
 
 class Quotes:
@@ -25,18 +43,26 @@ class Quotes:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._sessions: dict[str, list[str]] = {}
+        self._sessions: dict[str, _Session] = {}
         self.commands: dict[str, Callable[[str, list[Any]], list[str]]] = {
             "quote_set_fields": self._set_fields,
             "quote_add_symbols": self._add_symbols,
+            "quote_remove_symbols": self._remove_symbols,
+            "quote_fast_symbols": self._fast_symbols,
+            "quote_hibernate_all": self._hibernate_all,
         }
 
     def __contains__(self, session: str) -> bool:
         return session in self._sessions
 
+    @property
+    def sessions(self) -> list[str]:
+        """The quote sessions that are open, in the order of their creation."""
+        return list(self._sessions)
+
     def create(self, session: str) -> None:
-        """Open a session, without fields if it was open."""
-        self._sessions[session] = []
+        """Open a session, without fields and symbols if it was open."""
+        self._sessions[session] = _Session()
 
     def delete(self, session: str) -> None:
         """Forget a session, if there is one of this name."""
@@ -46,62 +72,86 @@ class Quotes:
         """Take a command of an open session and return the payloads of its answer."""
         return self.commands[method](session, arguments)
 
+    def updates(self) -> list[tuple[str, str]]:
+        """Return what changed since each session was last told: (symbol, payload)."""
+        return [
+            (asked_symbol(asked)[0], plain("qsd", name, change))
+            for name, session in self._sessions.items()
+            if not session.is_hibernating
+            for asked in session.told
+            if (change := self._change(session, asked))
+        ]
+
     def _set_fields(self, session: str, arguments: list[Any]) -> list[str]:
-        self._sessions[session] = [as_text(argument) for argument in arguments]
+        self._sessions[session].fields = list(map(as_text, arguments))
         return []
 
     def _add_symbols(self, session: str, arguments: list[Any]) -> list[str]:
-        if not all(isinstance(argument, str) for argument in arguments):
-            # Flags were allowed until 2024-02-06.
-            raise RefusedError("invalid_parameters", "quote_add_symbols", is_stamped=False)
         payloads = []
-        for asked in arguments:
-            payloads.append(plain("qsd", session, self._quote(session, asked)))
+        # Flags were allowed until 2024-02-06.
+        for asked in _symbols("quote_add_symbols", arguments):
+            quote = self._quote(self._sessions[session], asked)
+            self._sessions[session].told[asked] = quote
+            payloads.append(plain("qsd", session, quote))
             payloads.append(plain("quote_completed", session, asked))
         return payloads
 
-    def _quote(self, session: str, asked: str) -> dict[str, Any]:
+    def _remove_symbols(self, session: str, arguments: list[Any]) -> list[str]:
+        for asked in _symbols("quote_remove_symbols", arguments):
+            self._sessions[session].told.pop(asked, None)
+        return []
+
+    def _fast_symbols(self, session: str, arguments: list[Any]) -> list[str]:
+        # Here every symbol is as fast as the server's tick, so the choice itself changes nothing.
+        _symbols("quote_fast_symbols", arguments)
+        self._sessions[session].is_hibernating = False
+        return []
+
+    def _hibernate_all(self, session: str, _arguments: list[Any]) -> list[str]:
+        self._sessions[session].is_hibernating = True
+        return []
+
+    def _change(self, session: _Session, asked: str) -> dict[str, Any] | None:
+        told, quote = session.told[asked], self._quote(session, asked)
+        session.told[asked] = quote
+        if quote["s"] != told["s"]:
+            return quote
+        values = {
+            name: value
+            for name, value in quote["v"].items()
+            if name not in told["v"] or told["v"][name] != value
+        }
+        return {**quote, "v": values} if values else None
+
+    def _quote(self, session: _Session, asked: str) -> dict[str, Any]:
         symbol, _is_extended = asked_symbol(asked)
         listing = self._backend.market.find(symbol)
         refusal = self._backend.refusals.get(symbol)
         if refusal and refusal.message == "symbol_error":
-            status = refusal.reason.replace(" ", "_")
-            alternative = {"alternative": refusal.details[-1]} if refusal.details else {}
-            return {
-                "n": asked,
-                "s": status,
-                "errmsg": refusal.reason.capitalize(),
-                "v": alternative,
-            }
+            return {"n": asked, **_refused(refusal)}
         if listing is None:
-            return {"n": asked, "s": "error", "errmsg": "no_such_symbol", "v": {}}
-        values = _values(listing, self._backend)
-        fields = self._sessions[session] or values
-        known = {name: values[name] for name in fields if name in values}
-        return {"n": asked, "s": "ok", "v": known}
+            return {"n": asked, **_NO_SUCH_SYMBOL}
+        values = quote_values(listing, self._backend)
+        fields = session.fields or values
+        return {
+            "n": asked,
+            "s": "ok",
+            "v": {name: values[name] for name in fields if name in values},
+        }
 
 
-def _values(listing: Listing, backend: Backend) -> dict[str, Any]:
-    now = backend.now(listing.symbol)
-    *earlier, today = backend.market.bars(listing.symbol, "1D", 2, now)
-    before = earlier[-1].close if earlier else today.open
-    is_open = now <= backend.market.bar_close_time(listing.symbol, "1D", today.time)
-    change = round(today.close - before, 8)
-    info = listing.info()
-    del info["name"], info["full_name"], info["exchange"]
-    return info | {
-        "lp": today.close,
-        "lp_time": int(now),
-        "ch": change,
-        "chp": round(100 * change / before, 2),
-        "volume": 1e100 if today.volume is None else today.volume,
-        "open_price": today.open,
-        "high_price": today.high,
-        "low_price": today.low,
-        "prev_close_price": before,
-        "current_session": "market" if is_open else "out_of_session",
-        "update_mode": backend.update_mode(listing.symbol),
-        "exchange": listing.exchange,
-        "short_name": listing.name,
-        "original_name": listing.info()["full_name"],
+def _symbols(method: str, arguments: list[Any]) -> list[str]:
+    """Return the symbols that a command names; what else stands there ends the session."""
+    if not all(isinstance(argument, str) for argument in arguments):
+        raise RefusedError("invalid_parameters", method, is_stamped=False)
+    return arguments
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    if refusal.reason == "invalid symbol":
+        return _NO_SUCH_SYMBOL
+    return {
+        "s": refusal.reason.replace(" ", "_"),
+        "errmsg": refusal.reason.capitalize(),
+        "v": {"alternative": refusal.details[-1]} if refusal.details else {},
     }

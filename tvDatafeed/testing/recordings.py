@@ -1,4 +1,8 @@
-"""Serving recorded payloads: one chart session as captured, under the ids of whoever asks."""
+"""Serving recorded payloads: one chart session as captured, under the ids of whoever asks.
+
+A client that asks for one series gets one: the main series of the session. What else was drawn into
+the recorded chart - studies, symbols to compare with - has names that the client never gave.
+"""
 
 import json
 from collections.abc import Iterable
@@ -61,28 +65,37 @@ class SeriesIds:
 
 
 class Recording:
-    """The payloads of one recorded chart session with one series.
+    """The payloads of one series of one recorded chart session.
 
     Parameters
     ----------
     payloads
         JSON texts as captured. What belongs to no chart session, such as the hello, heartbeats and
-        quotes, and what belongs to a later session, is left out.
+        quotes, and what belongs to another session, series or symbol, is left out.
+    session
+        The recorded name of the chart session; None takes the first one. Its main series is the
+        one that is named first, and so is its symbol.
 
     Raises
     ------
     ValueError
-        If no payload belongs to a chart session.
+        If no payload belongs to a chart session, or none to this one.
     """
 
-    def __init__(self, payloads: Iterable[str]) -> None:
+    def __init__(self, payloads: Iterable[str], session: str | None = None) -> None:
         messages = [json.loads(text) for text in payloads if text.startswith("{")]
         chart = [message for message in messages if _is_chart_message(message)]
         if not chart:
             raise ValueError("the recording holds no message of a chart session")
-        session = chart[0]["p"][0]
-        self._messages = [message for message in chart if message["p"][0] == session]
-        self._series = next(filter(None, map(_series_of, self._messages)), "")
+        names = list(dict.fromkeys(message["p"][0] for message in chart))
+        session = names[0] if session is None else session
+        if session not in names:
+            raise ValueError(f"the recording has no chart session {session!r}, but {names}")
+        mine = [message for message in chart if message["p"][0] == session]
+        self._series = next(filter(None, map(_series_of, mine)), "")
+        symbols = (message["p"][1] for message in mine if message["m"] in _SYMBOL_MESSAGES)
+        self._symbol = next(symbols, "")
+        self._messages = list(filter(self._is_of_main_series, mine))
 
     def payloads(self, ids: SeriesIds, *, with_symbol: bool = True) -> list[str]:
         """Return the payloads as a client with these ids gets them.
@@ -108,6 +121,15 @@ class Recording:
             if message["m"] in _SYMBOL_MESSAGES
         ]
 
+    def _is_of_main_series(self, message: dict[str, Any]) -> bool:
+        what = message["p"][1]
+        if message["m"] in _SYMBOL_MESSAGES:
+            return bool(what == self._symbol)
+        if message["m"] in _SERIES_AND_TURNAROUND:
+            return bool(what == self._series)
+        # Without any series it is about times to come, which belong to all.
+        return not what or self._series in what
+
     def _rewritten(self, message: dict[str, Any], ids: SeriesIds) -> dict[str, Any]:
         name, params = message["m"], [ids.session, *message["p"][1:]]
         if name in _SYMBOL_MESSAGES:
@@ -116,12 +138,8 @@ class Recording:
             series, turnaround = _SERIES_AND_TURNAROUND[name]
             params[series], params[turnaround] = ids.series, ids.turnaround
         elif name in _BAR_MESSAGES:
-            params[1] = {
-                self._renamed(key, ids): {**value, "t": ids.turnaround}
-                if key == self._series
-                else value
-                for key, value in params[1].items()
-            }
+            mine = self._mine(params[1], ids)
+            params[1] = {key: {**value, "t": ids.turnaround} for key, value in mine.items()}
             params[2:] = [self._timeline(timeline, ids) for timeline in params[2:]]
         return {**message, "p": params}
 
@@ -129,11 +147,10 @@ class Recording:
         switches = timeline.get("last_session_switches")
         if not isinstance(switches, dict):
             return timeline
-        renamed = {self._renamed(key, ids): value for key, value in switches.items()}
-        return {**timeline, "last_session_switches": renamed}
+        return {**timeline, "last_session_switches": self._mine(switches, ids)}
 
-    def _renamed(self, key: str, ids: SeriesIds) -> str:
-        return ids.series if key == self._series else key
+    def _mine(self, by_series: dict[str, Any], ids: SeriesIds) -> dict[str, Any]:
+        return {ids.series: by_series[self._series]} if self._series in by_series else {}
 
 
 def _is_chart_message(message: dict[str, Any]) -> bool:

@@ -59,7 +59,7 @@ class FakeTradingView(AccountControls):
         Intraday bars by the plan in the client's token, "" being none, instead of that number;
         `PLAN_BARS` has those of TradingView's pages.
     tick_interval_s
-        Seconds between updates of open series; None leaves them to `tick`.
+        Seconds between updates of open series and quotes; None leaves them to `tick`.
     echo_timeout_s
         A connection whose client leaves a heartbeat without its echo for this long is dropped;
         None to be patient.
@@ -252,8 +252,11 @@ class FakeTradingView(AccountControls):
         else:
             self._backend.refusals[symbol] = refusal
 
-    def replay(self, symbol: str, payloads: Iterable[str]) -> None:
+    def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
         """Answer series of this symbol by a recorded chart session, under the client's own ids.
+
+        Only the main series of the session is served. A client that asks for older bars is told
+        that there are none, which no recording shows.
 
         Parameters
         ----------
@@ -261,8 +264,16 @@ class FakeTradingView(AccountControls):
             ``"EXCHANGE:NAME"``; it need not be in the market.
         payloads
             JSON texts as captured; see `load_packets`. A hello among them is not sent again.
+        session
+            The recorded name of the session, such as ``"cs_0USnzSyOw3K4"``, where there are
+            several; None takes the first one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such session.
         """
-        self._backend.recordings[symbol] = Recording(payloads)
+        self._backend.recordings[symbol] = Recording(payloads, session)
 
     def delay(self, symbol: str, delay_s: int) -> None:
         """Show a symbol late, as ``delayed_streaming_900`` does with 900 seconds; 0 is live."""
@@ -277,7 +288,7 @@ class FakeTradingView(AccountControls):
         self._post(Message("push", text, (text,)))
 
     def tick(self) -> None:
-        """Send each open series what has changed since it was last told, by the server's clock."""
+        """Send what has changed in each open series and quote since last told, by the clock."""
         self._post(None)
 
     def drop_connections(self, how: How = "fin") -> None:
@@ -312,6 +323,11 @@ class FakeTradingView(AccountControls):
     def open_sessions(self) -> set[str]:
         """The chart sessions that are open."""
         return self._journal.open_sessions
+
+    @property
+    def open_quote_sessions(self) -> set[str]:
+        """The quote sessions that are open; they are none of `open_sessions`."""
+        return self._journal.open_quote_sessions
 
     @property
     def peak_sessions(self) -> int:

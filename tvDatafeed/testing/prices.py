@@ -1,0 +1,104 @@
+"""What the made-up market knows of a symbol at a moment: the fields of its quote.
+
+The last price, the day's prices and the volume are those of the daily bar, so that quotes and bars
+agree. Bid and ask are made up: one tick below and above the last price, in sizes that depend on
+nothing but the symbol and the price. An index has none. Pre-market and post-market are told apart,
+but the prices of the regular session stand through them.
+"""
+
+import functools
+import zlib
+from datetime import date
+from typing import Any
+
+from tvDatafeed.testing.backend import Backend
+from tvDatafeed.testing.calendar import Session, TradingCalendar
+from tvDatafeed.testing.listings import Listing
+from tvDatafeed.testing.market import MarketBar
+
+# What TradingView writes where a number has no value.
+NO_VALUE = 1e100
+_LARGEST_SIZE = 100
+# What does not change of a listing takes longer to write than its prices to compute.
+_CACHED_DESCRIPTIONS = 1024
+# What symbol_resolved has and a quote calls otherwise.
+_NOT_IN_QUOTES = ("name", "full_name", "exchange", "country")
+
+
+def quote_values(listing: Listing, backend: Backend) -> dict[str, Any]:
+    """Return all fields of a quote.
+
+    Parameters
+    ----------
+    listing
+        Of what.
+    backend
+        Where the time and the prices come from. Before the first bar of its history a listing has
+        no prices.
+    """
+    now = backend.now(listing.symbol)
+    known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
+    bars = backend.market.bars(listing.symbol, "1D", 2, now)
+    if not bars:
+        return known | {"current_session": "out_of_session"}
+    *earlier, today = bars
+    regular = listing.calendar.latest(now)
+    known |= _day(today, earlier[-1].close if earlier else today.open)
+    known["lp_time"] = int(min(now, regular.close_s - 1))
+    known["current_session"] = _current_session(listing, regular, now)
+    return known if listing.type == "index" else known | _offers(listing, today.close)
+
+
+@functools.lru_cache(maxsize=_CACHED_DESCRIPTIONS)
+def _description(listing: Listing) -> dict[str, Any]:
+    info = listing.info()
+    return {name: value for name, value in info.items() if name not in _NOT_IN_QUOTES} | {
+        "exchange": listing.exchange,
+        "short_name": listing.name,
+        "original_name": info["full_name"],
+        "country_code": listing.country,
+    }
+
+
+def _current_session(listing: Listing, regular: Session, now: float) -> str:
+    if now < regular.close_s:
+        return "market"
+    extended_hours = getattr(listing, "extended", "")
+    if not extended_hours:
+        return "out_of_session"
+    extended = _calendar(extended_hours, listing.timezone, listing.holidays).latest(now)
+    if now >= extended.close_s:
+        return "out_of_session"
+    return "post_market" if regular.trade_date == extended.trade_date else "pre_market"
+
+
+@functools.lru_cache(maxsize=16)
+def _calendar(session: str, timezone: str, holidays: frozenset[date]) -> TradingCalendar:
+    return TradingCalendar(session, timezone, holidays)
+
+
+def _day(today: MarketBar, before: float) -> dict[str, Any]:
+    change = round(today.close - before, 8)
+    volume = NO_VALUE if today.volume is None else today.volume
+    return {
+        "lp": today.close,
+        "ch": change,
+        "chp": round(100 * change / before, 2),
+        "volume": int(volume) if volume == int(volume) and volume < NO_VALUE else volume,
+        "open_price": today.open,
+        "high_price": today.high,
+        "low_price": today.low,
+        "prev_close_price": before,
+    }
+
+
+def _offers(listing: Listing, price: float) -> dict[str, Any]:
+    tick = listing.minmov / listing.pricescale
+    ticks = round(price / tick)
+    sides = {"bid": max(1, ticks - 1), "ask": ticks + 1}
+    offers: dict[str, Any] = {}
+    for side, at in sides.items():
+        lot = zlib.crc32(f"{listing.symbol} {side} {at}".encode()) % _LARGEST_SIZE + 1
+        offers[side] = at * listing.minmov / listing.pricescale
+        offers[f"{side}_size"] = lot * (0.01 if listing.volume == "fractional" else 100.0)
+    return offers
