@@ -20,6 +20,7 @@ FLOORS = {
     "cli": 7,
     "cli_account": 7,
     "cli_bars": 7,
+    "cli_search": 7,
     "cli_serve": 7,
     "console": 7,
     "__main__": 7,

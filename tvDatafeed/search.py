@@ -104,11 +104,12 @@ def _with_contracts(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     contracts = item.get("contracts")
     for contract in contracts if isinstance(contracts, list) else ():
         if isinstance(contract, dict) and contract.get("symbol"):
-            name, more = item.get("description") or "", contract.get("description") or ""
+            given = (item.get("description"), contract.get("description"))
+            description = ": ".join(dict.fromkeys(str(text) for text in given if text))
             yield _complete(
                 {key: item[key] for key in _OF_ROOT if key in item}
                 | contract
-                | {"description": ": ".join(filter(None, (name, more))), "root": item["symbol"]}
+                | {"description": description, "root": item.get("symbol", "")}
             )
 
 
