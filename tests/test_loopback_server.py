@@ -275,7 +275,9 @@ class TestRecordedShapes:
         client.greet("cs_WfJmeH9kKLeI")
         client.send(literal(captures, "undated-resolve-symbol-future.json"))
         (answer,) = client.messages()
-        assert answer["p"] == ["cs_WfJmeH9kKLeI", "sds_sym_5", "invalid symbol"]
+        assert answer["m"] == "symbol_resolved"
+        assert answer["p"][:2] == ["cs_WfJmeH9kKLeI", "sds_sym_5"]
+        assert answer["p"][2]["pro_name"] == "CME_MINI:ES1!"
 
     def test_replay_is_verbatim_under_the_same_ids(self, server, client, captures):
         """A recording comes back byte for byte to a client that uses the recorded ids."""

@@ -16,25 +16,7 @@ INTERVALS = (
     *("1S", "15S", "1", "3", "5", "7", "15", "30", "45", "60", "1H", "2H", "3H", "4H"),
     *("1D", "1W", "1M", "3M", "6M", "12M"),
 )
-EXTRA = (
-    Listing(
-        "OANDA:XAUUSD",
-        "Gold",
-        2_000.0,
-        date(2005, 1, 3),
-        timezone="America/New_York",
-        session="1800-1700",
-    ),
-    Listing(
-        "TSE:7203",
-        "トヨタ自動車",
-        3_000.0,
-        date(1983, 1, 4),
-        timezone="Asia/Tokyo",
-        session="0900-1130,1230-1530",
-    ),
-)
-MARKET = Market((*LISTINGS, *EXTRA))
+MARKET = Market()
 
 # The first look at a market computes decades of sessions.
 unhurried = settings(deadline=None)

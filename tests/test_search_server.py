@@ -139,87 +139,9 @@ class TestFilters:
 
     def test_forex(self):
         """A pair of currencies is found as forex, and not as crypto."""
-        pair = dataclasses.replace(LISTINGS[0], symbol="FX:EURUSD", type="forex")
-        with FakeTradingView(market=Market((*LISTINGS, _Described(pair)))) as server:
-            found = {}
+        found = {}
+        with FakeTradingView() as server:
             for kind in ("forex", "crypto"):
-                url = f"{server.search_url}?text=&exchange=FX&search_type={kind}"
+                url = f"{server.search_url}?text=&exchange=FX_IDC&search_type={kind}"
                 found[kind] = symbols(json.loads(get(url, Origin=ORIGIN)[1]))
-        assert found == {"forex": ["FX:EURUSD"], "crypto": []}
-
-
-class _Described:
-    """A listing of a kind that the market may not have a description for."""
-
-    def __init__(self, listing):
-        self._listing = listing
-
-    def __getattr__(self, name):
-        return getattr(self._listing, name)
-
-    def info(self):
-        return {"typespecs": []}
-
-
-class TestPages:
-    def test_pages(self, ask):
-        """Fifty items make a page, and the rest is counted."""
-        first = ask(exchange="COPY")
-        assert (len(first["symbols"]), first["symbols_remaining"]) == (50, 70)
-        last = ask(exchange="COPY", start=100)
-        assert (len(last["symbols"]), last["symbols_remaining"]) == (20, 0)
-        everything = symbols(first) + symbols(ask(exchange="COPY", start=50)) + symbols(last)
-        assert everything == [f"COPY:C{number:03}" for number in range(120)]
-
-    @pytest.mark.parametrize("start", ["", "x", -1, "²"])
-    def test_start_that_is_none(self, ask, start):
-        """What is no number begins at the first item."""
-        assert ask(start=start) == ask()
-
-    def test_past_the_end(self, ask):
-        """After the last item there is nothing."""
-        assert ask(start=10_000) == {"symbols_remaining": 0, "symbols": []}
-
-
-class TestFutures:
-    @pytest.mark.parametrize("text", ["nifty", "NIFTY2!", "nse dec"])
-    def test_one_item_for_all_contracts(self, ask, text):
-        """A future is one item under its root, found by whatever one of its contracts is called."""
-        (item,) = ask(text, exchange="NSE", search_type="futures")["symbols"]
-        assert (item["symbol"], item["type"]) == ("NIFTY", "futures")
-        assert all(
-            contract.keys() == {"symbol", "description", "typespecs"}
-            for contract in item["contracts"]
-        )
-        names = [contract["symbol"] for contract in item["contracts"]]
-        assert names == ["NIFTY1!", "NIFTY2!", "NIFTYZ2026"]
-
-    def test_index_of_the_same_name(self, ask):
-        """An index that is called like the root is an item of its own, without contracts."""
-        index, future = ask("nifty", exchange="NSE")["symbols"]
-        assert (index["type"], future["type"]) == ("index", "futures")
-        assert "contracts" not in index
-
-
-class TestPrefix:
-    def test_where_the_names_differ(self, ask):
-        """Where the exchange is not what stands before the colon, that is the prefix."""
-        (item,) = ask("E-mini")["symbols"]
-        assert (item["exchange"], item["prefix"]) == ("CME", "CME_MINI")
-        assert symbols(ask("S&P 500", search_type="index")) == ["SP:SPX"]
-
-    def test_every_id_resolves(self, server, ask):
-        """By the rule of public clients each item, or each contract of one, is a listing."""
-        for item, symbol in zip((reply := ask())["symbols"], symbols(reply), strict=True):
-            exchange = symbol.partition(":")[0]
-            for contract in item.get("contracts", [item]):
-                assert server.market.find(f"{exchange}:{contract['symbol']}")
-
-    def test_elsewhere_there_is_none(self, ask):
-        """Where the exchange is what stands before the colon there is no prefix."""
-        assert "prefix" not in ask("aapl")["symbols"][0]
-
-    @pytest.mark.parametrize("exchange", ["CME", "CME_MINI"])
-    def test_both_names_narrow_the_search(self, ask, exchange):
-        """Such an exchange is found by either of its names."""
-        assert symbols(ask("ES", exchange=exchange)) == ["CME_MINI:ES"]
+        assert found == {"forex": ["FX_IDC:EURUSD", "FX_IDC:GBPUSD", "FX_IDC:USDJPY"], "crypto": []}

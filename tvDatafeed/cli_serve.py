@@ -107,7 +107,9 @@ def _serve(arguments: argparse.Namespace) -> int:
                 "TV_SEARCH_URL": server.search_url,
             }
             show("\n".join(form.format(*item) for item in urls.items()))
-            note("a made-up market, until Ctrl-C: " + " ".join(x.symbol for x in LISTINGS))
+            # Single months of futures would fill the screen; "tvdatafeed search" finds them.
+            symbols = (x.symbol for x in LISTINGS if len(x.expirations) != 1)
+            note("a made-up market, until Ctrl-C: " + " ".join(symbols))
             while True:
                 time.sleep(_LONGEST_SLEEP_S)
     except KeyboardInterrupt:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.backend import NODE, Backend
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol
+from tvDatafeed.testing.commands import RefusedError, as_text, asked_options, asked_symbol
 from tvDatafeed.testing.grid import is_valid_interval
-from tvDatafeed.testing.listings import Listing
+from tvDatafeed.testing.listings import Listing, Shown
 from tvDatafeed.testing.market import MarketBar
 from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
 from tvDatafeed.testing.payloads import plain, to_json
@@ -31,7 +31,6 @@ _TICKS = re.compile(r"[1-9]\d*T")
 class _Symbol:
     name: str
     symbol: str
-    is_extended: bool
     listing: Listing | None
     shown: tuple[tuple[str, Any], ...] = ()
     is_told: bool = False
@@ -151,9 +150,12 @@ class Charts:
     def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(spec)]:
-                symbol, is_extended = asked_symbol(spec)
+                symbol, options = asked_symbol(spec)
                 listing = self._backend.market.find(symbol)
-                chart.symbols[name] = _Symbol(name, symbol, is_extended, listing)
+                shown = asked_options(options)
+                if not self._backend.market.converts(symbol, dict(shown).get("currency")):
+                    listing = None  # made up: what is not quoted in a currency is no symbol
+                chart.symbols[name] = _Symbol(name, symbol, listing, shown)
                 return []
         raise RefusedError
 
@@ -259,9 +261,7 @@ class Charts:
             return [
                 self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
             ]
-        info = symbol.listing.info()
-        if symbol.is_extended and info["has_extended_hours"]:
-            info["subsession_id"] = "extended"
+        info = symbol.listing.info(Shown(**dict(symbol.shown)))
         return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
 
     def _request_more_data(self, chart: _Chart, arguments: list[Any]) -> list[str]:

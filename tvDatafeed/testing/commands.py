@@ -48,14 +48,33 @@ def first_text(params: list[Any]) -> str:
     return as_text(params[0]) if params else ""
 
 
-def asked_symbol(spec: Any) -> tuple[str, bool]:
-    """Unwrap ``"EX:SYM"``, ``={json}`` or a wrapper around one: symbol, and extended or not."""
-    is_extended = False
+def asked_symbol(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Unwrap ``"EX:SYM"``, ``={json}`` or a wrapper around one: symbol, and the keys beside it."""
+    options: dict[str, Any] = {}
     while not isinstance(spec, str) or spec.startswith("="):
         try:
             spec = json.loads(spec[1:]) if isinstance(spec, str) else spec["symbol"]
         except (ValueError, RecursionError, TypeError, LookupError):
-            return "", is_extended
+            return "", options
         if isinstance(spec, dict):
-            is_extended |= spec.get("session") == "extended"
-    return spec, is_extended
+            options |= spec
+    return spec, options
+
+
+def asked_options(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return how bars are to be shown, as keywords of `Market.bars`, by the keys of a symbol.
+
+    What is no known value counts as not given, as far as anybody knows.
+    """
+    currency = options.get("currency-id")
+    asked = {
+        "adjustment": _one_of(options.get("adjustment"), "dividends", "none"),
+        "session": _one_of(options.get("session"), "extended"),
+        "currency": currency if isinstance(currency, str) else None,
+        "backadjusted": True if options.get("backadjustment") == "default" else None,
+    }
+    return tuple((name, value) for name, value in asked.items() if value is not None)
+
+
+def _one_of(value: Any, *known: str) -> str | None:
+    return value if value in known else None

@@ -1,21 +1,39 @@
-"""What is traded on the made-up market: each listing as TradingView would describe it."""
+"""A listing of the made-up market, as TradingView would describe it."""
 
 import functools
 import zlib
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any, Literal
 
-from tvDatafeed.testing.calendar import TradingCalendar, new_york_holidays, yearly_holidays
+from tvDatafeed.testing.calendar import TradingCalendar
 from tvDatafeed.testing.grid import BarGrid, bar_grid
 
-__all__ = ["LISTINGS", "Listing"]
+__all__ = ["Listing", "Shown"]
 
-_NEW_YORK = frozenset(day for year in range(1960, 2041) for day in new_york_holidays(year))
-_SEOUL = yearly_holidays(
-    "01-01", "03-01", "05-01", "05-05", "06-06", "08-15", "10-03", "10-09", "12-25", "12-31"
-)
-_KOLKATA = yearly_holidays("01-26", "05-01", "08-15", "10-02", "12-25")
+_LONGER = "DWM"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How bars are shown to who asks for them.
+
+    Parameters
+    ----------
+    adjustment : {"splits", "dividends", "none"}
+        What earlier prices are adjusted for.
+    session : {"regular", "extended"}
+        Which hours intraday bars are of.
+    currency : str or None
+        What prices are converted to.
+    backadjusted : bool
+        Whether the contracts of a continuous future are joined without gaps.
+    """
+
+    adjustment: str = "splits"
+    session: str = "regular"
+    currency: str | None = None
+    backadjusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,7 +52,7 @@ class Listing:
         Trade date of the first bar ever.
     volume_per_second : float, optional
         Mean volume while the market is open.
-    type : {"stock", "index", "spot", "futures"}, optional
+    type : {"stock", "index", "spot", "futures", "forex", "cfd"}, optional
         TradingView's word for what it is.
     currency : str, optional
         Currency code.
@@ -51,6 +69,18 @@ class Listing:
     feed : str, optional
         A source whose prices stand in for the exchange's own: ``"BATS"`` gives a `full_name` that
         differs from the symbol asked for.
+    extended : str, optional
+        The session with the hours before and after the regular one; empty if there are none.
+    splits : tuple of (datetime.date, int), optional
+        From which trade date on a share is how many.
+    dividends : tuple of (datetime.date, float), optional
+        Ex-dates, ascending, and amounts in prices that are adjusted for splits.
+    root : str, optional
+        Of a future: the name that its contracts share, such as ``"ES"``.
+    expirations : tuple of datetime.date, optional
+        Of a future with contracts: their last trade dates, ascending; one for a single month.
+    contract : int, optional
+        Of a continuous future: 1 for the contract that expires next, 2 for the one after it.
     """
 
     symbol: str
@@ -58,7 +88,7 @@ class Listing:
     base_price: float
     first_day: date
     volume_per_second: float = 1.0
-    type: Literal["stock", "index", "spot", "futures"] = "stock"
+    type: Literal["stock", "index", "spot", "futures", "forex", "cfd"] = "stock"
     currency: str = "USD"
     timezone: str = "Etc/UTC"
     session: str = "24x7"
@@ -69,6 +99,12 @@ class Listing:
     volatility: float = 1.0
     country: str = ""
     feed: str = ""
+    extended: str = ""
+    splits: tuple[tuple[date, int], ...] = ()
+    dividends: tuple[tuple[date, float], ...] = ()
+    root: str = ""
+    expirations: tuple[date, ...] = ()
+    contract: int = 1
 
     @property
     def exchange(self) -> str:
@@ -82,36 +118,58 @@ class Listing:
 
     @property
     def seed(self) -> int:
-        """What makes this listing's numbers differ from another's: 32 bits."""
-        return zlib.crc32(self.symbol.encode())
+        """What makes this listing's numbers differ from another's: 32 bits.
+
+        The contracts of a future have one price in common, that of what they are for.
+        """
+        common = f"{self.exchange}:{self.root}" if self.expirations else self.symbol
+        return zlib.crc32(common.encode())
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether this is a future that goes on from contract to contract."""
+        return self.type == "futures" and len(self.expirations) != 1
 
     @property
     def calendar(self) -> TradingCalendar:
         """The sessions of this listing."""
         return _calendar(self.session, self.timezone, self.holidays)
 
-    def grid(self, interval: str, n: int, now: float) -> BarGrid:
-        """Return the bars of `bar_grid` for this listing."""
-        return bar_grid(self.calendar, self.first_day, interval, n, now)
+    def grid(self, interval: str, n: int, now: float, session: str = "regular") -> BarGrid:
+        """Return the bars of `bar_grid`; a contract has none after its last day."""
+        calendar = self.calendar
+        if session == "extended" and self.extended and interval[-1] not in _LONGER:
+            calendar = _calendar(self.extended, self.timezone, self.holidays)
+        if len(self.expirations) == 1:
+            (last,) = self.expirations
+            # That day may be a holiday.
+            sessions = calendar.sessions(last - timedelta(days=10), last)
+            now = min(now, sessions[-1].close_s - 1)
+        return bar_grid(calendar, self.first_day, interval, n, now)
 
-    def info(self) -> dict[str, Any]:
+    def shown(self, shown: Shown) -> "Listing":
+        """Return this listing as it is with prices in another currency."""
+        if shown.currency in (None, self.currency):
+            return self
+        # Cents at least, for what is one unit of some currencies is many of others.
+        scale = max(self.pricescale, 100)
+        return replace(self, currency=str(shown.currency), pricescale=scale, minmov=1)
+
+    def info(self, shown: Shown = Shown()) -> dict[str, Any]:
         """Return the third parameter of symbol_resolved, a new dict each time.
 
         Field names and the value of each that does not depend on the listing are those of recorded
-        messages.
+        messages; those that futures have besides are official names without a recording.
         """
+        if shown.currency not in (None, self.currency):
+            return self.shown(shown).info(replace(shown, currency=None))
+        is_extended = shown.session == "extended" and bool(self.extended)
+        session = self.extended if is_extended else self.session
         full_name = f"{self.feed or self.exchange}:{self.name}"
-        regular = {
-            "description": "Regular Trading Hours",
-            "id": "regular",
-            "private": False,
-            "session": self.session,
-            "session-display": self.session,
-        }
         info: dict[str, Any] = {
             "currency_code": self.currency,
             "source_id": self.feed or self.exchange,
-            "subsession_id": "regular",
+            "subsession_id": "extended" if is_extended else "regular",
             "provider_id": (self.feed or self.exchange).lower(),
             "currency_id": self.currency,
             "format": "price",
@@ -132,11 +190,11 @@ class Listing:
             "pricescale": self.pricescale,
             "pointvalue": 1.0,
             "minmov": self.minmov,
-            "session": self.session,
-            "session_display": self.session,
-            "subsessions": [regular],
+            "session": session,
+            "session_display": session,
+            "subsessions": self._subsessions(),
             "type": self.type,
-            "typespecs": list(_TYPESPECS[self.type]),
+            "typespecs": list(_TYPESPECS[self.type]) if len(self.expirations) != 1 else [],
             "has_intraday": True,
             "fractional": False,
             "listed_exchange": self.exchange,
@@ -148,7 +206,7 @@ class Listing:
             "alternatives": [],
             "is_replayable": True,
             "has_adjustment": self.type == "stock",
-            "has_extended_hours": False,
+            "has_extended_hours": bool(self.extended),
             "bar_source": "trade",
             "bar_transform": "none",
             "bar_fillgaps": False,
@@ -163,6 +221,39 @@ class Listing:
             base = self.name.removesuffix(self.currency)
             info |= {"base_currency": base, "base_currency_id": f"XTVC{base}"}
             info["volume_type"] = "base"
+        if self.type == "futures":
+            info |= self._contract_info()
+        return info
+
+    def _subsessions(self) -> list[dict[str, Any]]:
+        sessions = [("Regular Trading Hours", "regular", False, self.session)]
+        if self.extended:
+            opens, closes = self.session.split("-")
+            first, last = self.extended.split("-")
+            sessions = [
+                ("Premarket", "premarket", True, f"{first}-{opens}"),
+                *sessions,
+                ("Postmarket", "postmarket", True, f"{closes}-{last}"),
+                ("Extended Trading Hours", "extended", False, self.extended),
+            ]
+        return [
+            {
+                "description": description,
+                "id": name,
+                "private": is_private,
+                "session": session,
+                "session-display": session,
+            }
+            for description, name, is_private, session in sessions
+        ]
+
+    def _contract_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "root": self.root or self.name.rstrip("!0123456789"),
+            "has_backadjustment": self.is_continuous and bool(self.expirations),
+        }
+        if not self.is_continuous:
+            info["expiration"] = int(f"{self.expirations[0]:%Y%m%d}")
         return info
 
 
@@ -176,67 +267,6 @@ _TYPESPECS = {
     "index": ("main", "cfd"),
     "spot": ("crypto",),
     "futures": ("continuous", "synthetic"),
+    "forex": (),
+    "cfd": (),
 }
-
-_coin = functools.partial(Listing, type="spot", currency="USDT", volatility=2.0)
-_us = functools.partial(Listing, timezone="America/New_York", holidays=_NEW_YORK, country="US")
-_us_stock = functools.partial(_us, session="0930-1600", feed="BATS")
-_us_index = functools.partial(_us, type="index", session="0930-1610", volume=None, volatility=0.6)
-_india = functools.partial(
-    Listing,
-    currency="INR",
-    timezone="Asia/Kolkata",
-    session="0915-1530",
-    holidays=_KOLKATA,
-    minmov=5,
-    country="IN",
-)
-_india_index = functools.partial(_india, type="index", volume=None, volatility=0.6)
-
-LISTINGS: tuple[Listing, ...] = (
-    _coin(
-        "BINANCE:BTCUSDT", "Bitcoin / TetherUS", 88e3, date(2017, 8, 17), 0.3, volume="fractional"
-    ),
-    _coin(
-        "BITSTAMP:BTCUSD",
-        "Bitcoin / U.S. dollar",
-        88e3,
-        date(2012, 1, 1),
-        0.02,
-        currency="USD",
-        volume="fractional",
-        pricescale=1,
-    ),
-    _coin(
-        "BINANCE:DOGEUSDT",
-        "Dogecoin 🐕 / TetherUS",
-        0.12,
-        date(2019, 7, 5),
-        9e3,
-        pricescale=100_000,
-    ),
-    _us_stock("NASDAQ:AAPL", "Apple Inc.", 270.0, date(1980, 12, 12), 1_900.0),
-    _us_stock("NASDAQ:MSFT", "Microsoft Corporation", 480.0, date(1986, 3, 13), 950.0),
-    _us_stock("NYSE:IBM", "International Business Machines", 300.0, date(1962, 1, 2), 170.0),
-    _us_stock("NYSE:BRK.B", "Berkshire Hathaway Inc. New", 500.0, date(1996, 5, 9), 190.0),
-    _us_index("SP:SPX", "S&P 500", 6_850.0, date(1962, 1, 2)),
-    _us_index("TVC:RUT", "RUSSELL 2000", 2_480.0, date(1987, 9, 10), pricescale=10_000),
-    Listing(
-        "KRX:005930",
-        "삼성전자보통주",
-        120e3,
-        date(1975, 6, 11),
-        750.0,
-        currency="KRW",
-        timezone="Asia/Seoul",
-        session="0900-1530",
-        holidays=_SEOUL,
-        pricescale=1,
-        country="KR",
-    ),
-    _india("NSE:RELIANCE", "RELIANCE INDUSTRIES LTD", 1_560.0, date(1996, 1, 2), 500.0),
-    _india_index("NSE:NIFTY", "NIFTY 50 INDEX", 26_100.0, date(1990, 7, 3)),
-    _india(
-        "NSE:NIFTY1!", "NIFTY 50 INDEX FUTURES", 26_200.0, date(2000, 6, 12), 200.0, type="futures"
-    ),
-)

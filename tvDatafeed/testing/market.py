@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tvDatafeed.testing.adjustments import RATES_USD, shown_prices, shown_volumes
 from tvDatafeed.testing.calendar import Integers
+from tvDatafeed.testing.exchanges import LISTINGS
 from tvDatafeed.testing.grid import BarGrid, is_valid_interval
-from tvDatafeed.testing.listings import LISTINGS, Listing
+from tvDatafeed.testing.listings import Listing, Shown
 
-__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "is_valid_interval"]
+__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +72,8 @@ class _Chart(NamedTuple):
     the 17 instants of the last bar.
     """
 
+    shown: Shown
+    as_of_ms: int
     grid: BarGrid
     prices: Floats
     volume: Floats
@@ -103,7 +107,19 @@ class Market:
         """Return the listing of exactly this ``"EXCHANGE:NAME"``, or None."""
         return self._listings.get(symbol)
 
-    def bars(self, symbol: str, interval: str, n: int, now: float) -> list[MarketBar]:
+    def bars(
+        self,
+        symbol: str,
+        interval: str,
+        n: int,
+        now: float,
+        *,
+        adjustment: str = "splits",
+        session: str = "regular",
+        currency: str | None = None,
+        backadjusted: bool = False,
+        as_of: float | None = None,
+    ) -> list[MarketBar]:
         """Return the last `n` bars that have begun at `now`, ascending.
 
         While the market is open the last bar is unfinished: its high and low only ever widen as
@@ -120,26 +136,44 @@ class Market:
             Fewer are returned where history begins.
         now : float
             Epoch seconds UTC.
+        adjustment, session, currency, backadjusted
+            As in `Shown`.
+        as_of : float, optional
+            Epoch seconds UTC: the contract of this moment is not shifted when `backadjusted`.
+            Default: `now`.
 
         Raises
         ------
         KeyError
-            If there is no such listing.
+            If there is no such listing, or no such currency.
         ValueError
             If the interval is not valid.
         """
         listing = self._listings[symbol]
-        newest = listing.grid(interval, 1, now)
+        shown = Shown(adjustment, session, currency, backadjusted)
+        newest = listing.grid(interval, 1, now, session)
         if n < 1 or not newest.time.size:
             return []
-        chart = self._chart(symbol, interval, n, int(newest.time[-1]))
+        as_of_ms = 0
+        if backadjusted and listing.expirations:
+            as_of_ms = int((now if as_of is None else as_of) * 1000)
+        chart = self._chart(symbol, interval, n, int(newest.time[-1]), shown, as_of_ms)
         bars = _complete_bars(listing, chart)
         forming = _forming_bar(listing, chart, now)
         if forming is not None:
             bars[-1] = forming
         return bars
 
-    def bar_close_time(self, symbol: str, interval: str, bar_time: int) -> int:
+    def converts(self, symbol: str, currency: str | None) -> bool:
+        """Return whether the prices of a symbol can be shown in a currency; None is its own."""
+        listing = self.find(symbol)
+        if listing is None or currency in (None, listing.currency):
+            return listing is not None
+        return {currency, listing.currency} <= RATES_USD.keys()
+
+    def bar_close_time(
+        self, symbol: str, interval: str, bar_time: int, session: str = "regular"
+    ) -> int:
         """Return when the bar that contains `bar_time` ends, as ``lbs.bar_close_time`` says it.
 
         In a recorded session the last bar before the market closes ends a second early, such as
@@ -148,7 +182,7 @@ class Market:
 
         Parameters
         ----------
-        symbol, interval : str
+        symbol, interval, session : str
             As in `bars`.
         bar_time : int
             Epoch seconds UTC.
@@ -159,30 +193,47 @@ class Market:
             If history begins later, or there is no such listing.
         """
         listing = self._listings[symbol]
-        grid = listing.grid(interval, 1, bar_time)
+        grid = listing.grid(interval, 1, bar_time, session)
         if not grid.time.size:
             raise LookupError(f"{symbol} has no {interval} bar at {bar_time}")
         close_s = int(grid.close_s[-1])
         ends_session = listing.session != "24x7" and close_s in grid.sessions.close_s
         return close_s - ends_session
 
-    def oldest_time(self, symbol: str, interval: str, n: int, now: float) -> int:
+    def oldest_time(
+        self, symbol: str, interval: str, n: int, now: float, session: str = "regular"
+    ) -> int:
         """Return when the first of the last `n` bars at `now` begins, without its prices.
 
         Parameters
         ----------
-        symbol, interval, n, now
+        symbol, interval, n, now, session
             As in `bars`.
         """
-        times = self._listings[symbol].grid(interval, n, now).time
+        times = self._listings[symbol].grid(interval, n, now, session).time
         return int(times[0]) if times.size else int(now)
 
-    def _compute_chart(self, symbol: str, interval: str, n: int, last_time: int) -> _Chart:
+    def _compute_chart(  # noqa: PLR0917 - the keys of the cache
+        self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
+    ) -> _Chart:
         listing = self._listings[symbol]
-        grid = listing.grid(interval, n, last_time)
-        path = _prices(listing, _instants_ms(grid))
+        grid = listing.grid(interval, n, last_time, shown.session)
+        opens = grid.time * 1000
+        path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
         prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
-        return _Chart(grid, prices, _volumes(listing, grid), path[-1].copy())
+        volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
+        return _Chart(shown, as_of_ms, grid, prices, volume, path[-1].copy())
+
+
+def _shown(
+    listing: Listing, shown: Shown, moments: Integers, opens: Integers, as_of_ms: int
+) -> Floats:
+    return shown_prices(listing, shown, _price_of(listing), moments, opens, as_of_ms)
+
+
+@functools.lru_cache(maxsize=256)
+def _price_of(listing: Listing) -> "functools.partial[Floats]":
+    return functools.partial(_prices, listing)
 
 
 def _instants_ms(grid: BarGrid) -> Integers:
@@ -195,7 +246,7 @@ def _instants_ms(grid: BarGrid) -> Integers:
 
 
 def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
-    prices = _ticks(listing, chart.prices).tolist()
+    prices = _ticks(listing.shown(chart.shown), chart.prices).tolist()
     volume = _countable(listing, chart.volume)
     return list(map(MarketBar, chart.grid.time.tolist(), *prices, volume))
 
@@ -217,8 +268,12 @@ def _forming_bar(listing: Listing, chart: _Chart, now: float) -> MarketBar | Non
     # widen; the close follows the market as far as they allow.
     edge = seen[-1] + (chart.last_path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
-    close = min(max(_prices(listing, np.array([now_ms]))[0], low), high)
-    first, high, low, close = _ticks(listing, np.array([seen[0], high, low, close])).tolist()
+    price = _shown(
+        listing, chart.shown, np.array([[now_ms]]), grid.time[-1:] * 1000, chart.as_of_ms
+    )
+    close = min(max(float(price[0, 0]), low), high)
+    as_shown = listing.shown(chart.shown)
+    first, high, low, close = _ticks(as_shown, np.array([seen[0], high, low, close])).tolist()
     (volume,) = _countable(listing, chart.volume[-1:] * (done_ms / length_ms))
     return MarketBar(int(grid.time[-1]), first, high, low, close, volume)
 

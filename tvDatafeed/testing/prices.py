@@ -63,10 +63,9 @@ def _description(listing: Listing) -> dict[str, Any]:
 def _current_session(listing: Listing, regular: Session, now: float) -> str:
     if now < regular.close_s:
         return "market"
-    extended_hours = getattr(listing, "extended", "")
-    if not extended_hours:
+    if not listing.extended:
         return "out_of_session"
-    extended = _calendar(extended_hours, listing.timezone, listing.holidays).latest(now)
+    extended = _calendar(listing.extended, listing.timezone, listing.holidays).latest(now)
     if now >= extended.close_s:
         return "out_of_session"
     return "post_market" if regular.trade_date == extended.trade_date else "pre_market"

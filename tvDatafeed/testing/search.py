@@ -97,7 +97,7 @@ def _grouped(listings: Iterable[Listing]) -> list[_Found]:
 
 
 def _root(listing: Listing) -> str:
-    return getattr(listing, "root", "") or _CONTRACT.sub("", listing.name)
+    return listing.root or _CONTRACT.sub("", listing.name)
 
 
 def _display_name(listing: Listing) -> str:

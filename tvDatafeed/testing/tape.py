@@ -78,13 +78,21 @@ class Tape:
 
     def close_time(self, time: int) -> int:
         """Return when the bar that begins at `time` closes, as ``lbs`` says it."""
-        return self.market.bar_close_time(self.symbol, self.interval, time)
+        return self.market.bar_close_time(self.symbol, self.interval, time, self._session)
 
     def _first_visible(self) -> int:
-        return self.market.oldest_time(self.symbol, self.interval, self.limit, self.now)
+        return self.market.oldest_time(
+            self.symbol, self.interval, self.limit, self.now, self._session
+        )
+
+    @property
+    def _session(self) -> str:
+        return str(dict(self.shown).get("session", "regular"))
 
     def _market_bars(self, n: int, now: float) -> list[MarketBar]:
-        return self.market.bars(self.symbol, self.interval, n, now, **dict(self.shown))
+        return self.market.bars(
+            self.symbol, self.interval, n, now, as_of=self.now, **dict(self.shown)
+        )
 
 
 _DAY_S = 86400

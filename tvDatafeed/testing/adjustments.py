@@ -1,0 +1,143 @@
+"""How the price of a listing becomes the one that is shown: contracts, adjustments, currencies.
+
+All of it is made up but its rules, and a pure function of the listing, the moment and how prices
+are shown. A bar is seen at several moments, each of which is adjusted on its own, so that its high
+and low hold its open and close whatever happens within it.
+"""
+
+import functools
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from tvDatafeed.testing.calendar import Integers
+from tvDatafeed.testing.listings import Listing, Shown
+
+Floats = npt.NDArray[np.float64]
+PriceOf = Callable[[Integers], Floats]
+
+# What one unit of a currency is worth in US dollars, for ever.
+RATES_USD = {
+    "USD": 1.0,
+    "USDT": 1.0,
+    "EUR": 1.17,
+    "GBP": 1.34,
+    "GBX": 0.0134,
+    "CHF": 1.25,
+    "CAD": 0.72,
+    "AUD": 0.66,
+    "JPY": 0.0064,
+    "INR": 0.0112,
+    "KRW": 0.00068,
+    "VND": 0.000038,
+    "CNY": 0.14,
+    "HKD": 0.128,
+}
+
+# What a contract costs more for each year until it expires.
+_CARRY = 0.04
+_YEAR_MS = 365.25 * 86_400_000
+
+
+def shown_prices(  # noqa: PLR0917 - what a price depends on
+    listing: Listing, shown: Shown, price_of: PriceOf, moments: Integers, opens: Integers, now: int
+) -> Floats:
+    """Return prices as they are shown.
+
+    Parameters
+    ----------
+    listing
+        Of what.
+    shown
+        How they are shown.
+    price_of
+        The price before all of this.
+    moments
+        Epoch milliseconds, ``(n, k)``.
+    opens
+        When the bars of these moments open, epoch milliseconds, ``(n,)``.
+    now
+        Which contract is not shifted when they are joined: that of this moment, epoch milliseconds.
+    """
+    price = price_of(moments)
+    if listing.expirations:
+        price = _of_contract(listing, shown, price_of, moments, opens, now) + price
+    if shown.adjustment == "none":
+        price = price * _later(_splits(listing), moments)
+    elif shown.adjustment == "dividends":
+        price = price * _later(_dividends(listing, price_of), moments)
+    if shown.currency not in (None, listing.currency):
+        price = price * (RATES_USD[listing.currency] / RATES_USD[str(shown.currency)])
+    return price
+
+
+def shown_volumes(listing: Listing, shown: Shown, volume: Floats, opens: Integers) -> Floats:
+    """Return volumes as they are shown: shares of today, or with adjustment "none" of their day."""
+    if shown.adjustment == "none":
+        volume = volume / _later(_splits(listing), opens)
+    return volume
+
+
+def _of_contract(  # noqa: PLR0917 - as above
+    listing: Listing, shown: Shown, price_of: PriceOf, moments: Integers, opens: Integers, now: int
+) -> Floats:
+    """Return what the contract of each bar costs more than what it is for."""
+    expiry = _expiries(listing)
+    ahead = listing.contract - 1
+    # The contract that expires next at the open of a bar is that of the whole bar.
+    front = np.searchsorted(expiry, opens, "right")
+    latest = len(expiry) - 1
+    ends = expiry[np.minimum(front + ahead, latest)][:, np.newaxis]
+    premium: Floats = price_of(moments) * (_CARRY / _YEAR_MS) * (ends - moments)
+    if not shown.backadjusted or not listing.is_continuous:
+        return premium
+    last = int(np.searchsorted(expiry, now, "right"))
+    first = int(front.min())
+    rolls = np.arange(first, last)
+    longer = (
+        expiry[np.minimum(rolls + ahead + 1, latest)] - expiry[np.minimum(rolls + ahead, latest)]
+    )
+    gaps = price_of(expiry[rolls]) * (_CARRY / _YEAR_MS) * longer if rolls.size else np.zeros(0)
+    # What all rolls after a bar add up to.
+    after = np.append(np.cumsum(gaps[::-1])[::-1], 0.0)
+    joined: Floats = premium + after[np.minimum(front - first, rolls.size)][:, np.newaxis]
+    return joined
+
+
+def _later(events: "tuple[Integers, Floats]", moments: Integers) -> Floats:
+    """Return the product of the factors of all events after each moment."""
+    times, factors = events
+    after = np.append(np.cumprod(factors[::-1])[::-1], 1.0)
+    product: Floats = after[np.searchsorted(times, moments, "right")]
+    return product
+
+
+@functools.lru_cache(maxsize=256)
+def _splits(listing: Listing) -> "tuple[Integers, Floats]":
+    times = [_midnight_ms(listing, day) for day, _ratio in listing.splits]
+    factors = [float(ratio) for _day, ratio in listing.splits]
+    return np.array(times, np.int64), np.array(factors, np.float64)
+
+
+@functools.lru_cache(maxsize=256)
+def _dividends(listing: Listing, price_of: PriceOf) -> "tuple[Integers, Floats]":
+    times = np.array([_midnight_ms(listing, day) for day, _ in listing.dividends], np.int64)
+    if not times.size:
+        return times, np.zeros(0)
+    amounts = np.array([amount for _day, amount in listing.dividends])
+    return times, 1.0 - amounts / price_of(times)
+
+
+@functools.lru_cache(maxsize=256)
+def _expiries(listing: Listing) -> Integers:
+    """Return when the contracts end, which is the midnight after their last trade date."""
+    days = (day + timedelta(days=1) for day in listing.expirations)
+    return np.array([_midnight_ms(listing, day) for day in days], np.int64)
+
+
+def _midnight_ms(listing: Listing, day: date) -> int:
+    moment = datetime.combine(day, time(), ZoneInfo(listing.timezone))
+    return int(moment.timestamp()) * 1000
