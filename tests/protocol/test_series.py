@@ -156,3 +156,16 @@ def test_a_newer_bar_has_a_close_of_its_own():
     series.merge(update(bar(1.0), close_time=2.0))
     series.merge(update(bar(2.0)))
     assert series.close_time_s is None
+
+
+def test_updates_of_one_bar_are_no_bars(monkeypatch):
+    """However often the last bar changes, the series is no longer for it."""
+    monkeypatch.setattr("tvDatafeed.protocol.series.MAX_BARS", 5)
+    series = Series()
+    series.merge(update(bar(1.0), bar(2.0)))
+    for close in range(50):
+        series.merge(update(bar(2.0, close=float(close))))
+    assert list(series.bars) == [bar(1.0), bar(2.0, close=49.0)]
+    series.merge(update(bar(3.0), bar(4.0), bar(5.0)))
+    with pytest.raises(BadUpdateError, match="more than 5 bars"):
+        series.merge(update(bar(6.0)))

@@ -91,12 +91,13 @@ class Series:
     def __init__(self) -> None:
         self._stretches: list[_Stretch] = []
         self._over: dict[float, Bar] = {}
+        self._count = 0  # of updates too, until they are laid over the bars they change
         self._newest_s = -math.inf
         self._close_time_s: float | None = None
 
     def __len__(self) -> int:
         self._flatten()
-        return sum(len(stretch.times) for stretch in self._stretches)
+        return self._count
 
     @property
     def bars(self) -> Bars:
@@ -138,8 +139,11 @@ class Series:
         first, last = min(times), max(times)
         _check_time(first)
         _check_time(last)
-        if self._size() + len(bars) > MAX_BARS:
+        if self._count + len(bars) > MAX_BARS:
+            self._flatten()
+        if self._count + len(bars) > MAX_BARS:
             raise BadUpdateError(f"more than {MAX_BARS} bars")
+        self._count += len(bars)
         is_older, is_newer = last < self._oldest_s(), first > self._newest_s
         if (is_older or is_newer) and not self._over and _is_ascending(times):
             stretch = _Stretch(array("d", times), Bars.of(bars))
@@ -153,9 +157,6 @@ class Series:
         if last == self._newest_s and update.lbs is not None:
             self._close_time_s = update.lbs.bar_close_time
 
-    def _size(self) -> int:
-        return sum(len(stretch.times) for stretch in self._stretches) + len(self._over)
-
     def _oldest_s(self) -> float:
         return self._stretches[0].times[0] if self._stretches else math.inf
 
@@ -167,6 +168,7 @@ class Series:
         ascending = dict(sorted(by_time.items()))
         self._stretches = [_Stretch(array("d", ascending), Bars.of(ascending.values()))]
         self._over = {}
+        self._count = len(ascending)
 
 
 def last_bar_is_closed(
