@@ -1,0 +1,38 @@
+"""Find a symbol by its name, and fetch its bars of a range of dates.
+
+Asks TradingView, or whatever TV_WS_URL and TV_SEARCH_URL name:
+
+    python examples/date_range_search.py [TEXT [START [END]]]
+"""
+
+import sys
+
+from tvDatafeed import DataNotFoundError, NetworkError, TvDatafeed
+
+
+def main() -> int:
+    """Show what was found, and bars of the first of it; 1 when there is nothing."""
+    text, start, end = (*sys.argv[1:], *("apple", "2024-01-01", "2024-06-30")[len(sys.argv) - 1 :])
+    with TvDatafeed() as tv:
+        try:
+            found = tv.search_symbol(text, limit=5, raise_on_error=True)
+            print(tv.format_search_results(found))
+            if not found:
+                return 1
+            symbol = found[0]["full_name"]
+            bars = tv.get_hist(symbol, start_date=start, end_date=end, dates="trading")
+        except DataNotFoundError as error:
+            print(f"Nothing to show: {error}", file=sys.stderr)
+            return 1
+        except NetworkError as error:
+            print(f"TradingView cannot be reached: {error}", file=sys.stderr)
+            return 1
+    print(f"\n{symbol}, {bars.attrs['received']} bars of {bars.attrs['requested']}:")
+    print(bars[["open", "high", "low", "close", "volume"]].to_string(max_rows=6))
+    if not bars.attrs["complete"]:
+        print(f"There is more: {bars.attrs['reason']}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
