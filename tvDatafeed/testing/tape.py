@@ -53,19 +53,16 @@ class Tape:
             finished = min(self.now, self.close_time(bars[-1].time) + 1)
             last = self._market_bars(2, finished)
             bars[-1] = next(bar for bar in last if bar.time == bars[-1].time)
-        first = self._first_visible()
-        return [bar for bar in bars if bar.time >= first]
+        return self._visible(bars)
 
     def before(self, time: int, n: int) -> list[MarketBar]:
         """Return the last `n` bars before the one that begins at `time`."""
-        first = self._first_visible()
         # At the moment when that one begins, every bar before it is finished.
-        return [bar for bar in self._market_bars(n + 1, time)[:-1] if bar.time >= first]
+        return self._visible(self._market_bars(n + 1, time)[:-1])
 
     def times_since(self, start: float) -> list[int]:
         """Return when the bars since a moment begin."""
-        # Where a session's last bar is cut short there are more bars than their length tells.
-        size = min(int(max(0.0, self.now - start) / seconds_of(self.interval) * 2) + 8, self.limit)
+        size = min(self._most_since(start), self.limit)
         return [bar.time for bar in self._market_bars(size, self.now) if bar.time >= start]
 
     def is_all_history(self, time: int) -> bool:
@@ -74,16 +71,29 @@ class Tape:
 
     def is_at_limit(self, time: int) -> bool:
         """Whether the plan has no bar before `time`, though history has."""
-        return time <= self._first_visible() and not self.is_all_history(time)
+        return time <= self._first_visible(time) and not self.is_all_history(time)
 
     def close_time(self, time: int) -> int:
         """Return when the bar that begins at `time` closes, as ``lbs`` says it."""
         return self.market.bar_close_time(self.symbol, self.interval, time, self._session)
 
-    def _first_visible(self) -> int:
+    def _visible(self, bars: list[MarketBar]) -> list[MarketBar]:
+        first = self._first_visible(bars[0].time) if bars else 0
+        return [bar for bar in bars if bar.time >= first]
+
+    def _first_visible(self, time: int) -> int:
+        """Return when the plan's first bar begins, or a moment before `time` that is cheaper."""
+        if self._most_since(time) < self.limit:
+            return time - 1
         return self.market.oldest_time(
             self.symbol, self.interval, self.limit, self.now, self._session
         )
+
+    def _most_since(self, start: float) -> int:
+        """Return a number of bars that is not reached since a moment."""
+        span_s = max(0.0, self.now - start)
+        # The last bar of a session may be cut short, and a day has two sessions at the most.
+        return int(span_s / seconds_of(self.interval)) + 2 * int(span_s / _DAY_S) + 4
 
     @property
     def _session(self) -> str:
