@@ -363,11 +363,13 @@ def test_arguments_that_cannot_be_right(server, tv, arguments, field):
     assert server.accepted == 0
 
 
-def test_an_end_of_today_and_tomorrow_is_no_future(tv):
+def test_an_end_of_today_and_tomorrow_is_no_future(server, tv):
     """A day ahead is accepted, for clocks are wrong and days end later elsewhere."""
     soon = dt.datetime.now(UTC) + dt.timedelta(hours=23)
     assert len(tv.get_hist("AAPL", "NASDAQ", n_bars=3, end_date=soon)) == 3
     assert len(tv.get_hist("AAPL", "NASDAQ", n_bars=3, end_date=soon.date())) == 3
+    # What no server was ever asked for is not asked for: bars up to a moment to come.
+    assert [params[5] for params in asked(server, "create_series")] == [3, 6]
 
 
 def test_the_old_check_of_a_range(caplog):

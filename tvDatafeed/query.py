@@ -129,7 +129,7 @@ class HistoryQuery:
         options, dates = self._options, self._range
         interval_s = options.interval.seconds
         page_size = self._data.max_bars
-        count = self._count
+        count, now_s = self._count, time.time()
         since_s = dates.earliest_s if dates else None
         until_s = dates.latest_s if dates else None
         if count is not None:
@@ -137,7 +137,7 @@ class HistoryQuery:
             # is not known exactly yet is not among those up to it.
             count += bool(options.closed_only) + (dates.surplus_bars(interval_s) if dates else 0)
         elif since_s is not None:
-            end_s = time.time() if until_s is None else until_s
+            end_s = now_s if until_s is None else until_s
             page_size = min(page_size, max(int((end_s - since_s) / interval_s), 0) + 2)
         return SeriesRequest(
             symbol=symbol,
@@ -150,6 +150,7 @@ class HistoryQuery:
             page_size=page_size,
             since_s=since_s,
             until_s=until_s,
+            is_live=until_s is not None and until_s >= now_s,
         )
 
     def view(self) -> "View":

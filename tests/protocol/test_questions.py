@@ -120,6 +120,14 @@ def test_bars_up_to_a_moment_are_anchored_there():
     assert [bar.time for bar in answered.answer.bars][-4:] == [19.0, 20.0, 21.0, 500.0]
 
 
+def test_an_end_that_is_not_past_begins_at_the_latest_bar():
+    """The count is plain, and what opens after the end does not count all the same."""
+    machine = asking(SeriesRequest("A:B", "1", 3, until_s=20.5, is_live=True))
+    assert created(machine)[5] == 3
+    sent, _ = hear(machine, bars_of("cs_a", rows(19, 21)), completed("cs_a"))
+    assert sent == [(MORE, "sds_1", 1)]
+
+
 def test_a_range_is_paged_until_its_begin():
     """Pages are asked for until one reaches back to the begin of the range."""
     machine = asking(SeriesRequest("A:B", "1", None, page_size=5, since_s=12.0, until_s=20.0))

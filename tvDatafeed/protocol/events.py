@@ -35,6 +35,8 @@ class SeriesRequest:
     since_s, until_s
         Epoch seconds UTC. Older bars than the first are not needed, and none that opens after the
         second counts; the answer may hold both. None: no limit.
+    is_live
+        Whether to begin at the latest bar although there is an end, which is not in the past.
     """
 
     symbol: str
@@ -47,6 +49,7 @@ class SeriesRequest:
     page_size: int = PAGE_SIZE_BARS
     since_s: float | None = None
     until_s: float | None = None
+    is_live: bool = False
 
     prefix: ClassVar[str] = "cs"
 

@@ -127,7 +127,7 @@ class HistoryQuestion(_ChartQuestion):
         """Ask for the symbol and the first page of its bars."""
         request = self._request
         count: object = self._next_size()
-        if request.until_s is not None:
+        if request.until_s is not None and not request.is_live:
             # A second later, so that a bar which opens at this very moment is among them whether
             # the server counts its end in or not.
             count = ["bar_count", int(request.until_s // 1) + 1, count]
