@@ -602,6 +602,16 @@ class TestSeries:
         for utc, local in zip(before[2]["marks"], after[2]["marks"], strict=True):
             assert local[1] - utc[1] == 25200
 
+    def test_bars_come_again_in_another_time_zone(self, client):
+        """A chart that changes its zone gets all of its bars once more, older pages included."""
+        client.greet()
+        client.history(interval="60", count=20)
+        client.say("request_more_data", "cs_plain", "sds_1", 15)
+        client.messages()
+        client.say("switch_timezone", "cs_plain", "Asia/Kolkata")
+        (update,) = client.messages()
+        assert len(update["p"][1]["sds_1"]["s"]) == len(update["p"][2]["marks"]) == 35
+
     def test_tickmarks(self, client):
         """request_more_tickmarks gets a timescale_update without a series."""
         client.greet()
