@@ -266,7 +266,7 @@ LISTINGS: tuple[Listing, ...] = (
         country="US",
         volatility=1.5,
     ),
-    # NSE:NIFTY1! above goes on by its own arithmetic; the others have its root's.
+    # NSE:NIFTY1! above goes on without regard to its contracts, whose prices it has.
     *(
         listing
         for listing in _future(

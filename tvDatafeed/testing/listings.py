@@ -122,7 +122,7 @@ class Listing:
 
         The contracts of a future have one price in common, that of what they are for.
         """
-        common = f"{self.exchange}:{self.root}" if self.expirations else self.symbol
+        common = f"{self.exchange}:{self.root}1!" if self.expirations else self.symbol
         return zlib.crc32(common.encode())
 
     @property

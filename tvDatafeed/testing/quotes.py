@@ -3,7 +3,7 @@
 The messages have the shape of recorded ones. No recording shows how long a quote lasts, so the
 rhythm is made up: with each tick of the server a session is told what has changed since it was last
 told, in fields that it asked for, and nothing where nothing has. A session that hibernates is told
-nothing until its next quote_fast_symbols, and then all that has changed meanwhile.
+all the same.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,6 @@ class _Session:
     fields: list[str] = field(default_factory=list)
     # What was last told of each symbol, by the exact string that it was asked for with.
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
-    is_hibernating: bool = False
 
 
 class Quotes:
@@ -77,7 +76,6 @@ class Quotes:
         return [
             (asked_symbol(asked)[0], plain("qsd", name, change))
             for name, session in self._sessions.items()
-            if not session.is_hibernating
             for asked in session.told
             if (change := self._change(session, asked))
         ]
@@ -101,14 +99,13 @@ class Quotes:
             self._sessions[session].told.pop(asked, None)
         return []
 
-    def _fast_symbols(self, session: str, arguments: list[Any]) -> list[str]:
+    def _fast_symbols(self, _session: str, arguments: list[Any]) -> list[str]:
         # Here every symbol is as fast as the server's tick, so the choice itself changes nothing.
         _symbols("quote_fast_symbols", arguments)
-        self._sessions[session].is_hibernating = False
         return []
 
-    def _hibernate_all(self, session: str, _arguments: list[Any]) -> list[str]:
-        self._sessions[session].is_hibernating = True
+    def _hibernate_all(self, _session: str, _arguments: list[Any]) -> list[str]:
+        # A public client says so last of all, and then waits for quotes.
         return []
 
     def _change(self, session: _Session, asked: str) -> dict[str, Any] | None:
@@ -124,7 +121,7 @@ class Quotes:
         return {**quote, "v": values} if values else None
 
     def _quote(self, session: _Session, asked: str) -> dict[str, Any]:
-        symbol, _is_extended = asked_symbol(asked)
+        symbol, _options = asked_symbol(asked)
         listing = self._backend.market.find(symbol)
         refusal = self._backend.refusals.get(symbol)
         if refusal and refusal.message == "symbol_error":
