@@ -44,6 +44,8 @@ _COLUMNS = 6
 
 _DELAYED = "delayed_streaming_"
 _DELAY = re.compile(r"[0-9]{1,6}")
+# Made once, for a small frame costs little more than its index of columns.
+_NUMBERS = pd.Index([*PRICE_COLUMNS, "volume"])
 _SEARCH_COLUMNS = ("symbol", "description", "exchange", "type", "full_name")
 _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars is reached"}
 
@@ -183,7 +185,7 @@ def bars_to_frame(
     if validation != "off":
         _validate(values, symbol, strict=validation == "raise")
     index = _index(cells[:, 0], timezone)
-    frame = pd.DataFrame(values, index=index, columns=[*PRICE_COLUMNS, "volume"], copy=False)
+    frame = pd.DataFrame(values, index=index, columns=_NUMBERS, copy=False)
     names = np.full(len(frame), symbol, dtype=object)
     # pandas 3 would make a text column of its own dtype; programs compare with object.
     frame.insert(0, "symbol", pd.Series(names, index=index, dtype=object))

@@ -57,7 +57,7 @@ def main() -> None:
         "P2": lambda: warm_call(runs, enhanced),
         "P3 P4": lambda: many_symbols(peers, max(runs // 12, 3)),
         "P5 P9": lambda: deep_history(max(runs // 6, 5)),
-        "P9": lambda: growth_by_symbols(max(runs // 6, 5)),
+        "P9": lambda: growth_by_symbols(max(runs // 3, 5)),
         "P8": lambda: importing(max(runs // 6, 5)),
     }
     for names, benchmark in benchmarks.items():

@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 from tests.benchmarks.many import MIN_FIT, client_of
-from tests.benchmarks.measure import Figure, line_through, median_ms
+from tests.benchmarks.measure import Figure, best_ms, line_through
 from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval
 from tvDatafeed.testing import Market
@@ -28,7 +28,7 @@ def deep_history(runs: int) -> Iterator[Figure]:
                 raise SystemExit("the bars did not come")
             return int(frame.memory_usage(index=True).sum())
 
-        times_ms = [median_ms(lambda n=count: fetch(n), runs=runs) for count in COUNTS]
+        times_ms = best_ms([lambda n=count: fetch(n) for count in COUNTS], runs=runs)
         gc.collect()
         tracemalloc.start()
         frame_bytes = fetch(deepest)

@@ -46,6 +46,17 @@ def median_ms(
     return statistics.median(times) * 1000
 
 
+def best_ms(works: Sequence[Callable[[], object]], *, runs: int) -> list[float]:
+    """Run each work in turn, several times, and give its shortest time: the least disturbed one."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(runs + 1):
+        for work, taken in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+    return [min(taken[1:]) * 1000 for taken in times]
+
+
 def interleaved_ms(*works: Callable[[], object], runs: int) -> list[float]:
     """Give the median of each work in milliseconds, run in turn so that drift hits all alike."""
     times: list[list[float]] = [[] for _ in works]
