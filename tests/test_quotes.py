@@ -51,6 +51,8 @@ def test_quotes_are_those_of_the_market(server, tv):
         assert row["description"] == server.market.find(symbol).description
         assert row["currency"] == server.market.find(symbol).currency
         assert row["update_mode"] == "streaming"
+    assert (quotes["bid"] < quotes["ask"]).tolist() == [True, False, True]
+    assert quotes.loc["SP:SPX", ["bid", "ask"]].isna().all()
     assert quotes["market_state"].tolist() == ["post_market", "out_of_session", "market"]
     assert {str(kind) for kind in quotes.dtypes[COLUMNS[:6]]} == {"float64"}
     assert server.connections_opened == 1
