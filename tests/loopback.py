@@ -1,6 +1,7 @@
 """The loopback market of the tests: its moment, and what must come from it."""
 
 import time
+import zoneinfo
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,10 @@ def frame_of(bars, symbol, timezone="UTC"):
             "close": [bar.close for bar in bars],
             "volume": [bar.volume or 0.0 for bar in bars],
         },
-        index=index.tz_convert(timezone).rename("datetime"),
+        # Named by a text it would be of another library in pandas 2.
+        index=index.tz_convert(
+            timezone if timezone == "UTC" else zoneinfo.ZoneInfo(timezone)
+        ).rename("datetime"),
     ).astype({"symbol": object})
 
 

@@ -212,7 +212,8 @@ class Machine:
         """Fail the requests whose time is over, and look after the connection itself."""
         for session, pending in list(self._pending.items()):
             if now >= pending.deadline:
-                allowed = pending.deadline - pending.asked_at
+                # What was allowed in all; connecting and earlier tries took their part of it.
+                allowed = pending.page_timeout_s or pending.deadline - pending.asked_at
                 self._time_out(session, pending, "answer", allowed)
             elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
