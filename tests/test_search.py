@@ -57,9 +57,9 @@ def test_what_is_not_found_is_an_empty_list(tv):
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        *(({"text": text}, "search_text") for text in ("", "  ", None, 5)),
+        *(({"text": text}, "search_text") for text in ("", "  ", None, 5, "half \ud83d")),
         ({"text": "a", "exchange": "no exchange"}, "exchange"),
-        ({"text": "a", "search_type": "shares"}, "search_type"),
+        *(({"text": "a", "search_type": x}, "search_type") for x in ("shares", None, ["stock"])),
         ({"text": "a", "limit": 0}, "limit"),
         ({"text": "a", "limit": "all"}, "limit"),
     ],
@@ -72,12 +72,31 @@ def test_arguments_that_cannot_be_right(server, tv, arguments, field):
     assert server.accepted == 0
 
 
-def test_a_symbol_as_it_is_written(server, tv):
+@pytest.mark.parametrize("exchange", ["", "nasdaq"])
+def test_a_symbol_as_it_is_written(server, tv, exchange):
     """An exchange before a colon is taken for one, which the search itself does not do."""
-    (found,) = tv.search_symbol("nasdaq:aapl")
+    (found,) = tv.search_symbol(" nasdaq:aapl", exchange)
     assert found["full_name"] == "NASDAQ:AAPL"
     query = server.http_requests[-1].query
     assert (query["text"], query["exchange"]) == ("aapl", "NASDAQ")
+
+
+@pytest.mark.parametrize(
+    ("text", "exchange"),
+    [
+        ("Berkshire: class B", ""),
+        ("NASDAQ:AAPL/NASDAQ:MSFT", ""),
+        ("_A:B", ""),
+        ("NASDAQ:", ""),
+        (":AAPL", ""),
+        ("NASDAQ:AAPL", "NYSE"),
+    ],
+)
+def test_other_texts_with_a_colon(server, tv, text, exchange):
+    """What is no symbol of the exchange that is searched is looked for as it stands."""
+    assert tv.search_symbol(text, exchange, raise_on_error=True) == []
+    query = server.http_requests[-1].query
+    assert (query["text"], query["exchange"]) == (text, exchange)
 
 
 @pytest.fixture
@@ -172,6 +191,8 @@ def test_contracts_follow_their_root(server, tv):
         ({"symbol": "BTC", "exchange": "Kraken Pro"}, "KRAKEN:BTC"),
         ({"symbol": "ES1!", "exchange": "CME", "prefix": "CME_MINI"}, "CME_MINI:ES1!"),
         ({"symbol": "X", "exchange": None, "description": None}, "X"),
+        ({"symbol": 5930, "exchange": "KRX", "description": 7}, "KRX:5930"),
+        ({"symbol": "NASDAQ:AAPL", "exchange": "NASDAQ", "type": []}, "NASDAQ:AAPL"),
         ({}, ""),
     ],
 )
@@ -181,6 +202,39 @@ def test_the_name_to_ask_for(server, tv, item, name):
     (found,) = tv.search_symbol("x")
     assert found["full_name"] == name
     assert all(isinstance(found[k], str) for k in ("symbol", "description", "exchange", "type"))
+
+
+def test_contracts_are_described_like_their_root(server, tv):
+    """A contract has all that its root has, but for what it says itself; null says nothing."""
+    bare = {"symbol": "ES1!", "exchange": None, "type": None, "description": 5}
+    root = ES | {"typespecs": ["root"], "country": "US", "logoid": "sp", "contracts": [bare]}
+    server.inject(Canned([root]))
+    found, contract = tv.search_symbol("es")
+    assert contract.keys() == found.keys() - {"contracts"} | {"root"}
+    assert contract["typespecs"] == []
+    assert (contract["exchange"], contract["type"]) == ("CME", "futures")
+    assert contract["description"] == "E-mini S&P 500: 5"
+
+
+def test_the_next_page_begins_behind_all_that_came(server, tv):
+    """What is no item counts as one where pages begin, and a page of nothing else is the last."""
+    server.inject(Canned({"symbols_remaining": 9, "symbols": [5, {"symbol": "X"}]}))
+    assert len(tv.search_symbol("x", limit=2)) == 2
+    assert [r.query["start"] for r in server.http_requests] == ["0", "2"]
+    server.clear_faults()
+    server.inject(Canned({"symbols_remaining": 9, "symbols": [5, None]}))
+    assert tv.search_symbol("x", raise_on_error=True) == []
+    assert len(server.http_requests) == 3
+
+
+@pytest.mark.parametrize("levels", [100, 900])
+def test_an_answer_that_nests_without_end(server, tv, levels):
+    """It is an error of the answer like another."""
+    body = b'[{"symbol":"X","k":' + b"[" * levels + b"]" * levels + b"}]"
+    server.inject(HttpStatus(200, body, path=SEARCH))
+    assert tv.search_symbol("x") == []
+    with pytest.raises(DataError):
+        tv.search_symbol("x", raise_on_error=True)
 
 
 def test_a_server_that_never_ends_is_not_followed(server, tv):
@@ -201,6 +255,9 @@ def test_results_as_a_frame(server, tv):
     assert "typespecs" not in frame
     assert frame["full_name"].tolist() == [x["full_name"] for x in tv.search_symbol("a")]
     assert {str(kind) for kind in frame.dtypes} == {"object"}
+    server.inject(Canned([{"symbol": "X", "rank": 1}, {"symbol": "Y", "rank": [2]}]))
+    assert tv.search_symbol("x", as_frame=True)["rank"].tolist() == [1, None]
+    server.clear_faults()
     empty = tv.search_symbol("no such thing", as_frame=True)
     assert list(empty.columns) == ["symbol", "description", "exchange", "type", "full_name"]
     assert len(empty) == 0
@@ -214,13 +271,18 @@ def test_results_as_text(server, tv):
     lines = text.splitlines()
     assert lines[0] == "Found 12 results (showing first 10):"
     assert lines[2] == f" 1. {'NASDAQ:AAPL':30s} | {'N/A':40s} | Type: N/A"
-    assert lines[11].startswith("10. B ")
-    assert 'tv.get_hist("NASDAQ:AAPL")' in lines[-1]
-    assert TvDatafeed.format_search_results([]) == "No results found."
+    assert lines[11] == f"10. {'N/A:B':30s} | {'N/A':40s} | Type: N/A"
+    assert lines[-2].startswith('Usage: tv.get_hist("EXCHANGE:SYMBOL"')
+    assert lines[-1].startswith('Example: tv.get_hist("NASDAQ:AAPL"')
+    for nothing in ([], None, tv.search_symbol("no such thing", as_frame=True)):
+        assert TvDatafeed.format_search_results(nothing) == "No results found."
+    odd = TvDatafeed.format_search_results([{"description": float("nan"), "type": 5}])
+    assert f" 1. {'N/A:N/A':30s} | {'N/A':40s} | Type: 5" in odd
     server.inject(Canned([ES]))
     found = tv.search_symbol("es")
-    assert 'tv.get_hist("CME_MINI:ES1!")' in TvDatafeed.format_search_results(found, 1)
+    assert 'tv.get_hist("CME_MINI:ES1!"' in TvDatafeed.format_search_results(found, 1)
     frame = tv.search_symbol("es", as_frame=True)
+    assert 'tv.get_hist("CME_MINI:ES1!"' in TvDatafeed.format_search_results(frame)
     assert TvDatafeed.format_search_results(frame).count("CME_MINI:") == 4
     assert "showing first 0" in TvDatafeed.format_search_results(found, -5)
 

@@ -412,6 +412,7 @@ def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = {}
     for name in names:
         column = np.empty(len(items), dtype=object)
-        column[:] = [item.get(name) for item in items]
+        cells = (item.get(name) for item in items)
+        column[:] = [None if isinstance(cell, list | dict) else cell for cell in cells]
         columns[name] = column
     return pd.DataFrame(columns).astype(object)

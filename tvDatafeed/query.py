@@ -1,5 +1,6 @@
 """Queries: the arguments of a call, checked, and what they ask TradingView for."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -61,6 +62,9 @@ SEARCH_TYPES = frozenset(
     }
 )
 
+# One symbol, neither a spread nor words with a colon among them.
+_SYMBOL_ON_EXCHANGE = re.compile(r"(?P<exchange>[^\W_][\w.&-]{0,127}):(?P<name>[^\s:]+)\Z")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ADJUSTMENTS = ("splits", "dividends", "none")
 _DATES = ("open", "trading")
 _VALIDATIONS = ("raise", "off")
@@ -235,13 +239,16 @@ class SearchQuery:
     def __init__(self, text: str, exchange: str, search_type: str, limit: int) -> None:
         if not isinstance(text, str) or not text.strip():
             raise DataValidationError("search_text", text, "must be a text that is not blank")
-        named, colon, name = text.strip().partition(":")
-        if colon and name.strip() and not exchange and Validators.EXCHANGE_PATTERN.match(named):
-            # As symbols are written, which the search itself does not understand.
-            text, exchange = name, named
+        if _LONE_SURROGATE.search(text):
+            raise DataValidationError("search_text", text, "has half a character; pass whole ones")
         self.text = text.strip()
         self.exchange = Validators.validate_exchange(exchange) if exchange else ""
-        if search_type not in SEARCH_TYPES:
+        # As symbols are written, which the search itself does not understand.
+        if written := _SYMBOL_ON_EXCHANGE.match(self.text):
+            named = written["exchange"].upper()
+            if self.exchange in {"", named}:
+                self.text, self.exchange = written["name"], named
+        if not isinstance(search_type, str) or search_type not in SEARCH_TYPES:
             reason = f"must be one of {', '.join(sorted(SEARCH_TYPES - {''}))}, or empty"
             raise DataValidationError("search_type", search_type, reason)
         self.search_type = search_type

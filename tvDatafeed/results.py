@@ -1,5 +1,6 @@
 """Results: what comes back where one DataFrame is not enough."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,10 @@ from tvDatafeed.exceptions import TvDatafeedError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What a line about a symbol tells, and what stands there when it is missing.
+_TOLD = ("exchange", "symbol", "description", "type")
+_MISSING = "N/A"
 
 
 class Frames(dict[str, "pd.DataFrame"]):
@@ -153,31 +158,38 @@ def full_name(item: Mapping[str, Any]) -> str:
     The exchange is the item's prefix, or else the first word of its exchange, as TradingView's own
     clients have it.
     """
-    words = str(item.get("exchange") or "").split()
-    exchange = str(item.get("prefix") or (words[0].upper() if words else ""))
-    symbol = str(item.get("symbol") or "")
-    return f"{exchange}:{symbol}" if exchange and symbol else symbol
+    symbol = text_of(item.get("symbol"))
+    words = text_of(item.get("exchange")).split()
+    exchange = text_of(item.get("prefix")) or (words[0].upper() if words else "")
+    is_whole = not symbol or not exchange or ":" in symbol
+    return symbol if is_whole else f"{exchange}:{symbol}"
+
+
+def text_of(value: Any) -> str:
+    """Return a text or a number as a text; anything else, NaN included, is an empty one."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return "" if isinstance(value, float) and math.isnan(value) else str(value)
 
 
 def format_search_results(results: Any, max_results: int = 10) -> str:
     """Write what a search has found as a table of text; see `TvDatafeed.format_search_results`."""
-    items = results.to_dict("records") if hasattr(results, "to_dict") else list(results)
+    items = results.to_dict("records") if hasattr(results, "to_dict") else list(results or ())
     if not items:
         return "No results found."
     shown = items[: max(max_results, 0)]
     lines = [f"Found {len(items)} results (showing first {len(shown)}):\n"]
     for number, item in enumerate(shown, start=1):
-        name, description, kind = (
-            text if isinstance(text, str) and text else "N/A"
-            for text in (full_name(item), item.get("description"), item.get("type"))
-        )
-        lines.append(f"{number:2d}. {name:30s} | {description:40s} | Type: {kind}")
-    # The root of a future is no symbol, but its contracts are.
-    usable = (item for item in items if not item.get("contracts"))
-    example = full_name(next(usable, items[0])) or "NASDAQ:AAPL"
+        told = {key: text_of(item.get(key)) or _MISSING for key in _TOLD}
+        name = full_name({"prefix": item.get("prefix"), **told})
+        lines.append(f"{number:2d}. {name:30s} | {told['description']:40s} | Type: {told['type']}")
+    # The root of a future is no symbol, but its contracts are. A frame has no lists of them.
+    roots = {full_name({**item, "symbol": item.get("root")}) for item in items}
+    usable = (full_name(item) for item in items if not item.get("contracts"))
+    example = next((name for name in usable if name not in roots), full_name(items[0]))
     lines += [
         "",
-        "Usage: pass the name before the first bar to get_hist.",
-        f'Example: tv.get_hist("{example}")',
+        'Usage: tv.get_hist("EXCHANGE:SYMBOL", interval=Interval.in_daily, n_bars=100)',
+        f'Example: tv.get_hist("{example or "NASDAQ:AAPL"}", n_bars=100)',
     ]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError
 from tvDatafeed.http import HttpClient
 from tvDatafeed.query import SearchQuery
-from tvDatafeed.results import full_name
+from tvDatafeed.results import full_name, text_of
 
 ORIGIN = "https://www.tradingview.com"
 # At fifty symbols a page more than any word has; a server that never ends is not followed.
@@ -21,8 +21,8 @@ MAX_PAGES = 100
 
 _KEYS = ("symbol", "description", "exchange", "type")
 _MARK = re.compile(r"</?em>")
-# What a contract has in common with its root.
-_OF_ROOT = ("exchange", "prefix", "type", "currency_code", "country", "provider_id", "source_id")
+# TradingView's items are three levels deep; what is far deeper is no answer.
+_MAX_DEPTH = 32
 
 
 def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) -> Iterator[Any]:
@@ -56,22 +56,22 @@ def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) ->
     """
     start = given = 0
     for _ in range(MAX_PAGES):
-        found, remaining = _page(client, url, query, start, deadline)
+        found, size, remaining = _page(client, url, query, start, deadline)
         for item in found:
             for symbol in _with_contracts(item):
                 yield symbol
                 given += 1
                 if given == query.limit:
                     return
-        start += len(found)
+        start += size
         if not found or remaining <= 0:
             return
 
 
 def _page(
     client: HttpClient, url: str, query: SearchQuery, start: int, deadline: float
-) -> tuple[list[dict[str, Any]], int]:
-    """Ask for a page; gives its items, and how many more there are."""
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Ask for a page; gives its items, its size with all that is none, and what remains."""
     asked = {
         "text": query.text,
         "exchange": query.exchange,
@@ -96,38 +96,39 @@ def _page(
         raise DataError("the symbol search answers no list of symbols")
     remaining = answer.get("symbols_remaining") if isinstance(answer, dict) else 0
     items = [_unmarked(item) for item in found if isinstance(item, dict)]
-    return items, remaining if isinstance(remaining, int) else 0
+    return items, len(found), remaining if isinstance(remaining, int) else 0
 
 
 def _with_contracts(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield _complete(item)
     contracts = item.get("contracts")
+    common = {key: value for key, value in item.items() if key != "contracts"} | {"typespecs": []}
     for contract in contracts if isinstance(contracts, list) else ():
-        if isinstance(contract, dict) and contract.get("symbol"):
-            given = (item.get("description"), contract.get("description"))
-            description = ": ".join(dict.fromkeys(str(text) for text in given if text))
-            yield _complete(
-                {key: item[key] for key in _OF_ROOT if key in item}
-                | contract
-                | {"description": description, "root": item.get("symbol", "")}
-            )
+        if isinstance(contract, dict) and text_of(contract.get("symbol")):
+            own = {key: value for key, value in contract.items() if value is not None}
+            given = (text_of(each.get("description")) for each in (item, own))
+            names = {
+                "description": ": ".join(dict.fromkeys(filter(None, given))),
+                "root": text_of(item.get("symbol")),
+            }
+            yield _complete(common | own | names)
 
 
 def _complete(item: dict[str, Any]) -> dict[str, Any]:
-    whole = {key: item.get(key) or "" for key in _KEYS} | {
-        key: value for key, value in item.items() if key not in _KEYS
-    }
-    return whole | {"full_name": full_name(whole)}
+    texts = {key: text_of(item.get(key)) for key in _KEYS}
+    return texts | item | texts | {"full_name": full_name(item)}
 
 
-def _unmarked(value: Any) -> Any:
+def _unmarked(value: Any, depth: int = 0) -> Any:
     """Remove the marks around what was found."""
+    if depth > _MAX_DEPTH:
+        raise DataError(f"the symbol search answers with more than {_MAX_DEPTH} levels")
     if isinstance(value, str):
         return _MARK.sub("", value)
     if isinstance(value, list):
-        return [_unmarked(item) for item in value]
+        return [_unmarked(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {name: _unmarked(item) for name, item in value.items()}
+        return {name: _unmarked(item, depth + 1) for name, item in value.items()}
     return value
 
 
