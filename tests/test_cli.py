@@ -427,7 +427,9 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"tvdatafeed {tvDatafeed.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "demo", "hist", "login", "logout", "whoami", "serve"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "hist", "search", "login", "logout", "whoami", "serve"]
+)
 def test_help(command, capsys):
     """Help has examples, and each example is a command line that would be understood."""
     assert main([*command.split(), "--help"]) == 0

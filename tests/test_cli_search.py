@@ -1,14 +1,16 @@
 """The command that searches: what it prints, where, and how it ends."""
 
+import datetime as dt
 import json
 
 import pytest
 
-from tests.programs import urls
+from tests.programs import run, urls
 from tvDatafeed.cli import main
-from tvDatafeed.testing import HttpStatus
+from tvDatafeed.testing import FakeTradingView, HttpStatus, Listing, Market
 
 SEARCH = "/symbol_search/v3/"
+SEARCH_SAMSUNG = "from tvDatafeed.cli import main; sys.exit(main(['search', '005930']))"
 
 
 @pytest.fixture
@@ -39,6 +41,42 @@ def test_names_in_any_script(loopback, capsys, monkeypatch):
     description = line.split()[-1]
     assert description.startswith("삼성")
     assert len(line) + len(description.rstrip("…")) <= 41
+
+
+@pytest.mark.parametrize("columns", [40, 30, 12, 1])
+def test_no_line_is_wrapped(loopback, capsys, monkeypatch, columns):
+    """However narrow the terminal is, a line stays within it and begins with the name."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["search", "international business"]) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert max(len(head), len(line)) <= columns
+    assert line.rstrip("…") == "NYSE:IBM  stock  NYSE      International"[: len(line.rstrip("…"))]
+
+
+def test_a_pipe_gets_whole_lines(server):
+    """Where there is no terminal nothing is cut, so that other programs find all of it."""
+    result = run("-m", "tvDatafeed", "search", "international", server=server)
+    assert result.stdout.splitlines()[1].endswith("  International Business Machines")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_scripts_that_cannot_be_shown(server, encoding):
+    """What a terminal or a code page does not know is a question mark, and the rest is there."""
+    program = f"import sys; sys.stdout.reconfigure(encoding={encoding!r}); {SEARCH_SAMSUNG}"
+    result = run("-c", program, server=server)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[1].split() == ["KRX:005930", "stock", "KRX", "???????"]
+
+
+def test_what_a_terminal_would_obey(monkeypatch, capsys):
+    """Control characters in what a server says are blanks."""
+    name = "Red \x1b[31m\r\nHat\u202e"
+    listing = Listing("X:RED", name, 1.0, dt.date(2020, 1, 1))
+    with FakeTradingView(market=Market((listing,))) as server:
+        monkeypatch.setenv("TV_SEARCH_URL", server.search_url)
+        assert main(["search", "red"]) == 0
+        _head, line = capsys.readouterr().out.splitlines()
+        assert line.endswith("  Red  [31m  Hat")
 
 
 def test_json_lines(loopback, capsys):

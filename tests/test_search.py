@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ from tvDatafeed.testing import (
     Listing,
     Market,
 )
+from tvDatafeed.testing.faults.actions import Slowly
 from tvDatafeed.testing.http11 import Reply
 
 SEARCH = "/symbol_search/v3/"
@@ -134,6 +136,20 @@ def test_a_page_that_fails_does_not_lose_the_others(crowded, caplog):
         assert len(tv.search_symbol("alike", limit=137, as_frame=True)) == 50
         with pytest.raises(NetworkError):
             tv.search_symbol("alike", limit=137, raise_on_error=True)
+
+
+def test_one_deadline_covers_all_pages(crowded):
+    """Pages that come in time each, but not together, end at the limit of the whole search."""
+
+    class Slow(Fault):
+        def on_http(self, _request, reply):
+            return [Slowly(reply.encode(), len(reply.encode()) / 0.6)]  # a page in 0.6 s
+
+    crowded.inject(Slow())
+    with TvDatafeed(config=crowded.config(max_response_time=1.0)) as tv:
+        started = time.monotonic()
+        assert len(tv.search_symbol("alike", limit=137)) == 50
+        assert time.monotonic() - started < 1.6
 
 
 class Canned(Fault):
