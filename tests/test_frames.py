@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tzlocal
 
+from tvDatafeed.dates import DateRange
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
 from tvDatafeed.frames import View, bars_to_frame, history_to_frame
 from tvDatafeed.protocol.events import History, SeriesRequest
@@ -19,6 +20,9 @@ from tvDatafeed.protocol.series import Bars
 UTC = dt.timezone.utc
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
 DAY = 1786714200.0  # 2026-08-14 13:30 UTC, a recorded AAPL bar
+
+
+RANGE = DateRange(dt.datetime(2000, 1, 1, tzinfo=UTC), None, None)
 
 
 def frame_of(*bars, **options):
@@ -260,3 +264,48 @@ def test_attributes_tell_whether_the_last_bar_is_closed(mode, server_time, close
     attributes = history_to_frame(answer, View(count=2)).attrs
     assert attributes["last_bar_closed"] is closed
     assert attributes.get("delay_seconds") == delay
+
+
+def test_a_bar_of_long_ago_is_closed_though_nobody_says_so():
+    """Where the server gives no time of close, twice a bar's length has to be past."""
+    for age, closed in ((3 * 86400, True), (86400, False)):
+        answer = history(close_time_s=None, server_time_s=DAY + 86400 + age)
+        assert history_to_frame(answer, View()).attrs["last_bar_closed"] is closed
+    answer = history(close_time_s=None, server_time_s=1e10, request=SeriesRequest("A:B", "7", 2))
+    assert history_to_frame(answer, View(count=2)).attrs["last_bar_closed"] is False
+
+
+@pytest.mark.parametrize(
+    ("session", "opened", "day"),
+    [
+        ("0930-1600", "2026-08-13 09:30", "2026-08-13"),
+        ("24x7", "2026-08-15 00:00", "2026-08-15"),
+        ("0000-0000:1234567", "2026-08-15 00:00", "2026-08-15"),
+        ("1800-1700", "2026-08-12 18:00", "2026-08-13"),
+        ("1700-1700", "2026-08-16 17:00", "2026-08-17"),
+        ("1700F1-1600", "2026-08-12 17:00", "2026-08-13"),
+        ("2100-2300,0900-1015", "2026-08-12 21:00", "2026-08-13"),
+        ("2100F1-0230,0900-1015:23456", "2026-08-14 21:00", "2026-08-17"),
+        ("", "2026-08-13 09:30", "2026-08-13"),
+    ],
+)
+def test_the_trading_day_of_a_session(session, opened, day):
+    """Sessions that begin the evening before belong to the next day that is none of a weekend."""
+    zone = "America/Chicago"
+    time = pd.Timestamp(opened, tz=zone).timestamp()
+    answer = history(
+        bars=Bars.of([Bar(time, 1, 2, 0.5, 1, 5)]), info={"timezone": zone, "session": session}
+    )
+    frame = history_to_frame(answer, View(with_trading_days=True, dates=RANGE))
+    assert str(frame.index[0].date()) == day
+
+
+def test_a_range_that_the_answer_goes_beyond_is_whole():
+    """A bar before the range proves that nothing of it is missing, limit or not."""
+    bars = Bars.of(Bar(DAY + i * 86400, 1, 2, 0.5, 1, 5) for i in range(3))
+    dates = DateRange(dt.datetime.fromtimestamp(DAY + 86400, UTC), None, None)
+    request = SeriesRequest("NASDAQ:AAPL", "1D", None, since_s=DAY - 1e6)
+    answer = history(bars=bars, request=request, data_completed="limit")
+    attributes = history_to_frame(answer, View(dates=dates)).attrs
+    assert (attributes["received"], attributes["complete"]) == (2, True)
+    assert attributes["reason"] == "all bars of the range"

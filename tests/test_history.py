@@ -342,6 +342,14 @@ def test_a_symbol_of_today_has_no_closed_bar():
         ({"start_date": "2150-01-01"}, "date_range"),
         ({"n_bars": 5, "end_date": dt.datetime(2150, 1, 1, tzinfo=UTC)}, "date_range"),
         ({"start_date": "yesterday"}, "start_date"),
+        ({"start_date": "2024-01-02+09:00"}, "start_date"),
+        ({"start_date": "2024-01-02Z"}, "start_date"),
+        ({"start_date": "20240102"}, "start_date"),
+        ({"start_date": "2024-W01-2"}, "start_date"),
+        (
+            {"n_bars": 5, "end_date": dt.datetime.now(UTC).date() + dt.timedelta(days=3)},
+            "date_range",
+        ),
         ({"start_date": "2024-13-01"}, "start_date"),
         ({"start_date": 1_700_000_000}, "start_date"),
         ({"n_bars": 5, "end_date": pd.NaT}, "end_date"),
@@ -361,6 +369,45 @@ def test_arguments_that_cannot_be_right(server, tv, arguments, field):
         tv.get_hist("AAPL", "NASDAQ", **arguments)
     assert caught.value.field == field
     assert server.accepted == 0
+
+
+@pytest.mark.parametrize(
+    ("symbol", "start", "end", "zone"),
+    [
+        ("CME_MINI:ES1!", dt.date(2026, 8, 12), dt.datetime(2026, 8, 11, 20), "exchange"),  # noqa: DTZ001
+        ("FX_IDC:EURUSD", dt.date(2026, 8, 12), "2026-08-11T20:00", "America/New_York"),
+        ("TSE:7203", dt.date(2026, 3, 10), "2026-03-09T17:00", "America/Los_Angeles"),
+        ("NASDAQ:AAPL", "2026-03-04T01:30", dt.date(2026, 3, 3), "Australia/Lord_Howe"),
+    ],
+)
+def test_a_trading_day_and_a_moment_of_the_day_before(tv, symbol, start, end, zone):
+    """A trading day may begin before its date, so a range that looks turned round has its bar."""
+    frame = tv.get_hist(symbol, start_date=start, end_date=end, timezone=zone)
+    assert len(frame) == 1
+
+
+def test_an_hour_that_comes_twice(tv):
+    """Later by an earlier clock, in the night when clocks are set back."""
+    start, end = (dt.datetime(2025, 11, 2, 1, m, fold=f) for m, f in ((45, 0), (15, 1)))  # noqa: DTZ001
+    limits = {"interval": Interval.in_15_minute, "start_date": start, "end_date": end}
+    frame = tv.get_hist("BINANCE:BTCUSDT", timezone="America/New_York", **limits)
+    assert [str(t.time()) for t in frame.index] == ["01:45:00", "01:00:00", "01:15:00"]
+    with pytest.raises(DataNotFoundError):  # closed at that hour, but no mistake of the caller
+        tv.get_hist("NASDAQ:AAPL", timezone="exchange", **limits)
+
+
+def test_a_range_of_long_ago_is_empty(tv):
+    """The first moment that Python knows is before any market."""
+    with pytest.raises(DataNotFoundError):
+        tv.get_hist("AAPL", "NASDAQ", n_bars=2, end_date=dt.datetime(1, 1, 2, tzinfo=UTC))
+
+
+def test_a_forming_bar_alone_is_no_closed_one(tv):
+    """A range that has nothing but the bar that forms says so."""
+    day = dt.date(2026, 8, 14)
+    assert len(tv.get_hist("BTCUSDT", "BINANCE", start_date=day)) == 1
+    with pytest.raises(DataNotFoundError, match="no bar has closed yet"):
+        tv.get_hist("BTCUSDT", "BINANCE", start_date=day, closed_only=True)
 
 
 def test_an_end_of_today_and_tomorrow_is_no_future(server, tv):

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import textwrap
 import threading
 import time
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.loopback import NOW, expected, impatient
+from tests.programs import run
 from tvDatafeed import (
     AuthenticationError,
     ConfigurationError,
@@ -158,6 +160,34 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
     server.clear_faults()
     assert len(tv.get_hist_multi(GOOD[:20], "NASDAQ", HOUR)) == 20
     assert server.connections_opened == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+def test_ctrl_c_at_any_moment(server):
+    """Wherever it strikes, no lock, no place and no session is kept, and the object is usable."""
+    program = """
+        import os, random, signal, sys, threading
+        from tvDatafeed import Interval, TvDatafeed
+        choose, names = random.Random(7), [f"NASDAQ:S{n:03}" for n in range(60)]
+        with TvDatafeed(verbose=False) as tv:
+            for _ in range(25):
+                strike = threading.Timer(choose.uniform(0, 0.1), os.kill, (os.getpid(), 2))
+                try:
+                    try:
+                        strike.start()
+                        while True:
+                            tv.get_hist_multi(names, interval=Interval.in_1_hour, n_bars=50)
+                    finally:
+                        strike.join()
+                except KeyboardInterrupt:
+                    pass
+                assert len(tv.get_hist_multi(names[:12])) == 12
+            assert tv.stats()["open_sessions"] == 0
+        print("usable")
+        """
+    done = run("-c", textwrap.dedent(program), server=server)
+    assert (done.returncode, done.stdout.strip()) == (0, "usable"), done.stderr
+    assert server.wait_until(lambda s: not s.open_sessions)
 
 
 def test_progress_is_told_to_a_callable(server, tv):

@@ -121,17 +121,21 @@ class Batch:
                 self._waiting.clear()
 
     def _begin(self, job: _Job, token: str) -> None:
-        job.token = token
-        connection = self._manager.connection(
-            token, job.deadline, self._stop, show_frames=self._show_frames
-        )
+        job.token, job.connection = token, None
         session = generate_session_id(job.request.prefix)
-        job.connection = connection
+        # Ours from here on, so that whatever interrupts us leaves no place taken.
         self._running[session] = job
-        connection.show_frames = self._show_frames
+        try:
+            job.connection = self._manager.connection(
+                session, token, job.deadline, self._stop, show_frames=self._show_frames
+            )
+        except TvDatafeedError:
+            del self._running[session]
+            raise
+        job.connection.show_frames = self._show_frames
         until = time.monotonic() + (job.deadline.remaining() or 0.0)
         try:
-            connection.begin(session, job.request, until, self._limits, self._outcomes)
+            job.connection.begin(session, job.request, until, self._limits, self._outcomes)
         except TvDatafeedError as error:
             self._settle(RequestFailed(session, error))
 
@@ -209,10 +213,7 @@ class Batch:
         self._waiting.appendleft(job)
 
     def _release(self) -> None:
-        by_connection: dict[Connection, list[str]] = {}
-        for session, job in self._running.items():
-            if job.connection is not None:
-                by_connection.setdefault(job.connection, []).append(session)
+        sessions = list(self._running)
+        if sessions:
+            self._manager.end(sessions)
         self._running.clear()
-        for connection, sessions in by_connection.items():
-            connection.end(sessions)

@@ -5,12 +5,12 @@ guards the machine and the send side, and is held for one change of state and on
 everyone else waits for outcomes in a queue of their own, with the deadlines that the machine keeps.
 """
 
+import functools
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 # The lock is held for microseconds, unless a send is stuck.
 _LOCK_PATIENCE_S = 0.2
+_LOCK_PAUSE_S = 0.0005
 # A reader that is still connecting notices within a tenth of this that it is not wanted, unless
 # it looks up a name: how long that takes the system does not say.
 _CONNECTING_PATIENCE_S = 1.0
@@ -117,7 +118,8 @@ class Connection:
         self._deliberate = False
         self._waiting: dict[str, Outcomes] = {}
         self._places = network.max_sessions
-        self._taken = 0
+        # The sessions that have a place here, whether anything was asked on them yet or not.
+        self._holders: set[str] = set()
         self._lost_requests = 0
         self.show_frames = show_frames
         self.proven = False
@@ -165,26 +167,24 @@ class Connection:
         """Whether a refused token can have been no other than this."""
         return self._tokens == [token]
 
-    def reserve(self, token: str) -> bool:
-        """Take a place for one request, and sign in with its token.
+    def reserve(self, token: str, session: str) -> bool:
+        """Give a session a place, and sign in with its token; `end` takes the place back.
 
         Returns
         -------
         bool
             False when the connection is full or of no more use.
         """
-        if not self._lock.acquire(timeout=_LOCK_PATIENCE_S):
-            return False  # somebody's send is stuck here: no place to wait for an answer
-        try:
-            if self._error is not None or self._taken >= self._places:
+        if self._is_stuck():
+            return False  # no place to wait for an answer
+        with self._lock:
+            if self._error is not None or len(self._holders) >= self._places:
                 return False
             if token != self._tokens[-1]:
                 self._tokens.append(token)
                 self._machine.set_token(token)
-            self._taken += 1
+            self._holders.add(session)
             return True
-        finally:
-            self._lock.release()
 
     def begin(
         self,
@@ -194,7 +194,7 @@ class Connection:
         limits: Limits,
         outcomes: Outcomes,
     ) -> None:
-        """Ask for something on a reserved place, which `end` gives back in any case.
+        """Ask for something on a session that has a place.
 
         Parameters
         ----------
@@ -215,7 +215,8 @@ class Connection:
         TvDatafeedError
             The connection is broken.
         """
-        with self._exchange() as machine:
+
+        def ask(machine: Machine) -> None:
             if self._error is not None:
                 raise own_copy(self._error)
             self._waiting[session] = outcomes
@@ -228,14 +229,22 @@ class Connection:
                 page_timeout_s=limits.response_s,
             )
 
+        self._exchange(ask)
+
     def end(self, sessions: Iterable[str]) -> None:
-        """Give the places of some requests back; those without an outcome are given up."""
-        with self._exchange() as machine:
-            for session in sessions:
+        """Take the places of sessions back; requests without an outcome are given up.
+
+        A session without a place here is none of ours, so that it may be ended twice.
+        """
+
+        def free(machine: Machine) -> None:
+            for session in self._holders.intersection(sessions):
                 # After Ctrl-C the session is freed, and a late answer dropped by its id.
                 self._waiting.pop(session, None)
                 machine.close(session)
-                self._taken -= 1
+                self._holders.discard(session)
+
+        self._exchange(free)
 
     @property
     def wakes_at(self) -> float | None:
@@ -248,23 +257,20 @@ class Connection:
 
         The one who waits keeps the time, so that a reader which is stuck hangs nobody.
         """
-        with self._exchange() as machine:
-            machine.tick(time.monotonic())
+        self._exchange(lambda machine: machine.tick(time.monotonic()))
 
     def mark_full(self) -> None:
         """Take no more requests than are running now: the server says it is one too many."""
         with self._lock:
-            self._places = max(self._taken, 1)
+            self._places = max(len(self._holders), 1)
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; whoever waits here gets ``error``."""
-        if self._lock.acquire(timeout=_LOCK_PATIENCE_S):
-            try:
-                self._leave(error)
-            finally:
-                self._lock.release()
-        else:
+        if self._is_stuck():
             self.abandon(error)
+            return
+        with self._lock:
+            self._leave(error)
 
     def abandon(self, error: TvDatafeedError) -> None:
         """End the connection without any lock; the reader does what remains.
@@ -299,13 +305,23 @@ class Connection:
             limit_s = error.timeout
             self._break(WebSocketTimeoutError("message", limit_s, detail="it never ended"))
 
-    @contextmanager
-    def _exchange(self) -> Iterator[Machine]:
+    def _is_stuck(self) -> bool:
+        """Whether somebody's send holds the lock, which everything else does for microseconds."""
+        until = time.monotonic() + _LOCK_PATIENCE_S
+        while self._lock.locked():
+            if time.monotonic() >= until:
+                return True
+            time.sleep(_LOCK_PAUSE_S)
+        return False
+
+    def _exchange(self, change: Callable[[Machine], None]) -> None:
         """Change the machine's state, send what follows from it, hand its events out."""
+        # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
+        # our own, or an acquire with a timeout, may be left with the lock in its hand.
         sent: list[str] = []
         try:
             with self._lock:
-                yield self._machine
+                change(self._machine)
                 try:
                     self._send(sent)
                     for event in self._machine.events():
@@ -341,7 +357,7 @@ class Connection:
                 self._break(event.error)
             case PingWanted():
                 self._ping()
-            case Retired() if self._taken:
+            case Retired() if self._holders:
                 self._machine.stay(time.monotonic())
             case Retired():
                 self._leave(WebSocketError("the connection was idle"))
@@ -395,9 +411,7 @@ class Connection:
         try:
             deadline = time.monotonic() + self._network.connect_timeout
             transport = dial(self._network, self._url, deadline, self._is_over)
-            with self._exchange() as machine:
-                self._transport = transport
-                machine.opened(time.monotonic())
+            self._exchange(functools.partial(self._open_with, transport))
             while self._error is None:
                 self._read_next(transport)
         except TvDatafeedError as failure:
@@ -409,6 +423,10 @@ class Connection:
         finally:
             self._end(transport, error)
 
+    def _open_with(self, transport: Transport, machine: Machine) -> None:
+        self._transport = transport
+        machine.opened(time.monotonic())
+
     def _is_over(self) -> bool:
         return self._error is not None
 
@@ -417,13 +435,12 @@ class Connection:
             deadline = self._machine.next_deadline()
         text = transport.receive(deadline)
         now = time.monotonic()
-        with self._exchange() as machine:
-            if isinstance(text, str):
-                machine.receive(text, now)
-            elif text is Sign.PONG:
-                machine.alive(now)
-            else:
-                machine.tick(now)
+        if isinstance(text, str):
+            self._exchange(lambda machine: machine.receive(text, now))
+        elif text is Sign.PONG:
+            self._exchange(lambda machine: machine.alive(now))
+        else:
+            self._exchange(lambda machine: machine.tick(now))
 
     def _end(self, transport: Transport | None, error: TvDatafeedError) -> None:
         with self._lock:

@@ -20,7 +20,8 @@ EXCHANGE_TIMEZONE = "exchange"
 Limit: TypeAlias = datetime | date
 DateLike: TypeAlias = datetime | date | str
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# A time follows a day after one of these; Python itself takes any character there.
+_ISO = re.compile(r"(\d{4}-\d{2}-\d{2})([T ].+)?")
 _DAY_S = 86400.0
 _LINEAGE_YEAR = 2000
 
@@ -28,7 +29,8 @@ _LINEAGE_YEAR = 2000
 _MOST_AHEAD_S, _MOST_BEHIND_S = 14 * 3600.0, 12 * 3600.0
 # A session that opens the evening before does so at 17:00 or later.
 _EVENING_S = 7 * 3600.0
-_RANGE = re.compile(r"(\d{2})(\d{2})-(\d{2})(\d{2})")
+# An F with a number says how many days before its own a range begins.
+_RANGE = re.compile(r"(\d{2})(\d{2})(F\d)?-(\d{2})(\d{2})")
 _MINUTES_A_DAY = 24 * 60
 
 
@@ -223,10 +225,14 @@ def evening_open_minute(session: str) -> int | None:
     int or None
         None for sessions that begin and end on one day.
     """
-    for found in _RANGE.finditer(session):
-        opens = int(found[1]) * 60 + int(found[2])
-        closes = int(found[3]) * 60 + int(found[4]) or _MINUTES_A_DAY
-        if 0 < opens < _MINUTES_A_DAY and closes <= opens:
+    ranges = [
+        (int(found[1]) * 60 + int(found[2]), found[3], int(found[4]) * 60 + int(found[5]))
+        for found in _RANGE.finditer(session)
+    ]
+    for opens, days_before, closes in ranges:
+        ends_next_day = 0 < opens < _MINUTES_A_DAY and (closes or _MINUTES_A_DAY) <= opens
+        # A night session may end before midnight; it is told first, and the day follows it.
+        if ends_next_day or days_before or opens > ranges[-1][0]:
             return opens
     return None
 
@@ -248,15 +254,19 @@ def _limit(field: str, value: Any) -> Limit:
 
 
 def _parsed(field: str, text: str) -> Limit:
+    mistake = DataValidationError(
+        field, text, "must be in ISO 8601, such as '2026-01-31' or '2026-01-31T09:30+01:00'"
+    )
+    found = _ISO.fullmatch(text)
+    if found is None:
+        raise mistake
     try:
-        if _DAY.fullmatch(text):
+        if found[2] is None:
             return date.fromisoformat(text)
         # Python 3.10 does not know the Z.
-        return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in "zZ" else text)
+        return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1] in "zZ" else text)
     except ValueError:
-        raise DataValidationError(
-            field, text, "must be in ISO 8601, such as '2026-01-31' or '2026-01-31T09:30+01:00'"
-        ) from None
+        raise mistake from None
 
 
 def _check_order(wanted: DateRange) -> None:
@@ -264,20 +274,29 @@ def _check_order(wanted: DateRange) -> None:
     if start is None or end is None:
         return
     since_s, until_s = wanted.since_s(timezone.utc), wanted.until_s(timezone.utc)
-    if any(isinstance(x, datetime) and x.tzinfo for x in (start, end)):
-        # One is a moment, and the other's zone may not be known yet.
+    if not _are_alike(start, end, wanted):
         since_s, until_s = wanted.earliest_s, wanted.latest_s
     if since_s is not None and until_s is not None and since_s >= until_s:
         raise DataValidationError("date_range", f"{start} - {end}", "must start before it ends")
 
 
+def _are_alike(start: Limit, end: Limit, wanted: DateRange) -> bool:
+    """Whether two limits can be compared before the zone of the exchange is known."""
+    days = [not isinstance(limit, datetime) for limit in (start, end)]
+    if any(days):
+        # A trading day is the exchange's, and a moment is not.
+        return all(days) or not (wanted.of_trading_days or wanted.of_exchange)
+    moments = [limit for limit in (start, end) if isinstance(limit, datetime)]
+    # Of an hour that comes twice only the zone tells which is which.
+    is_sure = not wanted.of_exchange or len({moment.fold for moment in moments}) == 1
+    return is_sure and len({moment.tzinfo is None for moment in moments}) == 1
+
+
 def _check_future(wanted: DateRange) -> None:
     latest = time.time() + _DAY_S
     for limit in (wanted.start, wanted.end):
-        if limit is None:
-            continue
-        begins = DateRange(limit, None, wanted.zone, wanted.of_exchange, wanted.of_trading_days)
-        if (begins.earliest_s or 0.0) > latest:
+        begins = DateRange(limit, None, wanted.zone, wanted.of_exchange).since_s(timezone.utc)
+        if begins is not None and begins > latest:
             raise DataValidationError(
                 "date_range", f"{wanted.start} - {wanted.end}", "must not be in the future"
             )

@@ -25,6 +25,7 @@ from tvDatafeed.dates import (
     timezone_named,
 )
 from tvDatafeed.exceptions import DataNotFoundError, DataValidationError, InvalidOHLCError
+from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.events import History, Quotes
 from tvDatafeed.protocol.series import Bars, last_bar_is_closed
 
@@ -40,6 +41,8 @@ _NO_VALUE = 1e100
 _NANOSECONDS = 1_000_000_000
 _MICROSECONDS = 1_000_000
 _MINUTES_A_DAY = 24 * 60
+# 1970-01-01 was a Thursday, counted from Monday.
+_THURSDAY, _SATURDAY = 3, 5
 _COLUMNS = 6
 
 _DELAYED = "delayed_streaming_"
@@ -110,15 +113,14 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
     bars, symbol = history.bars, history.request.symbol
     first, beyond = _range(history, view.dates)
     delay_s = _delay_s(history.update_mode)
-    is_closed = beyond < len(bars) or last_bar_is_closed(
-        history.close_time_s, history.server_time_s, delay_s=delay_s, margin_s=CLOSED_MARGIN_S
-    )
-    if view.closed_only and not is_closed:
+    is_closed = beyond < len(bars) or _last_is_closed(history, delay_s)
+    oldest, is_forming = first, first < beyond and not is_closed
+    if view.closed_only and is_forming:
         beyond, is_closed = beyond - 1, True
     if view.count is not None:
         first = max(first, beyond - view.count)
     if first >= beyond:
-        raise _not_found(history, view)
+        raise _not_found(history, view, is_forming=is_forming)
     zone_name = _exchange_zone(history) if view.timezone == EXCHANGE_TIMEZONE else view.timezone
     frame = bars_to_frame(
         bars if (first, beyond) == (0, len(bars)) else bars[first:beyond],
@@ -135,7 +137,7 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
         frame.attrs["timezone"] = zone_name
     if delay_s:
         frame.attrs["delay_seconds"] = delay_s
-    frame.attrs.update(_extent(history, view, len(frame)))
+    frame.attrs.update(_extent(history, view, len(frame), begins_inside=oldest > 0))
     return frame
 
 
@@ -284,6 +286,10 @@ def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDA
     evening = evening_open_minute(str(history.info.get("session") or ""))
     ahead = 0 if evening is None else _MINUTES_A_DAY - evening
     days: npt.NDArray[np.int64] = (minutes + ahead) // _MINUTES_A_DAY
+    if evening is not None:
+        # What opens on a Friday evening is Monday's.
+        weekday = (days + _THURSDAY) % 7
+        days += np.maximum(0, 7 - weekday) * (weekday >= _SATURDAY)
     return days
 
 
@@ -295,11 +301,22 @@ def _exchange_zone(history: History) -> str:
     return str(history.info.get("timezone") or "UTC")
 
 
-def _not_found(history: History, view: View) -> DataNotFoundError:
+def _last_is_closed(history: History, delay_s: float) -> bool:
+    close_time_s = history.close_time_s
+    if close_time_s is None and history.bars:
+        # The server does not say; twice its length after its open no bar is forming any more.
+        length_s = interval_len.get(history.request.interval, math.inf)
+        close_time_s = history.bars[-1].time + 2 * length_s
+    return last_bar_is_closed(
+        close_time_s, history.server_time_s, delay_s=delay_s, margin_s=CLOSED_MARGIN_S
+    )
+
+
+def _not_found(history: History, view: View, *, is_forming: bool) -> DataNotFoundError:
     exchange, _, name = history.request.symbol.rpartition(":")
     if not history.bars:
         reason = _SHORTFALLS["limit"] if history.data_completed == "limit" else None
-    elif view.closed_only and (view.dates is None or len(history.bars) == 1):
+    elif is_forming:
         reason = "no bar has closed yet"
     else:
         opened = dt.datetime.fromtimestamp(history.bars[0].time, dt.timezone.utc)
@@ -308,15 +325,16 @@ def _not_found(history: History, view: View) -> DataNotFoundError:
     return DataNotFoundError(name, exchange, reason=reason)
 
 
-def _extent(history: History, view: View, received: int) -> dict[str, Any]:
+def _extent(history: History, view: View, received: int, *, begins_inside: bool) -> dict[str, Any]:
     """Say how much was asked for and how much came, unless that goes without saying."""
     request = history.request
     is_end = history.data_completed == "end"
     shortfall = _SHORTFALLS.get(history.data_completed or "", "the server sent no more")
     requested: int | str
     if view.count is None:
+        # A bar before the range, or at its very begin: there is nothing between.
         oldest_s = history.bars[0].time
-        reaches = request.since_s is not None and oldest_s <= request.since_s
+        reaches = begins_inside or (request.since_s is not None and oldest_s <= request.since_s)
         requested, is_complete = str(view.dates), reaches or is_end
         reason = "all bars of the range" if reaches else shortfall
     elif received < view.count:

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -173,12 +174,20 @@ class WebSocketManager:
             connection.abandon(_closed())
 
     def connection(
-        self, token: str, deadline: Deadline, stop: threading.Event, *, show_frames: bool = False
+        self,
+        session: str,
+        token: str,
+        deadline: Deadline,
+        stop: threading.Event,
+        *,
+        show_frames: bool = False,
     ) -> Connection:
-        """Give a connection with a place reserved on it, as soon as there may be one.
+        """Give a connection with a place for a session, as soon as there may be one.
 
         Parameters
         ----------
+        session
+            Who has the place until `end`.
         token
             The data token to sign in with.
         deadline
@@ -198,20 +207,27 @@ class WebSocketManager:
                 if stop is not self._stop:
                     raise _closed()
                 self._collect()
-                connection = self._with_room(token)
+                connection = self._with_room(session, token)
                 wait_s = 0.0
                 if connection is None:
                     wait_s = self._not_before - time.monotonic()
                 if connection is None and wait_s <= 0:
-                    connection, wait_s = self._open(token, show_frames=show_frames)
+                    connection, wait_s = self._open(session, token, show_frames=show_frames)
             if connection is not None:
                 return connection
             self._pause(wait_s, deadline, stop)
 
-    def _with_room(self, token: str) -> Connection | None:
-        return next((c for c in self._connections if c.reserve(token)), None)
+    def end(self, sessions: Collection[str]) -> None:
+        """Take the places of sessions back, wherever they have one."""
+        for connection in list(self._connections):
+            connection.end(sessions)
 
-    def _open(self, token: str, *, show_frames: bool) -> tuple[Connection | None, float]:
+    def _with_room(self, session: str, token: str) -> Connection | None:
+        return next((c for c in self._connections if c.reserve(token, session)), None)
+
+    def _open(
+        self, session: str, token: str, *, show_frames: bool
+    ) -> tuple[Connection | None, float]:
         """Open a connection, or say how many seconds to wait before one may be opened."""
         try:
             self._breaker.before()
@@ -230,7 +246,7 @@ class WebSocketManager:
         self._totals["connections"] += 1
         self._totals["reconnects"] += self._last_error is not None
         self._connections.append(connection)
-        connection.reserve(token)
+        connection.reserve(token, session)
         return connection, 0.0
 
     def _pause(self, seconds: float, deadline: Deadline, stop: threading.Event) -> None:

@@ -47,7 +47,7 @@ class Tape:
         """
         if until is None or until >= self.now:
             return self._market_bars(min(n, self.limit), self.now)
-        bars = self._market_bars(n, until)
+        bars = self._market_bars(n, max(until, _BEFORE_ALL_S))
         if bars:
             # A second after its close it is finished, or it is the live one.
             finished = min(self.now, self.close_time(bars[-1].time) + 1)
@@ -106,6 +106,8 @@ class Tape:
 
 
 _DAY_S = 86400
+# 1900-01-01: before any history, and still a moment that calendars reckon with.
+_BEFORE_ALL_S = -2_208_988_800.0
 _UNIT_S = {"": 60, "S": 1, "H": 3600, "D": _DAY_S, "W": 7 * _DAY_S, "M": 28 * _DAY_S}
 
 
