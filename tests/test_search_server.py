@@ -62,6 +62,11 @@ class TestText:
         """Each word is found in the exchange, the name or the description, in any case."""
         assert symbols(ask(text)) == ["NASDAQ:AAPL"]
 
+    @pytest.mark.parametrize("text", ["Apple+Inc", "APPLE%20INC", "+nasdaq + apple%20"])
+    def test_spaces_of_public_clients(self, ask, text):
+        """A space that was written as + or %20 before it was encoded parts words as well."""
+        assert symbols(ask(text)) == ["NASDAQ:AAPL"]
+
     @pytest.mark.parametrize("text", ["nyse apple", "apple pie", "NASDAQ:AAPL", "aapl."])
     def test_no_word_is_left_over(self, ask, text):
         """A word that matches nowhere leaves nothing, an id with its colon among them."""

@@ -31,6 +31,8 @@ _ALL_KINDS = {"", "undefined"}
 # Made up, so that clients meet an exchange whose name is not what stands before the colon; at
 # TradingView one such is CME, whose symbols begin with CME_MINI.
 _DISPLAY_NAMES = {"SP": "S&P Dow Jones"}
+# A public client, @mathieuc/tradingview, writes a space as + or %20 and has that encoded once more.
+_BETWEEN_WORDS = re.compile(r"(?:\s|\+|%20)+")
 _CONTRACT = re.compile(r"(\d+!|[FGHJKMNQUVXZ]\d{4})$")
 
 
@@ -64,7 +66,7 @@ def search(query: dict[str, str], market: Market) -> dict[str, Any]:
     market
         Where to look.
     """
-    words = query.get("text", "").split()
+    words = [word for word in _BETWEEN_WORDS.split(query.get("text", "")) if word]
     exchange = query.get("exchange", "").upper()
     kind = (query.get("search_type") or query.get("type") or "").lower()
     start = int(query["start"]) if query.get("start", "").isdecimal() else 0
