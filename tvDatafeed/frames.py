@@ -282,7 +282,7 @@ def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDA
     """Return the trading day that each bar opens, in days since 1970-01-01."""
     zone = timezone_named(_exchange_zone(history))
     local = _nanoseconds_index(times_s).tz_localize("UTC").tz_convert(zone).tz_localize(None)
-    minutes = local.asi8 // (60 * _NANOSECONDS)
+    minutes = local.to_numpy().astype(np.int64) // (60 * _NANOSECONDS)
     evening = evening_open_minute(str(history.info.get("session") or ""))
     ahead = 0 if evening is None else _MINUTES_A_DAY - evening
     days: npt.NDArray[np.int64] = (minutes + ahead) // _MINUTES_A_DAY
