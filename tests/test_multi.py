@@ -34,6 +34,7 @@ from tvDatafeed.testing import (
     EmptyHistory,
     FakeTradingView,
     FinMidFrame,
+    LateReply,
     Listing,
     Market,
     NoCompletion,
@@ -316,6 +317,75 @@ def test_more_at_a_time_than_a_connection_carries(server):
     server.inject(SessionCap(limit=5))
     with TvDatafeed(config=impatient(server)) as tv:
         assert len(tv.get_hist_multi(GOOD, "NASDAQ", HOUR, max_concurrent=12)) == 93
+
+
+def test_a_window_wider_than_the_places_waits_for_nobody(server):
+    """What has been answered makes room at once; nothing waits for leave to connect again."""
+    with TvDatafeed(config=impatient(server, max_sessions=1, burst_size=1)) as tv:
+        started = time.monotonic()
+        told = []
+        frames = tv.get_hist_multi(
+            GOOD[:40],
+            "NASDAQ",
+            HOUR,
+            max_concurrent=20,
+            progress=lambda done, *_: told.append(done),
+        )
+        assert time.monotonic() - started < 2.0
+    assert len(frames) == 40
+    assert told == list(range(1, 41))
+    assert server.connections_opened == 1
+    assert server.peak_sessions == 1
+
+
+def test_threads_wait_for_a_place_and_not_for_a_connection(server):
+    """A place that another thread leaves is taken at once, where no connection may be opened."""
+    results = []
+    with TvDatafeed(config=impatient(server, max_sessions=1, burst_size=1)) as tv:
+
+        def ask(name):
+            results.append(len(tv.get_hist(name, "NASDAQ", HOUR)))
+
+        threads = [threading.Thread(target=ask, args=(name,)) for name in GOOD[:30]]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - started < 2.0
+    assert results == [10] * 30
+    assert server.connections_opened == 1
+
+
+def test_a_cap_of_the_server_is_learned_once(server):
+    """A connection that takes one session costs no symbol, and the next one is not overrun."""
+    server.inject(SessionCap(limit=1))
+    with TvDatafeed(config=impatient(server, burst_size=3)) as tv:
+        frames = tv.get_hist_multi(GOOD[:30], "NASDAQ", HOUR)
+        assert len(frames) == 30
+        refused = tv.stats()["errors"]["RateLimitError"]
+    assert server.connections_opened <= 3
+    assert refused < 10
+
+
+def test_one_whose_time_is_over_takes_none_with_it(server):
+    """A symbol that is asked again too late fails alone."""
+    server.inject(NoCompletion(symbol="NASDAQ:S000"), LateReply(delay_s=0.05))
+    config = impatient(server, max_response_time=0.4, max_sessions=2, burst_size=1)
+    with TvDatafeed(config=config) as tv:
+        frames = tv.get_hist_multi(GOOD[:20], "NASDAQ", HOUR, max_concurrent=4, on_error="collect")
+    assert list(frames) == GOOD[1:20]
+    assert list(frames.errors) == ["S000"]
+
+
+def test_faults_without_a_connection_are_counted_too(server):
+    """`stats` tells of an outage that is not even tried."""
+    server.stop()
+    with TvDatafeed(config=impatient(server, max_retries=0, failure_threshold=1)) as tv:
+        for count in (1, 2):
+            with pytest.raises(WebSocketError):
+                tv.get_hist("S000", "NASDAQ")
+            assert tv.stats()["errors"] == {"WebSocketError": count}
 
 
 def test_an_outage_takes_its_time_once(server):

@@ -5,18 +5,19 @@ under some, they are asked again on the next one. No thread is started, so Ctrl-
 like any other: whatever leaves the batch early frees its sessions on the server.
 """
 
+import math
 import queue
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from tvDatafeed.account import Account
 from tvDatafeed.connection import Connection, Limits, Outcome
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.network import MAX_REDIRECTS, WebSocketManager
+from tvDatafeed.network import MAX_REDIRECTS, NotYet, WebSocketManager
 from tvDatafeed.protocol.events import Answer, Answered, Paged, Request, RequestFailed
 from tvDatafeed.utils import WAIT_SLICE_S, Deadline, generate_session_id, own_copy
 
@@ -32,7 +33,8 @@ class _Job:
 
     place: int
     request: Request
-    deadline: Deadline
+    # Both from the moment that it is first tried.
+    deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
     token: str | None = None
     connection: Connection | None = None
@@ -73,7 +75,9 @@ class Batch:
         self._window = window
         self._show_frames = show_frames
         self._stop = manager.stop
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        # None among them: a place may be free, or there will be none.
+        self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._next_try = math.inf
         self._waiting: deque[_Job] = deque()
         self._running: dict[str, _Job] = {}
         self._ready: deque[tuple[int, Result]] = deque()
@@ -93,51 +97,85 @@ class Batch:
         TvDatafeedError
             When there is no token: that is nobody's own failure.
         """
-        none_yet = Deadline(None)
-        self._waiting.extend(_Job(place, r, none_yet) for place, r in enumerate(requests))
+        self._waiting.extend(_Job(place, request) for place, request in enumerate(requests))
         try:
             while self._waiting or self._running or self._ready:
                 self._fill()
                 # The window is kept full while the results are being looked at.
-                self._hear(wait=not self._ready and bool(self._running))
+                self._hear(wait=not self._ready)
                 if self._ready:
                     yield self._ready.popleft()
         finally:
             self._release()
 
     def _fill(self) -> None:
+        """Begin as many as there is room for, and note when to try again."""
+        self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
             job = self._waiting.popleft()
             if job.token is None:
-                job.started = time.monotonic()
-                job.deadline = Deadline(self._limits.response_s)
                 job.token = self._account.token()
+            if not job.started:
+                job.started, job.deadline = time.monotonic(), Deadline(self._limits.response_s)
             try:
-                self._begin(job, self._manager.newest(job.token))
+                not_yet = self._begin(job, self._manager.newest(job.token))
             except TvDatafeedError as error:
-                # No connection for one is none for all: an outage takes its time once.
-                self._ready.append((job.place, error))
-                self._ready.extend((other.place, own_copy(error)) for other in self._waiting)
-                self._waiting.clear()
+                self._waiting.appendleft(job)
+                # What runs may be answered all the same, and then there is room again.
+                if not self._running:
+                    self._fail_all(error)
+                break
+            if not_yet is not None:
+                self._wait_with(job, not_yet)
+                break
 
-    def _begin(self, job: _Job, token: str) -> None:
+    def _wait_with(self, job: _Job, not_yet: NotYet) -> None:
+        """Put a job back for which there is no connection yet, or end it if its time is too short.
+
+        While others run, each of them may leave its place before that.
+        """
+        until = job.deadline.at or math.inf
+        if job.deadline.expired or (not self._running and not_yet.until >= until):
+            self._manager.note_error(not_yet.error)
+            self._ready.append((job.place, not_yet.error))
+            self._next_try = 0.0
+            return
+        if self._running and not job.tries:
+            # It waits for the others of its own batch, as those behind it do.
+            job.started = 0.0
+            until = math.inf
+        self._waiting.appendleft(job)
+        self._next_try = min(not_yet.until, until)
+
+    def _fail_all(self, error: TvDatafeedError) -> None:
+        """Give all that wait the same error: an outage takes its time once."""
+        self._manager.note_error(error)
+        self._ready.extend((job.place, own_copy(error)) for job in self._waiting)
+        self._waiting.clear()
+
+    def _begin(self, job: _Job, token: str) -> NotYet | None:
         job.token, job.connection = token, None
         session = generate_session_id(job.request.prefix)
         # Ours from here on, so that whatever interrupts us leaves no place taken.
         self._running[session] = job
         try:
-            job.connection = self._manager.connection(
-                session, token, job.deadline, self._stop, show_frames=self._show_frames
+            connection = self._manager.connection(
+                session, token, self._stop, self._outcomes, show_frames=self._show_frames
             )
         except TvDatafeedError:
             del self._running[session]
             raise
-        job.connection.show_frames = self._show_frames
+        if isinstance(connection, NotYet):
+            del self._running[session]
+            return connection
+        job.connection = connection
+        connection.show_frames = self._show_frames
         until = time.monotonic() + (job.deadline.remaining() or 0.0)
         try:
-            job.connection.begin(session, job.request, until, self._limits, self._outcomes)
+            connection.begin(session, job.request, until, self._limits, self._outcomes)
         except TvDatafeedError as error:
             self._settle(RequestFailed(session, error))
+        return None
 
     def _hear(self, *, wait: bool) -> None:
         """Take the outcomes that are there, and wait for one if need be."""
@@ -147,13 +185,18 @@ class Batch:
             except queue.Empty:
                 return
             wait = False
-            self._settle(outcome)
+            if outcome is not None:
+                self._settle(outcome)
 
-    def _next_outcome(self) -> Outcome:
+    def _next_outcome(self) -> Outcome | None:
+        """Wait until something has come; None when it is time to try again."""
         while True:
             connections = {job.connection for job in self._running.values() if job.connection}
             wakes = [at for at in (c.wakes_at for c in connections) if at is not None]
-            seconds = min([_LONGEST_WAIT_S, *(at - time.monotonic() for at in wakes)])
+            now = time.monotonic()
+            if self._next_try <= now:
+                return None
+            seconds = min([_LONGEST_WAIT_S, self._next_try - now, *(at - now for at in wakes)])
             if WAIT_SLICE_S is not None:
                 seconds = min(seconds, WAIT_SLICE_S)
             try:
@@ -172,8 +215,9 @@ class Batch:
             return
         job.connection.end([outcome.session])
         del self._running[outcome.session]
+        self._manager.wake()
         if isinstance(outcome, Answered):
-            self._manager.note_success(time.monotonic() - job.started)
+            self._manager.note_success(outcome.at - job.started)
             self._ready.append((job.place, outcome.answer))
         elif self._is_to_be_asked_again(job, job.connection, outcome.error):
             self._waiting.appendleft(job)
@@ -187,7 +231,7 @@ class Batch:
             job.redirects += 1
             return True
         self._manager.note_failure(connection, error)
-        job.tries += 1
+        job.tries += not self._manager.learns_cap(connection, error)
         if (
             job.tries > self._manager.max_retries
             or job.deadline.expired

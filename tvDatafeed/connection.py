@@ -48,7 +48,7 @@ _LOCK_PAUSE_S = 0.0005
 _CONNECTING_PATIENCE_S = 1.0
 
 Outcome: TypeAlias = Answered | RequestFailed | Paged
-Outcomes: TypeAlias = "SimpleQueue[Outcome]"
+Outcomes: TypeAlias = "SimpleQueue[Outcome | None]"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Connection:
         Where to connect.
     token
         The data token of the first sign-in.
+    places
+        How many requests may run here at a time.
     show_frames
         Whether outgoing packets go to the log at DEBUG, the token redacted.
 
@@ -97,7 +99,13 @@ class Connection:
     """
 
     def __init__(
-        self, network: NetworkConfig, url: str, token: str, *, show_frames: bool = False
+        self,
+        network: NetworkConfig,
+        url: str,
+        token: str,
+        *,
+        places: int,
+        show_frames: bool = False,
     ) -> None:
         self._network = network
         self._url = url
@@ -117,7 +125,7 @@ class Connection:
         self._error: TvDatafeedError | None = None
         self._deliberate = False
         self._waiting: dict[str, Outcomes] = {}
-        self._places = network.max_sessions
+        self._places = places
         # The sessions that have a place here, whether anything was asked on them yet or not.
         self._holders: set[str] = set()
         self._lost_requests = 0
@@ -259,10 +267,14 @@ class Connection:
         """
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
-    def mark_full(self) -> None:
-        """Take no more requests than are running now: the server says it is one too many."""
+    def mark_full(self) -> int:
+        """Take no more requests than are running now, and say how many that is, at least one.
+
+        The server says that the one which has just ended was too many.
+        """
         with self._lock:
-            self._places = max(len(self._holders), 1)
+            self._places = max(min(self._places, len(self._holders)), 1)
+            return self._places
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; whoever waits here gets ``error``."""

@@ -15,7 +15,8 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
@@ -29,7 +30,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
 from tvDatafeed.replies import is_same_site
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
+from tvDatafeed.utils import Deadline, own_copy
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,29 @@ _LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
 _managers: "weakref.WeakSet[WebSocketManager]" = weakref.WeakSet()
+
+
+class Waker(Protocol):
+    """What is woken when it may look for a place again."""
+
+    def put(self, item: None, /) -> object:
+        """Take the news; called in any thread, without locks."""
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """There is no connection yet.
+
+    Parameters
+    ----------
+    until
+        When one may be opened, on the monotonic clock; a place may become free before.
+    error
+        What is wrong, for one whose time ends before.
+    """
+
+    until: float
+    error: TvDatafeedError
 
 
 class WebSocketManager:
@@ -80,6 +104,9 @@ class WebSocketManager:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._connections: list[Connection] = []
+        self._wakers: list[Waker] = []
+        # How many requests the server takes on one connection, as far as it is known.
+        self._places = network.max_sessions
         self._url = network.ws_url
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
@@ -156,6 +183,7 @@ class WebSocketManager:
             stop, self._stop = self._stop, threading.Event()
             connections = list(self._connections)
             stop.set()
+        self.wake()
         for connection in connections:
             connection.abort(_closed())
         ended = [connection.join(deadline.remaining()) for connection in connections]
@@ -177,12 +205,13 @@ class WebSocketManager:
         self,
         session: str,
         token: str,
-        deadline: Deadline,
         stop: threading.Event,
+        waker: Waker,
         *,
         show_frames: bool = False,
-    ) -> Connection:
-        """Give a connection with a place for a session, as soon as there may be one.
+        is_patient: bool = False,
+    ) -> "Connection | NotYet":
+        """Give a connection with a place for a session, or say until when to wait for one.
 
         Parameters
         ----------
@@ -190,77 +219,89 @@ class WebSocketManager:
             Who has the place until `end`.
         token
             The data token to sign in with.
-        deadline
-            Until when to wait for one.
         stop
             The manager's `stop` when the request began.
+        waker
+            Gets None put, once, when a place becomes free or `close` is called after a `NotYet`.
         show_frames
             Whether outgoing packets go to the log at DEBUG, the token redacted.
+        is_patient
+            Whether to go on trying where others are told to give up: when so many connections have
+            failed in a row that none is tried for a while.
 
         Raises
         ------
         TvDatafeedError
-            There is none in time, or none is tried for now, or `close` was called.
+            None is tried for now, or there is no thread for it, or `close` was called.
         """
-        while True:
-            with self._lock:
-                if stop is not self._stop:
-                    raise _closed()
-                self._collect()
-                connection = self._with_room(session, token)
-                wait_s = 0.0
-                if connection is None:
-                    wait_s = self._not_before - time.monotonic()
-                if connection is None and wait_s <= 0:
-                    connection, wait_s = self._open(session, token, show_frames=show_frames)
+        with self._lock:
+            if stop is not self._stop:
+                raise _closed()
+            self._collect()
+            connection = self._with_room(session, token)
             if connection is not None:
                 return connection
-            self._pause(wait_s, deadline, stop)
+            until = self._not_before
+            if until <= time.monotonic():
+                if not is_patient:
+                    self._check_breaker()
+                opened = self._open(session, token, show_frames=show_frames)
+                if isinstance(opened, Connection):
+                    return opened
+                until = time.monotonic() + opened
+            if waker not in self._wakers:
+                self._wakers.append(waker)
+            return NotYet(until, self._too_late(until))
 
     def end(self, sessions: Collection[str]) -> None:
         """Take the places of sessions back, wherever they have one."""
         for connection in list(self._connections):
             connection.end(sessions)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those who wait for a place look again: one has become free."""
+        with self._lock:
+            wakers, self._wakers = self._wakers, []
+        for waker in wakers:
+            waker.put(None)
 
     def _with_room(self, session: str, token: str) -> Connection | None:
         return next((c for c in self._connections if c.reserve(token, session)), None)
 
-    def _open(
-        self, session: str, token: str, *, show_frames: bool
-    ) -> tuple[Connection | None, float]:
-        """Open a connection, or say how many seconds to wait before one may be opened."""
+    def _check_breaker(self) -> None:
         try:
             self._breaker.before()
         except RateLimitError as error:
             raise WebSocketError(f"no connection is tried for now: {error}", self._url) from error
+
+    def _open(self, session: str, token: str, *, show_frames: bool) -> Connection | float:
+        """Open a connection, or say how many seconds to wait before one may be opened."""
         try:
             self._limiter.acquire(timeout=0)
         except RateLimitError as error:
             self._breaker.abandoned()
-            return None, error.retry_after or 0.0
+            return error.retry_after or 0.0
         try:
-            connection = Connection(self._network, self._url, token, show_frames=show_frames)
+            connection = Connection(
+                self._network, self._url, token, places=self._places, show_frames=show_frames
+            )
         except TvDatafeedError as error:
             self._breaker.failed(error)
             raise
+        # First of all, so that one which is interrupted here is closed with the others.
+        self._connections.append(connection)
         self._totals["connections"] += 1
         self._totals["reconnects"] += self._last_error is not None
-        self._connections.append(connection)
         connection.reserve(token, session)
-        return connection, 0.0
+        return connection
 
-    def _pause(self, seconds: float, deadline: Deadline, stop: threading.Event) -> None:
-        """Wait before the next try; where the time is too short, raise the last fault at once."""
-        remaining = deadline.remaining()
-        if remaining is not None and seconds >= remaining:
-            last_error = self._last_error
-            if last_error is not None:
-                raise own_copy(last_error)
-            raise RateLimitError(self._network.requests_per_minute, retry_after=seconds)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if stop.wait(left if WAIT_SLICE_S is None else min(left, WAIT_SLICE_S)):
-                raise _closed()
+    def _too_late(self, until: float) -> TvDatafeedError:
+        """Say what is wrong, to one who cannot wait until then."""
+        if self._last_error is not None:
+            return own_copy(self._last_error)
+        seconds = max(until - time.monotonic(), 0.0)
+        return RateLimitError(self._network.requests_per_minute, retry_after=seconds)
 
     def _collect(self) -> None:
         """Take ended connections out, and count their failures."""
@@ -301,6 +342,11 @@ class WebSocketManager:
                 self._note_health()
             self._collect()
 
+    def note_error(self, error: TvDatafeedError) -> None:
+        """Count a fault that is no connection's."""
+        with self._lock:
+            self._errors[type(error).__name__] += 1
+
     def note_success(self, seconds: float) -> None:
         """Count a request that was answered after so long."""
         with self._lock:
@@ -322,11 +368,23 @@ class WebSocketManager:
             return not connection.is_surely_of(token)
         if connection.is_usable:
             if isinstance(error, RateLimitError):
-                connection.mark_full()
                 return True
             # A part of the answer was lost on the way; the connection itself is sound.
             return isinstance(error, ProtocolError) and error.retryable
         return error.retryable and self._strikes < MAX_STRIKES
+
+    def learns_cap(self, connection: Connection, error: TvDatafeedError) -> bool:
+        """Whether the server said that a connection is full, and fewer requests go there now.
+
+        Later connections begin with what was learned.
+        """
+        if not isinstance(error, RateLimitError) or not connection.is_usable:
+            return False
+        places = connection.mark_full()
+        with self._lock:
+            has_learned = places < self._places
+            self._places = min(self._places, places)
+        return has_learned
 
     def follow_redirect(self, connection: Connection) -> bool:
         """Go where the server sends its clients, if it does and that is its own site."""

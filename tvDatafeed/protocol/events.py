@@ -146,10 +146,11 @@ Answer: TypeAlias = History | SymbolDescription | Quotes
 
 @dataclass(frozen=True)
 class Answered:
-    """A request was answered whole; its session is closed."""
+    """A request was answered whole, at a moment of the driver's clock; its session is closed."""
 
     session: str
     answer: Answer
+    at: float
 
 
 @dataclass(frozen=True)

@@ -331,7 +331,7 @@ class Machine:
             self._end(session, step)
         elif step is not None:
             self.close(session)
-            self._events.append(Answered(session, step))
+            self._events.append(Answered(session, step, now))
 
     def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
         for command in commands:
