@@ -1,38 +1,56 @@
 """A batch: requests that share the connections, a few at a time, in the thread that asks.
 
-One request is a batch of one. Each has its own time, tries and fate; when the connection breaks
-under some, they are asked again on the next one. No thread is started, so Ctrl-C is an exception
-like any other: whatever leaves the batch early frees its sessions on the server.
+One request is a batch of one, and the live feed's is one that never ends. Each has its own time,
+tries and fate; when the connection breaks under some, they are asked again on the next one. No
+thread is started, so Ctrl-C is an exception like any other: whatever leaves the batch early frees
+its sessions on the server.
 """
 
 import math
 import queue
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tvDatafeed.account import Account
-from tvDatafeed.connection import Connection, Limits, Outcome
+from tvDatafeed.connection import Connection, Limits, Outcome, Outcomes
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.network import MAX_REDIRECTS, NotYet, WebSocketManager
-from tvDatafeed.protocol.events import Answer, Answered, Paged, Request, RequestFailed
+from tvDatafeed.protocol.events import (
+    Answer,
+    Answered,
+    Paged,
+    Request,
+    RequestFailed,
+    StreamStarted,
+)
 from tvDatafeed.utils import WAIT_SLICE_S, Deadline, generate_session_id, own_copy
 
 # What waits longer than this looks again, for no timer of the system takes any number.
 _LONGEST_WAIT_S = 3600.0
 
-Result: TypeAlias = "Answer | TvDatafeedError"
+
+@dataclass(frozen=True)
+class Opened:
+    """A stream has started on a connection, where its session is until somebody ends it."""
+
+    started: StreamStarted
+    connection: Connection
+
+
+Result: TypeAlias = "Answer | Opened | TvDatafeedError"
 
 
 @dataclass
 class _Job:
-    """A request on its way, with the place in the batch that its result goes to."""
+    """A request on its way, and whose it is."""
 
-    place: int
+    key: Any
     request: Request
+    outcomes: Outcomes
     # Both from the moment that it is first tried.
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
@@ -58,6 +76,10 @@ class Batch:
         How many run at a time.
     show_frames
         Whether outgoing packets go to the log at DEBUG, the token redacted.
+    is_patient
+        Whether to wait for a connection for as long as it takes.
+    stray
+        Takes what comes for sessions that run no more: the end of a stream that was opened here.
     """
 
     def __init__(
@@ -68,19 +90,23 @@ class Batch:
         *,
         window: int = 1,
         show_frames: bool = False,
+        is_patient: bool = False,
+        stray: Callable[[Outcome], object] = lambda _outcome: None,
     ) -> None:
         self._manager = manager
         self._account = account
         self._limits = limits
         self._window = window
         self._show_frames = show_frames
+        self._is_patient = is_patient
+        self._stray = stray
         self._stop = manager.stop
         # None among them: a place may be free, or there will be none.
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._next_try = math.inf
         self._waiting: deque[_Job] = deque()
         self._running: dict[str, _Job] = {}
-        self._ready: deque[tuple[int, Result]] = deque()
+        self._ready: deque[tuple[Any, Result]] = deque()
 
     def ask(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
         """Ask, and give each result as soon as it is there.
@@ -97,28 +123,91 @@ class Batch:
         TvDatafeedError
             When there is no token: that is nobody's own failure.
         """
-        self._waiting.extend(_Job(place, request) for place, request in enumerate(requests))
+        for place, request in enumerate(requests):
+            self.add(place, request)
         try:
             while self._waiting or self._running or self._ready:
-                self._fill()
-                # The window is kept full while the results are being looked at.
-                self._hear(wait=not self._ready)
-                if self._ready:
-                    yield self._ready.popleft()
+                result = self.next()
+                if result is not None:
+                    yield result
         finally:
-            self._release()
+            self.release()
+
+    def add(
+        self, key: Any, request: Request, *, outcomes: Outcomes | None = None, first: bool = False
+    ) -> None:
+        """Ask for something as soon as there is room.
+
+        Parameters
+        ----------
+        key
+            What its result is given with.
+        request
+            What to ask for.
+        outcomes
+            Takes the events of a stream; it hands all but `StreamMoved` on to `put`.
+        first
+            Whether it goes before those that wait already.
+        """
+        job = _Job(key, request, outcomes or self)
+        if first:
+            self._waiting.appendleft(job)
+        else:
+            self._waiting.append(job)
+
+    def put(self, outcome: Outcome | None) -> None:
+        """Take an outcome, or with None wake who waits in `next`; any thread."""
+        self._outcomes.put(outcome)
+
+    def next(self, until: float = math.inf) -> "tuple[Any, Result] | None":
+        """Give the next result as soon as it is there, with its key.
+
+        Parameters
+        ----------
+        until
+            How long to wait for it, on the monotonic clock.
+
+        Returns
+        -------
+        tuple or None
+            None when that is over, or there may be something new to look at.
+
+        Raises
+        ------
+        TvDatafeedError
+            When there is no token; nothing that waits is lost.
+        """
+        self._fill()
+        # The window is kept full while the results are being looked at.
+        self._hear(until, wait=not self._ready)
+        return self._ready.popleft() if self._ready else None
+
+    def cancel(self, key: Any) -> None:
+        """Give up what was added with a key and has no result yet."""
+        self._waiting = deque(job for job in self._waiting if job.key != key)
+        sessions = [session for session, job in self._running.items() if job.key == key]
+        for session in sessions:
+            del self._running[session]
+        self._manager.end(sessions)
+
+    def release(self) -> None:
+        """Give up all that has no result yet."""
+        sessions = list(self._running)
+        if sessions:
+            self._manager.end(sessions)
+        self._waiting.clear()
+        self._running.clear()
 
     def _fill(self) -> None:
         """Begin as many as there is room for, and note when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
+            token = self._waiting[0].token or self._account.token()
             job = self._waiting.popleft()
-            if job.token is None:
-                job.token = self._account.token()
             if not job.started:
                 job.started, job.deadline = time.monotonic(), Deadline(self._limits.response_s)
             try:
-                not_yet = self._begin(job, self._manager.newest(job.token))
+                not_yet = self._begin(job, self._manager.newest(token))
             except TvDatafeedError as error:
                 self._waiting.appendleft(job)
                 # What runs may be answered all the same, and then there is room again.
@@ -134,13 +223,15 @@ class Batch:
 
         While others run, each of them may leave its place before that.
         """
-        until = job.deadline.at or math.inf
-        if job.deadline.expired or (not self._running and not_yet.until >= until):
+        until = math.inf
+        if not self._is_patient and job.deadline.at is not None:
+            until = job.deadline.at
+        if time.monotonic() >= until or (not self._running and not_yet.until >= until):
             self._manager.note_error(not_yet.error)
-            self._ready.append((job.place, not_yet.error))
+            self._ready.append((job.key, not_yet.error))
             self._next_try = 0.0
             return
-        if self._running and not job.tries:
+        if self._is_patient or (self._running and not job.tries):
             # It waits for the others of its own batch, as those behind it do.
             job.started = 0.0
             until = math.inf
@@ -150,7 +241,7 @@ class Batch:
     def _fail_all(self, error: TvDatafeedError) -> None:
         """Give all that wait the same error: an outage takes its time once."""
         self._manager.note_error(error)
-        self._ready.extend((job.place, own_copy(error)) for job in self._waiting)
+        self._ready.extend((job.key, own_copy(error)) for job in self._waiting)
         self._waiting.clear()
 
     def _begin(self, job: _Job, token: str) -> NotYet | None:
@@ -160,7 +251,12 @@ class Batch:
         self._running[session] = job
         try:
             connection = self._manager.connection(
-                session, token, self._stop, self._outcomes, show_frames=self._show_frames
+                session,
+                token,
+                self._stop,
+                self._outcomes,
+                show_frames=self._show_frames,
+                is_patient=self._is_patient,
             )
         except TvDatafeedError:
             del self._running[session]
@@ -172,31 +268,32 @@ class Batch:
         connection.show_frames = self._show_frames
         until = time.monotonic() + (job.deadline.remaining() or 0.0)
         try:
-            connection.begin(session, job.request, until, self._limits, self._outcomes)
+            connection.begin(session, job.request, until, self._limits, job.outcomes)
         except TvDatafeedError as error:
             self._settle(RequestFailed(session, error))
         return None
 
-    def _hear(self, *, wait: bool) -> None:
+    def _hear(self, until: float, *, wait: bool) -> None:
         """Take the outcomes that are there, and wait for one if need be."""
         while True:
             try:
-                outcome = self._next_outcome() if wait else self._outcomes.get_nowait()
+                outcome = self._next_outcome(until) if wait else self._outcomes.get_nowait()
             except queue.Empty:
                 return
             wait = False
             if outcome is not None:
                 self._settle(outcome)
 
-    def _next_outcome(self) -> Outcome | None:
-        """Wait until something has come; None when it is time to try again."""
+    def _next_outcome(self, until: float) -> Outcome | None:
+        """Wait until something has come; None when it is time to look again."""
+        until = min(until, self._next_try)
         while True:
             connections = {job.connection for job in self._running.values() if job.connection}
             wakes = [at for at in (c.wakes_at for c in connections) if at is not None]
             now = time.monotonic()
-            if self._next_try <= now:
+            if until <= now:
                 return None
-            seconds = min([_LONGEST_WAIT_S, self._next_try - now, *(at - now for at in wakes)])
+            seconds = min([_LONGEST_WAIT_S, until - now, *(at - now for at in wakes)])
             if WAIT_SLICE_S is not None:
                 seconds = min(seconds, WAIT_SLICE_S)
             try:
@@ -208,17 +305,24 @@ class Batch:
     def _settle(self, outcome: Outcome) -> None:
         job = self._running.get(outcome.session)
         if job is None or job.connection is None:
+            self._stray(outcome)
             return
         if isinstance(outcome, Paged):
             # What has come so far took its time; another connection would have as much again.
             job.deadline = Deadline(self._limits.response_s)
             return
-        job.connection.end([outcome.session])
         del self._running[outcome.session]
+        if isinstance(outcome, StreamStarted):
+            self._manager.note_success(outcome.at - job.started)
+            self._ready.append((job.key, Opened(outcome, job.connection)))
+            return
+        job.connection.end([outcome.session])
         self._manager.wake()
+        if not isinstance(outcome, Answered | RequestFailed):
+            return
         if isinstance(outcome, Answered):
             self._manager.note_success(outcome.at - job.started)
-            self._ready.append((job.place, outcome.answer))
+            self._ready.append((job.key, outcome.answer))
         elif self._is_to_be_asked_again(job, job.connection, outcome.error):
             self._waiting.appendleft(job)
         else:
@@ -251,13 +355,7 @@ class Batch:
             except TvDatafeedError as no_way:
                 error = no_way
         if renewed is None or job.deadline.expired:
-            self._ready.append((job.place, error))
+            self._ready.append((job.key, error))
             return
         job.has_renewed, job.token, job.tries = True, renewed, 0
         self._waiting.appendleft(job)
-
-    def _release(self) -> None:
-        sessions = list(self._running)
-        if sessions:
-            self._manager.end(sessions)
-        self._running.clear()

@@ -12,8 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -33,6 +32,8 @@ from tvDatafeed.protocol.events import (
     Request,
     RequestFailed,
     Retired,
+    StreamMoved,
+    StreamStarted,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.transport import Sign, Transport, dial
@@ -47,8 +48,18 @@ _LOCK_PAUSE_S = 0.0005
 # it looks up a name: how long that takes the system does not say.
 _CONNECTING_PATIENCE_S = 1.0
 
-Outcome: TypeAlias = Answered | RequestFailed | Paged
-Outcomes: TypeAlias = "SimpleQueue[Outcome | None]"
+Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamMoved
+
+
+class Outcomes(Protocol):
+    """Where the events of a request go: a queue, or one that takes them in the reader's thread.
+
+    What takes them there does so under the connection's lock: it is quick, and calls nothing of
+    the connection.
+    """
+
+    def put(self, item: Outcome, /) -> object:
+        """Take an event."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +177,24 @@ class Connection:
         """How many requests are running here."""
         return self._machine.open_sessions
 
+    def server_time_s(self) -> float | None:
+        """Give the server's clock, epoch seconds UTC; None until it was heard."""
+        return self._machine.server_time_s(time.monotonic())
+
     @property
     def counters(self) -> Counter[str]:
         """What was counted here: messages, heartbeats, violations and others."""
         return self._machine.counters
+
+    def sign_in(self, token: str) -> None:
+        """Use another token from now on, without asking for anything."""
+
+        def use(machine: Machine) -> None:
+            if self._error is None and token != self._tokens[-1]:
+                self._tokens.append(token)
+                machine.set_token(token)
+
+        self._exchange(use)
 
     def is_surely_of(self, token: str) -> bool:
         """Whether a refused token can have been no other than this."""
@@ -189,6 +214,7 @@ class Connection:
             if self._error is not None or len(self._holders) >= self._places:
                 return False
             if token != self._tokens[-1]:
+                # Sent together with what is asked next.
                 self._tokens.append(token)
                 self._machine.set_token(token)
             self._holders.add(session)
@@ -216,7 +242,8 @@ class Connection:
             How long its parts may take.
         outcomes
             Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
-            `RequestFailed` in the end.
+            `RequestFailed` in the end. A stream has `StreamStarted` instead of an answer, and then
+            each `StreamMoved`, until it is ended or has a `RequestFailed`.
 
         Raises
         ------
@@ -363,7 +390,12 @@ class Connection:
         match event:
             case Answered() | RequestFailed():
                 self._settle(event)
-            case Paged():
+            case StreamStarted():
+                self.proven = True
+                self._tell(event)
+                if not event.request.follow:
+                    self._waiting.pop(event.session, None)
+            case Paged() | StreamMoved():
                 self._tell(event)
             case ConnectionFailed():
                 self._break(event.error)

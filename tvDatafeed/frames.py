@@ -7,7 +7,6 @@ importing the library stays quick.
 import datetime as dt
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,14 +26,11 @@ from tvDatafeed.dates import (
 from tvDatafeed.exceptions import DataNotFoundError, DataValidationError, InvalidOHLCError
 from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.events import History, Quotes
-from tvDatafeed.protocol.series import Bars, last_bar_is_closed
+from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
 
 logger = logging.getLogger(__name__)
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
-
-# The server's clock and its close times are whole seconds, and trades are reported late.
-CLOSED_MARGIN_S = 2.0
 
 # The web client reads 1e100 as "no value".
 _NO_VALUE = 1e100
@@ -45,8 +41,6 @@ _MINUTES_A_DAY = 24 * 60
 _THURSDAY, _SATURDAY = 3, 5
 _COLUMNS = 6
 
-_DELAYED = "delayed_streaming_"
-_DELAY = re.compile(r"[0-9]{1,6}")
 # Made once, for a small frame costs little more than its index of columns.
 _NUMBERS = pd.Index([*PRICE_COLUMNS, "volume"])
 _SEARCH_COLUMNS = ("symbol", "description", "exchange", "type", "full_name")
@@ -112,7 +106,7 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
     """
     bars, symbol = history.bars, history.request.symbol
     first, beyond = _range(history, view.dates)
-    delay_s = _delay_s(history.update_mode)
+    delay_s = delay_seconds(history.update_mode)
     is_closed = beyond < len(bars) or _last_is_closed(history, delay_s)
     oldest, is_forming = first, first < beyond and not is_closed
     if view.closed_only and is_forming:
@@ -307,9 +301,7 @@ def _last_is_closed(history: History, delay_s: float) -> bool:
         # The server does not say; twice its length after its open no bar is forming any more.
         length_s = interval_len.get(history.request.interval, math.inf)
         close_time_s = history.bars[-1].time + 2 * length_s
-    return last_bar_is_closed(
-        close_time_s, history.server_time_s, delay_s=delay_s, margin_s=CLOSED_MARGIN_S
-    )
+    return last_bar_is_closed(close_time_s, history.server_time_s, delay_s=delay_s)
 
 
 def _not_found(history: History, view: View, *, is_forming: bool) -> DataNotFoundError:
@@ -408,11 +400,6 @@ def _nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:
     fraction = np.rint((times_s - whole) * _MICROSECONDS).astype(np.int64)
     nanoseconds = whole * _NANOSECONDS + fraction * (_NANOSECONDS // _MICROSECONDS)
     return pd.DatetimeIndex(nanoseconds.view("M8[ns]"), name="datetime")
-
-
-def _delay_s(update_mode: str) -> int:
-    delay = update_mode.removeprefix(_DELAYED)
-    return int(delay) if delay != update_mode and _DELAY.fullmatch(delay) else 0
 
 
 def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -764,7 +764,8 @@ class TvDatafeed:
             window=window,
             show_frames=self.ws_debug,
         )
-        return batch.ask(requests)
+        # Streams are none of these requests.
+        return cast("Generator[tuple[int, Answer | TvDatafeedError]]", batch.ask(requests))
 
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""

@@ -498,7 +498,7 @@ def test_hello_with_an_absurd_clock_has_none(clock):
     machine = machine_with("cs_a")
     machine.receive(encode(f'{{"session_id":"0.1","timestamp":{clock}}}'), now=0.0)
     machine.receive(encode(f'{{"session_id":"0.1","timestampMs":{clock}}}'), now=0.0)
-    assert machine.server_time_s is None
+    assert machine.server_time_s(0.0) is None
 
 
 def test_time_of_a_message_begins_with_the_connection():

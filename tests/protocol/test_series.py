@@ -123,7 +123,7 @@ def test_possible_times_are_taken_exactly(time):
 )
 def test_a_bar_is_closed_by_the_servers_clock(close, server, delay, closed):
     """Past its close by more than the margin, less the delay of the data."""
-    assert last_bar_is_closed(close, server, delay_s=delay, margin_s=2.0) is closed
+    assert last_bar_is_closed(close, server, delay_s=delay) is closed
 
 
 def test_packed_bars_are_a_sequence():

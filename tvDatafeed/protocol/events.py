@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.sealing import Moved
 from tvDatafeed.protocol.series import Bars
 
 # How many bars are asked for in one answer: what TradingView gives without an account.
@@ -80,7 +82,34 @@ class QuotesRequest:
         return f"{first} and {len(others)} more" if others else first
 
 
-Request: TypeAlias = SeriesRequest | SymbolRequest | QuotesRequest
+@dataclass(frozen=True)
+class StreamRequest:
+    """Follow the bars of a symbol, from the one on that was told as closed last.
+
+    Parameters
+    ----------
+    symbol, interval, session
+        As for `SeriesRequest`.
+    after
+        The last bar that was told as closed. Those that have closed since are told first, as many
+        as `max_bars` hold. None: only the bar that closed last is.
+    max_bars
+        How many bars are asked for at the most to reach back to `after`.
+    follow
+        Whether the session stays open and tells what happens; otherwise it ends with its answer.
+    """
+
+    symbol: str
+    interval: str
+    session: str = "regular"
+    after: Bar | None = None
+    max_bars: int = PAGE_SIZE_BARS
+    follow: bool = True
+
+    prefix: ClassVar[str] = "cs"
+
+
+Request: TypeAlias = SeriesRequest | SymbolRequest | QuotesRequest | StreamRequest
 
 
 @dataclass(frozen=True)
@@ -154,6 +183,48 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class StreamStarted:
+    """A series is followed from now on, or was looked at once; then its session is closed.
+
+    Parameters
+    ----------
+    session
+        Its session.
+    request
+        What was asked for.
+    info
+        The server's description of the symbol.
+    update_mode
+        As in `History`.
+    moved
+        What has happened since the bar that was told last.
+    closes_at_s
+        When the clock closes the last bar, epoch seconds UTC of the market; infinity when it is.
+    market_time_s
+        The server's clock less the delay of the data, epoch seconds UTC; None when not known.
+    at
+        The moment on the driver's clock.
+    """
+
+    session: str
+    request: StreamRequest
+    info: dict[str, Any]
+    update_mode: str
+    moved: Moved
+    closes_at_s: float
+    market_time_s: float | None
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreamMoved:
+    """Something has happened to a series that is followed."""
+
+    session: str
+    moved: Moved
+
+
+@dataclass(frozen=True)
 class Paged:
     """A part of a long answer has come, the next one was asked for, and its time runs anew."""
 
@@ -193,5 +264,13 @@ class Redirected:
 
 
 Event: TypeAlias = (
-    Answered | Paged | RequestFailed | ConnectionFailed | PingWanted | Retired | Redirected
+    Answered
+    | StreamStarted
+    | StreamMoved
+    | Paged
+    | RequestFailed
+    | ConnectionFailed
+    | PingWanted
+    | Retired
+    | Redirected
 )

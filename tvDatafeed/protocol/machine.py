@@ -37,6 +37,8 @@ from tvDatafeed.protocol.events import (
     RequestFailed,
     Retired,
     SeriesRequest,
+    StreamMoved,
+    StreamStarted,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
 from tvDatafeed.protocol.questions import Command, Question, question_of
@@ -46,6 +48,8 @@ __all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
 
 # One broken packet may be an accident on the way; more than three are another protocol.
 MAX_VIOLATIONS = 3
+# The server tells its clock in milliseconds.
+_TICK_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class _Pending:
     heard_at: float
     message_timeout_s: float | None
     page_timeout_s: float | None
+    # When its question wants to be ticked.
+    wakes_at: float = math.inf
 
 
 class Machine:
@@ -107,7 +113,8 @@ class Machine:
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
-        self.server_time_s: float | None = None
+        # The server's clock is that much ahead of the driver's; None until it was heard.
+        self._server_lead_s: float | None = None
         self.last_violation: Violation | None = None
         self.counters: Counter[str] = Counter()
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -132,6 +139,10 @@ class Machine:
     def heard_at(self) -> float:
         """When anything was heard last, on the driver's clock; infinity before it was opened."""
         return self._heard_at
+
+    def server_time_s(self, now: float) -> float | None:
+        """Give the server's clock, epoch seconds UTC, carried forward from when it was heard."""
+        return None if self._server_lead_s is None else now + self._server_lead_s
 
     def opened(self, now: float) -> None:
         """Start the timers: the connection stands."""
@@ -217,6 +228,8 @@ class Machine:
                 self._time_out(session, pending, "answer", allowed)
             elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
+            elif now >= pending.wakes_at:
+                self._tick(pending, now)
         if self._failed:
             return
         if now >= self._probe_at():
@@ -227,7 +240,7 @@ class Machine:
 
     def next_deadline(self) -> float | None:
         """When `tick` must be called next; None while nothing is awaited."""
-        deadlines = [self._deadline_of(pending) for pending in self._pending.values()]
+        deadlines = [min(self._deadline_of(p), p.wakes_at) for p in self._pending.values()]
         deadlines.append(self._probe_at())
         if not self._pending:
             deadlines.append(self._retire_at())
@@ -286,7 +299,7 @@ class Machine:
             return
         time_ms = getattr(message, "t_ms", None)
         if time_ms is not None:
-            self.server_time_s = time_ms / 1000
+            self._server_lead_s = time_ms / 1000 - now
         handler(message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
@@ -301,9 +314,9 @@ class Machine:
         self.counters["heartbeats"] += 1
         self._outgoing.append(encode(heartbeat.payload))
 
-    def _on_hello(self, hello: messages.Hello, _now: float) -> None:
+    def _on_hello(self, hello: messages.Hello, now: float) -> None:
         if hello.timestamp_ms is not None:
-            self.server_time_s = hello.timestamp_ms / 1000
+            self._server_lead_s = hello.timestamp_ms / 1000 - now
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
         self._failed = True
@@ -317,7 +330,7 @@ class Machine:
             return
         pending.heard_at = now
         try:
-            step = pending.question.hear(message, self.server_time_s)
+            step = pending.question.hear(message, self.server_time_s(now))
         except BadUpdateError as error:
             self._violate(Violation(str(error)))
             self._end(session, ProtocolError(f"{pending.symbol}: {error}", retryable=False))
@@ -329,9 +342,37 @@ class Machine:
             self._ask_on(session, pending, step, now)
         elif isinstance(step, TvDatafeedError):
             self._end(session, step)
+        elif isinstance(step, StreamStarted):
+            self._follow(session, pending, replace(step, at=now))
+        elif isinstance(step, StreamMoved):
+            self._events.append(step)
+            self._plan_tick(pending, now)
         elif step is not None:
             self.close(session)
             self._events.append(Answered(session, step, now))
+
+    def _follow(self, session: str, pending: _Pending, started: StreamStarted) -> None:
+        """Keep a session open for as long as somebody wants it."""
+        if started.request.follow:
+            pending.deadline, pending.message_timeout_s = math.inf, None
+            self._plan_tick(pending, started.at)
+        else:
+            self.close(session)
+        self._events.append(started)
+
+    def _tick(self, pending: _Pending, now: float) -> None:
+        server_time_s = self.server_time_s(now)
+        moved = None if server_time_s is None else pending.question.tick(server_time_s)
+        if moved is not None:
+            self._events.append(moved)
+        self._plan_tick(pending, now)
+
+    def _plan_tick(self, pending: _Pending, now: float) -> None:
+        wait_s = math.inf
+        if self._server_lead_s is not None:
+            wait_s = pending.question.wakes_at_s - self._server_lead_s - now
+        # Just after the moment, for until then nothing has happened.
+        pending.wakes_at = now + max(wait_s, 0.0) + _TICK_S
 
     def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
         for command in commands:

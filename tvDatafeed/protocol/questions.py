@@ -4,11 +4,14 @@ A question speaks in commands - a method and its parameters - and hears the mess
 session. It knows neither the connection nor the time.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.events import (
     Answer,
@@ -17,18 +20,22 @@ from tvDatafeed.protocol.events import (
     QuotesRequest,
     Request,
     SeriesRequest,
+    StreamMoved,
+    StreamRequest,
+    StreamStarted,
     SymbolDescription,
     SymbolRequest,
 )
-from tvDatafeed.protocol.series import Series
+from tvDatafeed.protocol.sealing import Sealer
+from tvDatafeed.protocol.series import Series, check_time, delay_seconds
 
 _SERIES_ID = "sds_1"
 _SYMBOL_ID = "sds_sym_1"
 _TURNAROUND = "s1"
 
 Command: TypeAlias = tuple[object, ...]
-# The answer, the refusal, what to ask next, or nothing yet.
-Step: TypeAlias = "Answer | TvDatafeedError | list[Command] | None"
+# The answer, what a stream tells, the refusal, what to ask next, or nothing yet.
+Step: TypeAlias = "Answer | StreamStarted | StreamMoved | TvDatafeedError | list[Command] | None"
 Text: TypeAlias = Callable[[object], str]
 
 
@@ -64,6 +71,15 @@ class Question(ABC):
         BadUpdateError
             When bars came that no market can have.
         """
+
+    def tick(self, server_time_s: float) -> StreamMoved | None:  # noqa: ARG002 - most have none
+        """Say what has happened because the server's clock has come so far."""
+        return None
+
+    @property
+    def wakes_at_s(self) -> float:
+        """When to call `tick`, on the server's clock, epoch seconds UTC; infinity for never."""
+        return math.inf
 
     @property
     def progress(self) -> str:
@@ -198,6 +214,96 @@ class HistoryQuestion(_ChartQuestion):
         return (self._request.count or 0) - got
 
 
+class StreamQuestion(HistoryQuestion):
+    """Bars as they happen: first those since the one that was told last, then each update."""
+
+    # The bar that forms, the one before, and one that both sides know.
+    _FEW_BARS = 3
+
+    def __init__(self, session: str, request: StreamRequest, text: Text) -> None:
+        after = request.after
+        history = SeriesRequest(
+            request.symbol,
+            request.interval,
+            count=self._FEW_BARS - 1 if after is None else None,
+            session=request.session,
+            since_s=None if after is None else after.time,
+        )
+        super().__init__(session, history, text)
+        self._stream = request
+        self._length_s = interval_len.get(request.interval, math.inf)
+        self._delay_s = 0.0
+        self._sealer: Sealer | None = None
+
+    @property
+    def wakes_at_s(self) -> float:
+        """When the bar that forms is over."""
+        return math.inf if self._sealer is None else self._sealer.closes_at_s + self._delay_s
+
+    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+        """Take the first bars, and then what happens to the newest ones."""
+        if self._sealer is None:
+            step = super().hear(message, server_time_s)
+            return self._start(step) if isinstance(step, History) else step
+        match message:
+            case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
+                update = p.series.get(_SERIES_ID)
+                if update is None or not update.s or update.t not in (None, _TURNAROUND):
+                    return None
+                bars = [item.v for item in update.s]
+                for bar in bars:
+                    check_time(bar.time)
+                self._sealer.take(bars, update.lbs.bar_close_time if update.lbs else None)
+                return self._moved(self._sealer, server_time_s)
+        return self._refusal(message)
+
+    def tick(self, server_time_s: float) -> StreamMoved | None:
+        """Close the last bar when its time is over."""
+        if self._sealer is None or server_time_s <= self.wakes_at_s:
+            return None
+        return self._moved(self._sealer, server_time_s)
+
+    def _moved(self, sealer: Sealer, server_time_s: float | None) -> StreamMoved | None:
+        market_time_s = None if server_time_s is None else server_time_s - self._delay_s
+        moved = sealer.seal(market_time_s)
+        return None if moved.is_nothing else StreamMoved(self._session, moved)
+
+    def _start(self, history: History) -> StreamStarted:
+        after, bars = self._stream.after, history.bars
+        self._delay_s = delay_seconds(history.update_mode)
+        self._sealer = sealer = Sealer(after, self._length_s)
+        sealer.take(bars, history.close_time_s)
+        market_time_s = None
+        if history.server_time_s is not None:
+            market_time_s = history.server_time_s - self._delay_s
+        moved = sealer.seal(market_time_s)
+        if after is None:
+            moved = replace(moved, closed=moved.closed[-1:])
+        elif bars and bars[0].time > after.time and history.data_completed != "end":
+            moved = replace(moved, gaps=((after.time, bars[0].time), *moved.gaps))
+        # The sealer keeps what is needed from here on.
+        self._series, self._info = Series(), {}
+        return StreamStarted(
+            session=self._session,
+            request=self._stream,
+            info=history.info,
+            update_mode=history.update_mode,
+            moved=moved,
+            closes_at_s=sealer.closes_at_s,
+            market_time_s=market_time_s,
+        )
+
+    def _has_enough(self) -> bool:
+        return super()._has_enough() or len(self._series) >= self._stream.max_bars
+
+    def _next_size(self) -> int:
+        after = self._stream.after
+        if after is None or self._oldest_s is None:
+            return self._FEW_BARS if after is not None else super()._next_size()
+        missing = int((self._oldest_s - after.time) / self._length_s) + 1
+        return max(1, min(missing, self._stream.max_bars - len(self._series)))
+
+
 class SymbolQuestion(_ChartQuestion):
     """What a symbol is."""
 
@@ -277,6 +383,8 @@ def question_of(session: str, request: Request, text: Text) -> Question:
     """Make the question that a request is asked with."""
     if isinstance(request, SeriesRequest):
         return HistoryQuestion(session, request, text)
+    if isinstance(request, StreamRequest):
+        return StreamQuestion(session, request, text)
     if isinstance(request, SymbolRequest):
         return SymbolQuestion(session, request, text)
     return QuotesQuestion(session, request, text)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import re
 import struct
 from array import array
 from bisect import bisect_right
@@ -15,11 +16,14 @@ from tvDatafeed.protocol.messages import Bar, SeriesUpdate
 EARLIEST_BAR_S = -9_214_560_000  # 1678-01-01T00:00:00Z
 LATEST_BAR_S = 9_214_646_400  # 2262-01-01T00:00:00Z
 
+# The server's clock and its close times are whole seconds, and trades are reported late.
+CLOSED_MARGIN_S = 2.0
 
 # 25 times the deepest plan's history; what is longer is no answer.
 MAX_BARS = 1_000_000
 
 _ROW = struct.Struct("6d")
+_DELAYED = re.compile("delayed_streaming_([0-9]{1,6})")
 
 
 class BadUpdateError(ValueError):
@@ -137,8 +141,8 @@ class Series:
             return
         times = [bar.time for bar in bars]
         first, last = min(times), max(times)
-        _check_time(first)
-        _check_time(last)
+        check_time(first)
+        check_time(last)
         if self._count + len(bars) > MAX_BARS:
             self._flatten()
         if self._count + len(bars) > MAX_BARS:
@@ -172,7 +176,7 @@ class Series:
 
 
 def last_bar_is_closed(
-    close_time_s: float | None, server_time_s: float | None, *, delay_s: float, margin_s: float
+    close_time_s: float | None, server_time_s: float | None, *, delay_s: float
 ) -> bool:
     """Whether the last bar can no longer change, by the server's own clock.
 
@@ -184,23 +188,34 @@ def last_bar_is_closed(
         The server's clock when it sent the bars, epoch seconds UTC.
     delay_s
         How far the data lag behind the market, seconds.
-    margin_s
-        How far past its close a bar must be, seconds.
 
     Returns
     -------
     bool
-        False also where the server did not say.
+        False also where the server did not say, and until `CLOSED_MARGIN_S` after the close.
     """
     if close_time_s is None or server_time_s is None:
         return False
-    return server_time_s - delay_s > close_time_s + margin_s
+    return server_time_s - delay_s > close_time_s + CLOSED_MARGIN_S
+
+
+def delay_seconds(update_mode: str) -> int:
+    """Return how far data lag behind the market: 900 for "delayed_streaming_900"."""
+    delayed = _DELAYED.fullmatch(update_mode)
+    return int(delayed[1]) if delayed else 0
 
 
 def _is_ascending(times: list[float]) -> bool:
     return all(map(operator.lt, times, times[1:]))
 
 
-def _check_time(time_s: float) -> None:
+def check_time(time_s: float) -> None:
+    """Refuse the time of a bar that no index can hold.
+
+    Raises
+    ------
+    BadUpdateError
+        When it lies before 1678 or after 2261, as times in milliseconds do.
+    """
     if not EARLIEST_BAR_S <= time_s <= LATEST_BAR_S:
         raise BadUpdateError(f"a bar at {time_s:.15g} s, outside the years 1678 to 2261")
