@@ -32,6 +32,7 @@ __all__ = [
     "AuthConfig",
     "DataConfig",
     "FillMissingVolume",
+    "LiveMode",
     "NetworkConfig",
     "ThreadingConfig",
     "TvDatafeedConfig",
@@ -42,6 +43,7 @@ __all__ = [
 ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wire, no secret
 
 FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
+LiveMode = Literal["stream", "poll"]
 
 _T = TypeVar("_T")
 
@@ -182,13 +184,6 @@ def _file(value: Any) -> str | None:
     return str(value)
 
 
-def _volume_filling(value: Any) -> str:
-    choices = get_args(FillMissingVolume)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}")
-    return value
-
-
 def _zone_name(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError("must be the name of a timezone, or None")
@@ -298,12 +293,22 @@ class _Kind(NamedTuple):
     read: Callable[[str], Any]
 
 
+def _choice(*choices: str) -> _Kind:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return _Kind(check, lambda text: check(text.lower()))
+
+
 _SECONDS = _Kind(_seconds, _seconds)
 _TIMEOUT = _Kind(_timeout, _timeout)
 _COUNT = _Kind(_count, _count_in_text)
 _WHOLE = _Kind(_whole, _whole_in_text)
 _FLAG = _Kind(_flag, _flag_in_text)
-_VOLUME_FILLING = _Kind(_volume_filling, lambda text: _volume_filling(text.lower()))
+_VOLUME_FILLING = _choice(*get_args(FillMissingVolume))
+_LIVE_MODE = _choice(*get_args(LiveMode))
 _ZONE_NAME = _Kind(_zone_name, _zone_name)
 _SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
 _HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
@@ -611,11 +616,30 @@ class ThreadingConfig(_Section):
     ----------
     shutdown_timeout : float, default 10.0
         Seconds for all threads to end when the client is closed (``TV_SHUTDOWN_TIMEOUT``).
+    live_mode : {"stream", "poll"}, default "stream"
+        Whether a live feed is told of bars, or asks for them when one is due (``TV_LIVE_MODE``).
+    retry_sleep : float, default 0.1
+        Seconds between two polls for a bar that is due (``TV_RETRY_SLEEP``).
+    retry_limit : int, default 50
+        After so many polls without a new bar the pause doubles with each further one, up to the
+        length of a bar (``TV_RETRY_LIMIT``).
+    stop_consumer_on_error : bool, default False
+        Whether a consumer ends at the first exception of its callback
+        (``TV_STOP_CONSUMER_ON_ERROR``).
+    daemon : bool, default False
+        Whether the program may end while there are consumers (``TV_DAEMON``).
     """
 
     shutdown_timeout: float = field(
         default=10.0, metadata=_setting(_SECONDS, "TV_SHUTDOWN_TIMEOUT")
     )
+    live_mode: LiveMode = field(default="stream", metadata=_setting(_LIVE_MODE, "TV_LIVE_MODE"))
+    retry_sleep: float = field(default=0.1, metadata=_setting(_SECONDS, "TV_RETRY_SLEEP"))
+    retry_limit: int = field(default=50, metadata=_setting(_COUNT, "TV_RETRY_LIMIT"))
+    stop_consumer_on_error: bool = field(
+        default=False, metadata=_setting(_FLAG, "TV_STOP_CONSUMER_ON_ERROR")
+    )
+    daemon: bool = field(default=False, metadata=_setting(_FLAG, "TV_DAEMON"))
 
 
 @dataclass(frozen=True, kw_only=True)
