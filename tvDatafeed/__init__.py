@@ -6,6 +6,8 @@
 import logging
 
 from tvDatafeed.config import TvDatafeedConfig
+from tvDatafeed.consumer import Consumer
+from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.exceptions import (
     AuthenticationError,
     CaptchaRequiredError,
@@ -32,6 +34,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.main import Interval, TvDatafeed
 from tvDatafeed.results import SymbolInfo
+from tvDatafeed.seis import Seis
 from tvDatafeed.utils import (
     ContextTimer,
     generate_chart_session_id,
@@ -46,6 +49,7 @@ __all__ = [
     "CaptchaRequiredError",
     "ConfigurationError",
     "ConnectionError",
+    "Consumer",
     "ConsumerError",
     "ContextTimer",
     "DataError",
@@ -59,6 +63,7 @@ __all__ = [
     "NetworkError",
     "ProtocolError",
     "RateLimitError",
+    "Seis",
     "SlowConsumerError",
     "SymbolInfo",
     "SymbolNotFoundError",
@@ -66,6 +71,7 @@ __all__ = [
     "TvDatafeed",
     "TvDatafeedConfig",
     "TvDatafeedError",
+    "TvDatafeedLive",
     "TwoFactorRequiredError",
     "Validators",
     "WebSocketError",

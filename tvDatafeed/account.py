@@ -75,6 +75,10 @@ class Account:
             raise ConfigurationError("token", token, "must be a text")
         return str(token)
 
+    def renewal_due(self) -> float | None:
+        """Return when another token will be had, seconds since 1970; None for never."""
+        return None if self._authenticator is None else self._authenticator.renewal_due()
+
     def assign(self, token: str) -> None:
         """Use another token from now on."""
         if self._authenticator is None:

@@ -10,7 +10,7 @@ import math
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -41,7 +41,7 @@ class Opened:
     connection: Connection
 
 
-Result: TypeAlias = "Answer | Opened | TvDatafeedError"
+Result: TypeAlias = "Answer | Opened | RequestFailed | TvDatafeedError"
 
 
 @dataclass
@@ -76,10 +76,9 @@ class Batch:
         How many run at a time.
     show_frames
         Whether outgoing packets go to the log at DEBUG, the token redacted.
-    is_patient
-        Whether to wait for a connection for as long as it takes.
-    stray
-        Takes what comes for sessions that run no more: the end of a stream that was opened here.
+    is_endless
+        Whether to wait for a connection for as long as it takes, and to give as results of no key
+        what comes for sessions that run no more: the ends of streams that were opened here.
     """
 
     def __init__(
@@ -90,16 +89,14 @@ class Batch:
         *,
         window: int = 1,
         show_frames: bool = False,
-        is_patient: bool = False,
-        stray: Callable[[Outcome], object] = lambda _outcome: None,
+        is_endless: bool = False,
     ) -> None:
         self._manager = manager
         self._account = account
         self._limits = limits
         self._window = window
         self._show_frames = show_frames
-        self._is_patient = is_patient
-        self._stray = stray
+        self._is_endless = is_endless
         self._stop = manager.stop
         # None among them: a place may be free, or there will be none.
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
@@ -224,14 +221,14 @@ class Batch:
         While others run, each of them may leave its place before that.
         """
         until = math.inf
-        if not self._is_patient and job.deadline.at is not None:
+        if not self._is_endless and job.deadline.at is not None:
             until = job.deadline.at
         if time.monotonic() >= until or (not self._running and not_yet.until >= until):
             self._manager.note_error(not_yet.error)
             self._ready.append((job.key, not_yet.error))
             self._next_try = 0.0
             return
-        if self._is_patient or (self._running and not job.tries):
+        if self._is_endless or (self._running and not job.tries):
             # It waits for the others of its own batch, as those behind it do.
             job.started = 0.0
             until = math.inf
@@ -256,7 +253,7 @@ class Batch:
                 self._stop,
                 self._outcomes,
                 show_frames=self._show_frames,
-                is_patient=self._is_patient,
+                is_patient=self._is_endless,
             )
         except TvDatafeedError:
             del self._running[session]
@@ -305,7 +302,8 @@ class Batch:
     def _settle(self, outcome: Outcome) -> None:
         job = self._running.get(outcome.session)
         if job is None or job.connection is None:
-            self._stray(outcome)
+            if self._is_endless and isinstance(outcome, RequestFailed):
+                self._ready.append((None, outcome))
             return
         if isinstance(outcome, Paged):
             # What has come so far took its time; another connection would have as much again.

@@ -26,6 +26,7 @@ from tvDatafeed.dates import (
 from tvDatafeed.exceptions import DataNotFoundError, DataValidationError, InvalidOHLCError
 from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.events import History, Quotes
+from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
 
 logger = logging.getLogger(__name__)
@@ -185,6 +186,55 @@ def bars_to_frame(
     names = np.full(len(frame), symbol, dtype=object)
     # pandas 3 would make a text column of its own dtype; programs compare with object.
     frame.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+    return frame
+
+
+def live_to_frame(
+    bar: Bar,
+    symbol: str,
+    *,
+    is_closed: bool,
+    zone_name: str | None,
+    delay_s: int,
+    fill_missing_volume: FillMissingVolume,
+    before: Bar | None,
+) -> pd.DataFrame:
+    """Build the DataFrame of one live bar.
+
+    Parameters
+    ----------
+    bar, symbol
+        The bar, and the full symbol.
+    is_closed
+        Whether it can no longer change.
+    zone_name, delay_s
+        As in ``attrs`` of `history_to_frame`.
+    fill_missing_volume
+        As for `bars_to_frame`; there is no bar yet to interpolate to.
+    before
+        The bar before, whose volume goes "forward".
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row, as from `bars_to_frame`; ``attrs`` has closed and last_bar_closed (bool), and
+        timezone and delay_seconds as in `history_to_frame`.
+    """
+    bars = [bar] if before is None or not math.isnan(bar.volume) else [before, bar]
+    frame = bars_to_frame(
+        Bars.of(bars),
+        symbol,
+        timezone=timezone_named(zone_name) if zone_name else None,
+        fill_missing_volume=fill_missing_volume,
+        validation="off",
+    )
+    if len(bars) > 1:
+        frame = frame[1:].copy()
+    frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
+    if zone_name:
+        frame.attrs["timezone"] = zone_name
+    if delay_s:
+        frame.attrs["delay_seconds"] = delay_s
     return frame
 
 

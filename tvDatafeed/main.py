@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
+    from tvDatafeed.connection import Limits
     from tvDatafeed.network import WebSocketManager
     from tvDatafeed.protocol.events import Answer, History, Request
 
@@ -751,21 +752,25 @@ class TvDatafeed:
     ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
         """Ask for something, and give each answer or error as it comes, with its place."""
         from tvDatafeed.batch import Batch  # noqa: PLC0415 - as above
-        from tvDatafeed.connection import Limits  # noqa: PLC0415 - as above
 
-        limits = Limits(
-            response_s=self.max_response_time,
-            message_s=None if self.ws_timeout < 0 else self.ws_timeout,
-        )
         batch = Batch(
             self._connections(),
             self._account,
-            limits,
+            self._limits(),
             window=window,
             show_frames=self.ws_debug,
         )
         # Streams are none of these requests.
         return cast("Generator[tuple[int, Answer | TvDatafeedError]]", batch.ask(requests))
+
+    def _limits(self) -> "Limits":
+        """Say how long a request may take, as of now."""
+        from tvDatafeed.connection import Limits  # noqa: PLC0415 - as above
+
+        return Limits(
+            response_s=self.max_response_time,
+            message_s=None if self.ws_timeout < 0 else self.ws_timeout,
+        )
 
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""

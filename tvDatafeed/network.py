@@ -130,6 +130,12 @@ class WebSocketManager:
         with self._lock:
             self._tokens = [*(t for t in self._tokens if t != token), token][-KEPT_TOKENS:]
 
+    def sign_in(self, token: str) -> None:
+        """Make a token the newest, and use it on all connections that are open."""
+        self.use_token(token)
+        for connection in list(self._connections):
+            connection.sign_in(token)
+
     def newest(self, token: str) -> str:
         """Give the token that goes before this one, which a slow thread may still have in hand.
 
@@ -371,7 +377,7 @@ class WebSocketManager:
                 return True
             # A part of the answer was lost on the way; the connection itself is sound.
             return isinstance(error, ProtocolError) and error.retryable
-        return error.retryable and self._strikes < MAX_STRIKES
+        return error.retryable and not self.is_struck_out
 
     def learns_cap(self, connection: Connection, error: TvDatafeedError) -> bool:
         """Whether the server said that a connection is full, and fewer requests go there now.
@@ -385,6 +391,16 @@ class WebSocketManager:
             has_learned = places < self._places
             self._places = min(self._places, places)
         return has_learned
+
+    @property
+    def last_error(self) -> TvDatafeedError | None:
+        """The last fault of a connection; None since a request was answered."""
+        return self._last_error
+
+    @property
+    def is_struck_out(self) -> bool:
+        """Whether the protocol was broken so often that it will be again."""
+        return self._strikes >= MAX_STRIKES
 
     def follow_redirect(self, connection: Connection) -> bool:
         """Go where the server sends its clients, if it does and that is its own site."""

@@ -1,0 +1,151 @@
+"""Channels: one Seis's way from its stream to those who are told of its bars."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.liveframes import LiveBar, Look
+from tvDatafeed.protocol.events import StreamStarted
+from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.sealing import Moved
+from tvDatafeed.results import SeisStatus
+from tvDatafeed.seis import Seis, State
+
+_MILLISECONDS = 1000
+
+
+class Receiver(Protocol):
+    """Who takes bars, quickly and in any thread: a consumer, or an iterator's mailbox."""
+
+    def offer(self, item: LiveBar, /) -> object:
+        """Take a bar."""
+
+    def put(self, item: None, /) -> object:
+        """Take the end: nothing more will come."""
+
+
+class Channel:
+    """What is known of one Seis, and who is told of it.
+
+    Parameters
+    ----------
+    seis
+        The series; its consumers are told.
+    look
+        How its bars are shown.
+    on_gap, on_state, on_failure
+        Have the program told, without making anyone wait: of bars that are missing, from and to as
+        epoch seconds UTC; of a change of state; of an error.
+    """
+
+    def __init__(
+        self,
+        seis: Seis,
+        look: Look,
+        *,
+        on_gap: Callable[[Seis, float, float], object],
+        on_state: Callable[[Seis, State], object],
+        on_failure: Callable[[Seis, TvDatafeedError], object],
+    ) -> None:
+        self.seis = seis
+        self._look = look
+        self._on_gap = on_gap
+        self._on_state = on_state
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._taps: tuple[Receiver, ...] = ()
+        self._last: LiveBar | None = None
+        self._state = State.STARTING
+        self._error: TvDatafeedError | None = None
+        self._delivered = 0
+        self._corrections = 0
+        self._lag_s: float | None = None
+        # What consumers that are gone have dropped.
+        self._dropped = 0
+
+    def started(self, started: StreamStarted) -> None:
+        """Take what the server says of the symbol, and the bars since the last one."""
+        self._look.learn(started.info, started.update_mode)
+        self.moved(started.moved)
+
+    def moved(self, moved: Moved) -> None:
+        """Tell what has happened; in the reader's thread."""
+        with self._lock:
+            receivers = self.receivers()
+            before: Bar | None = self._last.bar if self._last else None
+            for bar in moved.closed:
+                self._last = LiveBar(bar, is_closed=True, before=before, look=self._look)
+                before = bar
+                for receiver in receivers:
+                    receiver.offer(self._last)
+            if moved.forming is not None and receivers:
+                item = LiveBar(moved.forming, is_closed=False, before=before, look=self._look)
+                for receiver in receivers:
+                    receiver.offer(item)
+            self._delivered += len(moved.closed)
+            self._corrections += moved.corrections
+            if moved.closed:
+                self._lag_s = moved.lag_s
+        for start_s, end_s in moved.gaps:
+            self._on_gap(self.seis, start_s, end_s)
+
+    def state(self, state: State) -> None:
+        """Note a change of state, and tell of it."""
+        self._state = state
+        if state is not State.FAILED:
+            self._error = None
+        self._on_state(self.seis, state)
+
+    def failed(self, error: TvDatafeedError) -> None:
+        """Note an error, and tell of it."""
+        self._error = error
+        self._on_failure(self.seis, error)
+
+    def attach(self, receiver: Receiver, add: Callable[[], object], *, replay: bool) -> None:
+        """Let somebody be told from now on, beginning with the bar that closed last."""
+        with self._lock:
+            add()
+            if replay and self._last is not None:
+                receiver.offer(self._last)
+
+    def receivers(self) -> tuple[Receiver, ...]:
+        """Give those who are told."""
+        return (*self.seis.get_consumers(), *self._taps)
+
+    def tap(self, receiver: Receiver, *, replay: bool) -> None:
+        """Let somebody be told who is no consumer."""
+        self.attach(receiver, lambda: self._set_taps(*self._taps, receiver), replay=replay)
+
+    def untap(self, receiver: Receiver) -> None:
+        """Tell somebody no more."""
+        with self._lock:
+            self._set_taps(*(tap for tap in self._taps if tap is not receiver))
+
+    def _set_taps(self, *taps: Receiver) -> None:
+        self._taps = taps
+
+    def note_dropped(self, count: int) -> None:
+        """Remember what a consumer has dropped that is gone."""
+        with self._lock:
+            self._dropped += count
+
+    def status(self) -> SeisStatus:
+        """Say how the Seis is doing."""
+        with self._lock:
+            last = self._last
+            return SeisStatus(
+                seis=self.seis,
+                state=self._state.value,
+                last_bar=None if last is None else _moment(last.bar.time),
+                delivered=self._delivered,
+                dropped=self._dropped + sum(c.dropped for c in self.seis.get_consumers()),
+                corrections=self._corrections,
+                lag_ms=None if self._lag_s is None else round(self._lag_s * _MILLISECONDS, 3),
+                error=self._error,
+            )
+
+
+def _moment(time_s: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_s, dt.timezone.utc)

@@ -1,0 +1,556 @@
+"""TvDatafeedLive: a TvDatafeed that also follows symbols and calls back with each bar."""
+
+import datetime as dt
+import os
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal
+
+from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
+from tvDatafeed.consumer import DEFAULT_QUEUE_SIZE, Consumer, OnError, OnSlow, WhichBars
+from tvDatafeed.dates import DateLike
+from tvDatafeed.exceptions import (
+    DataValidationError,
+    InvalidIntervalError,
+    LockTimeoutError,
+    SymbolNotFoundError,
+)
+from tvDatafeed.hooks import Hooks
+from tvDatafeed.interval import Interval
+from tvDatafeed.main import TvDatafeed
+from tvDatafeed.query import check_count, full_symbol
+from tvDatafeed.results import SeisStatus
+from tvDatafeed.seis import Feed, Seis
+from tvDatafeed.utils import Deadline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tvDatafeed.registry import Registry
+
+__all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
+
+#: How many polls without a new bar until the pause between them grows.
+RETRY_LIMIT = DEFAULT_CONFIG.threading.retry_limit
+#: Seconds for all threads to end.
+SHUTDOWN_TIMEOUT = DEFAULT_CONFIG.threading.shutdown_timeout
+#: Seconds for the callback that still runs, when its consumer is ended and waited for.
+CONSUMER_STOP_TIMEOUT = 5.0
+
+_NOT_LISTED = "Provided symbol and exchange combination is not listed in TradingView"
+
+OnGap = Callable[[Seis, dt.datetime, dt.datetime], object]
+OnReconnect = Callable[[dt.datetime, dt.datetime], object]
+OnState = Callable[[Seis, str], object]
+
+
+class TvDatafeedLive(TvDatafeed, Feed):
+    """A `TvDatafeed` that also follows symbols live, and calls back with each bar that closes.
+
+    Each closed bar reaches each callback exactly once and in order, also through reconnections:
+    what was missed is asked for, and what cannot be had is told to `on_gap`. A market that is
+    closed or quiet is no error. Callbacks run in threads of their own, and harm nobody else by what
+    they do.
+
+    Threads: one keeps the series open, one reads each connection, one calls the hooks, and each
+    consumer has its own. A program that comes to its end goes on while there are consumers, unless
+    ``TV_DAEMON`` says otherwise; `close`, `with` and `del_tvdatafeed` end the feed.
+
+    Parameters
+    ----------
+    username, password, auth_token, totp_secret, totp_code, ws_timeout, verbose
+        As for `TvDatafeed`.
+    sessionid, sessionid_sign, token_cache, config
+        As for `TvDatafeed`.
+    on_error : callable, optional
+        Called with ``(consumer_or_seis, exception)``: what a callback raised, in its own thread;
+        why a Seis has failed; a consumer that is too slow.
+    on_gap : callable, optional
+        Called with ``(seis, start, end)``, aware datetimes in UTC: bars between these two opens
+        were missed and cannot be had any more.
+    on_reconnect : callable, optional
+        Called with ``(gap_start, gap_end)``, aware datetimes in UTC, when all that was lost with a
+        connection is back, what was missed meanwhile included.
+    on_state : callable, optional
+        Called with ``(seis, state)``: "STARTING", "LIVE", "RECONNECTING", "FAILED", "STOPPED".
+
+    Attributes
+    ----------
+    on_error, on_gap, on_reconnect, on_state : callable or None
+        The hooks; may be assigned. They are called one after the other in a thread of their own,
+        and one that raises is logged and changes nothing.
+
+    Raises
+    ------
+    TvDatafeedError
+        As from `TvDatafeed`.
+
+    Examples
+    --------
+    >>> from tvDatafeed import Interval, TvDatafeedLive
+    >>> from tvDatafeed.testing import FakeTradingView
+    >>> with FakeTradingView() as server, TvDatafeedLive(config=server.config()) as tvl:
+    ...     seis = tvl.new_seis("BTCUSD", "BITSTAMP", Interval.in_1_minute)
+    ...     for seis, bar in tvl.stream(seis, replay_last=True):
+    ...         break
+    >>> bar["symbol"].iloc[0], len(bar)
+    ('BITSTAMP:BTCUSD', 1)
+    """
+
+    def __init__(  # noqa: PLR0917 - the positions of the base class
+        self,
+        username: str | None = None,
+        password: str | None = None,
+        auth_token: str | None = None,
+        totp_secret: str | None = None,
+        totp_code: str | Callable[[], str] | None = None,
+        ws_timeout: float | None = None,
+        verbose: bool | None = None,
+        *,
+        sessionid: str | None = None,
+        sessionid_sign: str | None = None,
+        token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
+        config: TvDatafeedConfig | None = None,
+        on_error: OnError | None = None,
+        on_gap: OnGap | None = None,
+        on_reconnect: OnReconnect | None = None,
+        on_state: OnState | None = None,
+    ) -> None:
+        super().__init__(
+            username,
+            password,
+            auth_token,
+            totp_secret,
+            totp_code,
+            ws_timeout,
+            verbose,
+            sessionid=sessionid,
+            sessionid_sign=sessionid_sign,
+            token_cache=token_cache,
+            config=config,
+        )
+        self.on_error = on_error
+        self.on_gap = on_gap
+        self.on_reconnect = on_reconnect
+        self.on_state = on_state
+        self._process = os.getpid()
+        self._made_registries: dict[str, Registry] = {}
+
+    @property
+    def _registry(self) -> "Registry":
+        """What is listed; made when it is first needed, for sockets and JSON take their time."""
+        from tvDatafeed.registry import Registry  # noqa: PLC0415 - as said
+        from tvDatafeed.streams import Streams  # noqa: PLC0415 - as said
+
+        made = self._made_registries.get("registry")
+        if made is not None:
+            return made
+
+        def streams(hooks: "Hooks", on_reconnect: Callable[[float, float], object]) -> Streams:
+            return Streams(
+                self._connections,
+                self._account,
+                self._limits,
+                network=self._config.network,
+                threads=self._config.threading,
+                max_bars=self._config.data.max_bars,
+                hooks=hooks,
+                on_reconnect=on_reconnect,
+            )
+
+        registry = Registry(
+            self, self, self._config, streams, lambda: self._connections().last_error
+        )
+        # The first of several threads wins, and no lock is needed that a fork could copy.
+        return self._made_registries.setdefault("registry", registry)
+
+    def new_seis(
+        self, symbol: str, exchange: str, interval: Interval, timeout: float = -1
+    ) -> Seis | Literal[False]:
+        """Follow a symbol.
+
+        Parameters
+        ----------
+        symbol, exchange : str
+            As for `TvDatafeed.get_hist`.
+        interval : Interval
+            The length of a bar.
+        timeout : float, default -1
+            Seconds to wait for other threads that use the feed; -1 without end, 0 not at all.
+
+        Returns
+        -------
+        Seis
+            The one that is listed, if it is already; False when the time is over.
+
+        Raises
+        ------
+        ValueError
+            TradingView does not know the symbol; or the timeout is negative and not -1.
+        DataValidationError, InvalidIntervalError
+            A parameter cannot be right; nothing was sent.
+        EntitlementError, DataError, AuthenticationError
+            TradingView refuses.
+        NetworkError
+            TradingView cannot be reached.
+        ThreadingError
+            The system gives no thread, or this object was made before a fork.
+        """
+        if not isinstance(interval, Interval):
+            raise InvalidIntervalError(interval, [str(member) for member in Interval])
+        place, _, name = full_symbol(symbol, exchange).partition(":")
+        limit_s = _checked_timeout(timeout)
+        try:
+            return self._registry.new_seis(
+                Seis(name, place, interval), limit_s, self.max_response_time
+            )
+        except LockTimeoutError:
+            return False
+        except SymbolNotFoundError as error:
+            raise ValueError(_NOT_LISTED) from error
+
+    def del_seis(self, seis: Seis, timeout: float = -1) -> bool:
+        """Follow a Seis no longer; its consumers end when they have had what waits for them.
+
+        Parameters
+        ----------
+        seis : Seis
+            The one, or one that is equal to it.
+        timeout : float, default -1
+            As for `new_seis`, in seconds.
+
+        Returns
+        -------
+        bool
+            False when the time is over.
+
+        Raises
+        ------
+        ValueError
+            It is not listed.
+        """
+        try:
+            with self._registry.locked(_checked_timeout(timeout)):
+                self._registry.del_seis(seis)
+        except LockTimeoutError:
+            return False
+        return True
+
+    def new_consumer(
+        self,
+        seis: Seis,
+        callback: Callable[..., object],
+        timeout: float = -1,
+        *,
+        on_error: OnError | None = None,
+        bars: WhichBars = "closed",
+        max_queue: int = DEFAULT_QUEUE_SIZE,
+        on_slow: OnSlow = "drop_oldest",
+        replay_last: bool = True,
+    ) -> Consumer | Literal[False]:
+        """Have a callback called with each bar of a Seis, in a thread of its own.
+
+        Parameters
+        ----------
+        seis : Seis
+            A listed one.
+        callback : callable
+            Called with ``(seis, data)``; data is a DataFrame of one row as from
+            `TvDatafeed.get_hist`, the callback's own. ``attrs["closed"]`` says whether the bar can
+            still change.
+        timeout : float, default -1
+            As for `new_seis`, in seconds.
+        on_error : callable, optional
+            Called with ``(consumer, exception)`` instead of the feed's own `on_error`.
+        bars : {"closed", "all"}, default "closed"
+            Whether the callback is also told of the bar that forms, at each change.
+        max_queue : int, default 1000
+            How many bars wait for the callback at the most.
+        on_slow : {"drop_oldest", "block"}, default "drop_oldest"
+            What happens beyond that: the oldest bar is dropped and counted; or as many again wait
+            before it is. The feed and other consumers never wait.
+        replay_last : bool, default True
+            Whether the callback begins with the bar that closed last before now.
+
+        Returns
+        -------
+        Consumer
+            The thread, running; False when the time is over.
+
+        Raises
+        ------
+        ValueError
+            The Seis is not listed.
+        DataValidationError
+            An option cannot be right.
+        ThreadingError
+            The system gives no thread.
+        """
+        registry = self._registry
+        consumer = Consumer(
+            seis,
+            callback,
+            on_error=on_error or registry.call_on_error,
+            bars=bars,
+            max_queue=max_queue,
+            on_slow=on_slow,
+            stop_on_error=self._config.threading.stop_consumer_on_error,
+            post=registry.post,
+        )
+        try:
+            with registry.locked(_checked_timeout(timeout)):
+                registry.add_consumer(seis, consumer, replay=replay_last)
+        except LockTimeoutError:
+            return False
+        return consumer
+
+    def del_consumer(self, consumer: Consumer, timeout: float = -1) -> bool:
+        """End a consumer. Its callback is not called any more, but may still be running.
+
+        Parameters
+        ----------
+        consumer : Consumer
+            The consumer.
+        timeout : float, default -1
+            As for `new_seis`, in seconds.
+
+        Returns
+        -------
+        bool
+            True when it has ended, also when it had before; False when the time is over.
+        """
+        try:
+            with self._registry.locked(_checked_timeout(timeout)):
+                self._registry.del_consumer(consumer)
+        except LockTimeoutError:
+            return False
+        return True
+
+    def subscribe(
+        self,
+        symbol: str,
+        exchange: str,
+        interval: Interval,
+        callback: Callable[..., object],
+        timeout: float = -1,
+        **options: Any,
+    ) -> Consumer:
+        """Follow a symbol and have a callback called: `new_seis` and `new_consumer` in one.
+
+        Parameters
+        ----------
+        symbol, exchange, interval
+            As for `new_seis`.
+        callback, **options
+            As for `new_consumer`.
+        timeout : float, default -1
+            As for `new_seis`, in seconds.
+
+        Returns
+        -------
+        Consumer
+            The thread, running; its ``seis`` is the Seis.
+
+        Raises
+        ------
+        LockTimeoutError
+            The time is over.
+        TvDatafeedError, ValueError
+            As from `new_seis` and `new_consumer`.
+        """
+        seis = self.new_seis(symbol, exchange, interval, timeout)
+        consumer = seis and self.new_consumer(seis, callback, timeout, **options)
+        if not consumer:
+            raise LockTimeoutError(timeout, "the live feed")
+        return consumer
+
+    def stream(
+        self,
+        *seises: Seis,
+        bars: WhichBars = "closed",
+        max_queue: int = DEFAULT_QUEUE_SIZE,
+        replay_last: bool = False,
+    ) -> "Generator[tuple[Seis, pd.DataFrame]]":
+        """Iterate over bars as they come, until the Seises are deleted or the feed is closed.
+
+        Ctrl-C while it waits closes the feed. Leave the loop, or close the iterator, to stop.
+
+        Parameters
+        ----------
+        *seises : Seis
+            Listed ones; all that are listed now when there are none.
+        bars : {"closed", "all"}, default "closed"
+            As for `new_consumer`.
+        max_queue : int, default 1000
+            How many bars of each Seis wait at the most; beyond that the oldest go.
+        replay_last : bool, default False
+            Whether to begin with the bars that closed last before now.
+
+        Yields
+        ------
+        tuple
+            The Seis, and a DataFrame of one row, as for `new_consumer`.
+
+        Raises
+        ------
+        ValueError
+            One of them is not listed.
+        """
+        if bars not in {"closed", "all"}:
+            raise DataValidationError("bars", bars, "must be 'closed' or 'all'")
+        size = check_count("max_queue", max_queue)
+        return self._streaming(self._registry.iterate(seises, bars, size, replay=replay_last))
+
+    def _streaming(
+        self, coming: "Generator[tuple[Seis, pd.DataFrame]]"
+    ) -> "Generator[tuple[Seis, pd.DataFrame]]":
+        try:
+            with closing(coming):
+                yield from coming
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    def status(self) -> list[SeisStatus]:
+        """Say how each Seis is doing.
+
+        Returns
+        -------
+        list of SeisStatus
+            One record for each, in the order of their listing.
+        """
+        return self._registry.status()
+
+    def get_hist(  # type: ignore[override]  # noqa: PLR0917 - timeout stands where it always stood
+        self,
+        symbol: str,
+        exchange: str | None = "NSE",
+        interval: Interval = Interval.in_daily,
+        n_bars: int | None = 10,
+        fut_contract: int | None = None,
+        extended_session: bool = False,
+        timeout: float = -1,
+        *,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        timezone: str | None = None,
+        **options: Any,
+    ) -> "pd.DataFrame | Literal[False]":
+        """Get bars, as `TvDatafeed.get_hist` does, beside a running feed.
+
+        Parameters
+        ----------
+        symbol, exchange, interval, fut_contract, extended_session
+            As there.
+        n_bars : int, default 10
+            As there; 10 counts as not given where there is a `start_date`.
+        timeout : float, default -1
+            As for `new_seis`, in seconds.
+        start_date, end_date, timezone, **options
+            As there.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As there; False when the time is over.
+
+        Raises
+        ------
+        TvDatafeedError, ValueError
+            As there.
+        """
+        limit_s = _checked_timeout(timeout)
+        # In a forked child nobody is left to leave it.
+        if os.getpid() == self._process:
+            try:
+                with self._registry.locked(limit_s):
+                    pass
+            except LockTimeoutError:
+                return False
+        if start_date is not None and n_bars == 10:  # noqa: PLR2004 - the documented default
+            n_bars = None
+        return super().get_hist(
+            symbol,
+            exchange,
+            interval,
+            n_bars,
+            fut_contract,
+            extended_session,
+            start_date,
+            end_date,
+            timezone,
+            **options,
+        )
+
+    def hist_of(self, seis: Seis, n_bars: int, timeout: float) -> "pd.DataFrame | Literal[False]":
+        """Get the last bars of a Seis.
+
+        Parameters
+        ----------
+        seis : Seis
+            The series.
+        n_bars : int
+            How many bars.
+        timeout : float
+            As for `new_seis`, in seconds.
+        """
+        return self.get_hist(seis.full_symbol, None, seis.interval, n_bars, timeout=timeout)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the feed has ended: nothing is listed any more.
+
+        Ctrl-C closes the feed, and is raised.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How long to wait, in seconds. Default: without end.
+
+        Returns
+        -------
+        bool
+            False when the time is over before.
+        """
+        self._registry.check_process()
+        try:
+            return self._registry.wait(timeout)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    def close(self, timeout: float | None = None, drain: bool = True) -> bool:
+        """End the feed and the connections. A later `new_seis` or `get_hist` begins anew.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds in all. Default: 10, or ``TV_SHUTDOWN_TIMEOUT``.
+        drain : bool, default True
+            Whether callbacks get what waits for them, as far as the time allows.
+
+        Returns
+        -------
+        bool
+            False when something has not ended in time; a WARNING names the callback.
+        """
+        registry = self._made_registries.get("registry")
+        if registry is None or os.getpid() != self._process:
+            return super().close(timeout)
+        limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
+        deadline = Deadline(limit_s)
+        has_ended = registry.end(deadline, drain=drain)
+        return super().close(deadline.remaining()) and has_ended
+
+    def del_tvdatafeed(self) -> None:
+        """End the feed: all Seises and consumers. A later `new_seis` begins anew."""
+        registry = self._made_registries.get("registry")
+        if registry is not None:
+            registry.end(Deadline(self._config.threading.shutdown_timeout), drain=True)
+
+
+def _checked_timeout(timeout: float) -> float | None:
+    if timeout == -1:
+        return None
+    if timeout < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    return float(timeout)

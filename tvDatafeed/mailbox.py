@@ -1,0 +1,88 @@
+"""Mailboxes: bounded queues between the reader of a connection and those who take their time."""
+
+import threading
+from collections import deque
+from typing import Any
+
+from tvDatafeed.utils import WAIT_SLICE_S, Deadline
+
+# What `get` gives when nothing will come any more.
+END = object()
+# What it gives when its time is over.
+NOTHING = object()
+
+
+class Mailbox:
+    """A queue that never makes the one wait who puts something in.
+
+    Parameters
+    ----------
+    limit
+        How many items it holds; the oldest goes when another one comes.
+    slow_at
+        With so many waiting the taker counts as slow.
+    """
+
+    def __init__(self, limit: int, slow_at: int) -> None:
+        self._limit = limit
+        self._slow_at = slow_at
+        self._items: deque[Any] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._has_ended = False
+        self._is_slow = False
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: Any) -> bool:
+        """Add an item; after `end` it is not taken.
+
+        Returns
+        -------
+        bool
+            Whether the taker has become slow with it: that is told once until all was taken.
+        """
+        with self._changed:
+            if self._has_ended:
+                return False
+            self._items.append(item)
+            becomes_slow = len(self._items) > self._slow_at and not self._is_slow
+            self._is_slow = self._is_slow or becomes_slow
+            if len(self._items) > self._limit:
+                self._items.popleft()
+                self.dropped += 1
+            self._changed.notify()
+            return becomes_slow
+
+    def end(self, *, discard: bool = False) -> None:
+        """Take nothing more in; what is there can still be had, or is thrown away."""
+        with self._changed:
+            self._has_ended = True
+            if discard:
+                self._items.clear()
+            self._changed.notify_all()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Give the oldest item as soon as there is one.
+
+        Parameters
+        ----------
+        timeout
+            How long to wait, in seconds; None for ever.
+
+        Returns
+        -------
+        object
+            The item; `END` after the last one, `NOTHING` when the time is over.
+        """
+        deadline = Deadline(timeout)
+        with self._changed:
+            while not self._items:
+                self._is_slow = False
+                if self._has_ended:
+                    return END
+                if deadline.expired:
+                    return NOTHING
+                self._changed.wait(deadline.clip(WAIT_SLICE_S))
+            return self._items.popleft()
