@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
@@ -41,7 +41,7 @@ from tvDatafeed.protocol.events import (
     StreamStarted,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
-from tvDatafeed.protocol.questions import Command, Question, question_of
+from tvDatafeed.protocol.questions import Command, Question, StreamQuestion, question_of
 from tvDatafeed.protocol.series import BadUpdateError
 
 __all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
@@ -83,8 +83,13 @@ class _Pending:
     heard_at: float
     message_timeout_s: float | None
     page_timeout_s: float | None
-    # When its question wants to be ticked.
+    # When a stream wants to be ticked.
     wakes_at: float = math.inf
+
+    @property
+    def stream(self) -> StreamQuestion:
+        """The question of a session that has started to be followed."""
+        return cast("StreamQuestion", self.question)
 
 
 class Machine:
@@ -362,7 +367,7 @@ class Machine:
 
     def _tick(self, pending: _Pending, now: float) -> None:
         server_time_s = self.server_time_s(now)
-        moved = None if server_time_s is None else pending.question.tick(server_time_s)
+        moved = None if server_time_s is None else pending.stream.tick(server_time_s)
         if moved is not None:
             self._events.append(moved)
         self._plan_tick(pending, now)
@@ -370,7 +375,7 @@ class Machine:
     def _plan_tick(self, pending: _Pending, now: float) -> None:
         wait_s = math.inf
         if self._server_lead_s is not None:
-            wait_s = pending.question.wakes_at_s - self._server_lead_s - now
+            wait_s = pending.stream.wakes_at_s - self._server_lead_s - now
         # Just after the moment, for until then nothing has happened.
         pending.wakes_at = now + max(wait_s, 0.0) + _TICK_S
 

@@ -72,15 +72,6 @@ class Question(ABC):
             When bars came that no market can have.
         """
 
-    def tick(self, server_time_s: float) -> StreamMoved | None:  # noqa: ARG002 - most have none
-        """Say what has happened because the server's clock has come so far."""
-        return None
-
-    @property
-    def wakes_at_s(self) -> float:
-        """When to call `tick`, on the server's clock, epoch seconds UTC; infinity for never."""
-        return math.inf
-
     @property
     def progress(self) -> str:
         """How far the answer has come, for an error."""

@@ -1,0 +1,247 @@
+"""A series that is followed: how it starts, what it tells, and how it ends."""
+
+import json
+import math
+
+import pytest
+
+from tests.protocol.test_machine import sent_by, server
+from tvDatafeed.exceptions import DataError, SymbolNotFoundError, WebSocketTimeoutError
+from tvDatafeed.protocol.events import (
+    ConnectionFailed,
+    Paged,
+    RequestFailed,
+    StreamMoved,
+    StreamRequest,
+    StreamStarted,
+)
+from tvDatafeed.protocol.machine import Machine
+from tvDatafeed.protocol.messages import Bar
+
+MINUTE = StreamRequest("NASDAQ:AAPL", "1")
+T0 = 1_000_020.0
+
+
+def row(minute, close=1.0):
+    return [T0 + 60 * minute, 1.0, 2.0, 0.5, close, 10.0]
+
+
+def bars(*rows, method="timescale_update", at=None, closes=60, turnaround="s1"):
+    items = [{"i": i, "v": v} for i, v in enumerate(rows)]
+    last = {"bar_close_time": rows[-1][0] + closes} if rows else {}
+    stamp = {} if at is None else {"t_ms": int((T0 + at) * 1000)}
+    update = {"sds_1": {"s": items, "t": turnaround, "lbs": last}}
+    return server(method, "cs_a", update, **stamp)
+
+
+def completed(at, mode="streaming", **info):
+    stamp = int((T0 + at) * 1000)
+    return server("series_completed", "cs_a", "sds_1", mode, "s1", info, t_ms=stamp)
+
+
+def resolved():
+    return server("symbol_resolved", "cs_a", "sds_sym_1", {"timezone": "Etc/UTC"})
+
+
+def machine_following(request=MINUTE, now=0.0):
+    machine = Machine("unauthorized_user_token")
+    machine.opened(now)
+    machine.open("cs_a", request, now=now, deadline=60.0, message_timeout_s=30.0)
+    return machine
+
+
+def started(*rows, request=MINUTE, at=70, mode="streaming"):
+    machine = machine_following(request)
+    machine.data_to_send()
+    machine.receive(resolved() + bars(*rows) + completed(at, mode), now=1.0)
+    (event,) = machine.events()
+    assert isinstance(event, StreamStarted)
+    return machine, event
+
+
+def times(moved):
+    return [(b.time - T0) / 60 for b in moved.closed]
+
+
+def test_it_begins_with_the_bar_that_closed_last():
+    """Two bars are asked for: the one that forms, and the one before, which is told."""
+    machine = machine_following()
+    assert sent_by(machine)[-1]["p"] == ["cs_a", "sds_1", "s1", "sds_sym_1", "1", 2, ""]
+    machine.receive(resolved() + bars(row(0), row(1)) + completed(70), now=1.0)
+    (event,) = machine.events()
+    assert (event.session, event.request, event.update_mode) == ("cs_a", MINUTE, "streaming")
+    assert event.info == {"timezone": "Etc/UTC"}
+    assert (times(event.moved), event.moved.forming.time) == ([0], T0 + 60)
+    assert (event.market_time_s, event.closes_at_s, event.at) == (T0 + 70, T0 + 122, 1.0)
+    assert machine.data_to_send() == []
+    assert machine.open_sessions == 1
+
+
+def test_a_new_bar_closes_the_one_before():
+    """An update of the last bar is told as forming; a new bar closes it."""
+    machine, _ = started(row(0), row(1))
+    machine.receive(bars(row(1, 1.5), method="du"), now=2.0)
+    (event,) = machine.events()
+    assert event == StreamMoved("cs_a", event.moved)
+    assert (event.moved.closed, event.moved.forming.close) == ((), 1.5)
+    machine.receive(bars(row(2), at=121), now=52.0)
+    (event,) = machine.events()
+    assert (times(event.moved), event.moved.closed[0].close) == ([1], 1.5)
+    assert event.moved.lag_s == 1.0
+
+
+def test_the_clock_of_the_server_closes_a_bar_by_itself():
+    """It is carried forward on the driver's clock; nothing needs to come for it."""
+    machine, _ = started(row(0), row(1))
+    # The server's clock was 70 at 1.0, and the bar closes at 120, two seconds being allowed.
+    due = machine.next_deadline()
+    assert 53.0 < due < 53.1
+    machine.tick(53.0)
+    assert machine.events() == []
+    machine.tick(due)
+    (event,) = machine.events()
+    assert (times(event.moved), event.moved.by_clock) == ([1], True)
+    assert machine.next_deadline() is None
+    machine.tick(1000.0)
+    assert machine.events() == []
+
+
+def test_a_clock_that_is_set_back_closes_nothing_early():
+    """The last word of the server on its time counts, and it is asked for again later."""
+    machine, _ = started(row(0), row(1))
+    due = machine.next_deadline()
+    machine.receive(bars(row(1, 1.5), at=30), now=11.0)
+    machine.events()
+    machine._pending["cs_a"].wakes_at = due
+    machine.tick(due)
+    assert machine.events() == []
+    assert machine.next_deadline() > due + 30
+
+
+def test_delayed_data_are_of_the_past():
+    """A quarter of an hour ago is now, and a bar closes by that clock."""
+    machine, event = started(row(0), row(1), at=970, mode="delayed_streaming_900")
+    assert event.market_time_s == T0 + 70
+    assert 53.0 < machine.next_deadline() < 53.1
+
+
+def test_without_a_clock_only_a_successor_closes():
+    """A server that never tells its time has none that could be carried forward."""
+    machine = machine_following()
+    message = server("series_completed", "cs_a", "sds_1", "streaming", "s1")
+    machine.receive(bars(row(0), row(1)) + message, now=1.0)
+    (event,) = machine.events()
+    assert (event.market_time_s, machine.next_deadline()) == (None, None)
+    assert times(event.moved) == [0]
+
+
+def test_it_goes_on_from_the_bar_that_was_told_last():
+    """A few bars are asked for first, and more until the last one is among them."""
+    request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
+    machine = machine_following(request)
+    assert sent_by(machine)[-1]["p"][-2:] == [3, ""]
+    machine.receive(resolved() + bars(row(8), row(9), row(10)) + completed(610), now=1.0)
+    assert machine.events() == [Paged("cs_a")]
+    assert sent_by(machine) == [{"m": "request_more_data", "p": ["cs_a", "sds_1", 9]}]
+    machine.receive(bars(*(row(n) for n in range(-1, 8))) + completed(610), now=1.0)
+    (event,) = machine.events()
+    assert times(event.moved) == list(range(1, 10))
+    assert event.moved.gaps == ()
+
+
+def test_what_cannot_be_reached_is_a_gap():
+    """No more than so many bars are asked for; the rest is told as missing."""
+    request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)), max_bars=5)
+    machine = machine_following(request)
+    machine.receive(bars(row(98), row(99), row(100)) + completed(6010), now=1.0)
+    machine.data_to_send()
+    machine.receive(bars(row(96), row(97)) + completed(6010), now=1.0)
+    event = machine.events()[-1]
+    assert times(event.moved) == [96, 97, 98, 99]
+    assert event.moved.gaps == ((T0, T0 + 96 * 60),)
+
+
+@pytest.mark.parametrize(("info", "gaps"), [("end", 0), ("limit", 1)])
+def test_history_that_begins_later_is_no_gap(info, gaps):
+    """Where no older bars exist none are missing; where the plan has no more, they are."""
+    request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
+    machine = machine_following(request)
+    machine.receive(bars(row(2), row(3)) + completed(190, data_completed=info), now=1.0)
+    (event,) = machine.events()
+    assert len(event.moved.gaps) == gaps
+    assert times(event.moved) == [2]
+
+
+def test_a_look_ends_with_its_answer():
+    """Without following the session is freed at once."""
+    request = StreamRequest("NASDAQ:AAPL", "1", follow=False)
+    machine, event = started(row(0), row(1), request=request)
+    assert times(event.moved) == [0]
+    assert sent_by(machine) == [{"m": "chart_delete_session", "p": ["cs_a"]}]
+    assert machine.open_sessions == 0
+
+
+def test_a_stream_has_no_deadline_once_it_runs():
+    """Silence is a quiet market; before the start it is a timeout."""
+    machine, _ = started(row(0), row(1))
+    machine.tick(50.0)
+    machine.tick(10_000.0)
+    assert not any(isinstance(e, RequestFailed | ConnectionFailed) for e in machine.events())
+    machine = machine_following()
+    machine.tick(30.0)
+    (event,) = machine.events()
+    assert isinstance(event.error, WebSocketTimeoutError)
+
+
+def test_other_messages_of_the_session_change_nothing():
+    """Stale turnarounds, future tick marks, other series, empty updates, a second completion."""
+    machine, _ = started(row(0), row(1))
+    future = server("timescale_update", "cs_a", {}, {"index": 2, "changes": [T0 + 600]})
+    other = server("du", "cs_a", {"sds_2": {"s": [{"i": 0, "v": row(5)}], "t": "s1"}})
+    noise = [bars(row(9), turnaround="s0"), bars(), future, other, completed(71)]
+    machine.receive("".join(noise), now=2.0)
+    assert machine.events() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (server("symbol_error", "cs_a", "sds_sym_1", "invalid symbol"), SymbolNotFoundError),
+        (server("series_error", "cs_a", "sds_1", "s1", "something"), DataError),
+        (server("critical_error", "cs_a", "invalid parameters", "x"), DataError),
+    ],
+)
+def test_a_refusal_ends_it(message, error):
+    """Also in the midst of it, when a symbol is taken off the market."""
+    for machine in (machine_following(), started(row(0), row(1))[0]):
+        machine.receive(message, now=2.0)
+        (event,) = machine.events()
+        assert (event.session, type(event.error)) == ("cs_a", error)
+        assert machine.open_sessions == 0
+
+
+def test_a_time_that_no_bar_has_ends_it():
+    """Milliseconds, say: the update is a violation, and nothing of it is taken."""
+    machine, _ = started(row(0), row(1))
+    machine.receive(bars([1.7e12, 1.0, 1.0, 1.0, 1.0, 1.0]), now=2.0)
+    (event,) = machine.events()
+    assert isinstance(event, RequestFailed)
+    assert machine.counters["violations"] == 1
+
+
+def test_updates_without_close_times_and_bars_of_any_interval():
+    """An interval that is not known has no length, and then only a successor closes."""
+    request = StreamRequest("NASDAQ:AAPL", "7")
+    machine = machine_following(request)
+    update = {"sds_1": {"s": [{"i": 0, "v": row(0)}, {"i": 1, "v": row(7)}], "t": "s1"}}
+    machine.receive(json_packet("timescale_update", "cs_a", update) + completed(430), now=1.0)
+    (event,) = machine.events()
+    assert (times(event.moved), event.closes_at_s) == ([0], math.inf)
+    update = {"sds_1": {"s": [{"i": 2, "v": row(14)}], "t": "s1"}}
+    machine.receive(json_packet("du", "cs_a", update), now=2.0)
+    (event,) = machine.events()
+    assert times(event.moved) == [7]
+
+
+def json_packet(method, *parameters):
+    return server(method, *json.loads(json.dumps(parameters)))
