@@ -213,6 +213,8 @@ class Connection:
         with self._lock:
             if self._error is not None or len(self._holders) >= self._places:
                 return False
+            if self._machine.is_mute:
+                return False  # it beats, and answers nobody
             if token != self._tokens[-1]:
                 # Sent together with what is asked next.
                 self._tokens.append(token)

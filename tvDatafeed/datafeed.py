@@ -496,6 +496,11 @@ class TvDatafeedLive(TvDatafeed, Feed):
         """
         return self.get_hist(seis.full_symbol, None, seis.interval, n_bars, timeout=timeout)
 
+    def _try_again(self) -> None:
+        registry = self._made_registries.get("registry")
+        if registry is not None and os.getpid() == self._process:
+            registry.try_again()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the feed has ended: nothing is listed any more.
 

@@ -203,6 +203,10 @@ class TvDatafeed:
         self._account.assign(token)
         if self._manager is not None and isinstance(token, str):
             self._manager.use_token(str(token))
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """Do what may be of use now that there is another token: here, nothing waits for it."""
 
     def __repr__(self) -> str:
         who = "anonymous" if self._account.is_anonymous else "with an account"

@@ -332,6 +332,12 @@ class Registry:
         with self.locked(None):
             return [listing.channel.status() for listing in self._listings.values()]
 
+    def try_again(self) -> None:
+        """Open anew what has failed."""
+        with self.locked(None):
+            for listing in self._listings.values():
+                self._streams.again(listing.stream)
+
     def wait(self, timeout: float | None) -> bool:
         """Wait until nothing is listed; False when the time is over before, in seconds."""
         deadline = Deadline(timeout)

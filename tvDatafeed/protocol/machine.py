@@ -50,6 +50,8 @@ __all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
 MAX_VIOLATIONS = 3
 # The server tells its clock in milliseconds.
 _TICK_S = 0.001
+# Messages take their time; a clock that differs by more was set.
+_STEP_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ class Machine:
         The data token; `ANONYMOUS_TOKEN` without an account.
     timers
         The limits of the connection's life; they run from `opened` on.
+
+    Attributes
+    ----------
+    is_mute : bool
+        Whether the server has let a request run out of time without a word to anyone.
     """
 
     def __init__(self, token: str, timers: Timers = Timers()) -> None:
@@ -115,6 +122,9 @@ class Machine:
         self._events: list[Event] = []
         self._pending: dict[str, _Pending] = {}
         self._failed = False
+        # When any session was told of last; heartbeats are nothing of it.
+        self._answered_at = -math.inf
+        self.is_mute = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
@@ -304,7 +314,7 @@ class Machine:
             return
         time_ms = getattr(message, "t_ms", None)
         if time_ms is not None:
-            self._server_lead_s = time_ms / 1000 - now
+            self._learn_time(time_ms / 1000, now)
         handler(message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
@@ -321,7 +331,15 @@ class Machine:
 
     def _on_hello(self, hello: messages.Hello, now: float) -> None:
         if hello.timestamp_ms is not None:
-            self._server_lead_s = hello.timestamp_ms / 1000 - now
+            self._learn_time(hello.timestamp_ms / 1000, now)
+
+    def _learn_time(self, server_time_s: float, now: float) -> None:
+        before, self._server_lead_s = self._server_lead_s, server_time_s - now
+        if before is not None and abs(self._server_lead_s - before) > _STEP_S:
+            # The server's clock was set: what it closes is due at another moment.
+            for pending in self._pending.values():
+                if pending.wakes_at < math.inf:
+                    self._plan_tick(pending, now)
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
         self._failed = True
@@ -329,6 +347,7 @@ class Machine:
 
     def _on_session_message(self, message: messages.SessionMessage, now: float) -> None:
         session = message.p.session
+        self._answered_at, self.is_mute = now, False
         pending = self._pending.get(session)
         if pending is None:
             self.counters["dropped"] += 1
@@ -393,6 +412,8 @@ class Machine:
         return refusals.reason_text(reason, self._secrets)
 
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
+        # Nobody was answered since: what is asked here next would wait in vain, too.
+        self.is_mute = self._answered_at < pending.asked_at
         operation = f"{awaited} for {pending.symbol}"
         error = WebSocketTimeoutError(
             operation, round(limit_s, 3), detail=pending.question.progress

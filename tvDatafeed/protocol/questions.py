@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.exceptions import ProtocolError, TvDatafeedError
 from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.events import (
@@ -235,7 +235,13 @@ class StreamQuestion(HistoryQuestion):
         """Take the first bars, and then what happens to the newest ones."""
         if self._sealer is None:
             step = super().hear(message, server_time_s)
-            return self._start(step) if isinstance(step, History) else step
+            if not isinstance(step, History):
+                return step
+            if self._stream.after is not None and not step.bars:
+                return ProtocolError(
+                    f"{self._symbol} was answered without bars, and there are some"
+                )
+            return self._start(step)
         match message:
             case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
                 update = p.series.get(_SERIES_ID)
