@@ -9,12 +9,12 @@ Prices are noise on lattices of time, one octave per time scale from 16 seconds 
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.adjustments import RATES_USD, shown_prices, shown_volumes
+from tvDatafeed.testing.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
 from tvDatafeed.testing.calendar import Integers
 from tvDatafeed.testing.exchanges import LISTINGS
 from tvDatafeed.testing.grid import BarGrid, is_valid_interval
@@ -32,6 +32,8 @@ _SLOTS = 16
 _FINEST_LATTICE_BITS = 14
 _SWINGS = (2e-4, 4e-4, 7e-4, 1.4e-3, 2.8e-3, 5.5e-3, 0.011, 0.02, 0.035, 0.06, 0.12, 0.25, 0.4)
 _LARGEST_SWING = 0.5
+_OCTAVE_BITS = _FINEST_LATTICE_BITS + 2 * np.arange(len(_SWINGS))[:, np.newaxis]
+_OCTAVE_UNITS: Floats = np.ldexp(1.0, -_OCTAVE_BITS)
 # Volume breathes over 2^24 ms, about five hours.
 _ACTIVITY_LATTICE_BITS = 24
 _ACTIVITY_OCTAVE = 40
@@ -40,8 +42,14 @@ _VOLUME_OCTAVE = 41
 # At this moment, 2026-01-01, each listing trades at its base price.
 _ANCHOR_MS = 1_767_225_600_000
 
-# Enough for a test that watches many series at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
+# Enough for a test that asks for many histories at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
 _CACHED_CHARTS = 16
+# What an open series asks for with each tick: the bar it was told of last, and the one after it.
+_LIVE_BARS = 2
+# Enough for as many series open at once; each takes some 3 kB.
+_LIVE_CHARTS = 1024
+# Moments up to this many have all octaves computed at a stroke, more of them one by one.
+_FEW_MOMENTS = 64
 
 
 class MarketBar(NamedTuple):
@@ -80,6 +88,13 @@ class _Chart(NamedTuple):
     last_path: Floats
 
 
+class _Latest(NamedTuple):
+    """The last bars of a grid, from the moment the newest begins until the next one does."""
+
+    grid: BarGrid
+    until_s: float
+
+
 class Market:
     """The bars of some listings at any moment.
 
@@ -97,6 +112,8 @@ class Market:
     def __init__(self, listings: tuple[Listing, ...] = LISTINGS) -> None:
         self._listings = {listing.symbol: listing for listing in listings}
         self._chart = functools.lru_cache(maxsize=_CACHED_CHARTS)(self._compute_chart)
+        self._live = functools.lru_cache(maxsize=_LIVE_CHARTS)(self._compute_live)
+        self._latest: dict[tuple[str, str, str], _Latest] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -151,14 +168,19 @@ class Market:
         """
         listing = self._listings[symbol]
         shown = Shown(adjustment, session, currency, backadjusted)
-        newest = listing.grid(interval, 1, now, session)
+        newest = self._latest_grid(symbol, interval, now, session)
         if n < 1 or not newest.time.size:
             return []
         as_of_ms = 0
         if backadjusted and listing.expirations:
-            as_of_ms = int((now if as_of is None else as_of) * 1000)
-        chart = self._chart(symbol, interval, n, int(newest.time[-1]), shown, as_of_ms)
-        bars = _complete_bars(listing, chart)
+            as_of_ms = last_roll(listing, int((now if as_of is None else as_of) * 1000))
+        key = int(newest.time[-1]), shown, as_of_ms
+        if n <= _LIVE_BARS:
+            chart, complete = self._live(symbol, interval, *key)
+            bars = list(complete[-n:])
+        else:
+            chart = self._chart(symbol, interval, n, *key)
+            bars = _complete_bars(listing, chart)
         forming = _forming_bar(listing, chart, now)
         if forming is not None:
             bars[-1] = forming
@@ -193,12 +215,16 @@ class Market:
             If history begins later, or there is no such listing.
         """
         listing = self._listings[symbol]
-        grid = listing.grid(interval, 1, bar_time, session)
+        latest = self._latest.get((symbol, interval, session))
+        if latest is not None and latest.grid.time[0] <= bar_time < latest.until_s:
+            grid = latest.grid
+        else:
+            grid = listing.grid(interval, 1, bar_time, session)
         if not grid.time.size:
             raise LookupError(f"{symbol} has no {interval} bar at {bar_time}")
-        close_s = int(grid.close_s[-1])
-        ends_session = listing.session != "24x7" and close_s in grid.sessions.close_s
-        return close_s - ends_session
+        close_s = grid.close_s[np.searchsorted(grid.time, bar_time, "right") - 1]
+        is_cut = listing.session != "24x7" and close_s in grid.sessions.close_s
+        return int(close_s) - is_cut
 
     def oldest_time(
         self, symbol: str, interval: str, n: int, now: float, session: str = "regular"
@@ -213,16 +239,50 @@ class Market:
         times = self._listings[symbol].grid(interval, n, now, session).time
         return int(times[0]) if times.size else int(now)
 
+    def _latest_grid(self, symbol: str, interval: str, now: float, session: str) -> BarGrid:
+        """Return the last bars that have begun at `now`: as many as a live series looks at."""
+        key = symbol, interval, session
+        latest = self._latest.get(key)
+        if latest is not None and latest.grid.time[-1] <= now < latest.until_s:
+            return latest.grid
+        listing = self._listings[symbol]
+        grid = listing.grid(interval, _LIVE_BARS, now, session)
+        if grid.time.size:
+            until_s: float = int(grid.close_s[-1])
+            if _ends_session(grid):
+                until_s = listing.next_open(interval, until_s, session)
+            if len(self._latest) >= _LIVE_CHARTS:
+                self._latest.clear()
+            self._latest[key] = _Latest(grid, until_s)
+        return grid
+
     def _compute_chart(  # noqa: PLR0917 - the keys of the cache
         self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
     ) -> _Chart:
         listing = self._listings[symbol]
         grid = listing.grid(interval, n, last_time, shown.session)
-        opens = grid.time * 1000
-        path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
-        prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
-        volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
-        return _Chart(shown, as_of_ms, grid, prices, volume, path[-1].copy())
+        return _chart_of(listing, grid, shown, as_of_ms)
+
+    def _compute_live(
+        self, symbol: str, interval: str, last_time: int, shown: Shown, as_of_ms: int
+    ) -> tuple[_Chart, list[MarketBar]]:
+        listing = self._listings[symbol]
+        grid = self._latest_grid(symbol, interval, last_time, shown.session)
+        chart = _chart_of(listing, grid, shown, as_of_ms)
+        return chart, _complete_bars(listing, chart)
+
+
+def _chart_of(listing: Listing, grid: BarGrid, shown: Shown, as_of_ms: int) -> _Chart:
+    opens = grid.time * 1000
+    path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
+    prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
+    volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
+    return _Chart(shown, as_of_ms, grid, prices, volume, path[-1].copy())
+
+
+def _ends_session(grid: BarGrid) -> bool:
+    """Return whether the last bar ends when the market closes."""
+    return bool(grid.close_s[-1] in grid.sessions.close_s)
 
 
 def _shown(
@@ -311,11 +371,23 @@ def _anchor(listing: Listing) -> float:
 
 def _growth(listing: Listing, moment_ms: Integers) -> Floats:
     growth = np.ones(moment_ms.shape)
-    for octave, swing in enumerate(_SWINGS):
-        size = min(swing * listing.volatility, _LARGEST_SWING)
-        bits = _FINEST_LATTICE_BITS + 2 * octave
-        growth *= 1.0 + size * _noise(moment_ms, _salt(listing, octave), bits)
+    sizes, salts = _octaves(listing)
+    if moment_ms.size <= _FEW_MOMENTS:
+        # The factors and their order are the same, and so is their product to the last bit.
+        for factor in 1.0 + sizes * _octave_noise(moment_ms.ravel(), salts):
+            growth *= factor.reshape(moment_ms.shape)
+        return growth
+    for bits, size, salt in zip(_OCTAVE_BITS.flat, sizes.flat, salts.flat, strict=True):
+        growth *= 1.0 + size * _noise(moment_ms, int(salt), int(bits))
     return growth
+
+
+@functools.lru_cache(maxsize=256)
+def _octaves(listing: Listing) -> tuple[Floats, npt.NDArray[np.uint64]]:
+    """Return the size and the salt of the swings of each octave, a column each."""
+    sizes = [min(swing * listing.volatility, _LARGEST_SWING) for swing in _SWINGS]
+    salts = [_salt(listing, octave) for octave in range(len(_SWINGS))]
+    return np.array(sizes)[:, np.newaxis], np.array(salts, np.uint64)[:, np.newaxis]
 
 
 def _salt(listing: Listing, octave: int) -> int:
@@ -332,11 +404,23 @@ def _noise(moment_ms: Integers, salt: int, bits: int) -> Floats:
         left, right = values[node - lowest], values[node - lowest + 1]
     else:
         left, right = _lattice(node, salt), _lattice(node + 1, salt)
+    return _smooth(left, right, part)
+
+
+def _octave_noise(moment_ms: Integers, salts: npt.NDArray[np.uint64]) -> Floats:
+    """Return the noise of all octaves at moments ``(n,)``, a row each."""
+    node = moment_ms >> _OCTAVE_BITS
+    part = (moment_ms - (node << _OCTAVE_BITS)) * _OCTAVE_UNITS
+    left, right = _lattice(np.stack([node, node + 1]), salts)
+    return _smooth(left, right, part)
+
+
+def _smooth(left: Floats, right: Floats, part: npt.NDArray[np.floating[Any]]) -> Floats:
     smooth: Floats = left + (right - left) * (part * part * (3.0 - 2.0 * part))
     return smooth
 
 
-def _lattice(node: Integers, salt: int) -> Floats:
+def _lattice(node: Integers, salt: int | npt.NDArray[np.uint64]) -> Floats:
     """Return a number in [-1, 1) per node: the finaliser of SplitMix64."""
     mixed = node.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
