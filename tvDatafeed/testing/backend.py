@@ -83,18 +83,34 @@ class Backend:
     delays_s: dict[str, int] = field(default_factory=dict)
     texts: BarTexts = field(default_factory=BarTexts)
 
-    def now(self, symbol: str) -> float:
-        """Return the moment that a series of this symbol shows."""
-        return self.clock() - self.delays_s.get(symbol, 0)
+    def shown_at(self, symbol: str, at: float) -> float:
+        """Return the moment that series and quotes of this symbol show at a moment."""
+        return at - self.delays_s.get(symbol, 0)
 
     def tape(
-        self, symbol: str, interval: str, plan: str, shown: tuple[tuple[str, Any], ...] = ()
+        self,
+        symbol: str,
+        interval: str,
+        plan: str,
+        shown: tuple[tuple[str, Any], ...] = (),
+        at: float | None = None,
     ) -> Tape:
-        """Return the bars of a symbol as a client with this plan may see them now."""
+        """Return the bars of a symbol as a client with this plan may see them.
+
+        Parameters
+        ----------
+        symbol, interval, shown
+            As in `Tape`.
+        plan
+            The plan in the client's token.
+        at
+            Epoch seconds; None for now.
+        """
         limit = self.max_bars
         if self.plan_limits is not None and interval[-1] not in "DWM":
             limit = self.plan_limits.get(plan, limit)
-        return Tape(self.market, symbol, interval, self.now(symbol), limit, shown)
+        now = self.shown_at(symbol, self.clock() if at is None else at)
+        return Tape(self.market, symbol, interval, now, limit, shown)
 
     def update_mode(self, symbol: str) -> str:
         """Return how the server calls the way a symbol is updated."""
@@ -120,9 +136,9 @@ class Backend:
         is_over = isinstance(expiry, int | float) and expiry < self.clock()
         return "ended" if is_over else "good"
 
-    def stamp(self) -> str:
-        """Return the end of a message that carries its time."""
-        now = self.clock()
+    def stamp(self, at: float | None = None) -> str:
+        """Return the end of a message that carries its time: this moment, or with None now."""
+        now = self.clock() if at is None else at
         return f',"t":{int(now)},"t_ms":{int(now * 1000)}'
 
     def stamped(self, name: str, *params: Any) -> str:

@@ -130,14 +130,14 @@ class Charts:
                 return chart.series[name].symbol.symbol
         return None
 
-    def updates(self) -> list[tuple[str, str]]:
-        """Return what changed in live series since they were last told: (symbol, payload)."""
+    def updates(self, at: float) -> list[tuple[str, str]]:
+        """Return what changed in live series until a moment: (symbol, payload)."""
         return [
             (series.symbol.symbol, payload)
             for chart in self._sessions.values()
             for series in chart.series.values()
             if series.until_s is None and series.newest is not None
-            for payload in self._series_updates(chart, series, series.newest)
+            for payload in self._series_updates(chart, series, series.newest, at)
         ]
 
     def _switch_timezone(self, chart: _Chart, arguments: list[Any]) -> list[str]:
@@ -241,9 +241,9 @@ class Charts:
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
-    def _tape(self, series: _Series) -> Tape:
+    def _tape(self, series: _Series, at: float | None = None) -> Tape:
         symbol = series.symbol
-        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown)
+        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown, at)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -323,8 +323,10 @@ class Charts:
         error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
         return [self._backend.stamped(*error)]
 
-    def _series_updates(self, chart: _Chart, series: _Series, told: MarketBar) -> list[str]:
-        tape = self._tape(series)
+    def _series_updates(
+        self, chart: _Chart, series: _Series, told: MarketBar, at: float
+    ) -> list[str]:
+        tape = self._tape(series, at)
         size, bars = 2, tape.bars(2)
         while bars[0].time > told.time and len(bars) == size:
             size *= 2
@@ -345,7 +347,8 @@ class Charts:
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
                 index = series.newest_index
-                payloads.append(self._timescale(chart, body, f"{bar.time}.0", mark, index=index))
+                update = self._timescale(chart, body, f"{bar.time}.0", mark, index=index, at=at)
+                payloads.append(update)
             series.newest = told = bar
         return payloads
 
@@ -383,13 +386,14 @@ class Charts:
         index: int = 0,
         shift: int = 0,
         switches: str = "",
+        at: float | None = None,
     ) -> str:
         diff = f'{{"old":0,"new":{shift}}}' if shift else ""
         more = f',"last_session_switches":{switches}' if switches else ""
         return (
             f'{{"m":"timescale_update","p":[{to_json(chart.session)},{{{body}}},'
             f'{{"index":{index},"zoffset":0,"changes":[{changes}],"marks":[{marks}],'
-            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp()}}}'
+            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(at)}}}'
         )
 
     def _completed(self, chart: _Chart, series: _Series, *, is_short: bool) -> str:

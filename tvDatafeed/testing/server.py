@@ -17,6 +17,7 @@ from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
+from tvDatafeed.testing.clock import MarketClock
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.delay_line import Link
@@ -42,7 +43,7 @@ class FakeTradingView(AccountControls):
     market
         What is traded; `Market()` if left out.
     clock
-        Epoch seconds; what the market's time is.
+        Epoch seconds; what the market's time is. A `MarketClock` may be stepped and may run fast.
     heartbeat_interval_s
         Seconds between heartbeats of a connection.
     faults
@@ -288,8 +289,43 @@ class FakeTradingView(AccountControls):
         self._post(Message("push", text, (text,)))
 
     def tick(self) -> None:
-        """Send what has changed in each open series and quote since last told, by the clock."""
-        self._post(None)
+        """Send what has changed in each open series and quote since last told, by the clock.
+
+        Of a bar that was begun this is the present state, and then each bar that has begun since.
+        """
+        moment = self._backend.clock()
+        for client in self._journal.clients():
+            client.tick(moment)
+
+    def step(self, seconds: float) -> None:
+        """Step the clock, and send what has changed; see `tick`.
+
+        Parameters
+        ----------
+        seconds
+            As in `MarketClock.step`.
+
+        Raises
+        ------
+        TypeError
+            If the server's clock is no `MarketClock`.
+        ValueError
+            If the seconds are not finite and at least 0.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(speed=0))
+        >>> server.step(60)
+        """
+        clock = self._backend.clock
+        if not isinstance(clock, MarketClock):
+            raise TypeError(
+                f"this server's clock cannot be stepped: it is {clock!r}; give "
+                "FakeTradingView(clock=MarketClock(...))"
+            )
+        clock.step(seconds)
+        self.tick()
 
     def drop_connections(self, how: How = "fin") -> None:
         """End all connections and go on listening.
@@ -401,6 +437,6 @@ class FakeTradingView(AccountControls):
             self._link,
         )
 
-    def _post(self, message: Message | None) -> None:
+    def _post(self, message: Message) -> None:
         for client in self._journal.clients():
             client.post(message)
