@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tvDatafeed.testing.accounts import Office
+from tvDatafeed.testing.corrections import Correction, Corrections, changed
+from tvDatafeed.testing.listings import Shown
 from tvDatafeed.testing.market import Market
 from tvDatafeed.testing.pages import BarTexts
 from tvDatafeed.testing.payloads import plain
@@ -70,6 +72,8 @@ class Backend:
         By symbol: what is refused, what is answered from a recording, and what comes late.
     texts
         Bars that were written before.
+    corrections
+        Bars that are not as the market has them.
     """
 
     market: Market
@@ -82,6 +86,7 @@ class Backend:
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)
     texts: BarTexts = field(default_factory=BarTexts)
+    corrections: Corrections = field(default_factory=Corrections)
 
     def shown_at(self, symbol: str, at: float) -> float:
         """Return the moment that series and quotes of this symbol show at a moment."""
@@ -110,7 +115,51 @@ class Backend:
         if self.plan_limits is not None and interval[-1] not in "DWM":
             limit = self.plan_limits.get(plan, limit)
         now = self.shown_at(symbol, self.clock() if at is None else at)
-        return Tape(self.market, symbol, interval, now, limit, shown)
+        known = self.corrections.of(symbol, interval)
+        if known and not self._is_by_default(symbol, interval, shown):
+            known = None
+        return Tape(self.market, symbol, interval, now, limit, shown, known)
+
+    def correct(
+        self, symbol: str, interval: str, time: int, values: Mapping[str, float | None], at: float
+    ) -> None:
+        """Change a bar after the fact.
+
+        Parameters
+        ----------
+        symbol, interval, time
+            Which bar: the one that begins at this epoch second.
+        values
+            As `changed` takes them.
+        at
+            The moment when this happens, epoch seconds.
+
+        Raises
+        ------
+        ValueError
+            If there is no such bar, or it cannot have these values.
+        """
+        if self.market.find(symbol) is None:
+            raise ValueError(f"There is no {symbol} in this market")
+        tape = Tape(self.market, symbol, interval, self.shown_at(symbol, at), self.max_bars)
+        bars = tape.bars(1, time)
+        if not bars or bars[0].time != time:
+            raise ValueError(f"{symbol} has no bar of interval {interval} that begins at {time}")
+        known = self.corrections.of(symbol, interval) or {}
+        shown = known[time].applied(bars[0]) if time in known else bars[0]
+        self.corrections.add(symbol, interval, Correction(bars[0], changed(shown, values)))
+
+    def _is_by_default(
+        self, symbol: str, interval: str, shown: tuple[tuple[str, Any], ...]
+    ) -> bool:
+        """Return whether bars that are shown in this way are those of no way in particular."""
+        listing = self.market.find(symbol)
+        asked = Shown(**dict(shown))
+        if listing and asked.currency == listing.currency:
+            asked = replace(asked, currency=None)
+        if interval[-1] in "DWM":
+            asked = replace(asked, session="regular")
+        return asked == Shown()
 
     def update_mode(self, symbol: str) -> str:
         """Return how the server calls the way a symbol is updated."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from tvDatafeed.testing.backend import NODE, Backend
 from tvDatafeed.testing.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.corrections import canonical
 from tvDatafeed.testing.grid import is_valid_interval
 from tvDatafeed.testing.listings import Listing, Shown
 from tvDatafeed.testing.market import MarketBar
@@ -138,6 +139,21 @@ class Charts:
             for series in chart.series.values()
             if series.until_s is None and series.newest is not None
             for payload in self._series_updates(chart, series, series.newest, at)
+        ]
+
+    def corrections(
+        self, symbol: str, interval: str, time: int, at: float
+    ) -> list[tuple[str, str]]:
+        """Return what live series that hold a bar are told of its correction: (symbol, payload)."""
+        return [
+            (symbol, payload)
+            for chart in self._sessions.values()
+            for series in chart.series.values()
+            if series.symbol.symbol == symbol
+            and canonical(series.interval) == canonical(interval)
+            and series.until_s is None
+            and series.newest is not None
+            for payload in self._series_corrections(chart, series, series.newest, time, at)
         ]
 
     def _switch_timezone(self, chart: _Chart, arguments: list[Any]) -> list[str]:
@@ -335,15 +351,11 @@ class Charts:
         for bar in bars:
             if bar.time < told.time or bar == told:
                 continue
-            item = bar_text(series.newest_index + (bar.time > told.time), bar)
-            close_time = tape.close_time(bar.time)
             if bar.time == told.time:
-                body = series_text(
-                    series.name, series.turnaround, item, close_time, indexes='"nochange"'
-                )
-                payloads.append(f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}')
+                payloads.append(_du(chart, series, tape, bar, series.newest_index))
             else:
                 series.newest_index += 1
+                item, close_time = bar_text(series.newest_index, bar), tape.close_time(bar.time)
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
                 index = series.newest_index
@@ -351,6 +363,19 @@ class Charts:
                 payloads.append(update)
             series.newest = told = bar
         return payloads
+
+    def _series_corrections(
+        self, chart: _Chart, series: _Series, told: MarketBar, time: int, at: float
+    ) -> list[str]:
+        if series.oldest_time is None or not series.oldest_time <= time <= told.time:
+            return []
+        tape = self._tape(series, at)
+        bars = [bar for bar in tape.since(time) if bar.time <= told.time]
+        if time not in (tape.corrections or ()) or not bars or bars[0] == told:
+            return []
+        if bars[0].time == told.time:
+            series.newest = bars[0]
+        return [_du(chart, series, tape, bars[0], series.newest_index + 1 - len(bars))]
 
     def _bars_text(
         self,
@@ -410,6 +435,14 @@ class Charts:
         mode = self._backend.update_mode(series.symbol.symbol)
         where = chart.session, series.name, mode, series.turnaround
         return self._backend.stamped("series_completed", *where, info)
+
+
+def _du(chart: _Chart, series: _Series, tape: Tape, bar: MarketBar, index: int) -> str:
+    """Return the message that replaces a bar."""
+    close_time = tape.close_time(series.newest.time if series.newest else bar.time)
+    item = bar_text(index, bar)
+    body = series_text(series.name, series.turnaround, item, close_time, indexes='"nochange"')
+    return f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}'
 
 
 def _is_timezone(name: str) -> bool:

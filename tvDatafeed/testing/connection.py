@@ -134,18 +134,27 @@ class Connection:
 
     def tick(self, moment: float) -> None:
         """Have the client told what has changed until a moment, epoch seconds; any thread."""
-        heard = self._heard
+        self._tell(Conversation.updates, moment)
 
-        def updates() -> list[Message]:
-            # A client that has spoken since may know of a later moment.
-            is_latest = heard == self._heard
-            return self._pushed(self._talk.updates(moment if is_latest else self._now()))
-
-        self._do_later(updates)
+    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+        """Have live series that hold a bar told that it was corrected; any thread."""
+        self._tell(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended; any thread."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
+
+    def _tell(
+        self, news: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
+    ) -> None:
+        heard = self._heard
+
+        def messages() -> list[Message]:
+            # A client that has spoken since may know of a later moment.
+            at = moment if heard == self._heard else self._now()
+            return self._pushed(news(self._talk, at))
+
+        self._do_later(messages)
 
     def _do_later(self, job: Callable[[], Iterable[Message]]) -> None:
         self._outbox.append(job)
@@ -362,7 +371,7 @@ class Connection:
         self._deliver()
 
     def _empty_outbox(self) -> None:
-        while self._outbox:
+        while self._outbox and not self._talk.is_over:
             for message in self._outbox.popleft()():
                 if not self._is_mute:
                     self._emit(message)

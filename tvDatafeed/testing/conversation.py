@@ -104,6 +104,12 @@ class Conversation:
         """Return what changed in live series and quotes until a moment: (symbol, payload)."""
         return [] if self._is_silent else [*self._charts.updates(at), *self._quotes.updates(at)]
 
+    def corrections(
+        self, symbol: str, interval: str, time: int, at: float
+    ) -> list[tuple[str, str]]:
+        """Return what live series are told of a corrected bar: (symbol, payload)."""
+        return [] if self._is_silent else self._charts.corrections(symbol, interval, time, at)
+
     def recheck(self) -> list[str]:
         """Return what the client is told when its token has ended meanwhile."""
         return [] if self._token is None else self._judge(self._token)

@@ -39,6 +39,9 @@ class Client(Protocol):
     def tick(self, moment: float) -> None:
         """Have the client told what has changed in series and quotes until a moment."""
 
+    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+        """Have the client told of a bar that was corrected at a moment, if a series holds it."""
+
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""
 

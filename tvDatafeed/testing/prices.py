@@ -8,6 +8,7 @@ but the prices of the regular session stand through them.
 
 import functools
 import zlib
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -39,7 +40,9 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
     """
     now = backend.shown_at(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
-    bars = backend.market.bars(listing.symbol, "1D", 2, now)
+    days = backend.tape(listing.symbol, "1D", "", at=at)
+    # A plan's depth is no matter of quotes.
+    bars = replace(days, limit=2).bars(2)
     if not bars:
         return known | {"current_session": "out_of_session"}
     *earlier, today = bars

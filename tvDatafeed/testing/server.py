@@ -280,6 +280,56 @@ class FakeTradingView(AccountControls):
         """Show a symbol late, as ``delayed_streaming_900`` does with 900 seconds; 0 is live."""
         self._backend.delays_s[symbol] = delay_s
 
+    def correct(
+        self,
+        symbol: str,
+        interval: str,
+        time: int,
+        *,
+        open: float | None = None,  # noqa: A002 - what the value of a bar is called
+        high: float | None = None,
+        low: float | None = None,
+        close: float | None = None,
+        volume: float | None = None,
+    ) -> None:
+        """Change a bar after the fact, as exchanges do.
+
+        Each live series that holds the bar is told at once, and whoever asks for it later has the
+        new values, until this server is gone; of a day also in quotes. It is the bar that comes by
+        default which is corrected: of the regular session, adjusted for splits and in the listing's
+        currency. Other intervals stay as they are. From a bar that is still forming the market goes
+        on: its close moves, its range widens, its volume grows.
+
+        Parameters
+        ----------
+        symbol
+            ``"EXCHANGE:NAME"``.
+        interval
+            TradingView's interval string, such as ``"1"`` or ``"1D"``.
+        time
+            When the bar begins, epoch seconds.
+        open, high, low, close, volume
+            The new values, as the listing counts them. One that is left out stays, but a high or
+            low widens to hold the prices that are given.
+
+        Raises
+        ------
+        ValueError
+            If there is no such bar by now, it cannot have these values, or 10 000 bars have been
+            corrected.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(1_787_240_000.0, speed=0))
+        >>> server.correct("NASDAQ:AAPL", "1D", 1_787_146_200, close=221.5)
+        """
+        moment = self._backend.clock()
+        values = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
+        self._backend.correct(symbol, interval, time, values, moment)
+        for client in self._journal.clients():
+            client.correct(symbol, interval, time, moment)
+
     def push(self, payload: str) -> None:
         """Send a payload to all WebSocket connections, as a message of its own."""
         self._post(Message("push", encode(payload), (payload,)))
