@@ -25,6 +25,8 @@ from tvDatafeed.testing.tape import Tape, seconds_of
 # The default range of a range-only request, the number the chart page asks for.
 _BARS_OF_A_PAGE = 300
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
+# With a tick a series has another bar at the most; how many after a step is found out by growing.
+_LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS = re.compile(r"[1-9]\d*T")
 
 
@@ -343,9 +345,9 @@ class Charts:
         self, chart: _Chart, series: _Series, told: MarketBar, at: float
     ) -> list[str]:
         tape = self._tape(series, at)
-        size, bars = 2, tape.bars(2)
+        size, bars = _LIVE_BARS, tape.bars(_LIVE_BARS)
         while bars[0].time > told.time and len(bars) == size:
-            size *= 2
+            size *= _LIVE_GROWTH
             bars = tape.bars(size)
         payloads = []
         for bar in bars:

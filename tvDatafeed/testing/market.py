@@ -8,6 +8,7 @@ platform and Python. Only ``+ - * /`` on doubles and 64-bit integer arithmetic a
 Prices are noise on lattices of time, one octave per time scale from 16 seconds to nine years.
 """
 
+import bisect
 import functools
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from tvDatafeed.testing.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
 from tvDatafeed.testing.calendar import Integers
 from tvDatafeed.testing.exchanges import LISTINGS
-from tvDatafeed.testing.grid import BarGrid, is_valid_interval
+from tvDatafeed.testing.grid import BarGrid, intraday_seconds, is_valid_interval
 from tvDatafeed.testing.listings import Listing, Shown
 
 __all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
@@ -44,12 +45,16 @@ _ANCHOR_MS = 1_767_225_600_000
 
 # Enough for a test that asks for many histories at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
 _CACHED_CHARTS = 16
-# What an open series asks for with each tick: the bar it was told of last, and the one after it.
+# What an open series asks for is computed for so many bars at once, and some of them are to come.
+_BLOCK_BARS = 48
+# How many: blocks of different listings are not all over with the same tick.
+_AHEAD_BARS = range(8, 24)
+# Of days and longer bars there are as many as a series asks for with each tick.
 _LIVE_BARS = 2
-# Enough for as many series open at once; each takes some 3 kB.
-_LIVE_CHARTS = 1024
+# Enough for as many series open at once; each takes up to 20 kB.
+_CACHED_BLOCKS = 512
 # Moments up to this many have all octaves computed at a stroke, more of them one by one.
-_FEW_MOMENTS = 64
+_FEW_MOMENTS = 1024
 
 
 class MarketBar(NamedTuple):
@@ -76,8 +81,8 @@ class MarketBar(NamedTuple):
 class _Chart(NamedTuple):
     """The bars of a grid as if all were complete.
 
-    `prices` has a row each for open, high, low and close, ``(4, n)``; `last_path` is the price at
-    the 17 instants of the last bar.
+    `prices` has a row each for open, high, low and close, ``(4, n)``; `paths` has one for each of
+    the last bars, of as many as may be forming: the price at the 17 instants.
     """
 
     shown: Shown
@@ -85,13 +90,14 @@ class _Chart(NamedTuple):
     grid: BarGrid
     prices: Floats
     volume: Floats
-    last_path: Floats
+    paths: Floats
 
 
-class _Latest(NamedTuple):
-    """The last bars of a grid, from the moment the newest begins until the next one does."""
+class _Block(NamedTuple):
+    """Consecutive bars, up to the moment when the one after them begins."""
 
     grid: BarGrid
+    times: list[int]
     until_s: float
 
 
@@ -112,8 +118,8 @@ class Market:
     def __init__(self, listings: tuple[Listing, ...] = LISTINGS) -> None:
         self._listings = {listing.symbol: listing for listing in listings}
         self._chart = functools.lru_cache(maxsize=_CACHED_CHARTS)(self._compute_chart)
-        self._live = functools.lru_cache(maxsize=_LIVE_CHARTS)(self._compute_live)
-        self._latest: dict[tuple[str, str, str], _Latest] = {}
+        self._live = functools.lru_cache(maxsize=_CACHED_BLOCKS)(self._compute_live)
+        self._blocks: dict[tuple[str, str, str], _Block] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -168,20 +174,20 @@ class Market:
         """
         listing = self._listings[symbol]
         shown = Shown(adjustment, session, currency, backadjusted)
-        newest = self._latest_grid(symbol, interval, now, session)
-        if n < 1 or not newest.time.size:
+        block = self._block(symbol, interval, now, session)
+        begun = bisect.bisect_right(block.times, now)
+        if n < 1 or not begun:
             return []
         as_of_ms = 0
         if backadjusted and listing.expirations:
             as_of_ms = last_roll(listing, int((now if as_of is None else as_of) * 1000))
-        key = int(newest.time[-1]), shown, as_of_ms
-        if n <= _LIVE_BARS:
-            chart, complete = self._live(symbol, interval, *key)
-            bars = list(complete[-n:])
+        if n <= begun:
+            chart, complete = self._live(symbol, interval, block.times[-1], shown, as_of_ms)
+            bars, row = complete[begun - n : begun], begun - 1 - len(block.times)
         else:
-            chart = self._chart(symbol, interval, n, *key)
-            bars = _complete_bars(listing, chart)
-        forming = _forming_bar(listing, chart, now)
+            chart = self._chart(symbol, interval, n, block.times[begun - 1], shown, as_of_ms)
+            bars, row = _complete_bars(listing, chart), -1
+        forming = _forming_bar(listing, chart, row, now)
         if forming is not None:
             bars[-1] = forming
         return bars
@@ -215,9 +221,9 @@ class Market:
             If history begins later, or there is no such listing.
         """
         listing = self._listings[symbol]
-        latest = self._latest.get((symbol, interval, session))
-        if latest is not None and latest.grid.time[0] <= bar_time < latest.until_s:
-            grid = latest.grid
+        block = self._blocks.get((symbol, interval, session))
+        if block is not None and block.times[0] <= bar_time < block.until_s:
+            grid = block.grid
         else:
             grid = listing.grid(interval, 1, bar_time, session)
         if not grid.time.size:
@@ -239,50 +245,53 @@ class Market:
         times = self._listings[symbol].grid(interval, n, now, session).time
         return int(times[0]) if times.size else int(now)
 
-    def _latest_grid(self, symbol: str, interval: str, now: float, session: str) -> BarGrid:
-        """Return the last bars that have begun at `now`: as many as a live series looks at."""
+    def _block(self, symbol: str, interval: str, now: float, session: str) -> _Block:
+        """Return bars of which as many have begun at `now` as a live series asks for."""
         key = symbol, interval, session
-        latest = self._latest.get(key)
-        if latest is not None and latest.grid.time[-1] <= now < latest.until_s:
-            return latest.grid
-        listing = self._listings[symbol]
-        grid = listing.grid(interval, _LIVE_BARS, now, session)
-        if grid.time.size:
-            until_s: float = int(grid.close_s[-1])
-            if _ends_session(grid):
-                until_s = listing.next_open(interval, until_s, session)
-            if len(self._latest) >= _LIVE_CHARTS:
-                self._latest.clear()
-            self._latest[key] = _Latest(grid, until_s)
-        return grid
+        block = self._blocks.get(key)
+        if block is not None and block.times[:_LIVE_BARS][-1] <= now < block.until_s:
+            return block
+        listing, size = self._listings[symbol], _block_bars(interval)
+        ahead_s = _AHEAD_BARS[listing.seed % len(_AHEAD_BARS)] * (intraday_seconds(interval) or 0)
+        grid = listing.grid(interval, size, now + ahead_s, session)
+        if np.searchsorted(grid.time, now, "right") < _LIVE_BARS:
+            grid = listing.grid(interval, size, now, session)
+        if not grid.time.size:
+            return _Block(grid, [], now)
+        until_s: float = int(grid.close_s[-1])
+        if until_s in grid.sessions.close_s:
+            until_s = listing.next_open(interval, until_s, session)
+        if len(self._blocks) >= _CACHED_BLOCKS:
+            self._blocks.clear()
+        block = self._blocks[key] = _Block(grid, grid.time.tolist(), until_s)
+        return block
 
     def _compute_chart(  # noqa: PLR0917 - the keys of the cache
         self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
     ) -> _Chart:
         listing = self._listings[symbol]
         grid = listing.grid(interval, n, last_time, shown.session)
-        return _chart_of(listing, grid, shown, as_of_ms)
+        return _chart_of(listing, grid, shown, as_of_ms, 1)
 
     def _compute_live(
         self, symbol: str, interval: str, last_time: int, shown: Shown, as_of_ms: int
     ) -> tuple[_Chart, list[MarketBar]]:
         listing = self._listings[symbol]
-        grid = self._latest_grid(symbol, interval, last_time, shown.session)
-        chart = _chart_of(listing, grid, shown, as_of_ms)
+        grid = listing.grid(interval, _block_bars(interval), last_time, shown.session)
+        chart = _chart_of(listing, grid, shown, as_of_ms, grid.time.size)
         return chart, _complete_bars(listing, chart)
 
 
-def _chart_of(listing: Listing, grid: BarGrid, shown: Shown, as_of_ms: int) -> _Chart:
+def _block_bars(interval: str) -> int:
+    return _BLOCK_BARS if intraday_seconds(interval) else _LIVE_BARS
+
+
+def _chart_of(listing: Listing, grid: BarGrid, shown: Shown, as_of_ms: int, paths: int) -> _Chart:
     opens = grid.time * 1000
     path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
     prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
     volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
-    return _Chart(shown, as_of_ms, grid, prices, volume, path[-1].copy())
-
-
-def _ends_session(grid: BarGrid) -> bool:
-    """Return whether the last bar ends when the market closes."""
-    return bool(grid.close_s[-1] in grid.sessions.close_s)
+    return _Chart(shown, as_of_ms, grid, prices, volume, path[-paths:].copy())
 
 
 def _shown(
@@ -311,31 +320,31 @@ def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
     return list(map(MarketBar, chart.grid.time.tolist(), *prices, volume))
 
 
-def _forming_bar(listing: Listing, chart: _Chart, now: float) -> MarketBar | None:
-    """Return the last bar as it stands at `now`, or None if it is complete."""
+def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> MarketBar | None:
+    """Return a bar as it stands at `now`, or None if it is complete; -1 is the chart's last row."""
     grid = chart.grid
     session = int(np.searchsorted(grid.sessions.open_s, now, "right")) - 1
     open_ms = int(grid.sessions.open_s[session]) * 1000
     now_ms = min(int(now * 1000), int(grid.sessions.close_s[session]) * 1000)
-    start_ms, end_ms = int(grid.start[-1]) * 1000, int(grid.end[-1]) * 1000
+    start_ms, end_ms = int(grid.start[row]) * 1000, int(grid.end[row]) * 1000
     done_ms = int(grid.elapsed[session]) * 1000 + now_ms - open_ms - start_ms
     length_ms = end_ms - start_ms
     if done_ms >= length_ms:
         return None
     slot, rest_ms = divmod(done_ms * _SLOTS, length_ms)
-    seen = chart.last_path[: slot + 1]
+    path = chart.paths[row]
+    seen = path[: slot + 1]
     # Between two instants the extremes go straight from one price to the other, so that they only
     # widen; the close follows the market as far as they allow.
-    edge = seen[-1] + (chart.last_path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
+    edge = seen[-1] + (path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
-    price = _shown(
-        listing, chart.shown, np.array([[now_ms]]), grid.time[-1:] * 1000, chart.as_of_ms
-    )
+    opens = np.array([grid.time[row] * 1000])
+    price = _shown(listing, chart.shown, np.array([[now_ms]]), opens, chart.as_of_ms)
     close = min(max(float(price[0, 0]), low), high)
     as_shown = listing.shown(chart.shown)
     first, high, low, close = _ticks(as_shown, np.array([seen[0], high, low, close])).tolist()
-    (volume,) = _countable(listing, chart.volume[-1:] * (done_ms / length_ms))
-    return MarketBar(int(grid.time[-1]), first, high, low, close, volume)
+    (volume,) = _countable(listing, np.array([chart.volume[row] * (done_ms / length_ms)]))
+    return MarketBar(int(grid.time[row]), first, high, low, close, volume)
 
 
 def _ticks(listing: Listing, price: Floats) -> Floats:
