@@ -1,5 +1,6 @@
 """The command line: what it prints, where, and how it ends."""
 
+import contextlib
 import importlib.metadata
 import io
 import json
@@ -8,17 +9,19 @@ import signal
 import socket
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import tvDatafeed
-from tests.loopback import expected
+from tests.loopback import NOW, expected
 from tests.programs import start, urls
+from tests.test_loopback_server import Client
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.cli import main
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.testing import FAULTS, FakeTradingView, NoCompletion, ReplaceBars
+from tvDatafeed.testing import FAULTS, FakeTradingView, Market, NoCompletion, ReplaceBars
 
 # A program that Ctrl-C reaches even where these tests run as a background job, which ignores it.
 PROGRAM = """
@@ -371,6 +374,11 @@ def test_hist_tells_a_shortfall(loopback, capsys):
         (["serve", "--heartbeat", "soon"], 2, "'soon' is no number of seconds"),
         (["serve", "--round-trip", "-1"], 2, "'-1' is no number of seconds of at least 0"),
         (["serve", "--round-trip", "inf"], 2, "'inf' is no number of seconds"),
+        (["serve", "--speed", "-1"], 2, "'-1' is no speed of at least 0"),
+        (["serve", "--speed", "nan"], 2, "'nan' is no speed of at least 0"),
+        (["serve", "--start", "soon"], 2, "'soon' is no moment since 1900 in ISO 8601"),
+        (["serve", "--start", ""], 2, "'' is no moment since 1900 in ISO 8601"),
+        (["serve", "--start", "9999-12-31"], 2, "'9999-12-31' is no moment since 1900"),
         (["serve", "--bandwidth", "0"], 2, "'0' is no number of bytes per second above 0"),
         (["serve", "--port", "65536"], 2, "no port between 0 and 65535"),
         (["serve", "--fault", "nonsense"], 2, "no fault is named 'nonsense'"),
@@ -519,6 +527,44 @@ def test_serve(number):
     assert (program.returncode, out) == (0, "")
     (line,) = lines_of(err)
     assert "made-up market" in line
+
+
+@needs_signals
+@pytest.mark.parametrize(
+    "moment", ["2026-08-14T22:00Z", "2026-08-14T22:00", "2026-08-14T18:00-04:00"]
+)
+def test_serve_at_a_moment(moment):
+    """The clock of the market starts when it is told to, and stands still at no speed."""
+    with serving("--start", moment, "--speed", "0") as network:
+        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv:
+            bars = tv.get_hist("BTCUSDT", "BINANCE", Interval.in_1_minute, 3, timezone="UTC")
+    last = Market().bars("BINANCE:BTCUSDT", "1", 1, NOW)[0]
+    assert (bars.index[-1].timestamp(), bars["close"].iloc[-1]) == (last.time, last.close)
+
+
+@needs_signals
+def test_serve_is_live():
+    """Whoever leaves a series open is told of new bars, and a fast clock brings them soon."""
+    with serving("--start", "2026-08-14T22:00Z", "--speed", "600") as network:
+        client = Client(SimpleNamespace(ws_url=network.ws_url))
+        with client.socket.sock:
+            client.greet()
+            client.history("BINANCE:BTCUSDT", "1", 10)
+            while client.messages()[0]["m"] != "timescale_update":
+                pass
+
+
+@contextlib.contextmanager
+def serving(*arguments):
+    """Run a server, and give the network settings that it prints."""
+    with start("-m", "tvDatafeed", "serve", *arguments) as program:
+        url = program.stdout.readline().removeprefix("export TV_WS_URL=").strip()
+        try:
+            yield NetworkConfig(ws_url=url)
+        finally:
+            program.terminate()
+            program.communicate()
+    assert program.returncode == 0
 
 
 def test_serve_on_a_port_that_is_taken(capsys):

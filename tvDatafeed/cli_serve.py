@@ -21,6 +21,10 @@ _AddCommand = Callable[
 ]
 
 _LONGEST_SLEEP_S = 3600.0
+# Open series and quotes are told of the market as often as a page that is watched would show it.
+_TICK_INTERVAL_S = 0.5
+# Where the calendars of the made-up market begin, and where its years have long been empty.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
 # These are told once, for all faults, in the help.
 _COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
@@ -29,6 +33,7 @@ examples:
   tvdatafeed serve --port 8765
   tvdatafeed serve --fault close_code:code=1001,times=2 --fault glued_heartbeat
   tvdatafeed serve --round-trip 0.05 --bandwidth 250000       as far away as TradingView may be
+  tvdatafeed serve --start 2026-08-20T13:30Z --speed 60       an opening, at a minute a second
   tvdatafeed serve --list-faults
 
 Set the three variables it prints, in another terminal, and every program that uses tvDatafeed
@@ -70,6 +75,19 @@ def add_serve_command(command: _AddCommand) -> None:
         help="bytes that reach a client in a second; default: no limit",
     )
     serve.add_argument(
+        "--start",
+        type=_moment,
+        metavar="TIME",
+        help="when the market's clock starts, ISO 8601 and UTC unless it says more; default: now",
+    )
+    serve.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="X",
+        help="seconds of the market in a second, 0 to stand still; default: %(default)s",
+    )
+    serve.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -82,7 +100,7 @@ def add_serve_command(command: _AddCommand) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.testing import LISTINGS, FakeTradingView  # noqa: PLC0415
+    from tvDatafeed.testing import LISTINGS, FakeTradingView, MarketClock  # noqa: PLC0415
 
     if arguments.list_faults or "list" in arguments.fault:
         _print_faults()
@@ -90,6 +108,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     server = FakeTradingView(
         host=arguments.host,
         port=arguments.port,
+        clock=MarketClock(arguments.start, speed=arguments.speed),
+        tick_interval_s=_TICK_INTERVAL_S,
         heartbeat_interval_s=arguments.heartbeat,
         round_trip_s=arguments.round_trip,
         bandwidth_bytes_per_s=arguments.bandwidth,
@@ -165,6 +185,28 @@ def _bandwidth(text: str) -> float:
     if not 0 < bytes_per_s < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes per second above 0")
     return bytes_per_s
+
+
+def _speed(text: str) -> float:
+    speed = _number(text)
+    if not 0 <= speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed of at least 0")
+    return speed
+
+
+def _moment(text: str) -> float:
+    from datetime import datetime, timezone  # noqa: PLC0415 - no help needs it
+
+    try:
+        # Python 3.10 does not know the Z.
+        moment = datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in "zZ" else text)
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - neither is what follows
+    if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment since {_FIRST_YEAR} in ISO 8601, such as 2026-08-20T13:30Z"
+        )
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _number(text: str) -> float:

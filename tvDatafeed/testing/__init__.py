@@ -15,6 +15,7 @@ Examples
 from tvDatafeed.testing.accounts import Account, Cookies, Login
 from tvDatafeed.testing.backend import PLAN_BARS, Refusal
 from tvDatafeed.testing.blackhole import BlackHole
+from tvDatafeed.testing.clock import MarketClock
 from tvDatafeed.testing.exchanges import LISTINGS
 from tvDatafeed.testing.faults import (
     FAULTS,
@@ -118,6 +119,7 @@ __all__ = [
     "Login",
     "Market",
     "MarketBar",
+    "MarketClock",
     "NeverRead",
     "NoCompletion",
     "ProtocolErrorReply",

@@ -64,7 +64,7 @@ def shown_prices(  # noqa: PLR0917 - what a price depends on
     """
     price = price_of(moments)
     if listing.expirations:
-        price = _of_contract(listing, shown, price_of, moments, opens, now) + price
+        price = _premium(listing, shown, price_of, moments, opens, price, now) + price
     if shown.adjustment == "none":
         price = price * _later(_splits(listing), moments)
     elif shown.adjustment == "dividends":
@@ -81,8 +81,21 @@ def shown_volumes(listing: Listing, shown: Shown, volume: Floats, opens: Integer
     return volume
 
 
-def _of_contract(  # noqa: PLR0917 - as above
-    listing: Listing, shown: Shown, price_of: PriceOf, moments: Integers, opens: Integers, now: int
+def last_roll(listing: Listing, moment: int) -> int:
+    """Return when the last contract before a moment ended, in epoch milliseconds; 0 for none."""
+    expiry = _expiries(listing)
+    ended = int(np.searchsorted(expiry, moment, "right"))
+    return int(expiry[ended - 1]) if ended else 0
+
+
+def _premium(  # noqa: PLR0917 - as above
+    listing: Listing,
+    shown: Shown,
+    price_of: PriceOf,
+    moments: Integers,
+    opens: Integers,
+    price: Floats,
+    now: int,
 ) -> Floats:
     """Return what the contract of each bar costs more than what it is for."""
     expiry = _expiries(listing)
@@ -91,7 +104,7 @@ def _of_contract(  # noqa: PLR0917 - as above
     front = np.searchsorted(expiry, opens, "right")
     latest = len(expiry) - 1
     ends = expiry[np.minimum(front + ahead, latest)][:, np.newaxis]
-    premium: Floats = price_of(moments) * (_CARRY / _YEAR_MS) * (ends - moments)
+    premium: Floats = price * (_CARRY / _YEAR_MS) * (ends - moments)
     if not shown.backadjusted or not listing.is_continuous:
         return premium
     last = int(np.searchsorted(expiry, now, "right"))

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tvDatafeed.testing.accounts import Office
+from tvDatafeed.testing.corrections import Correction, Corrections, changed
+from tvDatafeed.testing.listings import Shown
 from tvDatafeed.testing.market import Market
 from tvDatafeed.testing.pages import BarTexts
 from tvDatafeed.testing.payloads import plain
@@ -70,6 +72,8 @@ class Backend:
         By symbol: what is refused, what is answered from a recording, and what comes late.
     texts
         Bars that were written before.
+    corrections
+        Bars that are not as the market has them.
     """
 
     market: Market
@@ -82,19 +86,80 @@ class Backend:
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)
     texts: BarTexts = field(default_factory=BarTexts)
+    corrections: Corrections = field(default_factory=Corrections)
 
-    def now(self, symbol: str) -> float:
-        """Return the moment that a series of this symbol shows."""
-        return self.clock() - self.delays_s.get(symbol, 0)
+    def shown_at(self, symbol: str, at: float) -> float:
+        """Return the moment that series and quotes of this symbol show at a moment."""
+        return at - self.delays_s.get(symbol, 0)
 
     def tape(
-        self, symbol: str, interval: str, plan: str, shown: tuple[tuple[str, Any], ...] = ()
+        self,
+        symbol: str,
+        interval: str,
+        plan: str,
+        shown: tuple[tuple[str, Any], ...] = (),
+        at: float | None = None,
     ) -> Tape:
-        """Return the bars of a symbol as a client with this plan may see them now."""
+        """Return the bars of a symbol as a client with this plan may see them.
+
+        Parameters
+        ----------
+        symbol, interval, shown
+            As in `Tape`.
+        plan
+            The plan in the client's token.
+        at
+            Epoch seconds; None for now.
+        """
         limit = self.max_bars
         if self.plan_limits is not None and interval[-1] not in "DWM":
             limit = self.plan_limits.get(plan, limit)
-        return Tape(self.market, symbol, interval, self.now(symbol), limit, shown)
+        now = self.shown_at(symbol, self.clock() if at is None else at)
+        known = self.corrections.of(symbol, interval)
+        if known and not self._is_by_default(symbol, interval, shown):
+            known = None
+        return Tape(self.market, symbol, interval, now, limit, shown, known)
+
+    def correct(
+        self, symbol: str, interval: str, time: int, values: Mapping[str, float | None], at: float
+    ) -> None:
+        """Change a bar after the fact.
+
+        Parameters
+        ----------
+        symbol, interval, time
+            Which bar: the one that begins at this epoch second.
+        values
+            As `changed` takes them.
+        at
+            The moment when this happens, epoch seconds.
+
+        Raises
+        ------
+        ValueError
+            If there is no such bar, or it cannot have these values.
+        """
+        if self.market.find(symbol) is None:
+            raise ValueError(f"There is no {symbol} in this market")
+        tape = Tape(self.market, symbol, interval, self.shown_at(symbol, at), self.max_bars)
+        bars = tape.bars(1, time)
+        if not bars or bars[0].time != time:
+            raise ValueError(f"{symbol} has no bar of interval {interval} that begins at {time}")
+        known = self.corrections.of(symbol, interval) or {}
+        shown = known[time].applied(bars[0]) if time in known else bars[0]
+        self.corrections.add(symbol, interval, Correction(bars[0], changed(shown, values)))
+
+    def _is_by_default(
+        self, symbol: str, interval: str, shown: tuple[tuple[str, Any], ...]
+    ) -> bool:
+        """Return whether bars that are shown in this way are those of no way in particular."""
+        listing = self.market.find(symbol)
+        asked = Shown(**dict(shown))
+        if listing and asked.currency == listing.currency:
+            asked = replace(asked, currency=None)
+        if interval[-1] in "DWM":
+            asked = replace(asked, session="regular")
+        return asked == Shown()
 
     def update_mode(self, symbol: str) -> str:
         """Return how the server calls the way a symbol is updated."""
@@ -120,9 +185,9 @@ class Backend:
         is_over = isinstance(expiry, int | float) and expiry < self.clock()
         return "ended" if is_over else "good"
 
-    def stamp(self) -> str:
-        """Return the end of a message that carries its time."""
-        now = self.clock()
+    def stamp(self, at: float | None = None) -> str:
+        """Return the end of a message that carries its time: this moment, or with None now."""
+        now = self.clock() if at is None else at
         return f',"t":{int(now)},"t_ms":{int(now * 1000)}'
 
     def stamped(self, name: str, *params: Any) -> str:

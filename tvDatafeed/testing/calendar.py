@@ -7,6 +7,7 @@ begins, such as ``1800-1700``, opens the evening before its trade date. Around t
 is a day from 00:00.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,6 +146,20 @@ class TradingCalendar:
                 if session.open_s <= moment:
                     yield session
             year -= 1
+
+    def next_open(self, moment: float) -> float:
+        """Return when the first session opens at `moment` or later, epoch seconds UTC.
+
+        Parameters
+        ----------
+        moment : float
+            Epoch seconds UTC.
+        """
+        # No holidays are as long as this, whatever the time zone.
+        today = day_of(moment)
+        opens = self.table(today - timedelta(days=2), today + timedelta(days=30)).open_s
+        later = opens[np.searchsorted(opens, moment) :]
+        return float(later[0]) if later.size else math.inf
 
     def table(self, first: date, last: date) -> SessionTable:
         """Return what `sessions` returns, as columns."""

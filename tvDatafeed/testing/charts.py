@@ -12,6 +12,7 @@ from typing import Any
 
 from tvDatafeed.testing.backend import NODE, Backend
 from tvDatafeed.testing.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.corrections import canonical
 from tvDatafeed.testing.grid import is_valid_interval
 from tvDatafeed.testing.listings import Listing, Shown
 from tvDatafeed.testing.market import MarketBar
@@ -24,6 +25,8 @@ from tvDatafeed.testing.tape import Tape, seconds_of
 # The default range of a range-only request, the number the chart page asks for.
 _BARS_OF_A_PAGE = 300
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
+# With a tick a series has another bar at the most; how many after a step is found out by growing.
+_LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS = re.compile(r"[1-9]\d*T")
 
 
@@ -130,14 +133,29 @@ class Charts:
                 return chart.series[name].symbol.symbol
         return None
 
-    def updates(self) -> list[tuple[str, str]]:
-        """Return what changed in live series since they were last told: (symbol, payload)."""
+    def updates(self, at: float) -> list[tuple[str, str]]:
+        """Return what changed in live series until a moment: (symbol, payload)."""
         return [
             (series.symbol.symbol, payload)
             for chart in self._sessions.values()
             for series in chart.series.values()
             if series.until_s is None and series.newest is not None
-            for payload in self._series_updates(chart, series, series.newest)
+            for payload in self._series_updates(chart, series, series.newest, at)
+        ]
+
+    def corrections(
+        self, symbol: str, interval: str, time: int, at: float
+    ) -> list[tuple[str, str]]:
+        """Return what live series that hold a bar are told of its correction: (symbol, payload)."""
+        return [
+            (symbol, payload)
+            for chart in self._sessions.values()
+            for series in chart.series.values()
+            if series.symbol.symbol == symbol
+            and canonical(series.interval) == canonical(interval)
+            and series.until_s is None
+            and series.newest is not None
+            for payload in self._series_corrections(chart, series, series.newest, time, at)
         ]
 
     def _switch_timezone(self, chart: _Chart, arguments: list[Any]) -> list[str]:
@@ -241,9 +259,9 @@ class Charts:
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
-    def _tape(self, series: _Series) -> Tape:
+    def _tape(self, series: _Series, at: float | None = None) -> Tape:
         symbol = series.symbol
-        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown)
+        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown, at)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -323,31 +341,43 @@ class Charts:
         error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
         return [self._backend.stamped(*error)]
 
-    def _series_updates(self, chart: _Chart, series: _Series, told: MarketBar) -> list[str]:
-        tape = self._tape(series)
-        size, bars = 2, tape.bars(2)
+    def _series_updates(
+        self, chart: _Chart, series: _Series, told: MarketBar, at: float
+    ) -> list[str]:
+        tape = self._tape(series, at)
+        size, bars = _LIVE_BARS, tape.bars(_LIVE_BARS)
         while bars[0].time > told.time and len(bars) == size:
-            size *= 2
+            size *= _LIVE_GROWTH
             bars = tape.bars(size)
         payloads = []
         for bar in bars:
             if bar.time < told.time or bar == told:
                 continue
-            item = bar_text(series.newest_index + (bar.time > told.time), bar)
-            close_time = tape.close_time(bar.time)
             if bar.time == told.time:
-                body = series_text(
-                    series.name, series.turnaround, item, close_time, indexes='"nochange"'
-                )
-                payloads.append(f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}')
+                payloads.append(_du(chart, series, tape, bar, series.newest_index))
             else:
                 series.newest_index += 1
+                item, close_time = bar_text(series.newest_index, bar), tape.close_time(bar.time)
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
                 index = series.newest_index
-                payloads.append(self._timescale(chart, body, f"{bar.time}.0", mark, index=index))
+                update = self._timescale(chart, body, f"{bar.time}.0", mark, index=index, at=at)
+                payloads.append(update)
             series.newest = told = bar
         return payloads
+
+    def _series_corrections(
+        self, chart: _Chart, series: _Series, told: MarketBar, time: int, at: float
+    ) -> list[str]:
+        if series.oldest_time is None or not series.oldest_time <= time <= told.time:
+            return []
+        tape = self._tape(series, at)
+        bars = [bar for bar in tape.since(time) if bar.time <= told.time]
+        if time not in (tape.corrections or ()) or not bars or bars[0] == told:
+            return []
+        if bars[0].time == told.time:
+            series.newest = bars[0]
+        return [_du(chart, series, tape, bars[0], series.newest_index + 1 - len(bars))]
 
     def _bars_text(
         self,
@@ -383,13 +413,14 @@ class Charts:
         index: int = 0,
         shift: int = 0,
         switches: str = "",
+        at: float | None = None,
     ) -> str:
         diff = f'{{"old":0,"new":{shift}}}' if shift else ""
         more = f',"last_session_switches":{switches}' if switches else ""
         return (
             f'{{"m":"timescale_update","p":[{to_json(chart.session)},{{{body}}},'
             f'{{"index":{index},"zoffset":0,"changes":[{changes}],"marks":[{marks}],'
-            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp()}}}'
+            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(at)}}}'
         )
 
     def _completed(self, chart: _Chart, series: _Series, *, is_short: bool) -> str:
@@ -406,6 +437,14 @@ class Charts:
         mode = self._backend.update_mode(series.symbol.symbol)
         where = chart.session, series.name, mode, series.turnaround
         return self._backend.stamped("series_completed", *where, info)
+
+
+def _du(chart: _Chart, series: _Series, tape: Tape, bar: MarketBar, index: int) -> str:
+    """Return the message that replaces a bar."""
+    close_time = tape.close_time(series.newest.time if series.newest else bar.time)
+    item = bar_text(index, bar)
+    body = series_text(series.name, series.turnaround, item, close_time, indexes='"nochange"')
+    return f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}'
 
 
 def _is_timezone(name: str) -> bool:

@@ -91,6 +91,7 @@ class Connection:
         self._line = None if parts.link.is_instant else DelayLine(parts.link)
         self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
+        self._heard = 0
         self._how: How | None = "fin"
         self._is_reading = True
         self._is_mute = False
@@ -127,15 +128,44 @@ class Connection:
             self._wire.close()
             raise
 
-    def post(self, message: Message | None) -> None:
-        """Have a message sent, or with None what changed in series and quotes; any thread."""
-        self._outbox.append((lambda: [message]) if message else self._updates)
-        self._wire.wake()
+    def post(self, message: Message) -> None:
+        """Have a message sent; any thread."""
+        self._do_later(lambda: [message])
+
+    def tick(self, moment: float) -> None:
+        """Have the client told what has changed until a moment, epoch seconds; any thread."""
+        self._tell(Conversation.updates, moment)
+
+    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+        """Have live series that hold a bar told that it was corrected; any thread."""
+        self._tell(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended; any thread."""
-        self._outbox.append(self._rechecked)
+        self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
+
+    def _tell(
+        self, news: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
+    ) -> None:
+        heard = self._heard
+
+        def messages() -> list[Message]:
+            # A client that has spoken since may know of a later moment.
+            at = moment if heard == self._heard else self._now()
+            return self._pushed(news(self._talk, at))
+
+        self._do_later(messages)
+
+    def _do_later(self, job: Callable[[], Iterable[Message]]) -> None:
+        self._outbox.append(job)
         self._wire.wake()
+
+    def _now(self) -> float:
+        return self._parts.backend.clock()
+
+    @staticmethod
+    def _pushed(payloads: Iterable[tuple[str, str]]) -> list[Message]:
+        return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
     def end(self, how: How | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
@@ -280,6 +310,7 @@ class Connection:
             self._answer(Command("", [], None, 0), self._talk.end_with("wrong data"))
             return
         method, params = message
+        self._heard += 1
         symbol = self._talk.symbol_of(method, params)
         payloads = self._talk.handle(method, params)
         command = Command(method, params, symbol, len(self._talk.chart_sessions))
@@ -326,7 +357,7 @@ class Connection:
         now = time.monotonic()
         if self._next_tick <= now:
             self._next_tick = now + self._parts.tick_interval_s
-            self._outbox.append(self._updates)
+            self._outbox.append(lambda: self._pushed(self._talk.updates(self._now())))
         self._empty_outbox()
         while self._late and self._late[0][0] <= now:
             self._emit(heapq.heappop(self._late)[2])
@@ -340,21 +371,12 @@ class Connection:
         self._deliver()
 
     def _empty_outbox(self) -> None:
-        while self._outbox:
+        while self._outbox and not self._talk.is_over:
             for message in self._outbox.popleft()():
                 if not self._is_mute:
                     self._emit(message)
         if self._talk.is_over:
             self._perform([close_frame(1000), Finish()])
-
-    def _updates(self) -> list[Message]:
-        return [
-            Message("push", encode(payload), (payload,), symbol)
-            for symbol, payload in self._talk.updates()
-        ]
-
-    def _rechecked(self) -> list[Message]:
-        return [Message("push", encode(text), (text,)) for text in self._talk.recheck()]
 
     def _beat(self, now: float) -> None:
         if self._unanswered and now - self._unanswered[0] > self._echo_timeout_s:

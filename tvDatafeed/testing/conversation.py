@@ -100,9 +100,15 @@ class Conversation:
         """Return the answers to resolve_symbol that no create_series took: (symbol, payload)."""
         return [] if self._is_silent else self._charts.settle()
 
-    def updates(self) -> list[tuple[str, str]]:
-        """Return what changed in live series and quotes since last told: (symbol, payload)."""
-        return [] if self._is_silent else [*self._charts.updates(), *self._quotes.updates()]
+    def updates(self, at: float) -> list[tuple[str, str]]:
+        """Return what changed in live series and quotes until a moment: (symbol, payload)."""
+        return [] if self._is_silent else [*self._charts.updates(at), *self._quotes.updates(at)]
+
+    def corrections(
+        self, symbol: str, interval: str, time: int, at: float
+    ) -> list[tuple[str, str]]:
+        """Return what live series are told of a corrected bar: (symbol, payload)."""
+        return [] if self._is_silent else self._charts.corrections(symbol, interval, time, at)
 
     def recheck(self) -> list[str]:
         """Return what the client is told when its token has ended meanwhile."""

@@ -21,7 +21,7 @@ from tvDatafeed.testing.calendar import (
     day_of,
 )
 
-__all__ = ["BarGrid", "bar_grid", "is_valid_interval"]
+__all__ = ["BarGrid", "bar_grid", "intraday_seconds", "is_valid_interval"]
 
 _INTRADAY = re.compile(
     r"(?P<minutes>[1-9][0-9]{0,3})|(?P<hours>[1-4])H|(?P<seconds>1|5|10|15|30|45)S"
@@ -58,7 +58,16 @@ def is_valid_interval(text: str) -> bool:
     Minutes from 1 to 1440, ``1H`` to ``4H``, ``1S 5S 10S 15S 30S 45S``, ``D W M`` with or without a
     1, and ``3M 6M 12M``.
     """
-    return _intraday_seconds(text) is not None or _LONGER.fullmatch(text) is not None
+    return intraday_seconds(text) is not None or _LONGER.fullmatch(text) is not None
+
+
+def intraday_seconds(interval: str) -> int | None:
+    """Return the length of an intraday bar; None where bars are longer, or there are none."""
+    match = _INTRADAY.fullmatch(interval)
+    if match is None or int(match["minutes"] or 0) > MINUTES_A_DAY:
+        return None
+    minutes, hours, seconds = (int(text or 0) for text in match.groups())
+    return seconds + 60 * minutes + 3600 * hours
 
 
 def bar_grid(
@@ -84,7 +93,7 @@ def bar_grid(
     ValueError
         If the interval is not valid.
     """
-    step_s = _intraday_seconds(interval)
+    step_s = intraday_seconds(interval)
     longer = _LONGER.fullmatch(interval)
     if step_s is None and longer is None:
         raise ValueError(f"Invalid interval {interval!r}: use one like '15', '2H', '1D' or '3M'")
@@ -114,14 +123,6 @@ def bar_grid(
         grid.sessions,
         grid.elapsed,
     )
-
-
-def _intraday_seconds(interval: str) -> int | None:
-    match = _INTRADAY.fullmatch(interval)
-    if match is None or int(match["minutes"] or 0) > MINUTES_A_DAY:
-        return None
-    minutes, hours, seconds = (int(text or 0) for text in match.groups())
-    return seconds + 60 * minutes + 3600 * hours
 
 
 def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarGrid:

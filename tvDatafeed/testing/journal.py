@@ -33,8 +33,14 @@ class Client(Protocol):
 
     has_closed: bool
 
-    def post(self, message: Message | None) -> None:
-        """Have a message sent, or with None what changed in series and quotes."""
+    def post(self, message: Message) -> None:
+        """Have a message sent."""
+
+    def tick(self, moment: float) -> None:
+        """Have the client told what has changed in series and quotes until a moment."""
+
+    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+        """Have the client told of a bar that was corrected at a moment, if a series holds it."""
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""

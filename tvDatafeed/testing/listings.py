@@ -1,6 +1,7 @@
 """A listing of the made-up market, as TradingView would describe it."""
 
 import functools
+import math
 import zlib
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -137,15 +138,35 @@ class Listing:
 
     def grid(self, interval: str, n: int, now: float, session: str = "regular") -> BarGrid:
         """Return the bars of `bar_grid`; a contract has none after its last day."""
-        calendar = self.calendar
-        if session == "extended" and self.extended and interval[-1] not in _LONGER:
-            calendar = _calendar(self.extended, self.timezone, self.holidays)
-        if len(self.expirations) == 1:
-            (last,) = self.expirations
-            # That day may be a holiday.
-            sessions = calendar.sessions(last - timedelta(days=10), last)
-            now = min(now, sessions[-1].close_s - 1)
+        calendar = self._calendar_of(interval, session)
+        now = min(now, self._end_s(calendar) - 1)
         return bar_grid(calendar, self.first_day, interval, n, now)
+
+    def next_open(self, interval: str, moment: float, session: str = "regular") -> float:
+        """Return when the next session opens, at `moment` or later; infinity if none ever does.
+
+        Parameters
+        ----------
+        interval, session
+            As in `grid`; the hours before and after the session are sessions of intraday bars.
+        moment
+            Epoch seconds UTC.
+        """
+        calendar = self._calendar_of(interval, session)
+        return calendar.next_open(moment) if moment < self._end_s(calendar) else math.inf
+
+    def _calendar_of(self, interval: str, session: str) -> TradingCalendar:
+        if session == "extended" and self.extended and interval[-1] not in _LONGER:
+            return _calendar(self.extended, self.timezone, self.holidays)
+        return self.calendar
+
+    def _end_s(self, calendar: TradingCalendar) -> float:
+        """Return when a single contract is traded no more."""
+        if len(self.expirations) != 1:
+            return math.inf
+        (last,) = self.expirations
+        # That day may be a holiday.
+        return calendar.sessions(last - timedelta(days=10), last)[-1].close_s
 
     def shown(self, shown: Shown) -> "Listing":
         """Return this listing as it is with prices in another currency."""

@@ -8,16 +8,17 @@ platform and Python. Only ``+ - * /`` on doubles and 64-bit integer arithmetic a
 Prices are noise on lattices of time, one octave per time scale from 16 seconds to nine years.
 """
 
+import bisect
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.adjustments import RATES_USD, shown_prices, shown_volumes
+from tvDatafeed.testing.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
 from tvDatafeed.testing.calendar import Integers
 from tvDatafeed.testing.exchanges import LISTINGS
-from tvDatafeed.testing.grid import BarGrid, is_valid_interval
+from tvDatafeed.testing.grid import BarGrid, intraday_seconds, is_valid_interval
 from tvDatafeed.testing.listings import Listing, Shown
 
 __all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
@@ -32,6 +33,8 @@ _SLOTS = 16
 _FINEST_LATTICE_BITS = 14
 _SWINGS = (2e-4, 4e-4, 7e-4, 1.4e-3, 2.8e-3, 5.5e-3, 0.011, 0.02, 0.035, 0.06, 0.12, 0.25, 0.4)
 _LARGEST_SWING = 0.5
+_OCTAVE_BITS = _FINEST_LATTICE_BITS + 2 * np.arange(len(_SWINGS))[:, np.newaxis]
+_OCTAVE_UNITS: Floats = np.ldexp(1.0, -_OCTAVE_BITS)
 # Volume breathes over 2^24 ms, about five hours.
 _ACTIVITY_LATTICE_BITS = 24
 _ACTIVITY_OCTAVE = 40
@@ -40,8 +43,18 @@ _VOLUME_OCTAVE = 41
 # At this moment, 2026-01-01, each listing trades at its base price.
 _ANCHOR_MS = 1_767_225_600_000
 
-# Enough for a test that watches many series at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
+# Enough for a test that asks for many histories at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
 _CACHED_CHARTS = 16
+# What an open series asks for is computed for so many bars at once, and some of them are to come.
+_BLOCK_BARS = 48
+# How many: blocks of different listings are not all over with the same tick.
+_AHEAD_BARS = range(8, 24)
+# Of days and longer bars there are as many as a series asks for with each tick.
+_LIVE_BARS = 2
+# Enough for as many series open at once; each takes up to 20 kB.
+_CACHED_BLOCKS = 512
+# Moments up to this many have all octaves computed at a stroke, more of them one by one.
+_FEW_MOMENTS = 1024
 
 
 class MarketBar(NamedTuple):
@@ -68,8 +81,8 @@ class MarketBar(NamedTuple):
 class _Chart(NamedTuple):
     """The bars of a grid as if all were complete.
 
-    `prices` has a row each for open, high, low and close, ``(4, n)``; `last_path` is the price at
-    the 17 instants of the last bar.
+    `prices` has a row each for open, high, low and close, ``(4, n)``; `paths` has one for each of
+    the last bars, of as many as may be forming: the price at the 17 instants.
     """
 
     shown: Shown
@@ -77,7 +90,15 @@ class _Chart(NamedTuple):
     grid: BarGrid
     prices: Floats
     volume: Floats
-    last_path: Floats
+    paths: Floats
+
+
+class _Block(NamedTuple):
+    """Consecutive bars, up to the moment when the one after them begins."""
+
+    grid: BarGrid
+    times: list[int]
+    until_s: float
 
 
 class Market:
@@ -97,6 +118,8 @@ class Market:
     def __init__(self, listings: tuple[Listing, ...] = LISTINGS) -> None:
         self._listings = {listing.symbol: listing for listing in listings}
         self._chart = functools.lru_cache(maxsize=_CACHED_CHARTS)(self._compute_chart)
+        self._live = functools.lru_cache(maxsize=_CACHED_BLOCKS)(self._compute_live)
+        self._blocks: dict[tuple[str, str, str], _Block] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -151,15 +174,20 @@ class Market:
         """
         listing = self._listings[symbol]
         shown = Shown(adjustment, session, currency, backadjusted)
-        newest = listing.grid(interval, 1, now, session)
-        if n < 1 or not newest.time.size:
+        block = self._block(symbol, interval, now, session)
+        begun = bisect.bisect_right(block.times, now)
+        if n < 1 or not begun:
             return []
         as_of_ms = 0
         if backadjusted and listing.expirations:
-            as_of_ms = int((now if as_of is None else as_of) * 1000)
-        chart = self._chart(symbol, interval, n, int(newest.time[-1]), shown, as_of_ms)
-        bars = _complete_bars(listing, chart)
-        forming = _forming_bar(listing, chart, now)
+            as_of_ms = last_roll(listing, int((now if as_of is None else as_of) * 1000))
+        if n <= begun:
+            chart, complete = self._live(symbol, interval, block.times[-1], shown, as_of_ms)
+            bars, row = complete[begun - n : begun], begun - 1 - len(block.times)
+        else:
+            chart = self._chart(symbol, interval, n, block.times[begun - 1], shown, as_of_ms)
+            bars, row = _complete_bars(listing, chart), -1
+        forming = _forming_bar(listing, chart, row, now)
         if forming is not None:
             bars[-1] = forming
         return bars
@@ -193,12 +221,16 @@ class Market:
             If history begins later, or there is no such listing.
         """
         listing = self._listings[symbol]
-        grid = listing.grid(interval, 1, bar_time, session)
+        block = self._blocks.get((symbol, interval, session))
+        if block is not None and block.times[0] <= bar_time < block.until_s:
+            grid = block.grid
+        else:
+            grid = listing.grid(interval, 1, bar_time, session)
         if not grid.time.size:
             raise LookupError(f"{symbol} has no {interval} bar at {bar_time}")
-        close_s = int(grid.close_s[-1])
-        ends_session = listing.session != "24x7" and close_s in grid.sessions.close_s
-        return close_s - ends_session
+        close_s = grid.close_s[np.searchsorted(grid.time, bar_time, "right") - 1]
+        is_cut = listing.session != "24x7" and close_s in grid.sessions.close_s
+        return int(close_s) - is_cut
 
     def oldest_time(
         self, symbol: str, interval: str, n: int, now: float, session: str = "regular"
@@ -213,16 +245,53 @@ class Market:
         times = self._listings[symbol].grid(interval, n, now, session).time
         return int(times[0]) if times.size else int(now)
 
+    def _block(self, symbol: str, interval: str, now: float, session: str) -> _Block:
+        """Return bars of which as many have begun at `now` as a live series asks for."""
+        key = symbol, interval, session
+        block = self._blocks.get(key)
+        if block is not None and block.times[:_LIVE_BARS][-1] <= now < block.until_s:
+            return block
+        listing, size = self._listings[symbol], _block_bars(interval)
+        ahead_s = _AHEAD_BARS[listing.seed % len(_AHEAD_BARS)] * (intraday_seconds(interval) or 0)
+        grid = listing.grid(interval, size, now + ahead_s, session)
+        if np.searchsorted(grid.time, now, "right") < _LIVE_BARS:
+            grid = listing.grid(interval, size, now, session)
+        if not grid.time.size:
+            return _Block(grid, [], now)
+        until_s: float = int(grid.close_s[-1])
+        if until_s in grid.sessions.close_s:
+            until_s = listing.next_open(interval, until_s, session)
+        if len(self._blocks) >= _CACHED_BLOCKS:
+            self._blocks.clear()
+        block = self._blocks[key] = _Block(grid, grid.time.tolist(), until_s)
+        return block
+
     def _compute_chart(  # noqa: PLR0917 - the keys of the cache
         self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
     ) -> _Chart:
         listing = self._listings[symbol]
         grid = listing.grid(interval, n, last_time, shown.session)
-        opens = grid.time * 1000
-        path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
-        prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
-        volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
-        return _Chart(shown, as_of_ms, grid, prices, volume, path[-1].copy())
+        return _chart_of(listing, grid, shown, as_of_ms, 1)
+
+    def _compute_live(
+        self, symbol: str, interval: str, last_time: int, shown: Shown, as_of_ms: int
+    ) -> tuple[_Chart, list[MarketBar]]:
+        listing = self._listings[symbol]
+        grid = listing.grid(interval, _block_bars(interval), last_time, shown.session)
+        chart = _chart_of(listing, grid, shown, as_of_ms, grid.time.size)
+        return chart, _complete_bars(listing, chart)
+
+
+def _block_bars(interval: str) -> int:
+    return _BLOCK_BARS if intraday_seconds(interval) else _LIVE_BARS
+
+
+def _chart_of(listing: Listing, grid: BarGrid, shown: Shown, as_of_ms: int, paths: int) -> _Chart:
+    opens = grid.time * 1000
+    path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
+    prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
+    volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
+    return _Chart(shown, as_of_ms, grid, prices, volume, path[-paths:].copy())
 
 
 def _shown(
@@ -251,31 +320,31 @@ def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
     return list(map(MarketBar, chart.grid.time.tolist(), *prices, volume))
 
 
-def _forming_bar(listing: Listing, chart: _Chart, now: float) -> MarketBar | None:
-    """Return the last bar as it stands at `now`, or None if it is complete."""
+def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> MarketBar | None:
+    """Return a bar as it stands at `now`, or None if it is complete; -1 is the chart's last row."""
     grid = chart.grid
     session = int(np.searchsorted(grid.sessions.open_s, now, "right")) - 1
     open_ms = int(grid.sessions.open_s[session]) * 1000
     now_ms = min(int(now * 1000), int(grid.sessions.close_s[session]) * 1000)
-    start_ms, end_ms = int(grid.start[-1]) * 1000, int(grid.end[-1]) * 1000
+    start_ms, end_ms = int(grid.start[row]) * 1000, int(grid.end[row]) * 1000
     done_ms = int(grid.elapsed[session]) * 1000 + now_ms - open_ms - start_ms
     length_ms = end_ms - start_ms
     if done_ms >= length_ms:
         return None
     slot, rest_ms = divmod(done_ms * _SLOTS, length_ms)
-    seen = chart.last_path[: slot + 1]
+    path = chart.paths[row]
+    seen = path[: slot + 1]
     # Between two instants the extremes go straight from one price to the other, so that they only
     # widen; the close follows the market as far as they allow.
-    edge = seen[-1] + (chart.last_path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
+    edge = seen[-1] + (path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
-    price = _shown(
-        listing, chart.shown, np.array([[now_ms]]), grid.time[-1:] * 1000, chart.as_of_ms
-    )
+    opens = np.array([grid.time[row] * 1000])
+    price = _shown(listing, chart.shown, np.array([[now_ms]]), opens, chart.as_of_ms)
     close = min(max(float(price[0, 0]), low), high)
     as_shown = listing.shown(chart.shown)
     first, high, low, close = _ticks(as_shown, np.array([seen[0], high, low, close])).tolist()
-    (volume,) = _countable(listing, chart.volume[-1:] * (done_ms / length_ms))
-    return MarketBar(int(grid.time[-1]), first, high, low, close, volume)
+    (volume,) = _countable(listing, np.array([chart.volume[row] * (done_ms / length_ms)]))
+    return MarketBar(int(grid.time[row]), first, high, low, close, volume)
 
 
 def _ticks(listing: Listing, price: Floats) -> Floats:
@@ -311,11 +380,23 @@ def _anchor(listing: Listing) -> float:
 
 def _growth(listing: Listing, moment_ms: Integers) -> Floats:
     growth = np.ones(moment_ms.shape)
-    for octave, swing in enumerate(_SWINGS):
-        size = min(swing * listing.volatility, _LARGEST_SWING)
-        bits = _FINEST_LATTICE_BITS + 2 * octave
-        growth *= 1.0 + size * _noise(moment_ms, _salt(listing, octave), bits)
+    sizes, salts = _octaves(listing)
+    if moment_ms.size <= _FEW_MOMENTS:
+        # The factors and their order are the same, and so is their product to the last bit.
+        for factor in 1.0 + sizes * _octave_noise(moment_ms.ravel(), salts):
+            growth *= factor.reshape(moment_ms.shape)
+        return growth
+    for bits, size, salt in zip(_OCTAVE_BITS.flat, sizes.flat, salts.flat, strict=True):
+        growth *= 1.0 + size * _noise(moment_ms, int(salt), int(bits))
     return growth
+
+
+@functools.lru_cache(maxsize=256)
+def _octaves(listing: Listing) -> tuple[Floats, npt.NDArray[np.uint64]]:
+    """Return the size and the salt of the swings of each octave, a column each."""
+    sizes = [min(swing * listing.volatility, _LARGEST_SWING) for swing in _SWINGS]
+    salts = [_salt(listing, octave) for octave in range(len(_SWINGS))]
+    return np.array(sizes)[:, np.newaxis], np.array(salts, np.uint64)[:, np.newaxis]
 
 
 def _salt(listing: Listing, octave: int) -> int:
@@ -332,11 +413,23 @@ def _noise(moment_ms: Integers, salt: int, bits: int) -> Floats:
         left, right = values[node - lowest], values[node - lowest + 1]
     else:
         left, right = _lattice(node, salt), _lattice(node + 1, salt)
+    return _smooth(left, right, part)
+
+
+def _octave_noise(moment_ms: Integers, salts: npt.NDArray[np.uint64]) -> Floats:
+    """Return the noise of all octaves at moments ``(n,)``, a row each."""
+    node = moment_ms >> _OCTAVE_BITS
+    part = (moment_ms - (node << _OCTAVE_BITS)) * _OCTAVE_UNITS
+    left, right = _lattice(np.stack([node, node + 1]), salts)
+    return _smooth(left, right, part)
+
+
+def _smooth(left: Floats, right: Floats, part: npt.NDArray[np.floating[Any]]) -> Floats:
     smooth: Floats = left + (right - left) * (part * part * (3.0 - 2.0 * part))
     return smooth
 
 
-def _lattice(node: Integers, salt: int) -> Floats:
+def _lattice(node: Integers, salt: int | npt.NDArray[np.uint64]) -> Floats:
     """Return a number in [-1, 1) per node: the finaliser of SplitMix64."""
     mixed = node.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,6 +1,6 @@
 """Bars as the text of a timescale_update: the rows, and the marks of the time axis.
 
-A bar that is finished never changes, so its text is written once and kept.
+A bar that is finished changes by a correction alone, so its text is written once and kept.
 """
 
 import threading
@@ -9,6 +9,7 @@ from collections import OrderedDict
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from tvDatafeed.testing.corrections import BarCorrections
 from tvDatafeed.testing.market import MarketBar
 from tvDatafeed.testing.payloads import to_json
 from tvDatafeed.testing.tape import Tape
@@ -34,12 +35,20 @@ class Page(NamedTuple):
 NO_BARS = Page(0, None, None, "", "", "")
 
 
+class _Finished(NamedTuple):
+    """The bars before the one at a time, as some corrections made them."""
+
+    before: int
+    corrections: BarCorrections | None
+    page: Page
+
+
 class BarTexts:
-    """Bars as text, kept, since finished bars never change."""
+    """Bars as text, kept until one of them is corrected."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[tuple[Any, ...], tuple[int, Page]] = OrderedDict()
+        self._pages: OrderedDict[tuple[Any, ...], _Finished] = OrderedDict()
         self._characters = 0
 
     def page(self, tape: Tape, size: int, until: float | None, time_zone: str) -> Page:
@@ -49,10 +58,12 @@ class BarTexts:
             return NO_BARS
         key = (tape.symbol, tape.interval, tape.shown, size, tape.limit, time_zone)
         with self._lock:
-            before, done = self._pages.get(key, (0, NO_BARS))
-        if before != newest[0].time:
+            kept = self._pages.get(key)
+        if kept and kept.before == newest[0].time and kept.corrections is tape.corrections:
+            done = kept.page
+        else:
             done = self.finished(tape, tape.bars(size, until)[:-1], time_zone)
-            self._keep(key, newest[0].time, done)
+            self._keep(key, _Finished(newest[0].time, tape.corrections, done))
         last = self._texts(tape, newest, done.size, done.newest, time_zone)
         if not done.size:
             return last
@@ -63,14 +74,14 @@ class BarTexts:
         """Return the text of these bars of a tape, indexed from 0."""
         return self._texts(tape, bars, 0, None, time_zone) if bars else NO_BARS
 
-    def _keep(self, key: tuple[Any, ...], before: int, page: Page) -> None:
+    def _keep(self, key: tuple[Any, ...], new: _Finished) -> None:
         with self._lock:
             old = self._pages.pop(key, None)
-            self._characters += _characters(page) - (_characters(old[1]) if old else 0)
-            self._pages[key] = before, page
+            self._characters += _characters(new.page) - (_characters(old.page) if old else 0)
+            self._pages[key] = new
             while self._characters > _MAX_CACHED_CHARACTERS and len(self._pages) > 1:
-                _key, (_before, dropped) = self._pages.popitem(last=False)
-                self._characters -= _characters(dropped)
+                _key, dropped = self._pages.popitem(last=False)
+                self._characters -= _characters(dropped.page)
 
     def _texts(
         self,

@@ -8,6 +8,7 @@ but the prices of the regular session stand through them.
 
 import functools
 import zlib
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -25,7 +26,7 @@ _CACHED_DESCRIPTIONS = 1024
 _NOT_IN_QUOTES = ("name", "full_name", "exchange", "country")
 
 
-def quote_values(listing: Listing, backend: Backend) -> dict[str, Any]:
+def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any]:
     """Return all fields of a quote.
 
     Parameters
@@ -33,12 +34,15 @@ def quote_values(listing: Listing, backend: Backend) -> dict[str, Any]:
     listing
         Of what.
     backend
-        Where the time and the prices come from. Before the first bar of its history a listing has
-        no prices.
+        Where the prices come from. Before the first bar of its history a listing has no prices.
+    at
+        When, epoch seconds; of a delayed symbol the quote is earlier.
     """
-    now = backend.now(listing.symbol)
+    now = backend.shown_at(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
-    bars = backend.market.bars(listing.symbol, "1D", 2, now)
+    days = backend.tape(listing.symbol, "1D", "", at=at)
+    # A plan's depth is no matter of quotes.
+    bars = replace(days, limit=2).bars(2)
     if not bars:
         return known | {"current_session": "out_of_session"}
     *earlier, today = bars

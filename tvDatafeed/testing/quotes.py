@@ -71,13 +71,13 @@ class Quotes:
         """Take a command of an open session and return the payloads of its answer."""
         return self.commands[method](session, arguments)
 
-    def updates(self) -> list[tuple[str, str]]:
-        """Return what changed since each session was last told: (symbol, payload)."""
+    def updates(self, at: float) -> list[tuple[str, str]]:
+        """Return what changed until a moment since last told: (symbol, payload)."""
         return [
             (asked_symbol(asked)[0], plain("qsd", name, change))
             for name, session in self._sessions.items()
             for asked in session.told
-            if (change := self._change(session, asked))
+            if (change := self._change(session, asked, at))
         ]
 
     def _set_fields(self, session: str, arguments: list[Any]) -> list[str]:
@@ -88,7 +88,7 @@ class Quotes:
         payloads = []
         # Flags were allowed until 2024-02-06.
         for asked in _symbols("quote_add_symbols", arguments):
-            quote = self._quote(self._sessions[session], asked)
+            quote = self._quote(self._sessions[session], asked, self._backend.clock())
             self._sessions[session].told[asked] = quote
             payloads.append(plain("qsd", session, quote))
             payloads.append(plain("quote_completed", session, asked))
@@ -108,8 +108,8 @@ class Quotes:
         # A public client says so last of all, and then waits for quotes.
         return []
 
-    def _change(self, session: _Session, asked: str) -> dict[str, Any] | None:
-        told, quote = session.told[asked], self._quote(session, asked)
+    def _change(self, session: _Session, asked: str, at: float) -> dict[str, Any] | None:
+        told, quote = session.told[asked], self._quote(session, asked, at)
         session.told[asked] = quote
         if quote["s"] != told["s"]:
             return quote
@@ -120,7 +120,7 @@ class Quotes:
         }
         return {**quote, "v": values} if values else None
 
-    def _quote(self, session: _Session, asked: str) -> dict[str, Any]:
+    def _quote(self, session: _Session, asked: str, at: float) -> dict[str, Any]:
         symbol, _options = asked_symbol(asked)
         listing = self._backend.market.find(symbol)
         refusal = self._backend.refusals.get(symbol)
@@ -128,7 +128,7 @@ class Quotes:
             return {"n": asked, **_refused(refusal)}
         if listing is None:
             return {"n": asked, **_NO_SUCH_SYMBOL}
-        values = quote_values(listing, self._backend)
+        values = quote_values(listing, self._backend, at)
         fields = session.fields or values
         return {
             "n": asked,

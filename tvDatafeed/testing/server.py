@@ -17,6 +17,7 @@ from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
+from tvDatafeed.testing.clock import MarketClock
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.delay_line import Link
@@ -42,7 +43,7 @@ class FakeTradingView(AccountControls):
     market
         What is traded; `Market()` if left out.
     clock
-        Epoch seconds; what the market's time is.
+        Epoch seconds; what the market's time is. A `MarketClock` may be stepped and may run fast.
     heartbeat_interval_s
         Seconds between heartbeats of a connection.
     faults
@@ -279,6 +280,56 @@ class FakeTradingView(AccountControls):
         """Show a symbol late, as ``delayed_streaming_900`` does with 900 seconds; 0 is live."""
         self._backend.delays_s[symbol] = delay_s
 
+    def correct(
+        self,
+        symbol: str,
+        interval: str,
+        time: int,
+        *,
+        open: float | None = None,  # noqa: A002 - what the value of a bar is called
+        high: float | None = None,
+        low: float | None = None,
+        close: float | None = None,
+        volume: float | None = None,
+    ) -> None:
+        """Change a bar after the fact, as exchanges do.
+
+        Each live series that holds the bar is told at once, and whoever asks for it later has the
+        new values, until this server is gone; of a day also in quotes. It is the bar that comes by
+        default which is corrected: of the regular session, adjusted for splits and in the listing's
+        currency. Other intervals stay as they are. From a bar that is still forming the market goes
+        on: its close moves, its range widens, its volume grows.
+
+        Parameters
+        ----------
+        symbol
+            ``"EXCHANGE:NAME"``.
+        interval
+            TradingView's interval string, such as ``"1"`` or ``"1D"``.
+        time
+            When the bar begins, epoch seconds.
+        open, high, low, close, volume
+            The new values, as the listing counts them. One that is left out stays, but a high or
+            low widens to hold the prices that are given.
+
+        Raises
+        ------
+        ValueError
+            If there is no such bar by now, it cannot have these values, or 10 000 bars have been
+            corrected.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(1_787_240_000.0, speed=0))
+        >>> server.correct("NASDAQ:AAPL", "1D", 1_787_146_200, close=221.5)
+        """
+        moment = self._backend.clock()
+        values = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
+        self._backend.correct(symbol, interval, time, values, moment)
+        for client in self._journal.clients():
+            client.correct(symbol, interval, time, moment)
+
     def push(self, payload: str) -> None:
         """Send a payload to all WebSocket connections, as a message of its own."""
         self._post(Message("push", encode(payload), (payload,)))
@@ -288,8 +339,43 @@ class FakeTradingView(AccountControls):
         self._post(Message("push", text, (text,)))
 
     def tick(self) -> None:
-        """Send what has changed in each open series and quote since last told, by the clock."""
-        self._post(None)
+        """Send what has changed in each open series and quote since last told, by the clock.
+
+        Of a bar that was begun this is the present state, and then each bar that has begun since.
+        """
+        moment = self._backend.clock()
+        for client in self._journal.clients():
+            client.tick(moment)
+
+    def step(self, seconds: float) -> None:
+        """Step the clock, and send what has changed; see `tick`.
+
+        Parameters
+        ----------
+        seconds
+            As in `MarketClock.step`.
+
+        Raises
+        ------
+        TypeError
+            If the server's clock is no `MarketClock`.
+        ValueError
+            If the seconds are not finite and at least 0.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(speed=0))
+        >>> server.step(60)
+        """
+        clock = self._backend.clock
+        if not isinstance(clock, MarketClock):
+            raise TypeError(
+                f"this server's clock cannot be stepped: it is {clock!r}; give "
+                "FakeTradingView(clock=MarketClock(...))"
+            )
+        clock.step(seconds)
+        self.tick()
 
     def drop_connections(self, how: How = "fin") -> None:
         """End all connections and go on listening.
@@ -401,6 +487,6 @@ class FakeTradingView(AccountControls):
             self._link,
         )
 
-    def _post(self, message: Message | None) -> None:
+    def _post(self, message: Message) -> None:
         for client in self._journal.clients():
             client.post(message)

@@ -7,6 +7,7 @@ moment does not reach beyond them.
 from dataclasses import dataclass
 from typing import Any
 
+from tvDatafeed.testing.corrections import BarCorrections
 from tvDatafeed.testing.market import Market, MarketBar
 
 
@@ -26,6 +27,8 @@ class Tape:
         How many bars there are at the most.
     shown
         How they are shown: keywords of `Market.bars` and their values.
+    corrections
+        Which of them are not as the market has them; None if all are.
     """
 
     market: Market
@@ -34,6 +37,7 @@ class Tape:
     now: float
     limit: int
     shown: tuple[tuple[str, Any], ...] = ()
+    corrections: BarCorrections | None = None
 
     def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
         """Return the last `n` bars that have begun at a moment; only a live one is not finished.
@@ -60,10 +64,14 @@ class Tape:
         # At the moment when that one begins, every bar before it is finished.
         return self._visible(self._market_bars(n + 1, time)[:-1])
 
+    def since(self, start: float) -> list[MarketBar]:
+        """Return the bars that have begun at a moment or later."""
+        size = min(self._most_since(start), self.limit)
+        return [bar for bar in self._market_bars(size, self.now) if bar.time >= start]
+
     def times_since(self, start: float) -> list[int]:
         """Return when the bars since a moment begin."""
-        size = min(self._most_since(start), self.limit)
-        return [bar.time for bar in self._market_bars(size, self.now) if bar.time >= start]
+        return [bar.time for bar in self.since(start)]
 
     def is_all_history(self, time: int) -> bool:
         """Whether no bar has ever begun before `time`."""
@@ -100,9 +108,13 @@ class Tape:
         return str(dict(self.shown).get("session", "regular"))
 
     def _market_bars(self, n: int, now: float) -> list[MarketBar]:
-        return self.market.bars(
+        bars = self.market.bars(
             self.symbol, self.interval, n, now, as_of=self.now, **dict(self.shown)
         )
+        known = self.corrections
+        if not known:
+            return bars
+        return [known[bar.time].applied(bar) if bar.time in known else bar for bar in bars]
 
 
 _DAY_S = 86400
