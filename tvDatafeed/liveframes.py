@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.config import DataConfig
 from tvDatafeed.dates import EXCHANGE_TIMEZONE
+
+# With this module, and not at the first bar: a thread cannot import pandas any more when the main
+# thread has come to its end, as in a script that registers its callbacks and does nothing else.
+from tvDatafeed.frames import live_to_frame
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
 from tvDatafeed.seis import Seis
@@ -84,8 +88,6 @@ class Look:
             One row, as from `TvDatafeed.get_hist`. ``attrs`` has closed and last_bar_closed (bool),
             timezone (str) where one is set, delay_seconds (int) of delayed data.
         """
-        from tvDatafeed.frames import live_to_frame  # noqa: PLC0415 - pandas takes its time
-
         self._check(item.bar)
         return live_to_frame(
             item.bar,

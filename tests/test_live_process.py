@@ -1,0 +1,337 @@
+"""The live feed in a program: its end, its signals, its forks, and a thousand Seises."""
+
+import contextlib
+import dataclasses
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+
+import pytest
+
+from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tvDatafeed import ThreadingError
+from tvDatafeed.testing import CloseCode, ConnectSilence, Market, Refuse
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+# Python 3.12.0 and 3.12.1 start no thread once the main thread has come to its end.
+CAN_START_LATE = not (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
+
+BOT = """
+    import signal, sys, threading
+    from tvDatafeed import Interval, TvDatafeedLive
+    from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
+
+    def callback(seis, data):
+        sys.stdout.write(f"{data.index[0]}\\n")
+        sys.stdout.flush()
+
+    network = NetworkConfig.from_env()
+    tvl = TvDatafeedLive()
+    tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, callback)
+    """
+
+
+@pytest.fixture
+def server():
+    with LiveServer() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def bot(server, more="", **variables):
+    """Run the bot with some more lines, in a process of its own."""
+    text = textwrap.dedent(BOT) + textwrap.dedent(more)
+    settings = {"TV_BASE_RETRY_DELAY": "0.05", "TV_MAX_RETRY_DELAY": "0.2", "TV_TIMEZONE": "UTC"}
+    environment = {**os.environ, "TV_WS_URL": server.ws_url, **settings, **variables}
+    with subprocess.Popen(
+        [sys.executable, "-c", text],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def lines_of(process, count):
+    """Read so many lines of what a bot prints; one that prints nothing is ended."""
+    patience = threading.Timer(PATIENCE_S, process.kill)
+    patience.start()
+    try:
+        return [process.stdout.readline().strip() for _ in range(count)]
+    finally:
+        patience.cancel()
+        patience.join()
+
+
+def printed(server, count):
+    return [str(moment) for moment in server.closed(count=count)]
+
+
+def ended(process):
+    """The exit code and the error output of a bot that ends by itself."""
+    _out, err = process.communicate(timeout=30)
+    return process.returncode, err
+
+
+@pytest.mark.skipif(not CAN_START_LATE, reason="a fault of Python 3.12.0 and 3.12.1")
+def test_script_that_falls_off_its_end_goes_on(server):
+    """It delivers, and survives three restarts of the server (row 80)."""
+    with bot(server) as process:
+        assert lines_of(process, 1) == printed(server, 1)
+        for _ in range(3):
+            server.stop()
+            server.now += 120
+            server.start()
+            assert lines_of(process, 2) == printed(server, 2)
+            server.move(60)
+            assert lines_of(process, 1) == printed(server, 1)
+        process.terminate()
+        assert ended(process)[0] != 0
+
+
+def test_script_with_daemon_threads_ends(server):
+    """With ``TV_DAEMON`` nothing keeps the program, and the server sees its end (row 80)."""
+    with bot(server, TV_DAEMON="1") as process:
+        assert ended(process) == (0, "")
+    assert server.wait_until(lambda s: not s.open_connections)
+
+
+def test_script_that_closes_ends(server):
+    """After `close`, after `del_tvdatafeed`, after the last `del_seis`, and out of ``with``."""
+    for more in (
+        "tvl.close()",
+        "tvl.del_tvdatafeed()",
+        "tvl.del_seis(tvl.status()[0].seis)",
+        "with tvl: pass",
+        "for c in tvl.status()[0].seis.get_consumers(): c.del_consumer()",
+    ):
+        with bot(server, more) as process:
+            assert ended(process) == (0, "")
+    assert server.wait_until(lambda s: not s.open_connections)
+
+
+def test_script_whose_callback_is_stuck_can_end(server):
+    """Once the feed is closed; a WARNING names the callback (row 81)."""
+    more = """
+        import logging
+        logging.basicConfig()
+        entered = threading.Event()
+        def stuck(seis, data):
+            entered.set()
+            threading.Event().wait()
+        tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, stuck)
+        entered.wait()
+        print(tvl.close(timeout=0.2), flush=True)
+        """
+    with bot(server, more) as process:
+        assert lines_of(process, 2)[-1] == "False"
+        code, err = ended(process)
+    assert code == 0
+    assert "stuck_BTCUSD_BITSTAMP_1 still runs" in err
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "more",
+    [
+        "tvl.wait()",
+        "with tvl: threading.Event().wait()",
+        "for _ in tvl.stream(): pass",
+    ],
+)
+def test_ctrl_c(server, more):
+    """The feed is closed, and KeyboardInterrupt comes out (row 79)."""
+    with bot(server, "sys.stdout.write('ready\\n'); sys.stdout.flush()\n" + more) as process:
+        assert set(lines_of(process, 2)) == {"ready", *printed(server, 1)}
+        # The signal is for the wait, and not for the import of what it needs.
+        time.sleep(0.3)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        code, err = ended(process)
+        assert time.monotonic() - started < 5.0
+    assert code == -signal.SIGINT
+    assert err.strip().endswith("KeyboardInterrupt")
+    assert server.wait_until(lambda s: not s.open_sessions)
+
+
+@posix_only
+def test_sigterm_as_the_readme_has_it(server):
+    """``sys.exit`` in a handler leaves the block that closes the feed."""
+    more = """
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with tvl:
+            sys.stdout.write("ready\\n")
+            sys.stdout.flush()
+            tvl.wait()
+        """
+    with bot(server, more) as process:
+        assert "ready" in lines_of(process, 2)
+        process.terminate()
+        assert ended(process) == (0, "")
+    assert server.wait_until(lambda s: not s.open_sessions)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+def test_fork(server):
+    """The parent is not disturbed; the child may ask, and is told why it cannot follow (row 82)."""
+    bars = Bars()
+    with live(server) as tvl:
+        seis = tvl.subscribe(*BTC, bars).seis
+        assert bars.wait(1)
+        with warnings.catch_warnings():
+            # Forking a process with threads is what is tested.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with tvl._registry._lock:
+                child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for call in (
+                    lambda: tvl.new_seis("BTCUSDT", "BINANCE", MINUTE),
+                    lambda: tvl.new_consumer(seis, print),
+                    lambda: tvl.del_seis(seis),
+                    tvl.wait,
+                    tvl.status,
+                ):
+                    try:
+                        call()
+                    except ThreadingError:
+                        continue
+                    os._exit(2)
+                code = 0 if len(tvl.get_hist("AAPL", "NASDAQ")) == 10 else 3
+                tvl.close()
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        server.move(60)
+        assert bars.wait(2)
+        assert server.connections_opened == 2
+    assert bars.opens == server.closed(count=2)
+
+
+def test_cell_run_fifty_times(server):
+    """Threads and descriptors stay as many as they were (row 84)."""
+    threads = threading.active_count()
+    for _ in range(50):
+        with live(server) as tvl:
+            tvl.subscribe(*BTC, Bars())
+    assert until(lambda: threading.active_count() <= threads)
+
+
+def test_dropped_feed_without_a_seis(server):
+    """What is idle is closed by the collector (row 83)."""
+    tvl = live(server)
+    tvl.get_hist("AAPL", "NASDAQ")
+    tvl.new_seis(*BTC)
+    tvl.del_tvdatafeed()
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del tvl
+        gc.collect()
+    assert server.wait_until(lambda s: not s.open_connections)
+
+
+@pytest.mark.parametrize("fault", [Refuse(), ConnectSilence(), CloseCode(1001)], ids=repr)
+def test_close_while_it_reconnects(server, fault):
+    """From many threads at once, in a pause or in a connect (row 85)."""
+    tvl = live(server, base_retry_delay=5.0, max_retry_delay=5.0)
+    states = Calls()
+    tvl.on_state = states
+    tvl.subscribe(*BTC, Bars())
+    server.inject(fault)
+    server.drop_connections()
+    assert states.wait(lambda calls: calls[-1:] and calls[-1][1] == "RECONNECTING")
+    threading.Event().wait(0.1)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(tvl.close())) for _ in range(8)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert time.monotonic() - started < 3.0
+    assert results == [True] * 8
+
+
+def test_last_del_seis_races_new_seis(server):
+    """The new one is always served, whatever of the feed ends at that moment (row 76)."""
+    with live(server) as tvl:
+        stop = threading.Event()
+        served = []
+
+        def delete_all():
+            while not stop.wait(0.001):
+                # One that starts would never be served if it were deleted at once.
+                for status in [s for s in tvl.status() if s.state == "LIVE"]:
+                    try:
+                        tvl.del_seis(status.seis)
+                    except ValueError:
+                        continue
+
+        def list_and_wait(name, exchange):
+            while not stop.is_set():
+                try:
+                    consumer = tvl.subscribe(name, exchange, MINUTE, Bars())
+                except ValueError:
+                    continue  # it was deleted in between
+                served.append(consumer)
+
+        threads = [
+            threading.Thread(target=delete_all),
+            threading.Thread(target=list_and_wait, args=("BTCUSD", "BITSTAMP")),
+            threading.Thread(target=list_and_wait, args=("BTCUSDT", "BINANCE")),
+        ]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(3.0)
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert not any(thread.is_alive() for thread in threads)
+        assert len(served) > 50
+        bars = Bars()
+        tvl.subscribe("BTCUSD", "BITSTAMP", MINUTE, bars)
+        server.move(60)
+        assert bars.wait(2)
+    assert server.wait_until(lambda s: not s.open_sessions)
+
+
+def test_a_thousand_seises():
+    """Ten connections carry them, and all are back after a break (rows 86, 87)."""
+    names = [f"S{n:04}" for n in range(1000)]
+    bitcoin = Market().find("BITSTAMP:BTCUSD")
+    market = Market(tuple(dataclasses.replace(bitcoin, symbol=f"NASDAQ:{n}") for n in names))
+    with LiveServer(market=market) as server, live(server) as tvl:
+        errors = Calls()
+        tvl.on_error = errors
+        barrier = threading.Semaphore(20)
+
+        def follow(name):
+            with barrier:
+                tvl.subscribe(name, "NASDAQ", MINUTE, lambda *_: None)
+
+        threads = [threading.Thread(target=follow, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(server.open_sessions) == 1000
+        assert server.open_connections == 10
+        before = time.process_time()
+        server.drop_connections()
+        assert until(lambda: all(s.state == "LIVE" for s in tvl.status()), 60)
+        assert time.process_time() - before < 30.0
+        assert len(server.open_sessions) == 1000
+        assert errors.calls == []
+        started = time.monotonic()
+        assert tvl.close()
+        assert time.monotonic() - started < 3.0
