@@ -6,10 +6,16 @@ import math
 import pytest
 
 from tests.protocol.test_machine import sent_by, server
-from tvDatafeed.exceptions import DataError, SymbolNotFoundError, WebSocketTimeoutError
+from tvDatafeed.exceptions import (
+    DataError,
+    ProtocolError,
+    SymbolNotFoundError,
+    WebSocketTimeoutError,
+)
 from tvDatafeed.protocol.events import (
     ConnectionFailed,
     Paged,
+    PingWanted,
     RequestFailed,
     StreamMoved,
     StreamRequest,
@@ -90,8 +96,8 @@ def test_a_new_bar_closes_the_one_before():
     assert event.moved.lag_s == 1.0
 
 
-def test_the_clock_of_the_server_closes_a_bar_by_itself():
-    """It is carried forward on the driver's clock; nothing needs to come for it."""
+def test_the_clock_of_the_server_closes_a_bar():
+    """It is carried forward on the driver's clock; a pong says that nothing is on its way."""
     machine, _ = started(row(0), row(1))
     # The server's clock was 70 at 1.0, and the bar closes at 120, two seconds being allowed.
     due = machine.next_deadline()
@@ -99,11 +105,41 @@ def test_the_clock_of_the_server_closes_a_bar_by_itself():
     machine.tick(53.0)
     assert machine.events() == []
     machine.tick(due)
+    assert machine.events() == [PingWanted()]
+    assert machine.next_deadline() is None
+    machine.alive(due + 0.1)
     (event,) = machine.events()
     assert (times(event.moved), event.moved.by_clock) == ([1], True)
     assert machine.next_deadline() is None
     machine.tick(1000.0)
+    machine.alive(1000.0)
     assert machine.events() == []
+
+
+def test_what_was_sent_before_the_close_and_comes_after_it_counts():
+    """A line that is slow makes no wrong bar: its last word is waited for."""
+    machine, _ = started(row(0), row(1))
+    machine.tick(machine.next_deadline())
+    machine.receive(bars(row(1, 1.7), method="du"), now=60.0)
+    machine.receive(bars(row(1, 1.75), method="du"), now=60.0)
+    ping, *changes = machine.events()
+    assert ping == PingWanted()
+    assert [change.moved.forming.close for change in changes] == [1.7, 1.75]
+    # What was due is due again, since nothing is closed yet.
+    machine.tick(machine.next_deadline())
+    machine.alive(61.0)
+    _ping, event = machine.events()
+    assert event.moved.closed[0].close == 1.75
+
+
+def test_a_server_that_answers_no_ping_is_believed_after_a_while():
+    """Its next heartbeat closes the bar."""
+    machine, _ = started(row(0), row(1))
+    machine.tick(machine.next_deadline())
+    for now, count in ((60.0, 0), (63.5, 1)):
+        machine.events()
+        machine.receive("~m~4~m~~h~1", now=now)
+        assert len(machine.events()) == count
 
 
 def test_a_clock_that_is_set_back_closes_nothing_early():
@@ -112,10 +148,18 @@ def test_a_clock_that_is_set_back_closes_nothing_early():
     due = machine.next_deadline()
     machine.receive(bars(row(1, 1.5), at=30), now=11.0)
     machine.events()
-    machine._pending["cs_a"].wakes_at = due
-    machine.tick(due)
-    assert machine.events() == []
     assert machine.next_deadline() > due + 30
+    # Or a little, which is noted when it is asked.
+    machine.receive(bars(row(1, 1.6), at=100), now=81.9)
+    machine.receive(bars(row(1, 1.7), at=100), now=82.0)
+    machine.events()
+    due = machine.next_deadline()
+    machine.tick(due)
+    late = server("series_loading", "cs_b", "sds_1", "s1", t_ms=int((T0 + 121.9) * 1000))
+    machine.receive(late, now=due + 0.1)
+    machine.alive(due + 0.1)
+    assert machine.events() == [PingWanted()]
+    assert machine.next_deadline() > due
 
 
 def test_delayed_data_are_of_the_past():
@@ -170,6 +214,20 @@ def test_history_that_begins_later_is_no_gap(info, gaps):
     (event,) = machine.events()
     assert len(event.moved.gaps) == gaps
     assert times(event.moved) == [2]
+
+
+def test_an_answer_without_bars_is_none():
+    """Where there are some: what completes before its bars come is asked for again."""
+    request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
+    machine = machine_following(request)
+    machine.receive(completed(70), now=1.0)
+    (event,) = machine.events()
+    assert isinstance(event.error, ProtocolError)
+    assert event.error.retryable
+    machine = machine_following()
+    machine.receive(completed(70), now=1.0)
+    (event,) = machine.events()
+    assert event.moved.is_nothing
 
 
 def test_a_look_ends_with_its_answer():

@@ -50,6 +50,8 @@ __all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
 MAX_VIOLATIONS = 3
 # The server tells its clock in milliseconds.
 _TICK_S = 0.001
+# What is on its way for longer than this is on a line that will be given up.
+_PATIENCE_S = 10.0
 # Messages take their time; a clock that differs by more was set.
 _STEP_S = 1.0
 
@@ -85,8 +87,9 @@ class _Pending:
     heard_at: float
     message_timeout_s: float | None
     page_timeout_s: float | None
-    # When a stream wants to be ticked.
+    # When the last bar of a stream is over, and when that was noted.
     wakes_at: float = math.inf
+    due_at: float = math.inf
 
     @property
     def stream(self) -> StreamQuestion:
@@ -172,6 +175,10 @@ class Machine:
 
     def alive(self, now: float) -> None:
         """Take a sign of life that is no message, such as a pong."""
+        self._hear(now)
+        self._close_what_is_due(now, now)
+
+    def _hear(self, now: float) -> None:
         self._heard_at = now
         self._pinged_at = None
 
@@ -227,12 +234,14 @@ class Machine:
 
     def receive(self, text: str, now: float) -> None:
         """Take one WebSocket message."""
-        self.alive(now)
+        self._hear(now)
         for packet in self._decoder.feed(text):
             if self._failed:
                 break
             message = packet if isinstance(packet, Violation) else messages.decode(packet)
             self._handle(message, now)
+        # A server that answers no ping is believed after a while.
+        self._close_what_is_due(now - _PATIENCE_S, now)
 
     def tick(self, now: float) -> None:
         """Fail the requests whose time is over, and look after the connection itself."""
@@ -243,10 +252,9 @@ class Machine:
                 self._time_out(session, pending, "answer", allowed)
             elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
-            elif now >= pending.wakes_at:
-                self._tick(pending, now)
         if self._failed:
             return
+        self._note_what_is_due(now)
         if now >= self._probe_at():
             self._probe(now)
         elif not self._pending and now >= self._retire_at():
@@ -384,6 +392,23 @@ class Machine:
             self.close(session)
         self._events.append(started)
 
+    def _note_what_is_due(self, now: float) -> None:
+        """Find the streams whose last bar is over, and make sure that nothing is on its way.
+
+        A word of the server that was sent before the close may come after it. A pong is a proof
+        that there is none.
+        """
+        due = [pending for pending in self._pending.values() if now >= pending.wakes_at]
+        for pending in due:
+            pending.due_at, pending.wakes_at = now, math.inf
+        if due:
+            self._events.append(PingWanted())
+
+    def _close_what_is_due(self, until: float, now: float) -> None:
+        for pending in self._pending.values():
+            if pending.due_at <= until:
+                self._tick(pending, now)
+
     def _tick(self, pending: _Pending, now: float) -> None:
         server_time_s = self.server_time_s(now)
         moved = None if server_time_s is None else pending.stream.tick(server_time_s)
@@ -396,7 +421,7 @@ class Machine:
         if self._server_lead_s is not None:
             wait_s = pending.stream.wakes_at_s - self._server_lead_s - now
         # Just after the moment, for until then nothing has happened.
-        pending.wakes_at = now + max(wait_s, 0.0) + _TICK_S
+        pending.wakes_at, pending.due_at = now + max(wait_s, 0.0) + _TICK_S, math.inf
 
     def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
         for command in commands:

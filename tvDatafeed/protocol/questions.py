@@ -251,18 +251,20 @@ class StreamQuestion(HistoryQuestion):
                 for bar in bars:
                     check_time(bar.time)
                 self._sealer.take(bars, update.lbs.bar_close_time if update.lbs else None)
-                return self._moved(self._sealer, server_time_s)
+                return self._moved(self._sealer, server_time_s, by_clock=False)
         return self._refusal(message)
 
     def tick(self, server_time_s: float) -> StreamMoved | None:
         """Close the last bar when its time is over."""
         if self._sealer is None or server_time_s <= self.wakes_at_s:
             return None
-        return self._moved(self._sealer, server_time_s)
+        return self._moved(self._sealer, server_time_s, by_clock=True)
 
-    def _moved(self, sealer: Sealer, server_time_s: float | None) -> StreamMoved | None:
+    def _moved(
+        self, sealer: Sealer, server_time_s: float | None, *, by_clock: bool
+    ) -> StreamMoved | None:
         market_time_s = None if server_time_s is None else server_time_s - self._delay_s
-        moved = sealer.seal(market_time_s)
+        moved = sealer.seal(market_time_s, by_clock=by_clock)
         return None if moved.is_nothing else StreamMoved(self._session, moved)
 
     def _start(self, history: History) -> StreamStarted:

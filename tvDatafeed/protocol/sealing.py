@@ -113,7 +113,7 @@ class Sealer:
             self._late.append(bar.time)
             self._sealed[bar.time] = bar
 
-    def seal(self, market_time_s: float | None) -> Moved:
+    def seal(self, market_time_s: float | None, *, by_clock: bool = True) -> Moved:
         """Say what has happened since the last time.
 
         Parameters
@@ -121,9 +121,11 @@ class Sealer:
         market_time_s
             The server's clock less the delay of the data, epoch seconds UTC; None when it is not
             known, and then only a newer bar closes one.
+        by_clock
+            Whether it may close the last bar; not while there may be more on its way.
         """
         times = sorted(self._forming)
-        is_over = market_time_s is not None and market_time_s > self.closes_at_s
+        is_over = by_clock and market_time_s is not None and market_time_s > self.closes_at_s
         beyond = len(times) if is_over else len(times) - 1
         closed = tuple(self._forming.pop(time) for time in times[: max(beyond, 0)])
         for bar in closed:
