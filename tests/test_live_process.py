@@ -305,33 +305,38 @@ def test_last_del_seis_races_new_seis(server):
     assert server.wait_until(lambda s: not s.open_sessions)
 
 
-def test_a_thousand_seises():
-    """Ten connections carry them, and all are back after a break (rows 86, 87)."""
-    names = [f"S{n:04}" for n in range(1000)]
+def test_a_crowd_of_seises():
+    """As many connections as the cap asks for, all back after a break (rows 86, 87)."""
+    names = [f"S{n:03}" for n in range(300)]
     bitcoin = Market().find("BITSTAMP:BTCUSD")
     market = Market(tuple(dataclasses.replace(bitcoin, symbol=f"NASDAQ:{n}") for n in names))
-    with LiveServer(market=market) as server, live(server) as tvl:
-        errors = Calls()
-        tvl.on_error = errors
-        barrier = threading.Semaphore(20)
+    errors, returns = Calls(), Calls()
+    hooks = {"on_error": errors, "on_reconnect": returns, "on_gap": errors}
+    with LiveServer(market=market) as server, live(server, hooks=hooks, max_sessions=30) as tvl:
+        bars = Bars()
 
-        def follow(name):
-            with barrier:
-                tvl.subscribe(name, "NASDAQ", MINUTE, lambda *_: None)
+        def follow(part):
+            for name in part:
+                tvl.subscribe(name, "NASDAQ", MINUTE, bars)
 
-        threads = [threading.Thread(target=follow, args=(name,)) for name in names]
+        threads = [threading.Thread(target=follow, args=(names[n::10],)) for n in range(10)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60)
-        assert len(server.open_sessions) == 1000
+        assert len(server.open_sessions) == 300
         assert server.open_connections == 10
-        before = time.process_time()
+        assert bars.wait(300)
+        server.now += 60
         server.drop_connections()
-        assert until(lambda: all(s.state == "LIVE" for s in tvl.status()), 60)
-        assert time.process_time() - before < 30.0
-        assert len(server.open_sessions) == 1000
+        # One word for all of them, when the last is back.
+        assert returns.wait(bool, 60)
+        assert bars.wait(600)
+        assert {s.state for s in tvl.status()} == {"LIVE"}
+        assert len(server.open_sessions) == 300
         assert errors.calls == []
         started = time.monotonic()
         assert tvl.close()
         assert time.monotonic() - started < 3.0
+    assert len(returns.calls) == 1
+    assert len(bars.frames) == 600

@@ -148,18 +148,38 @@ def test_a_clock_that_is_set_back_closes_nothing_early():
     due = machine.next_deadline()
     machine.receive(bars(row(1, 1.5), at=30), now=11.0)
     machine.events()
-    assert machine.next_deadline() > due + 30
-    # Or a little, which is noted when it is asked.
-    machine.receive(bars(row(1, 1.6), at=100), now=81.9)
-    machine.receive(bars(row(1, 1.7), at=100), now=82.0)
-    machine.events()
-    due = machine.next_deadline()
+    # It wakes once for nothing, and then later.
     machine.tick(due)
+    assert machine.events() == []
+    later = machine.next_deadline()
+    assert later > due + 30
+    # Set back by less than is noticed at once: it is not over when it is asked again.
+    machine.tick(later)
     late = server("series_loading", "cs_b", "sds_1", "s1", t_ms=int((T0 + 121.9) * 1000))
-    machine.receive(late, now=due + 0.1)
-    machine.alive(due + 0.1)
+    machine.receive(late, now=later + 0.1)
+    machine.alive(later + 0.1)
     assert machine.events() == [PingWanted()]
-    assert machine.next_deadline() > due
+    assert machine.next_deadline() > later
+
+
+def test_streams_wake_one_after_the_other():
+    """Each closes its bar at its own time, and none is looked at for another's."""
+    machine, _ = started(row(0), row(1))
+    machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
+    items = [{"i": i, "v": row(n)} for i, n in enumerate((0, 2))]
+    update = {"sds_1": {"s": items, "t": "s1", "lbs": {"bar_close_time": T0 + 180}}}
+    done = server("series_completed", "cs_b", "sds_1", "streaming", "s1", {})
+    machine.receive(json_packet("timescale_update", "cs_b", update) + done, now=1.0)
+    machine.events()
+    told = []
+    for _ in range(2):
+        machine.tick(machine.next_deadline())
+        machine.alive(machine.heard_at + 60.0)
+        told += [event.session for event in machine.events() if isinstance(event, StreamMoved)]
+    assert told == ["cs_a", "cs_b"]
+    # One pong closes what was due before it, and not what became due since.
+    machine.tick(machine.next_deadline() or 1e6)
+    assert machine.next_deadline() is None
 
 
 def test_delayed_data_are_of_the_past():

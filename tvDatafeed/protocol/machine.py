@@ -87,7 +87,7 @@ class _Pending:
     heard_at: float
     message_timeout_s: float | None
     page_timeout_s: float | None
-    # When the last bar of a stream is over, and when that was noted.
+    # When the last bar of a stream will be over, and when it was noted that it is.
     wakes_at: float = math.inf
     due_at: float = math.inf
 
@@ -124,6 +124,11 @@ class Machine:
         self._outgoing: list[str] = []
         self._events: list[Event] = []
         self._pending: dict[str, _Pending] = {}
+        # Those of them that have no answer yet, and those whose last bar is over.
+        self._awaited: dict[str, _Pending] = {}
+        self._due: dict[str, _Pending] = {}
+        # No bar closes before: of a hundred streams not each is looked at for each message.
+        self._next_close_at = math.inf
         self._failed = False
         # When any session was told of last; heartbeats are nothing of it.
         self._answered_at = -math.inf
@@ -165,7 +170,7 @@ class Machine:
     def opened(self, now: float) -> None:
         """Start the timers: the connection stands."""
         self._opened_at = self._heard_at = self._idle_since = now
-        for pending in self._pending.values():
+        for pending in self._awaited.values():
             pending.heard_at = now
 
     def stay(self, now: float) -> None:
@@ -220,7 +225,7 @@ class Machine:
             deadline is that of all parts.
         """
         question = question_of(session, request, self._text)
-        self._pending[session] = _Pending(
+        self._pending[session] = self._awaited[session] = _Pending(
             request.symbol, question, deadline, now, now, message_timeout_s, page_timeout_s
         )
         for command in question.begin():
@@ -245,7 +250,7 @@ class Machine:
 
     def tick(self, now: float) -> None:
         """Fail the requests whose time is over, and look after the connection itself."""
-        for session, pending in list(self._pending.items()):
+        for session, pending in list(self._awaited.items()):
             if now >= pending.deadline:
                 # What was allowed in all; connecting and earlier tries took their part of it.
                 allowed = pending.page_timeout_s or pending.deadline - pending.asked_at
@@ -263,8 +268,8 @@ class Machine:
 
     def next_deadline(self) -> float | None:
         """When `tick` must be called next; None while nothing is awaited."""
-        deadlines = [min(self._deadline_of(p), p.wakes_at) for p in self._pending.values()]
-        deadlines.append(self._probe_at())
+        deadlines = [self._deadline_of(pending) for pending in self._awaited.values()]
+        deadlines += (self._probe_at(), self._next_close_at)
         if not self._pending:
             deadlines.append(self._retire_at())
         nearest = min(deadlines)
@@ -306,6 +311,8 @@ class Machine:
     def _forget(self, session: str) -> _Pending | None:
         """Stop a request, and note since when nothing runs."""
         pending = self._pending.pop(session, None)
+        self._awaited.pop(session, None)
+        self._due.pop(session, None)
         if pending is not None and not self._pending:
             self._idle_since = self._heard_at
         return pending
@@ -345,9 +352,9 @@ class Machine:
         before, self._server_lead_s = self._server_lead_s, server_time_s - now
         if before is not None and abs(self._server_lead_s - before) > _STEP_S:
             # The server's clock was set: what it closes is due at another moment.
-            for pending in self._pending.values():
+            for session, pending in self._pending.items():
                 if pending.wakes_at < math.inf:
-                    self._plan_tick(pending, now)
+                    self._plan_tick(session, pending, now)
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
         self._failed = True
@@ -378,7 +385,7 @@ class Machine:
             self._follow(session, pending, replace(step, at=now))
         elif isinstance(step, StreamMoved):
             self._events.append(step)
-            self._plan_tick(pending, now)
+            self._plan_tick(session, pending, now)
         elif step is not None:
             self.close(session)
             self._events.append(Answered(session, step, now))
@@ -386,8 +393,9 @@ class Machine:
     def _follow(self, session: str, pending: _Pending, started: StreamStarted) -> None:
         """Keep a session open for as long as somebody wants it."""
         if started.request.follow:
-            pending.deadline, pending.message_timeout_s = math.inf, None
-            self._plan_tick(pending, started.at)
+            # It has all the time there is.
+            del self._awaited[session]
+            self._plan_tick(session, pending, started.at)
         else:
             self.close(session)
         self._events.append(started)
@@ -398,30 +406,39 @@ class Machine:
         A word of the server that was sent before the close may come after it. A pong is a proof
         that there is none.
         """
-        due = [pending for pending in self._pending.values() if now >= pending.wakes_at]
-        for pending in due:
-            pending.due_at, pending.wakes_at = now, math.inf
-        if due:
+        if now < self._next_close_at:
+            return
+        self._next_close_at = math.inf
+        is_any_due = False
+        for session, pending in self._pending.items():
+            if now >= pending.wakes_at:
+                pending.due_at, pending.wakes_at = now, math.inf
+                self._due[session] = pending
+                is_any_due = True
+            self._next_close_at = min(self._next_close_at, pending.wakes_at)
+        if is_any_due:
             self._events.append(PingWanted())
 
     def _close_what_is_due(self, until: float, now: float) -> None:
-        for pending in self._pending.values():
+        for session, pending in list(self._due.items()):
             if pending.due_at <= until:
-                self._tick(pending, now)
+                self._tick(session, pending, now)
 
-    def _tick(self, pending: _Pending, now: float) -> None:
+    def _tick(self, session: str, pending: _Pending, now: float) -> None:
         server_time_s = self.server_time_s(now)
         moved = None if server_time_s is None else pending.stream.tick(server_time_s)
         if moved is not None:
             self._events.append(moved)
-        self._plan_tick(pending, now)
+        self._plan_tick(session, pending, now)
 
-    def _plan_tick(self, pending: _Pending, now: float) -> None:
+    def _plan_tick(self, session: str, pending: _Pending, now: float) -> None:
         wait_s = math.inf
         if self._server_lead_s is not None:
             wait_s = pending.stream.wakes_at_s - self._server_lead_s - now
         # Just after the moment, for until then nothing has happened.
-        pending.wakes_at, pending.due_at = now + max(wait_s, 0.0) + _TICK_S, math.inf
+        pending.wakes_at = now + max(wait_s, 0.0) + _TICK_S
+        self._next_close_at = min(self._next_close_at, pending.wakes_at)
+        self._due.pop(session, None)
 
     def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
         for command in commands:
