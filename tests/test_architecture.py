@@ -19,10 +19,13 @@ MAX_LINES = 400
 FLOORS = {
     "cli": 7,
     "cli_account": 7,
+    "cli_arguments": 7,
     "cli_bars": 7,
+    "cli_live": 7,
     "cli_search": 7,
     "cli_serve": 7,
     "console": 7,
+    "table": 7,
     "__main__": 7,
     "__init__": 6,
     "datafeed": 6,

@@ -13,6 +13,7 @@ from typing import NoReturn
 from tvDatafeed import __version__
 from tvDatafeed.cli_account import add_account_commands
 from tvDatafeed.cli_bars import add_bar_commands
+from tvDatafeed.cli_live import add_live_command
 from tvDatafeed.cli_search import add_search_command
 from tvDatafeed.cli_serve import add_serve_command
 from tvDatafeed.console import (
@@ -42,6 +43,7 @@ examples:
   tvdatafeed hist NASDAQ:AAPL --bars 20            the last 20 daily bars
   tvdatafeed hist BINANCE:BTCUSDT --interval 15m --bars 500 --output btc.csv
   tvdatafeed hist NASDAQ:AAPL NYSE:IBM --start 2024-01-01 --output daily.parquet
+  tvdatafeed live BINANCE:BTCUSDT                  bars as they close, until Ctrl-C
   tvdatafeed search apple                          what symbols are called
   tvdatafeed login                                 log in, for what your plan includes
   tvdatafeed serve                                 a TradingView on this machine, to test with
@@ -149,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     add_bar_commands(command)
+    add_live_command(command)
     add_search_command(command)
     add_account_commands(command)
     add_serve_command(command)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvDatafeed.cli_account import account_config, has_account
+from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.console import (
     EXIT_FAILURE,
@@ -23,9 +24,7 @@ from tvDatafeed.console import (
     write_to_stdout,
 )
 from tvDatafeed.exceptions import NetworkError
-from tvDatafeed.interval import Interval
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.query import contract_symbol, full_symbol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,32 +35,6 @@ _AddCommand = Callable[
     [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
 ]
 
-# As people write them; a minute's m and a month's M differ by case alone.
-_INTERVALS = {
-    "1s": Interval.in_1_second,
-    "5s": Interval.in_5_second,
-    "10s": Interval.in_10_second,
-    "15s": Interval.in_15_second,
-    "30s": Interval.in_30_second,
-    "45s": Interval.in_45_second,
-    "1m": Interval.in_1_minute,
-    "3m": Interval.in_3_minute,
-    "5m": Interval.in_5_minute,
-    "10m": Interval.in_10_minute,
-    "15m": Interval.in_15_minute,
-    "30m": Interval.in_30_minute,
-    "45m": Interval.in_45_minute,
-    "1h": Interval.in_1_hour,
-    "2h": Interval.in_2_hour,
-    "3h": Interval.in_3_hour,
-    "4h": Interval.in_4_hour,
-    "1d": Interval.in_daily,
-    "1w": Interval.in_weekly,
-    "1M": Interval.in_monthly,
-    "3M": Interval.in_3_monthly,
-    "6M": Interval.in_6_monthly,
-    "1y": Interval.in_yearly,
-}
 _FORMATS_OF_SUFFIXES = {
     ".csv": "csv",
     ".json": "json",
@@ -107,7 +80,9 @@ def add_bar_commands(command: _AddCommand) -> None:
     """
     demo = command("demo", _demo, "fetch 5000 bars and show them", _DEMO_EXAMPLES)
     demo.add_argument("--symbol", default="NASDAQ:AAPL", help="default: %(default)s")
-    demo.add_argument("--bars", type=_count, default=5000, metavar="N", help="default: %(default)s")
+    demo.add_argument(
+        "--bars", type=whole_count, default=5000, metavar="N", help="default: %(default)s"
+    )
     demo.set_defaults(fut_contract=None)
     demo.add_argument(
         "--real", action="store_true", help="ask TradingView instead of the made-up market"
@@ -116,19 +91,12 @@ def add_bar_commands(command: _AddCommand) -> None:
     hist.add_argument("symbol", metavar="SYMBOL", nargs="+", help="such as NASDAQ:AAPL")
     hist.add_argument(
         "--bars",
-        type=_count,
+        type=whole_count,
         metavar="N",
         help="the last N; default: those of the dates, else 10, or what TV_DEFAULT_BARS says",
     )
     for asking in (demo, hist):
-        asking.add_argument("--exchange", help="where SYMBOL has none of its own")
-        asking.add_argument(
-            "--interval",
-            type=_interval,
-            default=Interval.in_daily,
-            metavar="LENGTH",
-            help=f"length of a bar: {' '.join(_INTERVALS)} (m: minutes, M: months); default: 1d",
-        )
+        add_series_options(asking, "1d")
     _add_hist_options(hist)
 
 
@@ -161,7 +129,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
     hist.add_argument("--currency", metavar="CODE", help="convert prices, such as to EUR")
     hist.add_argument(
         "--fut-contract",
-        type=_count,
+        type=whole_count,
         metavar="N",
         help="continuous future: 1 is the front contract",
     )
@@ -172,7 +140,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
     )
     hist.add_argument(
         "--max-concurrent",
-        type=_count,
+        type=whole_count,
         default=10,
         metavar="N",
         help="symbols asked for at a time; default: %(default)s",
@@ -217,7 +185,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
-    symbol = _full_symbol(arguments.symbol, arguments)
+    symbol = full_symbol_of(arguments.symbol, arguments)
     started = time.perf_counter()
     frame = client.get_hist(symbol, None, arguments.interval, arguments.bars)
     seconds = time.perf_counter() - started
@@ -230,7 +198,7 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
 
 
 def _hist(arguments: argparse.Namespace) -> int:
-    symbols = [_full_symbol(symbol, arguments) for symbol in arguments.symbol]
+    symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     render = _renderer(arguments)
     with _client(arguments, account_config()) as client:
         frames = client.get_hist_multi(
@@ -289,26 +257,6 @@ def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafe
     return client
 
 
-def _full_symbol(symbol: str, arguments: argparse.Namespace) -> str:
-    """Take the two apart: in one piece the library would ignore a contract's number."""
-    exchange, contract = arguments.exchange, arguments.fut_contract
-    named, colon, name = symbol.partition(":")
-    if not colon and not exchange:
-        raise CommandError(
-            f"{symbol!r} does not say its exchange: write EXCHANGE:{symbol} or add --exchange",
-            EXIT_USAGE,
-        )
-    is_for_others = isinstance(arguments.symbol, list) and len(arguments.symbol) > 1
-    if colon and exchange and exchange.upper() != named.upper() and not is_for_others:
-        raise CommandError(f"{symbol!r} is not on {exchange}: leave one of both out", EXIT_USAGE)
-    if ":" in name:  # a spread, complete in itself
-        if contract is not None:
-            raise CommandError(f"--fut-contract is for one symbol, not {symbol!r}", EXIT_USAGE)
-        return full_symbol(symbol, None)
-    name, exchange = (name, named) if colon else (symbol, exchange)
-    return contract_symbol(full_symbol(name, exchange), name, contract)
-
-
 def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":
     """Say how to write bars, or why it cannot be, before anything is asked."""
     chosen: str | None = arguments.format
@@ -335,16 +283,3 @@ def _note_shortfall(frame: "pd.DataFrame") -> None:
         note(f"{symbol}: {received} bars of {requested}: {attributes['reason']}")
     if "delay_seconds" in attributes:
         note(f"{symbol}: delayed by {attributes['delay_seconds']} s")
-
-
-def _interval(text: str) -> Interval:
-    try:
-        return _INTERVALS.get(text) or Interval(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {' '.join(_INTERVALS)}") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)

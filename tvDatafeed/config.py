@@ -37,6 +37,7 @@ __all__ = [
     "ThreadingConfig",
     "TvDatafeedConfig",
     "environment_variables",
+    "terminal_is_dumb",
     "validate_timeout",
 ]
 
@@ -76,6 +77,11 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
     return tuple(_variables_of(TvDatafeedConfig))
+
+
+def terminal_is_dumb() -> bool:
+    """Whether the terminal says of itself that it can only write line after line."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def _checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:

@@ -1,0 +1,245 @@
+"""The command that follows symbols: what it prints, where, and how it ends."""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.live import PATIENCE_S, LiveServer
+from tests.programs import environment, run, urls
+from tvDatafeed.cli import main
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+SYMBOL = "BITSTAMP:BTCUSD"
+
+
+@pytest.fixture
+def server():
+    with LiveServer() as running:
+        yield running
+
+
+@pytest.fixture
+def loopback(server, monkeypatch):
+    """A loopback TradingView that the environment names."""
+    monkeypatch.setenv("TV_TOKEN_CACHE", "off")
+    for variable, url in urls(server).items():
+        monkeypatch.setenv(variable, url)
+    return server
+
+
+@contextlib.contextmanager
+def moving(server):
+    """Let a minute pass every few hundredths of a second."""
+    stop = threading.Event()
+
+    def move():
+        while not stop.wait(0.05):
+            server.move(60)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_lines_of_json(loopback, capsys):
+    """In a pipe each bar that has closed is an object, beginning with the last one."""
+    with moving(loopback):
+        assert main(["live", SYMBOL, "--count", "4"]) == 0
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    times = [dt.datetime.fromisoformat(line["time"]) for line in lines]
+    assert times == [times[0] + dt.timedelta(minutes=n) for n in range(4)]
+    assert all(line["closed"] and line["symbol"] == SYMBOL for line in lines)
+    assert list(lines[0]) == ["symbol", "time", "open", "high", "low", "close", "volume", "closed"]
+    assert err == ""
+    assert loopback.wait_until(lambda s: not s.open_sessions)
+
+
+def test_bars_that_form(loopback, capsys):
+    """--forming adds each change of them."""
+    with moving(loopback):
+        assert (
+            main(["live", SYMBOL, "--count", "3", "--forming", "--timezone", "Asia/Kolkata"]) == 0
+        )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["closed"] for line in lines} == {True, False}
+    assert all(line["time"].endswith("+05:30") for line in lines)
+
+
+def test_several_symbols(loopback, capsys):
+    """All of them are followed; a missing number is null."""
+    with moving(loopback):
+        arguments = ["BTCUSDT", "DOGEUSDT", "--exchange", "BINANCE", "--interval", "1m"]
+        assert main(["live", *arguments, "--count", "6"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["symbol"] for line in lines} == {"BINANCE:BTCUSDT", "BINANCE:DOGEUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["NASDAQ:NOPE"], 1, "'NOPE' not found on NASDAQ"),
+        (["BTCUSD"], 2, "does not say its exchange"),
+        ([SYMBOL, "--count", "0"], 2, "no whole number of at least 1"),
+        ([SYMBOL, "--interval", "7x"], 2, "'7x' is none of"),
+        ([SYMBOL, "--interval", "1s"], 1, "seconds_not_entitled"),
+        ([SYMBOL, "--timezone", "Nowhere"], 2, "timezone"),
+        ([], 2, "SYMBOL"),
+    ],
+)
+def test_failures(loopback, capsys, arguments, exit_code, words):
+    """Each is one line on stderr, and an exit code that tells whose fault it was."""
+    assert main(["live", *arguments]) == exit_code
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("tvdatafeed: ")
+    assert words in line
+
+
+def test_a_reader_that_has_seen_enough(server):
+    """As ``head`` does: no traceback, and the exit code of a closed pipe."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tvDatafeed", "live", SYMBOL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(server),
+    ) as program:
+        try:
+            assert json.loads(program.stdout.readline())["closed"]
+            program.stdout.close()
+            with moving(server):
+                assert program.wait(PATIENCE_S) == 141
+            assert program.stderr.read() == ""
+        finally:
+            program.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+def test_ctrl_c(server):
+    """It ends with the exit code that a shell expects, and frees the session."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tvDatafeed", "live", SYMBOL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(server),
+    ) as program:
+        try:
+            program.stdout.readline()
+            program.send_signal(signal.SIGINT)
+            out, err = program.communicate(timeout=PATIENCE_S)
+        finally:
+            program.kill()
+    assert (program.returncode, out, err) == (130, "", "")
+    assert server.wait_until(lambda s: not s.open_sessions)
+
+
+class Screen:
+    """A terminal that knows what the table needs: to go up, and to clear a line."""
+
+    def __init__(self):
+        self.lines = [""]
+        self.row = 0
+
+    def take(self, text):
+        """Take what a program writes."""
+        for piece in re.findall(r"\x1b\[\d*[A-Z]|\r?\n|[^\x1b\r\n]+", text):
+            if up := re.fullmatch(r"\x1b\[(\d+)F", piece):
+                self.row -= int(up[1])
+            elif piece == "\x1b[K":
+                continue
+            elif piece.endswith("\n"):
+                self.row += 1
+                self.lines += [""] * (self.row - len(self.lines) + 1)
+            else:
+                self.lines[self.row] = piece
+
+
+@posix_only
+def test_table_in_a_terminal(server):
+    """One row a symbol, written over itself, with the state and the last warning below."""
+    import fcntl  # noqa: PLC0415 - POSIX
+    import pty  # noqa: PLC0415 - as above
+    import struct  # noqa: PLC0415 - for the size of a terminal
+    import termios  # noqa: PLC0415 - as above
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tvDatafeed",
+            "live",
+            SYMBOL,
+            "BINANCE:BTCUSDT",
+            "--timezone",
+            "UTC",
+        ],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment(server), "TERM": "xterm", "TV_BASE_RETRY_DELAY": "0.02"},
+    )
+    os.close(theirs)
+    screen, changed = Screen(), threading.Condition()
+
+    def read():
+        with contextlib.suppress(OSError):  # what a closed terminal gives
+            while data := os.read(ours, 65536):
+                with changed:
+                    screen.take(data.decode())
+                    changed.notify_all()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with changed:
+            assert changed.wait_for(
+                lambda: sum("LIVE" in line for line in screen.lines) == 2, PATIENCE_S
+            )
+        server.now += 60
+        server.drop_connections()
+        with changed:
+            assert changed.wait_for(
+                lambda: any("asked for again" in line for line in screen.lines), PATIENCE_S
+            )
+        with moving(server), changed:
+            assert changed.wait_for(
+                lambda: len(re.findall(r"[+-]\d+\.\d\d%", "".join(screen.lines))) == 2, PATIENCE_S
+            )
+        program.send_signal(signal.SIGINT)
+        assert program.wait(PATIENCE_S) == 130
+    finally:
+        program.kill()
+        program.wait()
+        reader.join(PATIENCE_S)
+        os.close(ours)
+    head, btc, usdt, _news, *rest = screen.lines
+    assert head.split() == [
+        *("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
+    ]
+    assert btc.startswith(SYMBOL)
+    assert usdt.startswith("BINANCE:BTCUSDT")
+    assert all(len(line) <= 120 for line in screen.lines)
+    assert "".join(rest).strip() in {"", "^C"}
+
+
+def test_help_teaches(server):
+    """With examples that can be copied."""
+    result = run("-m", "tvDatafeed", "live", "--help", server=server)
+    assert "tvdatafeed live BINANCE:BTCUSDT --json | jq .close" in result.stdout

@@ -1,0 +1,96 @@
+"""What the commands about series have in common: symbols, lengths of bars, numbers."""
+
+import argparse
+
+from tvDatafeed.console import EXIT_USAGE, CommandError
+from tvDatafeed.interval import Interval
+from tvDatafeed.query import contract_symbol, full_symbol
+
+# As people write them; a minute's m and a month's M differ by case alone.
+_INTERVALS = {
+    "1s": Interval.in_1_second,
+    "5s": Interval.in_5_second,
+    "10s": Interval.in_10_second,
+    "15s": Interval.in_15_second,
+    "30s": Interval.in_30_second,
+    "45s": Interval.in_45_second,
+    "1m": Interval.in_1_minute,
+    "3m": Interval.in_3_minute,
+    "5m": Interval.in_5_minute,
+    "10m": Interval.in_10_minute,
+    "15m": Interval.in_15_minute,
+    "30m": Interval.in_30_minute,
+    "45m": Interval.in_45_minute,
+    "1h": Interval.in_1_hour,
+    "2h": Interval.in_2_hour,
+    "3h": Interval.in_3_hour,
+    "4h": Interval.in_4_hour,
+    "1d": Interval.in_daily,
+    "1w": Interval.in_weekly,
+    "1M": Interval.in_monthly,
+    "3M": Interval.in_3_monthly,
+    "6M": Interval.in_6_monthly,
+    "1y": Interval.in_yearly,
+}
+
+
+def add_series_options(command: argparse.ArgumentParser, default_interval: str) -> None:
+    """Add ``--exchange`` and ``--interval`` to a command.
+
+    Parameters
+    ----------
+    command
+        The command's parser.
+    default_interval
+        The length of a bar unless another is asked for, as people write it.
+    """
+    command.add_argument("--exchange", help="where SYMBOL has none of its own")
+    lengths = " ".join(_INTERVALS)
+    command.add_argument(
+        "--interval",
+        type=_interval,
+        default=_INTERVALS[default_interval],
+        metavar="LENGTH",
+        help=f"length of a bar: {lengths} (m: minutes, M: months); default: {default_interval}",
+    )
+
+
+def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
+    """Return the full symbol that was asked for.
+
+    Raises
+    ------
+    CommandError
+        When its exchange is not known, or is known twice.
+    """
+    # Taken apart: in one piece the library would ignore a contract's number.
+    exchange, contract = arguments.exchange, arguments.fut_contract
+    named, colon, name = symbol.partition(":")
+    if not colon and not exchange:
+        raise CommandError(
+            f"{symbol!r} does not say its exchange: write EXCHANGE:{symbol} or add --exchange",
+            EXIT_USAGE,
+        )
+    is_for_others = isinstance(arguments.symbol, list) and len(arguments.symbol) > 1
+    if colon and exchange and exchange.upper() != named.upper() and not is_for_others:
+        raise CommandError(f"{symbol!r} is not on {exchange}: leave one of both out", EXIT_USAGE)
+    if ":" in name:  # a spread, complete in itself
+        if contract is not None:
+            raise CommandError(f"--fut-contract is for one symbol, not {symbol!r}", EXIT_USAGE)
+        return full_symbol(symbol, None)
+    name, exchange = (name, named) if colon else (symbol, exchange)
+    return contract_symbol(full_symbol(name, exchange), name, contract)
+
+
+def _interval(text: str) -> Interval:
+    try:
+        return _INTERVALS.get(text) or Interval(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {' '.join(_INTERVALS)}") from None
+
+
+def whole_count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)

@@ -1,0 +1,218 @@
+"""The command that follows symbols: a table in a terminal, lines for everything else."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tvDatafeed.cli_account import account_config, has_account
+from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
+from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
+from tvDatafeed.consumer import WhichBars
+from tvDatafeed.datafeed import TvDatafeedLive
+from tvDatafeed.seis import Seis
+from tvDatafeed.table import cut_to_terminal, encodable, printable, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["add_live_command"]
+
+_AddCommand = Callable[
+    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
+]
+
+_HEADS = ("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
+_NUMBERS = range(2, 9)
+_PRICES = ("open", "high", "low", "close")
+
+_LIVE_EXAMPLES = """\
+examples:
+  tvdatafeed live BINANCE:BTCUSDT                  a table that is kept up to date
+  tvdatafeed live AAPL MSFT --exchange NASDAQ --interval 5m
+  tvdatafeed live BINANCE:BTCUSDT --json | jq .close
+  tvdatafeed live BINANCE:BTCUSDT --count 10 >> bars.jsonl
+
+In a terminal: a table, also of the bars that still form. In a pipe, or with --json: one JSON object
+for each bar that has closed, beginning with the last one; --forming adds each change of the bars
+that form. Ctrl-C ends it. What was missed while the connection was lost follows by itself; what
+cannot be had any more is told on stderr.
+"""
+
+
+def add_live_command(command: _AddCommand) -> None:
+    """Add ``live`` to the parser.
+
+    Parameters
+    ----------
+    command : callable
+        Adds one, from its name, what runs it, a summary and examples.
+    """
+    live = command("live", _live, "follow symbols, bar by bar", _LIVE_EXAMPLES)
+    live.add_argument("symbol", metavar="SYMBOL", nargs="+", help="such as BINANCE:BTCUSDT")
+    add_series_options(live, "1m")
+    live.set_defaults(fut_contract=None)
+    live.add_argument(
+        "--count", type=whole_count, metavar="N", help="end when N bars have closed; default: never"
+    )
+    live.add_argument("--json", action="store_true", help="write lines of JSON, also in a terminal")
+    live.add_argument(
+        "--forming", action="store_true", help="with each change of the bars that still form"
+    )
+    live.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="zone of the times: UTC, an IANA name, or exchange for the symbol's own; default: "
+        "this machine's in the table, UTC in JSON",
+    )
+
+
+def _live(arguments: argparse.Namespace) -> int:
+    symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
+    is_table = sys.stdout.isatty() and not arguments.json and not terminal_is_dumb()
+    config = _config(arguments, is_table=is_table)
+    token = None if has_account(config) else ANONYMOUS_TOKEN
+    with TvDatafeedLive(auth_token=token, config=config) as feed:
+        feed.ws_debug = feed.ws_debug or arguments.debug
+        seises = [_seis(feed, symbol, arguments) for symbol in dict.fromkeys(symbols)]
+        which: WhichBars = "all" if is_table or arguments.forming else "closed"
+        coming = feed.stream(*seises, bars=which, replay_last=True)
+        if is_table:
+            with _Screen(feed, seises).shown() as screen:
+                _follow(coming, screen.show, arguments.count)
+        else:
+            _follow(coming, _write_line, arguments.count)
+        failed = [status for status in feed.status() if status.error is not None]
+    return EXIT_FAILURE if failed else EXIT_OK
+
+
+def _config(arguments: argparse.Namespace, *, is_table: bool) -> TvDatafeedConfig:
+    config = account_config()
+    zone = arguments.timezone or config.data.timezone or (None if is_table else "UTC")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, timezone=zone))
+
+
+def _seis(feed: TvDatafeedLive, symbol: str, arguments: argparse.Namespace) -> Seis:
+    try:
+        seis = feed.new_seis(symbol, "", arguments.interval)
+    except ValueError as error:
+        raise CommandError(str(error.__cause__ or error)) from error
+    if not seis:
+        raise CommandError(f"{symbol} could not be followed")
+    return seis
+
+
+def _follow(
+    coming: "Iterator[tuple[Seis, pd.DataFrame]]",
+    tell: "Callable[[Seis, pd.DataFrame], None]",
+    count: int | None,
+) -> None:
+    closed = 0
+    for seis, frame in coming:
+        tell(seis, frame)
+        closed += frame.attrs["closed"]
+        if count is not None and closed >= count:
+            return
+
+
+def _write_line(_seis: Seis, frame: "pd.DataFrame") -> None:
+    row = frame.iloc[0]
+    numbers = {name: float(row[name]) for name in (*_PRICES, "volume")}
+    line = {
+        "symbol": row["symbol"],
+        "time": frame.index[0].isoformat(),
+        **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+        "closed": frame.attrs["closed"],
+    }
+    show(json.dumps(line, allow_nan=False))
+
+
+class _Screen:
+    """A table in a terminal, which is written over itself."""
+
+    def __init__(self, feed: TvDatafeedLive, seises: list[Seis]) -> None:
+        self._feed = feed
+        self._bars: dict[Seis, pd.DataFrame] = {}
+        self._closes: dict[Seis, float] = {}
+        self._height = 0
+        self._news = ""
+        self._seises = seises
+
+    @contextmanager
+    def shown(self) -> "Iterator[_Screen]":
+        """Show the library's log below the table, and not in the midst of it."""
+        library = logging.getLogger("tvDatafeed")
+        others = [h for h in library.handlers if isinstance(h, logging.StreamHandler)]
+        handler = _News(self.note)
+        for other in others:
+            library.removeHandler(other)
+        library.addHandler(handler)
+        try:
+            yield self
+        finally:
+            library.removeHandler(handler)
+            for other in others:
+                library.addHandler(other)
+
+    def note(self, news: str) -> None:
+        """Show a line below the table from now on."""
+        self._news = printable(news)
+
+    def show(self, seis: Seis, frame: "pd.DataFrame") -> None:
+        """Show what has come."""
+        if frame.attrs["closed"]:
+            self._closes[seis] = self._closes.get(seis, math.nan)
+        before = self._bars.get(seis)
+        if before is not None and before.attrs["closed"]:
+            self._closes[seis] = float(before["close"].iloc[0])
+        self._bars[seis] = frame
+        self._draw()
+
+    def _draw(self) -> None:
+        status = {each.seis: each for each in self._feed.status()}
+        rows = []
+        for seis in self._seises:
+            known = status.get(seis)
+            state = known.state if known else "STOPPED"
+            if known is not None and known.error is not None:
+                state = f"{state}: {known.error}"
+            delivered = str(known.delivered) if known else ""
+            rows.append([seis.full_symbol, *self._cells(seis), delivered, printable(state)])
+        lines = [*table(_HEADS, rows, numbers=_NUMBERS), cut_to_terminal(self._news)]
+        # Back to the first line of the last time, and each line anew.
+        up = f"\x1b[{self._height}F" if self._height else ""
+        write_to_stdout(up + "".join(f"{encodable(line)}\x1b[K\n" for line in lines))
+        self._height = len(lines)
+
+    def _cells(self, seis: Seis) -> list[str]:
+        frame = self._bars.get(seis)
+        if frame is None:
+            return [""] * 7
+        row = frame.iloc[0]
+        before = self._closes.get(seis, math.nan)
+        change = (row["close"] / before - 1) * 100 if before else math.nan
+        mark = " " if frame.attrs["closed"] else "~"
+        return [
+            f"{frame.index[0]:%Y-%m-%d %H:%M:%S}{mark}",
+            *(f"{row[name]:.10g}" for name in _PRICES),
+            "" if math.isnan(change) else f"{change:+.2f}%",
+            f"{row['volume']:.10g}",
+        ]
+
+
+class _News(logging.Handler):
+    """Hands the library's warnings on."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        self._take(record.getMessage())
