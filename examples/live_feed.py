@@ -1,0 +1,57 @@
+"""Follow a symbol, and be told of each bar as it closes.
+
+Asks TradingView, or whatever TV_WS_URL names; Ctrl-C ends it:
+
+    python examples/live_feed.py [EXCHANGE:SYMBOL [SECONDS]]
+"""
+
+import datetime as dt
+import sys
+
+import pandas as pd
+
+from tvDatafeed import Consumer, Interval, NetworkError, Seis, TvDatafeedLive
+
+
+def on_bar(seis: Seis, bar: pd.DataFrame) -> None:
+    """Show a bar that has closed: a DataFrame of one row, this function's own."""
+    row = bar.iloc[0]
+    print(f"{seis.symbol}: {bar.index[0]} closed at {row['close']}, volume {row['volume']:.2f}")
+
+
+def on_error(who: Seis | Consumer, error: BaseException) -> None:
+    """Say what went wrong with one symbol or one callback; the others go on."""
+    print(f"{who}: {error}", file=sys.stderr)
+
+
+def on_gap(seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
+    """Say which bars were missed for good, such as those of a day without a network."""
+    print(f"{seis.symbol}: nothing between {start} and {end}", file=sys.stderr)
+
+
+def main() -> int:
+    """Follow until Ctrl-C, or for some seconds; 1 when TradingView cannot be reached."""
+    symbol = sys.argv[1] if len(sys.argv) > 1 else "BINANCE:BTCUSDT"
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004 - the second argument
+    with TvDatafeedLive(on_error=on_error, on_gap=on_gap) as tvl:
+        try:
+            seis = tvl.new_seis(symbol, "", Interval.in_1_minute)
+        except ValueError as error:
+            print(f"{symbol}: {error}", file=sys.stderr)
+            return 1
+        except NetworkError as error:
+            print(f"TradingView cannot be reached: {error}", file=sys.stderr)
+            return 1
+        # It begins with the bar that closed last.
+        seis.new_consumer(on_bar)
+        try:
+            tvl.wait(seconds)
+        except KeyboardInterrupt:
+            print("The feed is closed.")
+        for status in tvl.status():
+            print(f"{status.seis!r}: {status.state}, {status.delivered} bars")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
