@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.depth import deep_history
+from tests.benchmarks.live import growth_by_seises, idle_figures, live_figures
 from tests.benchmarks.many import growth_by_symbols, many_symbols
 from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
 from tests.benchmarks.server import NOW, server_process
@@ -58,6 +59,9 @@ def main() -> None:
         "P3 P4": lambda: many_symbols(peers, max(runs // 12, 3)),
         "P5 P9": lambda: deep_history(max(runs // 6, 5)),
         "P9": lambda: growth_by_symbols(max(runs // 3, 5)),
+        "P6": lambda: live_figures(arguments.tvkit, max(runs * 5, 50)),
+        "P7": idle_figures,
+        "P9 P6": growth_by_seises,
         "P8": lambda: importing(max(runs // 6, 5)),
     }
     for names, benchmark in benchmarks.items():
