@@ -531,11 +531,12 @@ class TestSeries:
         assert times[last] <= end < times[last + 1]
         assert times[-1] > end
 
-    def test_anchored_count(self, client):
+    @pytest.mark.parametrize("unit", [1, 1000])
+    def test_anchored_count(self, client, unit):
         """A count may be anchored at a moment in the past."""
         client.greet()
         moment = int(NOW) - 100 * 86400
-        update = named(client.history(count=["bar_count", moment, 4]), "timescale_update")
+        update = named(client.history(count=["bar_count", moment * unit, 4]), "timescale_update")
         times = [bar["v"][0] for bar in update["p"][1]["sds_1"]["s"]]
         assert len(times) == 4
         assert moment - 4 * 86400 < times[-1] <= moment
@@ -558,6 +559,7 @@ class TestSeries:
             ["bar_count", int(NOW) - 7 * 86400, -3],
             ["from_to", int(NOW) - 3 * 86400],
             ["from_to", int(NOW) - 3 * 86400, int(NOW)],
+            ["from_to", (int(NOW) - 3 * 86400) * 1000, int(NOW) * 1000],
             f"r,{int(NOW) - 3 * 86400}:{int(NOW)}",
         ],
     )
@@ -566,6 +568,21 @@ class TestSeries:
         client.greet()
         update = named(client.history("BITSTAMP:BTCUSD", count=count), "timescale_update")
         assert len(update["p"][1]["sds_1"]["s"]) == 3
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {"count": ["from_to", int(NOW) + 86400, int(NOW) + 2 * 86400]},
+            {"count": ["from_to", int(NOW), int(NOW) - 86400]},
+            {"range": f"r,{int(NOW) + 86400}:{int(NOW) + 2 * 86400}"},
+            {"range": "r,1:2"},
+        ],
+    )
+    def test_range_without_bars(self, client, asked):
+        """It is completed all the same, and the session lives on."""
+        client.greet()
+        assert names(client.history(**asked))[-1] == "series_completed"
+        assert names(client.history())[-1] == "series_completed"
 
     @pytest.mark.parametrize("wanted", ["yesterday", "r,1", "0D"])
     def test_bad_range(self, client, wanted):
@@ -678,7 +695,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("interval", "reason"),
-        [("5S", "seconds_not_entitled"), ("7", "custom_resolution"), ("10T", "ticks_not_entitled")],
+        [
+            ("5S", "seconds_not_entitled"),
+            ("7", "custom_resolution"),
+            ("10T", "ticks_not_entitled"),
+            ("10R", "resolution_not_entitled"),
+        ],
     )
     def test_plan(self, client, interval, reason):
         """What the free plan has not got ends in a series_error, after a good symbol."""

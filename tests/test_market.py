@@ -14,7 +14,7 @@ from tvDatafeed.testing.market import LISTINGS, Listing, Market, MarketBar
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
 INTERVALS = (
     *("1S", "15S", "1", "3", "5", "7", "15", "30", "45", "60", "1H", "2H", "3H", "4H"),
-    *("1D", "1W", "1M", "3M", "6M", "12M"),
+    *("1D", "2D", "5D", "1W", "2W", "1M", "3M", "6M", "12M"),
 )
 MARKET = Market()
 
@@ -347,3 +347,16 @@ def test_charts_are_quick(n, limit_s):
     begin = time.perf_counter()
     assert len(Market().bars("BINANCE:BTCUSDT", "1", n, NOW)) == n
     assert time.perf_counter() - begin < limit_s
+
+
+@pytest.mark.parametrize(("interval", "days"), [("2D", 2), ("3D", 3), ("2W", 14)])
+def test_several_days_are_one_bar(interval, days):
+    """Each holds the days of the calendar that it spans, whatever the moment it is asked at."""
+    longer = MARKET.bars("NASDAQ:AAPL", interval, 30, NOW)
+    daily = MARKET.bars("NASDAQ:AAPL", "1D", 30 * days, NOW)
+    for bar, following in pairwise(longer):
+        inside = [day for day in daily if bar.time <= day.time < following.time]
+        assert 1 <= len(inside) <= days
+        assert (bar.open, bar.close) == (inside[0].open, inside[-1].close)
+        assert following.time - bar.time < (days + 4) * 86_400
+    assert MARKET.bars("NASDAQ:AAPL", interval, 10, longer[-3].time)[-1].time == longer[-3].time

@@ -27,7 +27,7 @@ _BARS_OF_A_PAGE = 300
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
 # With a tick a series has another bar at the most; how many after a step is found out by growing.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
-_TICKS = re.compile(r"[1-9]\d*T")
+_TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
 
 
 @dataclass
@@ -226,7 +226,9 @@ class Charts:
     ) -> list[str]:
         symbol = series.symbol
         refusal = self._backend.refusals.get(symbol.symbol)
-        is_interval = is_valid_interval(series.interval) or _TICKS.fullmatch(series.interval)
+        is_interval = is_valid_interval(series.interval) or _TICKS_OR_RANGE.fullmatch(
+            series.interval
+        )
         if not is_interval:
             raise RefusedError
         if refusal and refusal.message == "critical_error":
@@ -272,6 +274,8 @@ class Charts:
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
+            # What the real server says of them is not known.
+            "resolution_not_entitled": series.interval.endswith("R"),
             "seconds_not_entitled": series.interval.endswith("S") and not self.plan,
             "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.plan,
         }

@@ -26,7 +26,7 @@ __all__ = ["BarGrid", "bar_grid", "intraday_seconds", "is_valid_interval"]
 _INTRADAY = re.compile(
     r"(?P<minutes>[1-9][0-9]{0,3})|(?P<hours>[1-4])H|(?P<seconds>1|5|10|15|30|45)S"
 )
-_LONGER = re.compile(r"1?(?P<unit>[DWM])|(?P<months>3|6|12)M")
+_LONGER = re.compile(r"(?P<days>[1-9][0-9]{0,2})?D|(?P<weeks>[1-9][0-9]?)?W|(?P<months>1|3|6|12)?M")
 
 
 class BarGrid(NamedTuple):
@@ -56,7 +56,7 @@ def is_valid_interval(text: str) -> bool:
     """Return whether TradingView knows this interval string.
 
     Minutes from 1 to 1440, ``1H`` to ``4H``, ``1S 5S 10S 15S 30S 45S``, ``D W M`` with or without a
-    1, and ``3M 6M 12M``.
+    1, days and weeks with another number, such as ``2D``, and ``3M 6M 12M``.
     """
     return intraday_seconds(text) is not None or _LONGER.fullmatch(text) is not None
 
@@ -97,8 +97,9 @@ def bar_grid(
     longer = _LONGER.fullmatch(interval)
     if step_s is None and longer is None:
         raise ValueError(f"Invalid interval {interval!r}: use one like '15', '2H', '1D' or '3M'")
-    unit, months = (longer["unit"] or "M", int(longer["months"] or 1)) if longer else ("", 0)
-    period_days = {"": 0, "D": 1, "W": 7, "M": 31 * months}[unit]
+    unit = interval[-1] if longer else ""
+    count = int(interval[:-1] or 1) if longer else 0
+    period_days = {"": 0, "D": 1, "W": 7, "M": 31}[unit] * count
     # The trade date may be a day later than in UTC: zones east of Greenwich, evening opens. A
     # window ends with a whole period, but may begin with a part of one: hence n + 1.
     last = day_of(now) + timedelta(days=2 + period_days)
@@ -107,7 +108,7 @@ def bar_grid(
         is_whole = (last - first_day).days <= days
         table = calendar.table(first_day if is_whole else last - timedelta(days=days), last)
         if step_s is None:
-            grid = _longer_bars(table, _periods(table.trade_day, unit, months))
+            grid = _longer_bars(table, _periods(table.trade_day, unit, count))
         else:
             grid = _intraday_bars(table, step_s, n + 1, now)
         begun = int(np.searchsorted(grid.time, now, "right"))
@@ -156,13 +157,17 @@ def _longer_bars(table: SessionTable, period: Integers) -> BarGrid:
     )
 
 
-def _periods(trade_day: Integers, unit: str, months: int) -> Integers:
-    """Return a number per trade date, the same for dates in the same day, week or months."""
+def _periods(trade_day: Integers, unit: str, count: int) -> Integers:
+    """Return a number per trade date, the same for dates in the same days, weeks or months.
+
+    Several days are days of the calendar, counted since 1970: where the real server begins to
+    count is not known.
+    """
     if unit == "D":
-        return trade_day
+        return trade_day // count
     if unit == "W":
-        return (trade_day + WEEKDAY_OF_DAY_ZERO) // 7
-    return trade_day.astype("M8[D]").astype("M8[M]").astype(np.int64) // months
+        return (trade_day + WEEKDAY_OF_DAY_ZERO) // 7 // count
+    return trade_day.astype("M8[D]").astype("M8[M]").astype(np.int64) // count
 
 
 def _elapsed(table: SessionTable) -> Integers:

@@ -49,14 +49,16 @@ def window(tape: Tape, count: Any, wanted_range: str) -> Window:
         case int() if not isinstance(count, bool) and count > 0:
             wanted = count
         case ["bar_count", int() | float() as moment, int() as size] if size > 0:
-            wanted, until_s = size, moment
+            wanted, until_s = size, _seconds(moment)
         case ["bar_count", int() | float() as moment, int() as size] if size < 0:
-            times = tape.times_since(moment)[:-size]
-            wanted, until_s = len(times), times[-1] if times else moment
+            moment_s = _seconds(moment)
+            times = tape.times_since(moment_s)[:-size]
+            wanted, until_s = len(times), times[-1] if times else moment_s
         case ["from_to", int() | float() as start]:
-            wanted = len(tape.times_since(start))
-        case ["from_to", int() | float() as start, int() | float() as until_s]:
-            wanted = sum(time <= until_s for time in tape.times_since(start))
+            wanted = len(tape.times_since(_seconds(start)))
+        case ["from_to", int() | float() as start, int() | float() as end]:
+            until_s = _seconds(end)
+            wanted = sum(time <= until_s for time in tape.times_since(_seconds(start)))
         case str() if count.startswith("r,"):
             wanted, wanted_range = 1, count
         case _:
@@ -74,8 +76,8 @@ def window(tape: Tape, count: Any, wanted_range: str) -> Window:
 def _bounds(tape: Tape, text: str) -> tuple[float, float]:
     now = tape.now
     if bounds := re.fullmatch(r"r,(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text):
-        start, end = (float(bound) for bound in bounds.groups())
-        return (start, end) if end < _LARGEST_SECOND else (start / 1000, end / 1000)
+        start, end = (_seconds(float(bound)) for bound in bounds.groups())
+        return start, end
     if period := re.fullmatch(r"([1-9]\d{0,3})([dDM])", text):
         return now - int(period[1]) * _PERIOD_S[period[2]], now
     named: dict[str, Callable[[], float]] = {
@@ -86,3 +88,8 @@ def _bounds(tape: Tape, text: str) -> tuple[float, float]:
     if text not in named:
         raise RefusedError
     return named[text](), now
+
+
+def _seconds(moment: float) -> float:
+    """Return epoch seconds of a moment that may be in milliseconds, as some clients send it."""
+    return moment if moment < _LARGEST_SECOND else moment / 1000
