@@ -15,7 +15,7 @@ import warnings
 import pytest
 
 from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
-from tvDatafeed import ThreadingError
+from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, Market, Refuse
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
@@ -260,6 +260,38 @@ def test_close_while_it_reconnects(server, fault):
         thread.join(PATIENCE_S)
     assert time.monotonic() - started < 3.0
     assert results == [True] * 8
+
+
+def test_close_races_new_seis(server):
+    """Whoever comes first: what is listed in the end is served (row 85)."""
+    with live(server) as tvl:
+        for _ in range(30):
+            go, listed = threading.Barrier(2), []
+
+            def close(go=go):
+                go.wait()
+                tvl.close()
+
+            def follow(go=go, listed=listed):
+                go.wait()
+                bars = Bars()
+                # What is closed in between is not listed, or not connected, any more.
+                with contextlib.suppress(ValueError, WebSocketError):
+                    listed.append((tvl.subscribe(*BTC, bars), bars))
+
+            threads = [threading.Thread(target=close), threading.Thread(target=follow)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE_S)
+            assert not any(thread.is_alive() for thread in threads)
+            # One that was listed before the close has ended with it.
+            for consumer, bars in listed:
+                assert bars.wait(1) or not consumer.is_alive()
+        bars = Bars()
+        tvl.subscribe(*BTC, bars)
+        server.move(60)
+        assert bars.wait(2)
 
 
 def test_last_del_seis_races_new_seis(server):

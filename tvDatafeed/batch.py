@@ -179,6 +179,11 @@ class Batch:
         self._hear(until, wait=not self._ready)
         return self._ready.popleft() if self._ready else None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the connections were closed on purpose; nothing is answered here any more."""
+        return self._stop.is_set()
+
     def cancel(self, key: Any) -> None:
         """Give up what was added with a key and has no result yet."""
         self._waiting = deque(job for job in self._waiting if job.key != key)

@@ -50,8 +50,9 @@ class Hooks:
             calls.end()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait until the last call was made; False when that takes longer."""
-        thread = self._thread
+        """Wait for the last call after `end`; False when that takes longer."""
+        with self._lock:
+            thread = self._thread if self._calls is None else None
         if thread is None or thread is threading.current_thread():
             return True
         thread.join(timeout)

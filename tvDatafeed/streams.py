@@ -40,6 +40,7 @@ from tvDatafeed.protocol.events import (
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.sealing import Moved
 from tvDatafeed.seis import State
+from tvDatafeed.utils import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ LONGEST_PAUSE_S = 300.0
 # Not longer, since the wall clock, which tells when a token ends, may be set.
 _TOKEN_LOOK_S = 60.0
 _FIRST_RETRY_S = 1.0
+# Whoever waits for the thread's end looks so often whether somebody begins anew.
+_JOIN_SLICE_S = 0.05
 
 
 class Listener(Protocol):
@@ -258,13 +261,18 @@ class Streams:
                 self._wake()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the thread, which ends when no stream is wanted; False when it goes on."""
-        with self._lock:
-            thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        """Wait for the thread, unless there are streams again; False when that takes longer."""
+        deadline = Deadline(timeout)
+        while True:
+            with self._lock:
+                thread = self._thread
+                if thread is None or self._wanted:
+                    return True
+            if thread is threading.current_thread():
+                return True
+            if deadline.expired:
+                return False
+            thread.join(deadline.clip(_JOIN_SLICE_S))
 
     def _wake(self) -> None:
         if self._batch is not None:
@@ -283,12 +291,24 @@ class Streams:
         self._start_afresh()
         while self._is_needed():
             try:
+                if batch.is_stopped:
+                    # Closed just when somebody began anew.
+                    batch = self._replaced(batch)
                 self._work(batch)
             except Exception:
                 logger.exception("the live feed failed and goes on; please report this")
                 time.sleep(_FIRST_RETRY_S)
         # What has come meanwhile belongs to streams that nobody wants.
         batch.release()
+
+    def _replaced(self, batch: Batch) -> Batch:
+        batch.release()
+        with self._lock:
+            self._batch = self._new_batch()
+            replacement = self._batch
+        for stream in list(self._asked):
+            self._ask(stream)
+        return replacement
 
     def _is_needed(self) -> bool:
         with self._lock:
@@ -402,6 +422,9 @@ class Streams:
     def _not_opened(self, stream: Stream, error: TvDatafeedError) -> None:
         self._asked.discard(stream)
         if not stream.is_wanted:
+            return
+        if self._batch is not None and self._batch.is_stopped:
+            self._asked.add(stream)  # by the batch that comes next
             return
         if self._is_final(error) or not stream.has_lived:
             self._fail(stream, error)
