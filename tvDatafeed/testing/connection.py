@@ -61,6 +61,9 @@ _RESOLVE_PAUSE_S = 0.02
 _HANDSHAKE_TIMEOUT_S = 10.0
 # A flood of heartbeats leaves room for everything else.
 _MAX_BEATS_IN_A_ROW = 500
+# Nor does it fill the line of a client that cannot keep up, behind whose backlog data would wait.
+_MAX_UNANSWERED_BEATS = 2000
+_BEATS_PAUSE_S = 0.01
 _BLOCK_BYTES = 4096
 # What the server does to itself, and what it does to the connection and never comes back from.
 _AT_ONCE = (Mute, Beat, StopReading)
@@ -383,6 +386,9 @@ class Connection:
             raise _OverError("fin")
         for _ in range(_MAX_BEATS_IN_A_ROW):
             if now < self._next_beat:
+                return
+            if len(self._unanswered) >= _MAX_UNANSWERED_BEATS:
+                self._next_beat = now + _BEATS_PAUSE_S
                 return
             self._beats += 1
             payload = f"~h~{self._beats}"
