@@ -189,53 +189,73 @@ def bars_to_frame(
     return frame
 
 
-def live_to_frame(
-    bar: Bar,
-    symbol: str,
-    *,
-    is_closed: bool,
-    zone_name: str | None,
-    delay_s: int,
-    fill_missing_volume: FillMissingVolume,
-    before: Bar | None,
-) -> pd.DataFrame:
-    """Build the DataFrame of one live bar.
+class LiveRows:
+    """Frames of one row each, for the bars of one symbol as they come; of one thread.
+
+    To make a small frame from nothing takes pandas ten times as long as to copy one, so there is
+    one whose numbers are written anew for each copy.
 
     Parameters
     ----------
-    bar, symbol
-        The bar, and the full symbol.
-    is_closed
-        Whether it can no longer change.
-    zone_name, delay_s
-        As in ``attrs`` of `history_to_frame`.
-    fill_missing_volume
-        As for `bars_to_frame`; there is no bar yet to interpolate to.
-    before
-        The bar before, whose volume goes "forward".
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row, as from `bars_to_frame`; ``attrs`` has closed and last_bar_closed (bool), and
-        timezone and delay_seconds as in `history_to_frame`.
+    symbol
+        The full symbol.
     """
-    bars = [bar] if before is None or not math.isnan(bar.volume) else [before, bar]
-    frame = bars_to_frame(
-        Bars.of(bars),
-        symbol,
-        timezone=timezone_named(zone_name) if zone_name else None,
-        fill_missing_volume=fill_missing_volume,
-        validation="off",
-    )
-    if len(bars) > 1:
-        frame = frame[1:].copy()
-    frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
-    if zone_name:
-        frame.attrs["timezone"] = zone_name
-    if delay_s:
-        frame.attrs["delay_seconds"] = delay_s
-    return frame
+
+    def __init__(self, symbol: str) -> None:
+        self._numbers = np.zeros((1, len(_NUMBERS)))
+        nothing = Bars.of([Bar(0.0, math.nan, math.nan, math.nan, math.nan)])
+        index = bars_to_frame(nothing, symbol, timezone=dt.timezone.utc, validation="off").index
+        self._row = pd.DataFrame(self._numbers, index=index, columns=_NUMBERS, copy=False)
+        names = np.full(1, symbol, dtype=object)
+        self._row.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+
+    def frame(
+        self,
+        bar: Bar,
+        *,
+        is_closed: bool,
+        zone_name: str | None,
+        delay_s: int,
+        fill_missing_volume: FillMissingVolume,
+        before: Bar | None,
+    ) -> pd.DataFrame:
+        """Build the DataFrame of one live bar.
+
+        Parameters
+        ----------
+        bar
+            The bar.
+        is_closed
+            Whether it can no longer change.
+        zone_name, delay_s
+            As in ``attrs`` of `history_to_frame`.
+        fill_missing_volume
+            As for `bars_to_frame`; there is no bar yet to interpolate to.
+        before
+            The bar before, whose volume goes "forward".
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row, as from `bars_to_frame`; ``attrs`` has closed and last_bar_closed (bool), and
+            timezone and delay_seconds as in `history_to_frame`.
+        """
+        volume = bar.volume
+        if math.isnan(volume) and fill_missing_volume == "forward" and before is not None:
+            volume = before.volume
+        if math.isnan(volume) and fill_missing_volume == "zero":
+            volume = 0.0
+        numbers = self._numbers
+        numbers[0] = (bar.open, bar.high, bar.low, bar.close, volume)
+        numbers[numbers >= _NO_VALUE] = np.nan
+        frame = self._row.copy()
+        frame.index = _index(np.array([bar.time]), timezone_named(zone_name) if zone_name else None)
+        frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
+        if zone_name:
+            frame.attrs["timezone"] = zone_name
+        if delay_s:
+            frame.attrs["delay_seconds"] = delay_s
+        return frame
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

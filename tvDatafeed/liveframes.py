@@ -12,7 +12,7 @@ from tvDatafeed.dates import EXCHANGE_TIMEZONE
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames import live_to_frame
+from tvDatafeed.frames import LiveRows
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
 from tvDatafeed.seis import Seis
@@ -72,6 +72,7 @@ class Look:
         self._delay_s = 0
         self._is_to_check = data.validate_data
         self._lock = threading.Lock()
+        self._local = threading.local()
 
     def learn(self, info: Mapping[str, Any], update_mode: str) -> None:
         """Take what the server says of the symbol when its series starts."""
@@ -89,9 +90,11 @@ class Look:
             timezone (str) where one is set, delay_seconds (int) of delayed data.
         """
         self._check(item.bar)
-        return live_to_frame(
+        rows: LiveRows | None = getattr(self._local, "rows", None)
+        if rows is None:
+            rows = self._local.rows = LiveRows(self.seis.full_symbol)
+        return rows.frame(
             item.bar,
-            self.seis.full_symbol,
             is_closed=item.is_closed,
             zone_name=self._zone_name,
             delay_s=self._delay_s,
