@@ -201,13 +201,21 @@ class LiveRows:
         The full symbol.
     """
 
+    # pandas keeps a note of each copy, and clears these only when there are hundreds.
+    _COPIES = 50
+
     def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
         self._numbers = np.zeros((1, len(_NUMBERS)))
-        nothing = Bars.of([Bar(0.0, math.nan, math.nan, math.nan, math.nan)])
-        index = bars_to_frame(nothing, symbol, timezone=dt.timezone.utc, validation="off").index
-        self._row = pd.DataFrame(self._numbers, index=index, columns=_NUMBERS, copy=False)
-        names = np.full(1, symbol, dtype=object)
-        self._row.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+        self._row = self._new_row()
+        self._copies = 0
+
+    def _new_row(self) -> pd.DataFrame:
+        index = _index(np.zeros(1), dt.timezone.utc)
+        row = pd.DataFrame(self._numbers, index=index, columns=_NUMBERS, copy=False)
+        names = np.full(1, self._symbol, dtype=object)
+        row.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+        return row
 
     def frame(
         self,
@@ -248,6 +256,9 @@ class LiveRows:
         numbers = self._numbers
         numbers[0] = (bar.open, bar.high, bar.low, bar.close, volume)
         numbers[numbers >= _NO_VALUE] = np.nan
+        self._copies += 1
+        if self._copies % self._COPIES == 0:
+            self._row = self._new_row()
         frame = self._row.copy()
         frame.index = _index(np.array([bar.time]), timezone_named(zone_name) if zone_name else None)
         frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed

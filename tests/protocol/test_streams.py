@@ -21,6 +21,7 @@ from tvDatafeed.protocol.events import (
     StreamRequest,
     StreamStarted,
 )
+from tvDatafeed.protocol.framing import encode
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.protocol.messages import Bar
 
@@ -160,6 +161,25 @@ def test_a_clock_that_is_set_back_closes_nothing_early():
     machine.alive(later + 0.1)
     assert machine.events() == [PingWanted()]
     assert machine.next_deadline() > later
+
+
+@pytest.mark.parametrize("text", [encode("nonsense"), encode("{]}"), encode("~h~x")])
+def test_a_message_that_is_lost_ends_a_stream(text):
+    """Whose it was is not known, and it is better opened anew than missing a change."""
+    machine, _ = started(row(0), row(1))
+    machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
+    machine.receive(text, now=2.0)
+    (event,) = machine.events()
+    assert (event.session, event.error.retryable) == ("cs_a", True)
+    assert machine.open_sessions == 1
+
+
+def test_a_lost_message_that_names_its_session_ends_that_one_alone():
+    """The others have lost nothing."""
+    machine, _ = started(row(0), row(1))
+    machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
+    machine.receive(encode('{"m":"du","p":["cs_b",]}}'), now=2.0)
+    assert [event.session for event in machine.events()] == ["cs_b"]
 
 
 def test_streams_wake_one_after_the_other():

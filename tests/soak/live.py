@@ -19,10 +19,9 @@ from typing import Any
 
 from tests.benchmarks.live import resident_kilobytes
 from tests.conftest import open_descriptors
-from tests.loopback import NOW
 from tests.soak.__main__ import FAULTS
+from tests.soak.remote import RemoteServer, coins, remote_server
 from tvDatafeed import Interval, TvDatafeedError, TvDatafeedLive
-from tvDatafeed.testing import FakeTradingView, Market, MarketClock
 
 PRICES = ("open", "high", "low", "close")
 SETTLING_S = 60.0
@@ -53,24 +52,19 @@ class Soak:
         self.random = random.Random(seed)
         self.seconds = seconds
         self.speed = speed
-        bitcoin = Market().find("BITSTAMP:BTCUSD")
-        if bitcoin is None:
-            raise SystemExit("no such listing")
         self.symbols = [f"NASDAQ:C{number:04}" for number in range(seises)]
-        self.market = Market(tuple(dataclasses.replace(bitcoin, symbol=s) for s in self.symbols))
+        self.market = coins(seises)
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.told = [Told(symbol, random.Random(self.random.random())) for symbol in self.symbols]
         self.gaps: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
         self.resident: list[float] = []
+        self.now = 0.0
         self._failed: collections.deque[str] = collections.deque()
 
     def run(self) -> dict[str, Any]:
         """Run until the time is over, and check; gives the client's own statistics."""
-        self.clock = MarketClock(NOW, speed=self.speed)
-        with FakeTradingView(
-            market=self.market, clock=self.clock, tick_interval_s=0.1, heartbeat_interval_s=0.5
-        ) as server:
+        with remote_server(len(self.symbols), self.speed) as server:
             config = server.config(
                 base_retry_delay=0.05,
                 max_retry_delay=0.5,
@@ -88,6 +82,7 @@ class Soak:
             config = dataclasses.replace(
                 config, data=dataclasses.replace(config.data, timezone="UTC")
             )
+            threads, descriptors = threading.active_count(), open_descriptors()
             with TvDatafeedLive(
                 verbose=False,
                 config=config,
@@ -99,10 +94,15 @@ class Soak:
                 for told in self.told:
                     tvl.subscribe(told.symbol, "", Interval.in_1_minute, told)
                 self._break_things(server, tvl)
-                server.clear_faults()
-                self._settle(tvl)
+                server.call("clear_faults")
+                self._settle(server, tvl)
                 stats = tvl.stats()
                 status = tvl.status()
+            gc.collect()
+            if threading.active_count() > threads:
+                self.wrong.append(f"threads left: {[t.name for t in threading.enumerate()]}")
+            if open_descriptors() > descriptors:
+                self.wrong.append(f"descriptors left: {open_descriptors() - descriptors}")
         self.counts["delivered"] = sum(s.delivered for s in status)
         self.counts["dropped"] = sum(s.dropped for s in status)
         self.counts["corrections"] = sum(s.corrections for s in status)
@@ -123,21 +123,21 @@ class Soak:
         if state == "FAILED":
             self._failed.append(seis.full_symbol)
 
-    def _break_things(self, server: FakeTradingView, tvl: TvDatafeedLive) -> None:
+    def _break_things(self, server: RemoteServer, tvl: TvDatafeedLive) -> None:
         until = time.monotonic() + self.seconds
         pause, next_look = threading.Event(), 0.0
         while (now := time.monotonic()) < until:
             fault = self.random.choice(FAULTS)
             self._count(f"fault {type(fault).__name__}")
-            server.inject(fault)
+            server.call("inject", fault)
             luck = self.random.random()
             if luck < 0.05:
                 self._count("fault restart")
-                server.stop()
-                server.start()
+                server.call("stop")
+                server.call("start")
             elif luck < 0.15:
                 self._count("fault drop")
-                server.drop_connections("rst")
+                server.call("drop_connections", "rst")
             if now >= next_look:
                 next_look = now + 30
                 self.resident.append(resident_kilobytes() or 0.0)
@@ -152,13 +152,10 @@ class Soak:
             except (TvDatafeedError, ValueError) as error:
                 self.wrong.append(f"{symbol} could not be listed again: {error}")
 
-    def _settle(self, tvl: TvDatafeedLive) -> None:
+    def _settle(self, server: RemoteServer, tvl: TvDatafeedLive) -> None:
         """Stop the market between two bars, and wait until all is told."""
-        self.clock.speed = 0
-        moment = self.clock()
-        # Whatever was over is told once the next bars have begun.
-        self.clock.set(moment // 60 * 60 + 90)
-        last = self.clock() // 60 * 60 - 60
+        self.now = server.call("stop the clock between two bars")
+        last = self.now // 60 * 60 - 60
         until = time.monotonic() + SETTLING_S
         while time.monotonic() < until:
             self._list_again(tvl)
@@ -170,7 +167,7 @@ class Soak:
 
     def check(self) -> None:
         """Hold what was told to the market's own bars."""
-        now = self.clock()
+        now = self.now
         for told in self.told:
             times = [row[0] for row in told.rows]
             if times != sorted(set(times)):
@@ -205,16 +202,9 @@ def main() -> int:
         f"market x {arguments.speed:g}",
         flush=True,
     )
-    threads, descriptors = threading.active_count(), open_descriptors()
     soak = Soak(arguments.seed, arguments.seconds, arguments.seises, arguments.speed)
     stats = soak.run()
     soak.check()
-    gc.collect()
-    time.sleep(1.0)
-    if threading.active_count() > threads:
-        soak.wrong.append(f"threads left: {[t.name for t in threading.enumerate()]}")
-    if open_descriptors() > descriptors:
-        soak.wrong.append(f"descriptors left: {open_descriptors() - descriptors}")
     for name, count in sorted(soak.counts.items()):
         print(f"{count:8} {name}")
     print(f"client: {stats}")

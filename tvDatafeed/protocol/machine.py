@@ -334,11 +334,15 @@ class Machine:
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
         self._violate(violation)
-        for session, pending in list(self._pending.items()):
+        lost = {s: p for s, p in self._pending.items() if s in violation.lost}
+        if not lost:
+            # Whose it was is not known. An answer is whole all the same, or its end is missing;
+            # but of a stream nobody would ever know that a change is.
+            lost = {s: p for s, p in self._pending.items() if s not in self._awaited}
+        for session, pending in lost.items():
             # A part of the answer is lost, and the rest must not pass for the whole.
-            if session in violation.lost:
-                what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
-                self._end(session, ProtocolError(what))
+            what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
+            self._end(session, ProtocolError(what))
 
     def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
         self.counters["heartbeats"] += 1
