@@ -324,8 +324,8 @@ def test_session_cap_opens_further_connections(server):
         server.move(60)
         assert bars.wait(2)
         server.drop_connections()
+        assert server.wait_until(lambda s: len(s.open_sessions) == 13, 10.0)
         assert until(lambda: all(s.state == "LIVE" for s in tvl.status()))
-        assert len(server.open_sessions) == 13
 
 
 def test_corrections_are_counted(server):

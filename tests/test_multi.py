@@ -160,7 +160,9 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
     assert server.wait_until(lambda s: not s.open_sessions)
     server.clear_faults()
     assert len(tv.get_hist_multi(GOOD[:20], "NASDAQ", HOUR)) == 20
-    assert server.connections_opened == 1
+    # The server may see the tenth session while the thread is still in the midst of sending it,
+    # and half a message costs the connection.
+    assert server.connections_opened <= 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
