@@ -627,8 +627,8 @@ class ThreadingConfig(_Section):
     retry_sleep : float, default 0.1
         Seconds between two polls for a bar that is due (``TV_RETRY_SLEEP``).
     retry_limit : int, default 50
-        After so many polls without a new bar the pause doubles with each further one, up to the
-        length of a bar (``TV_RETRY_LIMIT``).
+        After so many polls without a new bar the pause doubles with each further one, up to five
+        minutes (``TV_RETRY_LIMIT``).
     stop_consumer_on_error : bool, default False
         Whether a consumer ends at the first exception of its callback
         (``TV_STOP_CONSUMER_ON_ERROR``).
