@@ -37,6 +37,7 @@ FLOORS = {
     "authenticator": 4,
     "search": 4,
     "signin": 4,
+    "stream": 4,
     "streams": 4,
     "consumer": 4,
     "batch": 4,

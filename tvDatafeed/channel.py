@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
@@ -10,7 +11,6 @@ from tvDatafeed.liveframes import LiveBar, Look
 from tvDatafeed.protocol.events import StreamStarted
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.sealing import Moved
-from tvDatafeed.results import SeisStatus
 from tvDatafeed.seis import Seis, State
 
 _MILLISECONDS = 1000
@@ -24,6 +24,40 @@ class Receiver(Protocol):
 
     def put(self, item: None, /) -> object:
         """Take the end: nothing more will come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeisStatus:
+    """How one Seis is doing.
+
+    Attributes
+    ----------
+    seis : Seis
+        The series.
+    state : str
+        "STARTING", "LIVE", "RECONNECTING", "FAILED" or "STOPPED".
+    last_bar : datetime or None
+        When the last closed bar opened, aware UTC; None before the first.
+    delivered : int
+        How many closed bars have come.
+    dropped : int
+        How many bars its consumers were too slow for.
+    corrections : int
+        How many bars have changed after they were told as closed.
+    lag_ms : float or None
+        How long after its close the last bar was told, by the server's clock, in milliseconds.
+    error : TvDatafeedError or None
+        Why it has failed.
+    """
+
+    seis: Seis
+    state: str
+    last_bar: dt.datetime | None
+    delivered: int
+    dropped: int
+    corrections: int
+    lag_ms: float | None
+    error: TvDatafeedError | None
 
 
 class Channel:

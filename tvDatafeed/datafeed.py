@@ -15,17 +15,17 @@ from tvDatafeed.exceptions import (
     LockTimeoutError,
     SymbolNotFoundError,
 )
-from tvDatafeed.hooks import Hooks
 from tvDatafeed.interval import Interval
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query import check_count, full_symbol
-from tvDatafeed.results import SeisStatus
 from tvDatafeed.seis import Feed, Seis
 from tvDatafeed.utils import Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tvDatafeed.channel import SeisStatus
+    from tvDatafeed.hooks import Hooks
     from tvDatafeed.registry import Registry
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
@@ -411,7 +411,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             self.close()
             raise
 
-    def status(self) -> list[SeisStatus]:
+    def status(self) -> "list[SeisStatus]":
         """Say how each Seis is doing.
 
         Returns

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tvDatafeed.channel import Channel
+from tvDatafeed.channel import Channel, SeisStatus
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.consumer import Consumer, OnError, WhichBars
 from tvDatafeed.exceptions import (
@@ -25,9 +25,9 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.hooks import Hooks
 from tvDatafeed.liveframes import LiveBar, Look
 from tvDatafeed.mailbox import END, Mailbox
-from tvDatafeed.results import SeisStatus
 from tvDatafeed.seis import Feed, Seis, State
-from tvDatafeed.streams import Stream, Streams
+from tvDatafeed.stream import Stream
+from tvDatafeed.streams import Streams
 from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 
 if TYPE_CHECKING:

@@ -1,13 +1,11 @@
 """Results: what comes back where one DataFrame is not enough."""
 
-import datetime as dt
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.seis import Seis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,40 +106,6 @@ class SymbolInfo:
     has_extended_hours: bool
     has_volume: bool
     raw: Mapping[str, Any] = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeisStatus:
-    """How one Seis is doing.
-
-    Attributes
-    ----------
-    seis : Seis
-        The series.
-    state : str
-        "STARTING", "LIVE", "RECONNECTING", "FAILED" or "STOPPED".
-    last_bar : datetime or None
-        When the last closed bar opened, aware UTC; None before the first.
-    delivered : int
-        How many closed bars have come.
-    dropped : int
-        How many bars its consumers were too slow for.
-    corrections : int
-        How many bars have changed after they were told as closed.
-    lag_ms : float or None
-        How long after its close the last bar was told, by the server's clock, in milliseconds.
-    error : TvDatafeedError or None
-        Why it has failed.
-    """
-
-    seis: Seis
-    state: str
-    last_bar: dt.datetime | None
-    delivered: int
-    dropped: int
-    corrections: int
-    lag_ms: float | None
-    error: TvDatafeedError | None
 
 
 def symbol_info(symbol: str, info: Mapping[str, Any]) -> SymbolInfo:

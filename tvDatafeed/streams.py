@@ -15,12 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tvDatafeed.account import Account
 from tvDatafeed.batch import Batch, Opened
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
-from tvDatafeed.connection import Connection, Limits, Outcome
+from tvDatafeed.connection import Connection, Limits
 from tvDatafeed.exceptions import (
     NetworkError,
     ProtocolError,
@@ -29,17 +28,14 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.hooks import Hooks
-from tvDatafeed.interval import Interval
 from tvDatafeed.network import WebSocketManager
 from tvDatafeed.protocol.events import (
     RequestFailed,
-    StreamMoved,
     StreamRequest,
     StreamStarted,
 )
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.sealing import Moved
 from tvDatafeed.seis import State
+from tvDatafeed.stream import Stream
 from tvDatafeed.utils import Deadline
 
 logger = logging.getLogger(__name__)
@@ -55,92 +51,6 @@ _TOKEN_LOOK_S = 60.0
 _FIRST_RETRY_S = 1.0
 # Whoever waits for the thread's end looks so often whether somebody begins anew.
 _JOIN_SLICE_S = 0.05
-
-
-class Listener(Protocol):
-    """Who is told of a stream.
-
-    `started` and `moved` are called in the reader's thread, under the connection's lock: they are
-    quick. The others are called in the thread that keeps the streams.
-    """
-
-    def started(self, started: StreamStarted) -> None:
-        """Take what the server says of the symbol, and the bars since the last one."""
-
-    def moved(self, moved: Moved) -> None:
-        """Take what has happened."""
-
-    def state(self, state: State) -> None:
-        """Take a change of state."""
-
-    def failed(self, error: TvDatafeedError) -> None:
-        """Take an error."""
-
-
-class Stream:
-    """One series that is wanted, and where it left off.
-
-    Parameters
-    ----------
-    symbol
-        The full symbol.
-    interval
-        The length of a bar.
-    listener
-        Who is told.
-
-    Attributes
-    ----------
-    settled : threading.Event
-        Set when the stream has started for the first time, or never will.
-    error : TvDatafeedError or None
-        Why it has failed.
-    """
-
-    def __init__(self, symbol: str, interval: Interval, listener: Listener) -> None:
-        self.symbol = symbol
-        self.interval = interval
-        self.listener = listener
-        self.settled = threading.Event()
-        self.error: TvDatafeedError | None = None
-        self.state = State.STARTING
-        self.is_wanted = True
-        self.has_lived = False
-        self.batch: Batch | None = None
-        self.connection: Connection | None = None
-        self.session: str | None = None
-        self.tries = 0
-        # In vain, one after the other, and the news that there were before.
-        self.looks = 0
-        self.old_news = 0
-        self.has_complained = False
-        # Written by the reader of the connection alone, while there is one.
-        self.after: Bar | None = None
-        self.news = 0
-        self.quiet: Callable[[Stream], None] = lambda _stream: None
-
-    def __repr__(self) -> str:
-        return f"<Stream {self.symbol} {self.interval.value} {self.state.value}>"
-
-    def put(self, outcome: Outcome) -> None:
-        """Take an event of the connection."""
-        match outcome:
-            case StreamMoved(moved=moved):
-                self._note(moved)
-                self.listener.moved(moved)
-                if moved.by_clock:
-                    self.quiet(self)
-                return
-            case StreamStarted(moved=moved):
-                self._note(moved)
-                self.listener.started(outcome)
-        if self.batch is not None:
-            self.batch.put(outcome)
-
-    def _note(self, moved: Moved) -> None:
-        if moved.closed:
-            self.after = moved.closed[-1]
-        self.news += not moved.by_clock
 
 
 @dataclass
