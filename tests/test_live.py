@@ -359,7 +359,7 @@ def test_the_feed_starts_again(server, tvl):
     assert works()
     assert tvl.close()
     assert tvl.close()
-    assert not server.open_connections
+    assert server.wait_until(lambda s: not s.open_connections)
     assert works()
 
 

@@ -490,7 +490,7 @@ def test_polling(server):
         assert bars.wait(5)
         server.drop_connections()
         server.now += 60
-    assert server.open_sessions == set()
+    assert server.wait_until(lambda s: not s.open_sessions)
     assert bars.opens[2:] == server.closed(count=4)[:3]
 
 
