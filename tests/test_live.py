@@ -57,7 +57,7 @@ def test_each_closed_bar_once_and_in_order(server, tvl):
     assert bars.opens == server.closed(count=11)
     assert set(bars.seises) == {seis}
     assert all(f.attrs["closed"] and f.attrs["last_bar_closed"] for f in bars.frames)
-    assert consumer.delivered == 11
+    assert until(lambda: consumer.delivered == 11)
     assert listed(server) == 1
 
 
