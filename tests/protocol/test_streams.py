@@ -163,6 +163,16 @@ def test_a_clock_that_is_set_back_closes_nothing_early():
     assert machine.next_deadline() > later
 
 
+def test_an_answer_that_comes_late_closes_nothing_that_it_does_not_know():
+    """Another session's later time says that the bar is over, but not how it ended."""
+    machine = machine_following()
+    later = server("series_loading", "cs_b", "sds_1", "s1", t_ms=(T0 + 200) * 1000)
+    machine.receive(bars(row(0), row(1)) + later + completed(70), now=1.0)
+    (event,) = machine.events()
+    assert (times(event.moved), event.moved.forming.time) == ([0], T0 + 60)
+    assert event.market_time_s == T0 + 70
+
+
 @pytest.mark.parametrize("text", [encode("nonsense"), encode("{]}"), encode("~h~x")])
 def test_a_message_that_is_lost_ends_a_stream(text):
     """Whose it was is not known, and it is better opened anew than missing a change."""

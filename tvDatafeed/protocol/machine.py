@@ -373,7 +373,7 @@ class Machine:
             return
         pending.heard_at = now
         try:
-            step = pending.question.hear(message, self.server_time_s(now))
+            step = pending.question.hear(message, self._time_of(message, now))
         except BadUpdateError as error:
             self._violate(Violation(str(error)))
             self._end(session, ProtocolError(f"{pending.symbol}: {error}", retryable=False))
@@ -393,6 +393,15 @@ class Machine:
         elif step is not None:
             self.close(session)
             self._events.append(Answered(session, step, now))
+
+    def _time_of(self, message: messages.SessionMessage, now: float) -> float | None:
+        """Give the server's clock when it sent a message: what it says itself, or the time now.
+
+        A message may come later than others that were sent after it, and knows nothing of what
+        happened in between.
+        """
+        told = message.t_ms
+        return self.server_time_s(now) if told is None else told / 1000
 
     def _follow(self, session: str, pending: _Pending, started: StreamStarted) -> None:
         """Keep a session open for as long as somebody wants it."""
