@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from tvDatafeed import TvDatafeed
 from tvDatafeed.testing import FakeTradingView
 
 _THREAD_GRACE_S = 5.0
+
+
+def pytest_configure():
+    """Let Ctrl-C be tested where it is ignored, as by the background jobs of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
