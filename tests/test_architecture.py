@@ -53,6 +53,7 @@ FLOORS = {
     "dates": 3,
     "frames": 3,
     "hooks": 3,
+    "plans": 3,
     "liveframes": 3,
     "mailbox": 3,
     "progress": 3,

@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tvDatafeed import (
     AuthenticationError,
     DataError,
@@ -19,6 +19,8 @@ from tvDatafeed import (
     TvDatafeedLive,
     WebSocketError,
 )
+from tvDatafeed.account import Account as TokenAccount
+from tvDatafeed.batch import Opened
 from tvDatafeed.testing import (
     Account,
     BadHeader,
@@ -606,3 +608,130 @@ def test_errors_are_typed(server):
         server.drop_connections()
         assert errors.wait(bool)
     assert not isinstance(errors.calls[0][1], NetworkError)
+
+
+def test_an_outage_longer_than_a_mailbox(server):
+    """What was missed comes whole, and nobody is called slow for it (row 18)."""
+    bars, errors, gaps = Bars(), Calls(), Calls()
+    with live(server, hooks={"on_error": errors, "on_gap": gaps}) as tvl:
+        consumer = tvl.subscribe(*BTC, bars, max_queue=10)
+        assert bars.wait(1)
+        server.now += 1500 * 60
+        server.drop_connections()
+        assert bars.wait(1501, 60.0)
+        assert consumer.dropped == 0
+        (status,) = tvl.status()
+        assert (status.dropped, status.delivered) == (0, 1501)
+    assert (errors.calls, gaps.calls) == ([], [])
+    assert bars.opens == server.closed(count=1501)
+
+
+def test_a_correction_is_not_counted_again_after_a_reconnection(server):
+    """The bar that is asked from on is known with its newest values."""
+    bars, returns = Bars(), Calls()
+    with live(server, hooks={"on_reconnect": returns}) as tvl:
+        tvl.subscribe(*BTC, bars)
+        server.move(60)
+        assert bars.wait(2)
+        last = server.market.bars(SYMBOL, "1", 2, server.now)[0]
+        server.correct(SYMBOL, "1", last.time, volume=last.volume + 1.0)
+        server.tick()
+        assert until(lambda: tvl.status()[0].corrections == 1)
+        for count in range(1, 4):
+            server.drop_connections()
+            assert returns.wait(lambda calls, count=count: len(calls) == count)
+        assert tvl.status()[0].corrections == 1
+
+
+def test_an_impossible_time_has_the_series_opened_anew(server):
+    """It is no word on the symbol (row 52); where nothing else comes the pauses grow."""
+    bars, errors = Bars(), Calls()
+    with live(server, hooks={"on_error": errors}) as tvl:
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
+        for _ in range(3):
+            (session,) = server.open_sessions
+            row = {"i": 0, "v": [1e300, 1.0, 2.0, 0.5, 1.5, 9.0]}
+            update = {"sds_1": {"s": [row], "t": "s1"}}
+            server.push(json.dumps({"m": "du", "p": [session, update]}))
+            assert server.wait_until(
+                lambda s, old=session: old not in s.open_sessions and s.open_sessions
+            )
+        assert until(lambda: tvl.status()[0].state == "LIVE")
+        server.move(60)
+        assert bars.wait(2)
+    assert errors.calls == []
+    assert bars.opens == server.closed(count=2)
+
+
+def test_a_rate_limit_of_an_open_session_passes(server):
+    """It is told once, and the feed goes on (contract 15), also where no place can be spared."""
+    bars, errors = Bars(), Calls()
+    with live(server, hooks={"on_error": errors}, max_sessions=1) as tvl:
+        seis = tvl.subscribe(*BTC, bars).seis
+        assert bars.wait(1)
+        (session,) = server.open_sessions
+        told = ["exceed limit of series", "method: chart_create_session"]
+        server.push(json.dumps({"m": "critical_error", "p": [session, *told]}))
+        assert errors.wait(bool)
+        ((who, error),) = errors.calls
+        assert who == seis
+        assert isinstance(error, RateLimitError)
+        assert until(lambda: tvl.status()[0].state == "LIVE")
+        server.move(60)
+        assert bars.wait(2)
+
+
+def test_a_late_correction_does_not_end_the_watch(server, monkeypatch):
+    """A bar that the clock closed is corrected, and then the server forgets the series."""
+    monkeypatch.setattr("tvDatafeed.streams.SILENCE_S", 0.1)
+    bars = Bars()
+    with live(server) as tvl:
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
+        (session,) = server.open_sessions
+        server.now += 62.5
+        stamp = {"t_ms": int(server.now * 1000)}
+        server.push(json.dumps({"m": "series_loading", "p": [session, "sds_1", "s1"], **stamp}))
+        assert bars.wait(2)
+        row = {"i": 0, "v": [bars.opens[1].timestamp(), 1.0, 2.0, 0.5, 1.5, 9.0]}
+        update = {"sds_1": {"s": [row], "t": "s1"}}
+        server.push(json.dumps({"m": "du", "p": [session, update]}))
+        assert until(lambda: tvl.status()[0].corrections == 1)
+        assert server.wait_until(lambda s: s.open_sessions and session not in s.open_sessions)
+
+
+@pytest.mark.parametrize("then", ["go on", "delete"])
+def test_no_token_for_a_moment(server, monkeypatch, then):
+    """What was opened in that moment is neither opened twice nor left open."""
+    monkeypatch.setattr("tvDatafeed.streams.WINDOW", 4)
+    bars, intervals = Bars(), list(Interval)[:9]
+    with live(server) as tvl:
+        tvl.subscribe(*BTC, bars)
+        for interval in intervals:
+            tvl.new_seis("BTCUSDT", "BINANCE", interval)
+        real, has_failed = TokenAccount.token, threading.Event()
+
+        def token(account):
+            ready = tvl._registry._streams._batch._ready
+            if not has_failed.is_set() and any(isinstance(result, Opened) for _, result in ready):
+                has_failed.set()
+                if then == "delete":
+                    for status in tvl.status():
+                        tvl.del_seis(status.seis)
+                raise NetworkError("no token now")
+            if not has_failed.is_set():
+                time.sleep(0.01)  # until those that run are answered
+            return real(account)
+
+        monkeypatch.setattr(TokenAccount, "token", token)
+        server.drop_connections()
+        assert has_failed.wait(PATIENCE_S)
+        if then == "delete":
+            assert server.wait_until(lambda s: not s.open_sessions)
+            return
+        assert until(lambda: all(s.state == "LIVE" for s in tvl.status()))
+        assert len(server.open_sessions) == 10
+        server.move(60)
+        assert bars.wait(2)
+    assert bars.opens == server.closed(count=2)

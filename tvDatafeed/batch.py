@@ -185,20 +185,30 @@ class Batch:
         return self._stop.is_set()
 
     def cancel(self, key: Any) -> None:
-        """Give up what was added with a key and has no result yet."""
+        """Give up what was added with a key and whose result was not given yet."""
         self._waiting = deque(job for job in self._waiting if job.key != key)
         sessions = [session for session, job in self._running.items() if job.key == key]
         for session in sessions:
             del self._running[session]
-        self._manager.end(sessions)
+        sessions += _opened_by([result for owner, result in self._ready if owner == key])
+        self._ready = deque(result for result in self._ready if result[0] != key)
+        if sessions:
+            self._manager.end(sessions)
+
+    def cancel_waiting(self) -> list[Any]:
+        """Give up what was not sent yet, and say with which keys it was added."""
+        keys = [job.key for job in self._waiting]
+        self._waiting.clear()
+        return keys
 
     def release(self) -> None:
-        """Give up all that has no result yet."""
-        sessions = list(self._running)
+        """Give up all whose result was not given yet."""
+        sessions = [*self._running, *_opened_by([result for _owner, result in self._ready])]
         if sessions:
             self._manager.end(sessions)
         self._waiting.clear()
         self._running.clear()
+        self._ready.clear()
 
     def _fill(self) -> None:
         """Begin as many as there is room for, and note when to try again."""
@@ -362,3 +372,8 @@ class Batch:
             return
         job.has_renewed, job.token, job.tries = True, renewed, 0
         self._waiting.appendleft(job)
+
+
+def _opened_by(results: Sequence[Result]) -> list[str]:
+    """Give the sessions that stay open until somebody ends them."""
+    return [result.started.session for result in results if isinstance(result, Opened)]

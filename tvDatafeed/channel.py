@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,9 @@ class Receiver(Protocol):
     def offer(self, item: LiveBar, /) -> object:
         """Take a bar."""
 
+    def make_room(self, count: int, /) -> object:
+        """Expect so many bars at once, which were missed and are there now."""
+
     def put(self, item: None, /) -> object:
         """Take the end: nothing more will come."""
 
@@ -41,7 +45,7 @@ class SeisStatus:
     delivered : int
         How many closed bars have come.
     dropped : int
-        How many bars its consumers were too slow for.
+        How many bars consumers and iterators were too slow for.
     corrections : int
         How many bars have changed after they were told as closed.
     lag_ms : float or None
@@ -89,25 +93,30 @@ class Channel:
         self._on_state = on_state
         self._on_failure = on_failure
         self._lock = threading.Lock()
-        self._taps: tuple[Receiver, ...] = ()
+        # Whoever forgets an iterator ends it, in whatever thread and under whatever lock.
+        self._taps: tuple[weakref.ref[Receiver], ...] = ()
         self._last: LiveBar | None = None
         self._state = State.STARTING
         self._error: TvDatafeedError | None = None
         self._delivered = 0
         self._corrections = 0
         self._lag_s: float | None = None
-        # What consumers that are gone have dropped.
-        self._dropped = 0
 
     def started(self, started: StreamStarted) -> None:
         """Take what the server says of the symbol, and the bars since the last one."""
         self._look.learn(started.info, started.update_mode)
-        self.moved(started.moved)
+        self._tell(started.moved, is_refill=True)
 
     def moved(self, moved: Moved) -> None:
         """Tell what has happened; in the reader's thread."""
+        self._tell(moved, is_refill=False)
+
+    def _tell(self, moved: Moved, *, is_refill: bool) -> None:
         with self._lock:
             receivers = self.receivers()
+            if is_refill:
+                for receiver in receivers:
+                    receiver.make_room(len(moved.closed))
             before: Bar | None = self._last.bar if self._last else None
             for bar in moved.closed:
                 self._last = LiveBar(bar, is_closed=True, before=before, look=self._look)
@@ -146,24 +155,16 @@ class Channel:
 
     def receivers(self) -> tuple[Receiver, ...]:
         """Give those who are told."""
-        return (*self.seis.get_consumers(), *self._taps)
+        taps = (tap() for tap in self._taps)
+        return (*self.seis.get_consumers(), *(tap for tap in taps if tap is not None))
 
     def tap(self, receiver: Receiver, *, replay: bool) -> None:
-        """Let somebody be told who is no consumer."""
-        self.attach(receiver, lambda: self._set_taps(*self._taps, receiver), replay=replay)
+        """Let somebody be told who is no consumer, for as long as anyone holds it."""
+        self.attach(receiver, lambda: self._add_tap(receiver), replay=replay)
 
-    def untap(self, receiver: Receiver) -> None:
-        """Tell somebody no more."""
-        with self._lock:
-            self._set_taps(*(tap for tap in self._taps if tap is not receiver))
-
-    def _set_taps(self, *taps: Receiver) -> None:
-        self._taps = taps
-
-    def note_dropped(self, count: int) -> None:
-        """Remember what a consumer has dropped that is gone."""
-        with self._lock:
-            self._dropped += count
+    def _add_tap(self, receiver: Receiver) -> None:
+        held = (tap for tap in self._taps if tap() is not None)
+        self._taps = (*held, weakref.ref(receiver))
 
     def status(self) -> SeisStatus:
         """Say how the Seis is doing."""
@@ -174,7 +175,7 @@ class Channel:
                 state=self._state.value,
                 last_bar=None if last is None else _moment(last.bar.time),
                 delivered=self._delivered,
-                dropped=self._dropped + sum(c.dropped for c in self.seis.get_consumers()),
+                dropped=self._look.dropped,
                 corrections=self._corrections,
                 lag_ms=None if self._lag_s is None else round(self._lag_s * _MILLISECONDS, 3),
                 error=self._error,

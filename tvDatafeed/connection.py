@@ -181,6 +181,10 @@ class Connection:
         """Give the server's clock, epoch seconds UTC; None until it was heard."""
         return self._machine.server_time_s(time.monotonic())
 
+    def heard_time_s(self) -> float | None:
+        """Give the server's clock when it was heard last, epoch seconds UTC."""
+        return self._machine.server_time_s(self._machine.heard_at)
+
     @property
     def counters(self) -> Counter[str]:
         """What was counted here: messages, heartbeats, violations and others."""

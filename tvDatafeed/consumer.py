@@ -12,7 +12,7 @@ from tvDatafeed.exceptions import (
     SlowConsumerError,
     ThreadingError,
 )
-from tvDatafeed.mailbox import END, Mailbox
+from tvDatafeed.mailbox import END, Mailbox, note_dropped
 from tvDatafeed.query import check_count
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Consumer(threading.Thread):
     bars : {"closed", "all"}, default "closed"
         Whether it is also told of the bar that forms, at each change.
     max_queue : int, default 1000
-        How many bars wait for it at the most.
+        How many bars wait for it at the most, apart from those that come at once after an outage.
     on_slow : {"drop_oldest", "block"}, default "drop_oldest"
         What happens beyond that: the oldest bar goes, or as many again wait before it does.
     stop_on_error : bool, default False
@@ -87,7 +87,8 @@ class Consumer(threading.Thread):
         if on_slow not in {"drop_oldest", "block"}:
             raise DataValidationError("on_slow", on_slow, "must be 'drop_oldest' or 'block'")
         size = check_count("max_queue", max_queue)
-        self._mailbox = Mailbox(size * 2 if on_slow == "block" else size, slow_at=size)
+        limit = size * 2 if on_slow == "block" else size
+        self._mailbox = Mailbox(limit, slow_at=size, on_drop=note_dropped)
         self.seis = seis
         self.callback: Callable[..., object] | None = callback
         self.on_error = on_error
@@ -140,6 +141,10 @@ class Consumer(threading.Thread):
         if (item.is_closed or self._wants_all) and self._mailbox.put(item):
             self._report_slow()
 
+    def make_room(self, count: int) -> None:
+        """Expect so many bars at once: they were missed, and `max_queue` is not for them."""
+        self._mailbox.make_room(count)
+
     def put(self, data: "pd.DataFrame | None") -> None:
         """Have the callback called with a frame; None ends the consumer when it comes to that."""
         if data is None:
@@ -187,13 +192,15 @@ class Consumer(threading.Thread):
             return False
         try:
             frame = item.frame() if hasattr(item, "is_closed") else item
-            callback(self.seis, frame)
+            if self._mailbox.is_discarded:
+                return False  # ended while the frame was built
+            try:
+                callback(self.seis, frame)
+            finally:
+                self.delivered += 1
         except Exception as error:  # noqa: BLE001 - whatever a program does here
             return self._has_failed(error)
-        else:
-            return True
-        finally:
-            self.delivered += 1
+        return True
 
     def _has_failed(self, error: Exception) -> bool:
         self._log(error)

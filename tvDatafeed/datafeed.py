@@ -159,7 +159,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
             )
 
         registry = Registry(
-            self, self, self._config, streams, lambda: self._connections().last_error
+            self,
+            self,
+            self._config,
+            streams,
+            lambda: self._connections().last_error,
+            process=self._process,
         )
         # The first of several threads wins, and no lock is needed that a fork could copy.
         return self._made_registries.setdefault("registry", registry)
@@ -230,8 +235,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             It is not listed.
         """
         try:
-            with self._registry.locked(_checked_timeout(timeout)):
-                self._registry.del_seis(seis)
+            self._registry.del_seis(seis, _checked_timeout(timeout))
         except LockTimeoutError:
             return False
         return True
@@ -286,6 +290,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ThreadingError
             The system gives no thread.
         """
+        if not isinstance(seis, Seis):
+            raise ValueError("Seis is not listed")  # noqa: TRY004 - as for one that is not
         registry = self._registry
         consumer = Consumer(
             seis,
@@ -298,8 +304,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             post=registry.post,
         )
         try:
-            with registry.locked(_checked_timeout(timeout)):
-                registry.add_consumer(seis, consumer, replay=replay_last)
+            registry.add_consumer(consumer, _checked_timeout(timeout), replay=replay_last)
         except LockTimeoutError:
             return False
         return consumer
@@ -320,8 +325,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             True when it has ended, also when it had before; False when the time is over.
         """
         try:
-            with self._registry.locked(_checked_timeout(timeout)):
-                self._registry.del_consumer(consumer)
+            self._registry.del_consumer(consumer, _checked_timeout(timeout))
         except LockTimeoutError:
             return False
         return True
@@ -463,8 +467,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         # In a forked child nobody is left to leave it.
         if os.getpid() == self._process:
             try:
-                with self._registry.locked(limit_s):
-                    pass
+                self._registry.await_turn(limit_s)
             except LockTimeoutError:
                 return False
         if start_date is not None and n_bars == 10:  # noqa: PLR2004 - the documented default

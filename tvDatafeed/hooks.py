@@ -2,10 +2,11 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.mailbox import END, Mailbox
+from tvDatafeed.utils import WAIT_SLICE_S, Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +21,12 @@ class Hooks:
     """
 
     def __init__(self) -> None:
-        self._calls: Mailbox | None = None
+        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._dropped = 0
+        self._is_open = False
+        # The one that calls; None when there is none, or it will not look for calls any more.
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
 
     def start(self) -> None:
         """Begin to call; what is posted before is not.
@@ -32,44 +36,73 @@ class Hooks:
         RuntimeError
             When the system gives no thread.
         """
-        with self._lock:
-            if self._calls is not None:
-                return
-            calls = Mailbox(_KEPT_CALLS, slow_at=_KEPT_CALLS)
-            thread = threading.Thread(
-                target=self._run, args=(calls,), name="tvDatafeed-hooks", daemon=True
-            )
-            thread.start()
-            self._calls, self._thread = calls, thread
+        with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="tvDatafeed-hooks", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._is_open = True
 
     def end(self) -> None:
         """Call what was posted, and no more."""
-        with self._lock:
-            calls, self._calls = self._calls, None
-        if calls is not None:
-            calls.end()
+        with self._changed:
+            self._is_open = False
+            self._changed.notify_all()
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The thread that calls."""
+        return self._thread
 
     def join(self, timeout: float | None) -> bool:
         """Wait for the last call after `end`; False when that takes longer."""
-        with self._lock:
-            thread = self._thread if self._calls is None else None
-        if thread is None or thread is threading.current_thread():
-            return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        deadline = Deadline(timeout)
+        with self._changed:
+            thread = self._thread
+            if thread is threading.current_thread():
+                return True
+            while self._thread is thread and not self._is_open:
+                if deadline.expired:
+                    return False
+                self._changed.wait(deadline.clip(WAIT_SLICE_S))
+            has_gone = thread is not None and self._thread is not thread
+        if has_gone and thread is not None:
+            thread.join(deadline.remaining())
+        return True
 
     def post(self, function: Callable[..., object] | None, *arguments: Any) -> None:
         """Have a function called; None is nothing to call."""
-        calls = self._calls
-        if function is not None and calls is not None:
-            calls.put((function, arguments))
+        if function is None:
+            return
+        with self._changed:
+            if not self._is_open:
+                return
+            self._calls.append((function, arguments))
+            if len(self._calls) > _KEPT_CALLS:
+                self._calls.popleft()
+                self._dropped += 1
+            self._changed.notify_all()
 
-    @staticmethod
-    def _run(calls: Mailbox) -> None:
-        while (call := calls.get()) is not END:
+    def _run(self) -> None:
+        while (call := self._next()) is not None:
             function, arguments = call
             try:
                 function(*arguments)
-            except Exception:
+            except BaseException as error:
+                # Also sys.exit(): one hook does not end the others.
                 name = getattr(function, "__name__", repr(function))
-                logger.exception("the hook %s raised an exception", name)
+                logger.exception("the hook %s raised %s", name, type(error).__name__)
+
+    def _next(self) -> tuple[Callable[..., object], tuple[Any, ...]] | None:
+        with self._changed:
+            dropped, self._dropped = self._dropped, 0
+            while not self._calls and self._is_open:
+                self._changed.wait(WAIT_SLICE_S)
+            if not self._calls:
+                self._thread = None
+                self._changed.notify_all()
+                return None
+            call = self._calls.popleft()
+        if dropped:
+            logger.warning("the hooks are too slow: %d calls of them were dropped", dropped)
+        return call

@@ -72,6 +72,7 @@ class Look:
         self._delay_s = 0
         self._is_to_check = data.validate_data
         self._lock = threading.Lock()
+        self._dropped = 0
         self._local = threading.local()
 
     def learn(self, info: Mapping[str, Any], update_mode: str) -> None:
@@ -79,6 +80,16 @@ class Look:
         if self._data.timezone == EXCHANGE_TIMEZONE:
             self._zone_name = str(info.get("timezone") or "UTC")
         self._delay_s = delay_seconds(update_mode)
+
+    @property
+    def dropped(self) -> int:
+        """How many bars have gone untaken, by all who were told."""
+        return self._dropped
+
+    def note_dropped(self) -> None:
+        """Count a bar that somebody was too slow to take."""
+        with self._lock:
+            self._dropped += 1
 
     def frame(self, item: LiveBar) -> "pd.DataFrame":
         """Build the frame of a bar.

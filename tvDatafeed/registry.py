@@ -8,8 +8,9 @@ import datetime as dt
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,13 +19,14 @@ from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.consumer import Consumer, OnError, WhichBars
 from tvDatafeed.exceptions import (
     LockTimeoutError,
+    SlowConsumerError,
     ThreadingError,
     TvDatafeedError,
     WebSocketTimeoutError,
 )
 from tvDatafeed.hooks import Hooks
 from tvDatafeed.liveframes import LiveBar, Look
-from tvDatafeed.mailbox import END, Mailbox
+from tvDatafeed.mailbox import END, Mailbox, note_dropped
 from tvDatafeed.seis import Feed, Seis, State
 from tvDatafeed.stream import Stream
 from tvDatafeed.streams import Streams
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+# Whoever waits for the registry looks so often.
+_TURN_PAUSE_S = 0.0005
 
 
 class Hooked(Protocol):
@@ -45,13 +50,14 @@ class Hooked(Protocol):
     on_state: Callable[[Seis, str], object] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Listing:
-    """A Seis that is listed."""
+    """A Seis that is listed, and how many calls have asked for it."""
 
     seis: Seis
     channel: Channel
     stream: Stream
+    claims: int = 0
 
 
 class Registry:
@@ -69,6 +75,8 @@ class Registry:
         Makes what keeps the series open, given the hooks and what to call after a reconnection.
     last_error
         Gives the last fault of a connection.
+    process
+        The id of the process that made the feed.
     """
 
     def __init__(
@@ -78,6 +86,8 @@ class Registry:
         config: TvDatafeedConfig,
         streams: Callable[[Hooks, Callable[[float, float], object]], Streams],
         last_error: Callable[[], TvDatafeedError | None],
+        *,
+        process: int,
     ) -> None:
         self._feed = feed
         self._hooked = hooked
@@ -90,16 +100,20 @@ class Registry:
         self._keeper: threading.Thread | None = None
         self._hooks = Hooks()
         self._streams = streams(self._hooks, self._tell_reconnect)
-        self._process = os.getpid()
+        # Those who are ending all this, and may wait for each other.
+        self._enders: list[threading.Thread] = []
+        self._process = process
 
-    @contextmanager
-    def locked(self, timeout: float | None) -> Iterator[None]:
-        """Hold the registry.
+    def await_turn(self, timeout: float | None) -> None:
+        """Wait until no other thread holds the registry; then none will for more than a moment.
+
+        The lock itself is taken with a plain "with", which alone gives it back whenever Ctrl-C may
+        come.
 
         Parameters
         ----------
         timeout
-            How long to wait for it, in seconds; None without end.
+            How long to wait, in seconds; None without end.
 
         Raises
         ------
@@ -109,14 +123,13 @@ class Registry:
             This is another process than the one which made the feed.
         """
         self.check_process()
+        if timeout is None:
+            return
         until = Deadline(timeout)
-        while not self._lock.acquire(timeout=_lock_timeout(until)):
+        while self._lock.locked():
             if until.expired:
-                raise LockTimeoutError(timeout or 0.0, "the live feed")
-        try:
-            yield
-        finally:
-            self._lock.release()
+                raise LockTimeoutError(timeout, "the live feed")
+            time.sleep(_TURN_PAUSE_S)
 
     def check_process(self) -> None:
         """Refuse to work in a forked child, whose threads are the parent's.
@@ -153,13 +166,24 @@ class Registry:
         """
         until = Deadline(timeout)
         while True:
-            with self.locked(until.remaining()):
+            self.await_turn(until.remaining())
+            with self._lock:
                 listing, is_ours = self._listings.get(wanted), False
                 if listing is None:
                     listing, is_ours = self._list(wanted), True
+                listing.claims += 1
             # Another thread is waited for as long as the caller likes.
-            if self._is_settled(listing, Deadline(None) if is_ours else until, response_s):
-                return listing.seis
+            patience = Deadline(None) if is_ours else until
+            try:
+                if self._is_settled(listing, patience, response_s):
+                    return listing.seis
+            except BaseException as error:
+                # It cannot be had; or Ctrl-C, and perhaps others have asked for it.
+                is_refused = isinstance(error, TvDatafeedError)
+                self._give_back(
+                    listing, for_all=is_refused and not isinstance(error, LockTimeoutError)
+                )
+                raise
 
     def _list(self, seis: Seis) -> _Listing:
         """Enter a Seis and have its stream opened; the registry is held."""
@@ -171,9 +195,13 @@ class Registry:
             on_failure=self._tell_failure,
         )
         listing = _Listing(seis, channel, Stream(seis.full_symbol, seis.interval, channel))
-        self._streams.want(listing.stream)
         seis.tvdatafeed = self._feed
         self._listings[seis] = listing
+        try:
+            self._streams.want(listing.stream)
+        except BaseException:
+            self._remove(listing)
+            raise
         return listing
 
     def _is_settled(self, listing: _Listing, patience: Deadline, response_s: float) -> bool:
@@ -183,22 +211,13 @@ class Registry:
             # What has failed is tried again.
             self._streams.again(stream)
         limit = Deadline(response_s)
-        try:
-            while not stream.settled.wait(limit.clip(patience.clip(WAIT_SLICE_S))):
-                if limit.expired or patience.expired:
-                    break
-        except BaseException:
-            # Ctrl-C: nobody will ever ask for it.
-            self._unlist(listing)
-            raise
-        error = stream.error
-        if not stream.settled.is_set():
-            if patience.expired and not limit.expired:
+        while not stream.settled.wait(limit.clip(patience.clip(WAIT_SLICE_S))):
+            if limit.expired:
+                raise self._too_late(listing.seis, response_s)
+            if patience.expired:
                 raise LockTimeoutError(patience.seconds or 0.0, f"{listing.seis!r}")
-            error = self._too_late(listing.seis, response_s)
-        if error is not None and not stream.has_lived:
-            self._unlist(listing)
-            raise own_copy(error)
+        if stream.error is not None and not stream.has_lived:
+            raise own_copy(stream.error)
         return stream.is_wanted
 
     def _too_late(self, seis: Seis, response_s: float) -> WebSocketTimeoutError:
@@ -206,28 +225,42 @@ class Registry:
         detail = "" if last_error is None else f"the last fault was: {last_error}"
         return WebSocketTimeoutError(f"start of {seis!r}", response_s, detail=detail)
 
-    def _unlist(self, listing: _Listing) -> None:
-        with self.locked(None):
-            if self._listings.get(listing.seis) is listing:
+    def _give_back(self, listing: _Listing, *, for_all: bool) -> None:
+        with self._lock:
+            listing.claims -= 1
+            is_listed = self._listings.get(listing.seis) is listing
+            if is_listed and (for_all or not listing.claims):
                 self._remove(listing)
 
-    def del_seis(self, seis: Seis) -> None:
-        """Take a Seis out; the registry is held.
+    def del_seis(self, seis: Seis, timeout: float | None) -> None:
+        """Take a Seis out.
+
+        Parameters
+        ----------
+        seis
+            The one, or one that is equal to it.
+        timeout
+            How long to wait for other threads, in seconds; None without end.
 
         Raises
         ------
+        LockTimeoutError
+            Another thread takes longer.
         ValueError
             It is not listed.
         """
-        self._remove(self._listing_of(seis))
+        self.await_turn(timeout)
+        with self._lock:
+            self._remove(self._listing_of(seis))
 
     def _remove(self, listing: _Listing) -> None:
-        del self._listings[listing.seis]
-        del listing.seis.tvdatafeed
+        """Take a Seis out; the registry is held, and whoever is interrupted may do it again."""
         self._streams.unwant(listing.stream)
         # They end when they have had what waits for them.
         for receiver in listing.channel.receivers():
             receiver.put(None)
+        del listing.seis.tvdatafeed
+        self._listings.pop(listing.seis, None)
         with self._changed:
             self._changed.notify_all()
 
@@ -237,44 +270,63 @@ class Registry:
             raise ValueError("Seis is not listed")
         return listing
 
-    def add_consumer(self, seis: Seis, consumer: Consumer, *, replay: bool) -> None:
-        """Start a consumer and let it be told; the registry is held.
+    def add_consumer(self, consumer: Consumer, timeout: float | None, *, replay: bool) -> None:
+        """Start a consumer and let it be told.
+
+        Parameters
+        ----------
+        consumer
+            Its Seis is the one that it is for, or one that is equal to it.
+        timeout
+            How long to wait for other threads, in seconds; None without end.
+        replay
+            Whether it begins with the bar that closed last.
 
         Raises
         ------
+        LockTimeoutError
+            Another thread takes longer.
         ValueError
             The Seis is not listed.
         ThreadingError
             The system gives no thread; nothing has changed.
         """
-        listing = self._listing_of(seis)
-        consumer.seis = listing.seis
-        with self._changed:
-            self._consumers.add(consumer)
-        try:
-            self._keep_alive()
-            consumer.begin(self._has_ended)
-        except ThreadingError:
-            self._has_ended(consumer)
-            raise
-        listing.channel.attach(consumer, lambda: listing.seis.add_consumer(consumer), replay=replay)
+        self.await_turn(timeout)
+        with self._lock:
+            listing = self._listing_of(consumer.seis)
+            consumer.seis = seis = listing.seis
+            with self._changed:
+                self._consumers.add(consumer)
+            try:
+                self._keep_alive()
+                consumer.begin(self._has_ended)
+            except ThreadingError:
+                self._has_ended(consumer)
+                raise
+            listing.channel.attach(consumer, lambda: seis.add_consumer(consumer), replay=replay)
 
-    def del_consumer(self, consumer: Consumer) -> None:
-        """Tell a consumer no more, and end it when its callback returns."""
-        self._detach(consumer)
-        consumer.stop()
+    def del_consumer(self, consumer: Consumer, timeout: float | None) -> None:
+        """Tell a consumer no more, and end it when its callback returns.
 
-    def _detach(self, consumer: Consumer) -> None:
-        try:
-            consumer.seis.pop_consumer(consumer)
-        except NameError:
-            return
-        listing = self._listings.get(consumer.seis)
-        if listing is not None and listing.seis is consumer.seis:
-            listing.channel.note_dropped(consumer.dropped)
+        Parameters
+        ----------
+        consumer
+            The consumer.
+        timeout
+            How long to wait for other threads, in seconds; None without end.
+
+        Raises
+        ------
+        LockTimeoutError
+            Another thread takes longer.
+        """
+        self.await_turn(timeout)
+        with self._lock:
+            _detach(consumer)
+            consumer.stop()
 
     def _has_ended(self, consumer: Consumer) -> None:
-        self._detach(consumer)
+        _detach(consumer)
         with self._changed:
             self._consumers.discard(consumer)
             self._changed.notify_all()
@@ -310,31 +362,24 @@ class Registry:
         self, seises: tuple[Seis, ...], bars: WhichBars, max_queue: int, *, replay: bool
     ) -> "Generator[tuple[Seis, pd.DataFrame]]":
         """Give bars as they come; see `TvDatafeedLive.stream`."""
-        with self.locked(None):
+        self.check_process()
+        with self._lock:
             listings = [self._listing_of(s) for s in seises] or list(self._listings.values())
-            limit = max_queue * max(len(listings), 1)
-            tap = _Tap(Mailbox(limit, limit), wants_all=bars == "all", sources=len(listings))
+            tap = _Tap(max_queue, len(listings), wants_all=bars == "all", post=self._tell_slow)
             for listing in listings:
                 listing.channel.tap(tap, replay=replay)
-        return self._bars_of(tap, listings)
-
-    @staticmethod
-    def _bars_of(tap: "_Tap", listings: list[_Listing]) -> "Generator[tuple[Seis, pd.DataFrame]]":
-        try:
-            while (item := tap.mailbox.get()) is not END:
-                yield item.seis, item.frame()
-        finally:
-            for listing in listings:
-                listing.channel.untap(tap)
+        return tap.bars()
 
     def status(self) -> list[SeisStatus]:
         """Say how each Seis is doing."""
-        with self.locked(None):
+        self.check_process()
+        with self._lock:
             return [listing.channel.status() for listing in self._listings.values()]
 
     def try_again(self) -> None:
         """Open anew what has failed."""
-        with self.locked(None):
+        self.check_process()
+        with self._lock:
             for listing in self._listings.values():
                 self._streams.again(listing.stream)
 
@@ -356,33 +401,68 @@ class Registry:
         bool
             False when one has not ended in time.
         """
-        with self.locked(None):
-            for listing in list(self._listings.values()):
-                self._remove(listing)
-        with self._changed:
-            consumers = list(self._consumers)
-        if not drain:
-            for consumer in consumers:
-                consumer.stop()
-        has_ended = self._streams.join(deadline.remaining())
+        self.check_process()
         me = threading.current_thread()
-        for consumer in consumers:
-            if consumer is not me and consumer.ident is not None:
-                consumer.join(deadline.remaining())
-        has_ended = self._hooks.join(deadline.remaining()) and has_ended
-        late = [c for c in consumers if c.is_alive() and c is not me]
-        for consumer in late:
-            consumer.stop()
-            logger.warning("the callback of %s still runs, and was left alone", consumer.name)
         with self._changed:
-            # The program may end although they have not.
-            self._consumers.difference_update(late)
-            self._changed.notify_all()
+            self._enders.append(me)
+        try:
+            with self._lock:
+                for listing in list(self._listings.values()):
+                    self._remove(listing)
+            with self._changed:
+                consumers = list(self._consumers)
+            if not drain:
+                for consumer in consumers:
+                    consumer.stop()
+            has_ended = self._streams.join(deadline.remaining())
+            for consumer in consumers:
+                if consumer.ident is not None and self._may_wait_for(consumer):
+                    consumer.join(deadline.remaining())
+            if self._may_wait_for(self._hooks.thread):
+                has_ended = self._hooks.join(deadline.remaining()) and has_ended
+            late = [c for c in consumers if c.is_alive() and self._may_wait_for(c)]
+            for consumer in late:
+                logger.warning("the callback of %s still runs, and was left alone", consumer.name)
+            self._forsake(late)
+        except BaseException:
+            # Ctrl-C once more: whoever is in a hurry does not wait for them either.
+            self._forsake(list(self._consumers))
+            raise
+        finally:
+            with self._changed:
+                self._enders.remove(me)
         return has_ended and not late
+
+    def _forsake(self, consumers: list[Consumer]) -> None:
+        """Let the program end although these have not."""
+        for consumer in consumers:
+            consumer.stop()
+        with self._changed:
+            self._consumers.difference_update(consumers)
+            self._changed.notify_all()
+
+    def _may_wait_for(self, thread: threading.Thread | None) -> bool:
+        """Whether it does not wait for this one: two callbacks may end the feed together."""
+        me = threading.current_thread()
+        if thread is None or thread is me:
+            return False
+        is_awaited = isinstance(me, Consumer) or me is self._hooks.thread
+        return not (is_awaited and thread in self._enders)
 
     def _tell_failure(self, seis: Seis, error: TvDatafeedError) -> None:
         logger.warning("%r: %s", seis, error)
         self._hooks.post(self._hooked.on_error, seis, error)
+
+    def _tell_slow(self, seis: Seis, waiting: int) -> None:
+        what = (
+            f"the loop over stream() is slower than the bars come: {waiting} wait, and of those "
+            "beyond the oldest go; make it quicker, or raise max_queue"
+        )
+        self._hooks.post(self._call_slow, SlowConsumerError(what, seis))
+
+    def _call_slow(self, error: SlowConsumerError) -> None:
+        logger.warning("%s", error)
+        self.call_on_error(error.seis, error)
 
     def _tell_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
         # Logged there, since here a connection is locked.
@@ -401,20 +481,42 @@ class Registry:
 
 
 class _Tap:
-    """Takes the bars of some Seises for an iterator."""
+    """Takes the bars of some Seises for an iterator.
 
-    def __init__(self, mailbox: Mailbox, *, wants_all: bool, sources: int) -> None:
-        self.mailbox = mailbox
+    The channels do not hold it: with the iterator it is gone.
+    """
+
+    def __init__(
+        self,
+        max_queue: int,
+        sources: int,
+        *,
+        wants_all: bool,
+        post: Callable[[Seis, int], object],
+    ) -> None:
+        limit = max_queue * max(sources, 1)
+        self._mailbox = Mailbox(limit, slow_at=limit, on_drop=note_dropped)
+        self._limit = limit
         self._wants_all = wants_all
+        self._post = post
         self._sources = sources
         self._lock = threading.Lock()
         if not sources:
-            mailbox.end()
+            self._mailbox.end()
+
+    def bars(self) -> "Generator[tuple[Seis, pd.DataFrame]]":
+        """Give the bars until the last of the Seises has ended."""
+        while (item := self._mailbox.get()) is not END:
+            yield item.seis, item.frame()
 
     def offer(self, item: LiveBar) -> None:
         """Take a bar, if it is one that is wanted."""
-        if item.is_closed or self._wants_all:
-            self.mailbox.put(item)
+        if (item.is_closed or self._wants_all) and self._mailbox.put(item):
+            self._post(item.seis, self._limit)
+
+    def make_room(self, count: int) -> None:
+        """Expect so many bars at once."""
+        self._mailbox.make_room(count)
 
     def put(self, _end: None) -> None:
         """Take the end of one of the Seises; with the last one the iteration ends."""
@@ -422,12 +524,12 @@ class _Tap:
             self._sources -= 1
             is_last = self._sources <= 0
         if is_last:
-            self.mailbox.end()
+            self._mailbox.end()
 
 
-def _lock_timeout(until: Deadline) -> float:
-    seconds = until.clip(WAIT_SLICE_S)
-    return -1 if seconds is None else seconds
+def _detach(consumer: Consumer) -> None:
+    with suppress(NameError):
+        consumer.seis.pop_consumer(consumer)
 
 
 def _moment(time_s: float) -> dt.datetime:

@@ -67,6 +67,8 @@ class Stream:
         self.connection: Connection | None = None
         self.session: str | None = None
         self.tries = 0
+        # Losses one after the other of sessions on which nothing had happened yet.
+        self.losses = 0
         # In vain, one after the other, and the news that there were before.
         self.looks = 0
         self.old_news = 0
@@ -74,6 +76,8 @@ class Stream:
         # Written by the reader of the connection alone, while there is one.
         self.after: Bar | None = None
         self.news = 0
+        self.opening_news = 0
+        self.is_forming = False
         self.quiet: Callable[[Stream], None] = lambda _stream: None
 
     def __repr__(self) -> str:
@@ -83,18 +87,19 @@ class Stream:
         """Take an event of the connection."""
         match outcome:
             case StreamMoved(moved=moved):
-                self._note(moved)
                 self.listener.moved(moved)
+                self._note(moved)
                 if moved.by_clock:
                     self.quiet(self)
                 return
             case StreamStarted(moved=moved):
-                self._note(moved)
                 self.listener.started(outcome)
+                self._note(moved)
         if self.batch is not None:
             self.batch.put(outcome)
 
     def _note(self, moved: Moved) -> None:
-        if moved.closed:
-            self.after = moved.closed[-1]
+        # Not before it was told: whatever fails there is asked for once more.
+        self.after = moved.last or self.after
+        self.is_forming = moved.forming is not None
         self.news += not moved.by_clock

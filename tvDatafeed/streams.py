@@ -5,8 +5,6 @@ connection hands what happens on a stream straight to its listener. Where a stre
 known to the stream alone, so that one that is opened again goes on from there.
 """
 
-import heapq
-import itertools
 import logging
 import math
 import random
@@ -29,6 +27,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.hooks import Hooks
 from tvDatafeed.network import WebSocketManager
+from tvDatafeed.plans import Plans
 from tvDatafeed.protocol.events import (
     RequestFailed,
     StreamRequest,
@@ -114,8 +113,7 @@ class Streams:
     def _start_afresh(self) -> None:
         self._asked: set[Stream] = set()
         self._sessions: dict[str, Stream] = {}
-        self._plans: list[tuple[float, int, Callable[[Stream], None], Stream]] = []
-        self._order = itertools.count()
+        self._plans: Plans[Stream] = Plans()
         self._counted: set[Connection] = set()
         self._episode: _Episode | None = None
         self._no_renewal_before = 0.0
@@ -185,8 +183,9 @@ class Streams:
             thread.join(deadline.clip(_JOIN_SLICE_S))
 
     def _wake(self) -> None:
-        if self._batch is not None:
-            self._batch.put(None)
+        batch = self._batch
+        if batch is not None:
+            batch.put(None)
 
     def _new_batch(self) -> Batch:
         return Batch(
@@ -214,10 +213,17 @@ class Streams:
     def _replaced(self, batch: Batch) -> Batch:
         batch.release()
         with self._lock:
-            self._batch = self._new_batch()
-            replacement = self._batch
-        for stream in list(self._asked):
-            self._ask(stream)
+            self._batch = replacement = self._new_batch()
+            wanted = list(self._wanted)
+        asked, self._asked = self._asked, set()
+        for stream in wanted:
+            # First of all, for what comes from now on; what came before broke its connection.
+            stream.batch = replacement
+            connection, session = stream.connection, stream.session
+            if stream in asked:
+                self._ask(stream)
+            elif session and connection and connection.error is not None:
+                self._lost(session, connection.error)
         return replacement
 
     def _is_needed(self) -> bool:
@@ -251,16 +257,7 @@ class Streams:
         while self._orders:
             act, stream = self._orders.popleft()
             act(stream)
-        now = time.monotonic()
-        while self._plans and self._plans[0][0] <= now:
-            _at, _number, act, stream = heapq.heappop(self._plans)
-            if stream.is_wanted:
-                act(stream)
-        return self._plans[0][0] if self._plans else math.inf
-
-    def _plan(self, seconds: float, act: Callable[[Stream], None], stream: Stream) -> None:
-        at = time.monotonic() + seconds
-        heapq.heappush(self._plans, (at, next(self._order), act, stream))
+        return self._plans.run()
 
     def _begin(self, stream: Stream) -> None:
         stream.quiet = self._note_silence
@@ -274,8 +271,10 @@ class Streams:
             self._begin(stream)
 
     def _ask(self, stream: Stream, *, first: bool = False) -> None:
-        if self._batch is None or not stream.is_wanted:
+        is_on_its_way = stream in self._asked or stream.session is not None
+        if self._batch is None or not stream.is_wanted or is_on_its_way:
             return
+        self._plans.drop(stream)
         stream.batch = self._batch
         self._asked.add(stream)
         request = StreamRequest(
@@ -291,6 +290,7 @@ class Streams:
         if self._batch is not None and stream in self._asked:
             self._batch.cancel(stream)
         self._asked.discard(stream)
+        self._plans.drop(stream)
         self._leave(stream)
         self._is_accounted_for(stream)
         self._show(stream, State.STOPPED)
@@ -323,9 +323,9 @@ class Streams:
         self._is_accounted_for(stream, is_back=True)
         has_news = bool(started.moved.closed or started.moved.forming)
         stream.looks = 0 if has_news else stream.looks + 1
-        stream.old_news = stream.news
+        stream.old_news = stream.opening_news = stream.news
         if not started.request.follow:
-            self._plan(self._poll_pause_s(stream, started), self._ask, stream)
+            self._plans.add(self._poll_pause_s(stream, started), self._ask, stream)
         elif started.moved.forming is None:
             self._note_silence(stream)
 
@@ -340,10 +340,9 @@ class Streams:
             self._fail(stream, error)
             return
         self._show(stream, State.RECONNECTING)
-        if isinstance(error, RateLimitError | ThreadingError) and not stream.has_complained:
-            stream.has_complained = True
-            stream.listener.failed(error)
-        self._plan(self._retry_pause_s(stream, error), self._ask, stream)
+        if isinstance(error, RateLimitError | ThreadingError):
+            self._complain(stream, error)
+        self._plans.add(self._retry_pause_s(error, stream.tries), self._ask, stream)
         stream.tries += 1
 
     def _is_final(self, error: TvDatafeedError) -> bool:
@@ -353,13 +352,11 @@ class Streams:
             return True
         return not error.retryable or self._connections().is_struck_out
 
-    def _retry_pause_s(self, stream: Stream, error: TvDatafeedError) -> float:
+    def _retry_pause_s(self, error: TvDatafeedError, tries: int) -> float:
         network = self._network
         if isinstance(error, RateLimitError):
             return max(network.max_retry_delay, error.retry_after or 0.0)
-        whole = min(
-            network.base_retry_delay * 2.0 ** min(stream.tries, 32), network.max_retry_delay
-        )
+        whole = min(network.base_retry_delay * 2.0 ** min(tries, 32), network.max_retry_delay)
         return whole / 2 + random.uniform(0, whole / 2)
 
     def _poll_pause_s(self, stream: Stream, started: StreamStarted) -> float:
@@ -378,16 +375,23 @@ class Streams:
 
     def _watch(self, stream: Stream) -> None:
         news, session = stream.news, stream.session
+        if session is None:
+            return  # it is lost or deleted, and there are other plans for it
         if news != stream.old_news:
             stream.looks = 0
         pause_s = min(SILENCE_S * 2.0 ** min(stream.looks, 32), LONGEST_PAUSE_S)
 
         def look(stream: Stream) -> None:
-            if session is not None and (stream.news, stream.session) == (news, session):
+            if stream.session != session:
+                return
+            if stream.news == news:
                 self._leave(stream)
                 self._ask(stream)
+            elif not stream.is_forming:
+                # There was a word on what is closed, as of a correction, and nothing since.
+                self._watch(stream)
 
-        self._plan(pause_s, look, stream)
+        self._plans.add(pause_s, look, stream)
 
     def _lost(self, session: str, error: TvDatafeedError) -> None:
         """Take the end of a session that was open."""
@@ -397,21 +401,43 @@ class Streams:
         connection = stream.connection
         self._leave(stream)
         manager = self._connections()
+        pause_s = 0.0
         if connection.is_usable:
             manager.note_failure(connection, error)
-            if not manager.learns_cap(connection, error) and not _can_pass(error):
-                self._fail(stream, error)
-                return
+            if not manager.learns_cap(connection, error):
+                if not isinstance(error, ProtocolError | RateLimitError):
+                    self._fail(stream, error)
+                    return
+                pause_s = self._reopening_pause_s(stream, error)
         elif connection not in self._counted:
             self._counted = {c for c in self._counted if c.is_usable} | {connection}
             if not manager.follow_redirect(connection):
                 manager.note_failure(connection, error)
                 manager.tell("the live feed", error)
         if self._episode is None:
-            self._episode = _Episode(connection.server_time_s() or time.time(), set())
+            self._episode = _Episode(connection.heard_time_s() or time.time(), set())
         self._episode.lost.add(stream)
         self._show(stream, State.RECONNECTING)
-        self._ask(stream)
+        if pause_s:
+            self._plans.add(pause_s, self._ask, stream)
+        else:
+            self._ask(stream)
+
+    def _reopening_pause_s(self, stream: Stream, error: TvDatafeedError) -> float:
+        """Say how long to wait where the server, or what it sends, is to blame."""
+        if isinstance(error, RateLimitError):
+            self._complain(stream, error)
+            return self._retry_pause_s(error, 0)
+        # At once, unless it is the same again before anything else.
+        stream.losses = stream.losses + 1 if stream.news == stream.opening_news else 0
+        return self._retry_pause_s(error, stream.losses) if stream.losses else 0.0
+
+    @staticmethod
+    def _complain(stream: Stream, error: TvDatafeedError) -> None:
+        """Tell of a fault that waiting may cure, once for all tries."""
+        if not stream.has_complained:
+            stream.has_complained = True
+            stream.listener.failed(error)
 
     def _is_accounted_for(self, stream: Stream, *, is_back: bool = False) -> None:
         """Note that a stream is lost no more, and tell of the last one."""
@@ -439,8 +465,7 @@ class Streams:
             stream.listener.failed(error)
 
     def _has_no_token(self, batch: Batch, error: TvDatafeedError) -> None:
-        for stream in list(self._asked):
-            batch.cancel(stream)
+        for stream in batch.cancel_waiting():
             self._not_opened(stream, error)
 
     def _renew_token(self) -> float:
@@ -464,8 +489,3 @@ class Streams:
         if stream.state is not state or state is State.STARTING:
             stream.state = state
             stream.listener.state(state)
-
-
-def _can_pass(error: TvDatafeedError) -> bool:
-    """Whether the same may be asked on the same connection again."""
-    return isinstance(error, ProtocolError) and error.retryable

@@ -10,6 +10,7 @@ import random
 import re
 import string
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -274,7 +275,7 @@ class Deadline:
     Parameters
     ----------
     seconds : float or None
-        Time allowed from now; None means no limit.
+        Time allowed from now; None means no limit, and so does more than a thread can wait.
     clock : callable, default time.monotonic
         Returns the current time in seconds; must never run backwards.
 
@@ -296,7 +297,9 @@ class Deadline:
     def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.seconds = seconds
-        self.at: float | None = None if seconds is None else clock() + seconds
+        self.at: float | None = None
+        if seconds is not None and seconds <= threading.TIMEOUT_MAX:
+            self.at = clock() + seconds
 
     def __repr__(self) -> str:
         remaining = self.remaining()

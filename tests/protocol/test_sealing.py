@@ -24,7 +24,9 @@ def test_a_newer_bar_closes_the_one_before():
     sealer.take([bar(60)], 120)
     assert sealer.seal(None) == Moved(forming=bar(60))
     sealer.take([bar(60, 2.0), bar(120)], 180)
-    assert sealer.seal(125.0) == Moved(closed=(bar(60, 2.0),), forming=bar(120), lag_s=5.0)
+    assert sealer.seal(125.0) == Moved(
+        closed=(bar(60, 2.0),), forming=bar(120), lag_s=5.0, last=bar(60, 2.0)
+    )
     assert sealer.closes_at_s == 182.0
 
 
@@ -52,7 +54,7 @@ def test_what_was_told_before_is_not_told_again():
     """The bar that was told last, and all before it, are known."""
     sealer = Sealer(bar(120), 60)
     sealer.take([bar(60), bar(120), bar(180), bar(240)], 300)
-    assert sealer.seal(250.0) == Moved(closed=(bar(180),), forming=bar(240))
+    assert sealer.seal(250.0) == Moved(closed=(bar(180),), forming=bar(240), last=bar(180))
 
 
 @pytest.mark.parametrize("volume", [1.0, math.nan])
@@ -62,7 +64,9 @@ def test_a_correction_is_counted_once(volume):
     sealer.take([bar(60, volume=volume), bar(120)], 180)
     assert sealer.seal(None).corrections == 0
     sealer.take([bar(60, 9.0, volume)], None)
-    assert sealer.seal(None) == Moved(forming=bar(120), corrections=1)
+    moved = sealer.seal(None)
+    assert (moved.closed, moved.forming, moved.corrections) == ((), bar(120), 1)
+    assert (moved.last.time, moved.last.close) == (60, 9.0)
     sealer.take([bar(60, 9.0, volume)], None)
     assert sealer.seal(None).corrections == 0
 
@@ -73,7 +77,7 @@ def test_a_bar_that_comes_too_late_is_a_gap():
     sealer.take([bar(180), bar(240)], 300)
     assert times(sealer.seal(None)) == [180]
     sealer.take([bar(120)], None)
-    assert sealer.seal(None) == Moved(forming=bar(240), gaps=((120, 120),))
+    assert sealer.seal(None) == Moved(forming=bar(240), gaps=((120, 120),), last=bar(180))
     sealer.take([bar(120)], None)
     assert sealer.seal(None).gaps == ()
 
@@ -83,7 +87,7 @@ def test_a_bar_that_comes_late_but_in_order_is_told():
     sealer = Sealer(bar(60), 60)
     sealer.take([bar(180)], 240)
     sealer.take([bar(120)], None)
-    assert sealer.seal(None) == Moved(closed=(bar(120),), forming=bar(180))
+    assert sealer.seal(None) == Moved(closed=(bar(120),), forming=bar(180), last=bar(120))
     assert sealer.closes_at_s == 242.0
 
 
@@ -95,7 +99,7 @@ def test_memory_is_bounded_and_the_past_is_ignored():
     assert len(sealer.seal(None).closed) == 999
     assert len(sealer._sealed) == KEPT_BARS
     sealer.take(history, None)
-    assert sealer.seal(None) == Moved(forming=history[-1])
+    assert sealer.seal(None) == Moved(forming=history[-1], last=history[-2])
 
 
 BARS = st.builds(bar, st.integers(1, 15).map(float), st.integers(0, 2).map(float))

@@ -36,6 +36,8 @@ class Moved:
         that is not known.
     by_clock
         Whether the last bar is closed because of the time alone, with no newer one there.
+    last
+        The bar that was closed last, now or before, with the values that it has now.
     """
 
     closed: tuple[Bar, ...] = ()
@@ -44,6 +46,7 @@ class Moved:
     gaps: tuple[tuple[float, float], ...] = ()
     lag_s: float | None = None
     by_clock: bool = False
+    last: Bar | None = None
 
     @property
     def is_nothing(self) -> bool:
@@ -146,6 +149,7 @@ class Sealer:
             gaps=tuple((time, time) for time in late),
             lag_s=lag_s,
             by_clock=bool(is_over and closed),
+            last=self._sealed.get(self._sealed_s),
         )
 
 
