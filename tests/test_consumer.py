@@ -19,6 +19,7 @@ from tvDatafeed import (
     Seis,
     SlowConsumerError,
 )
+from tvDatafeed.liveframes import LiveBar
 from tvDatafeed.mailbox import END, NOTHING, Mailbox
 
 
@@ -143,6 +144,7 @@ def test_slow_callback_harms_nobody_else(server):
         assert gate.entered.wait(PATIENCE_S)
         server.move(60 * 5)
         assert errors.wait(lambda calls: len(calls) == 2)
+        assert well.wait(17)
         gate.open.set()
         tvl.del_consumer(slow)
         assert tvl.status()[0].dropped == 9
@@ -398,3 +400,166 @@ def test_mailbox():
     assert [mailbox.get() for _ in range(4)] == [0, 1, 2, END]
     mailbox.end(discard=True)
     assert mailbox.get() is END
+
+
+def test_two_callbacks_that_end_the_feed_together(server, tvl):
+    """Neither waits for the other (row 73)."""
+    meet, done = threading.Barrier(2), Calls()
+
+    def callback(_seis, _data):
+        meet.wait(PATIENCE_S)
+        started = time.monotonic()
+        tvl.close()
+        done(time.monotonic() - started)
+
+    seis = tvl.new_seis(*BTC)
+    tvl.new_consumer(seis, callback)
+    tvl.new_consumer(seis, callback)
+    assert done.wait(lambda calls: len(calls) == 2)
+    assert all(seconds < 1.0 for (seconds,) in done.calls)
+
+
+def test_callback_and_hook_that_end_the_feed_together(server):
+    """As two callbacks."""
+    meet, done = threading.Barrier(2), Calls()
+
+    def end(*_arguments):
+        if not done.calls:
+            meet.wait(PATIENCE_S)
+            started = time.monotonic()
+            tvl.del_tvdatafeed()
+            done(time.monotonic() - started)
+
+    def on_state(_seis, state):
+        if state == "LIVE":
+            end()
+
+    with live(server, hooks={"on_state": on_state}) as tvl:
+        tvl.subscribe(*BTC, end)
+        assert done.wait(lambda calls: len(calls) == 2)
+    assert all(seconds < 1.0 for (seconds,) in done.calls)
+
+
+def test_close_waits_for_a_callback_that_closes(server, tvl):
+    """A thread for which nobody waits waits for all others."""
+    entered, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def callback(_seis, _data):
+        entered.set()
+        go.wait(PATIENCE_S)
+        tvl.close()
+        ended.set()
+
+    tvl.subscribe(*BTC, callback)
+    assert entered.wait(PATIENCE_S)
+    go.set()
+    assert tvl.close() is True
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("leave", [sys.exit, _interrupt], ids=["exit", "interrupt"])
+def test_hook_that_exits_changes_nothing(server, caplog, leave):
+    """It is logged, and the next call comes."""
+    states = Calls()
+
+    def on_state(seis, state):
+        states(seis, state)
+        leave()
+
+    with live(server, hooks={"on_state": on_state}) as tvl:
+        tvl.new_seis(*BTC)
+        server.drop_connections()
+        told = ["STARTING", "LIVE", "RECONNECTING", "LIVE"]
+        assert states.wait(lambda calls: [state for _seis, state in calls] == told)
+    assert logged(caplog, logging.ERROR, "tvDatafeed.hooks")
+
+
+def test_hooks_are_called_one_after_the_other_through_restarts(server):
+    """Also where a feed begins anew while a hook still runs."""
+    running, most, states = [], [], []
+
+    def on_state(_seis, state):
+        running.append(state)
+        most.append(len(running))
+        time.sleep(0.01)
+        states.append(state)
+        running.pop()
+
+    with live(server, hooks={"on_state": on_state}) as tvl:
+        for _ in range(10):
+            tvl.del_seis(tvl.new_seis(*BTC))
+        assert until(lambda: states.count("STOPPED") == 10)
+    assert set(most) == {1}
+    assert states == ["STARTING", "LIVE", "STOPPED"] * 10
+
+
+@pytest.mark.parametrize("seis", [False, None, "BTCUSD", 3])
+def test_consumer_of_no_seis(tvl, seis):
+    """As of one that is not listed."""
+    with pytest.raises(ValueError, match="Seis is not listed"):
+        tvl.new_consumer(seis, print)
+
+
+def test_stream_that_is_too_slow(server):
+    """What it drops is counted and told, as a consumer's is; and it is let go with its iterator."""
+    errors = Calls()
+    with live(server, hooks={"on_error": errors}) as tvl:
+        seis = tvl.new_seis(*BTC)
+        bars = tvl.stream(seis, max_queue=2)
+        server.move(60 * 5)
+        assert errors.wait(bool)
+        ((who, error),) = errors.calls
+        assert who is seis
+        assert isinstance(error, SlowConsumerError)
+        assert until(lambda: tvl.status()[0].dropped == 3)
+        assert [next(bars)[1].index[0] for _ in range(2)] == server.closed(count=2)
+        unused = tvl.stream(seis, max_queue=1)
+        bars.close()
+        unused.close()
+        del bars, unused
+        server.move(60 * 5)
+        assert until(lambda: tvl.status()[0].delivered == 11)
+        assert tvl.status()[0].dropped == 3
+
+
+def test_iterator_that_is_collected_while_a_bar_is_told(server, tvl):
+    """The garbage collector runs anywhere, also where a lock is held."""
+    seis = tvl.new_seis(*BTC)
+
+    class Collecting(Bars):
+        """A receiver that has the iterator collected from within."""
+
+        make_room = put = staticmethod(lambda _what: None)
+
+        def offer(self, item):
+            iterators.clear()
+            self(item.seis, item.frame())
+
+    iterators = [tvl.stream(seis, replay_last=True)]
+    next(iterators[0])
+    bars = Collecting()
+    tvl._registry._listings[seis].channel.tap(bars, replay=False)
+    server.move(60)
+    assert bars.wait(1)
+    server.move(60)
+    assert bars.wait(2)
+
+
+def test_what_is_built_when_its_consumer_is_ended_is_not_told(server, tvl, monkeypatch):
+    """No call begins after ``del_consumer`` returned (row 74)."""
+    building, go = threading.Event(), threading.Event()
+    real = LiveBar.frame
+
+    def frame(item):
+        building.set()
+        go.wait(PATIENCE_S)
+        return real(item)
+
+    monkeypatch.setattr(LiveBar, "frame", frame)
+    bars = Bars()
+    consumer = tvl.subscribe(*BTC, bars)
+    assert building.wait(PATIENCE_S)
+    assert tvl.del_consumer(consumer)
+    go.set()
+    consumer.join(PATIENCE_S)
+    assert (bars.frames, consumer.delivered) == ([], 0)

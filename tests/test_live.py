@@ -1,6 +1,7 @@
 """The live feed: each closed bar once and in order, through the API that bots use."""
 
 import datetime as dt
+import math
 import threading
 import time
 
@@ -501,3 +502,14 @@ def test_thread_that_cannot_start(server, tvl, monkeypatch):
     assert seis.get_consumers() == []
     monkeypatch.undo()
     assert tvl.new_consumer(seis, print)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300])
+def test_close_without_a_limit(server, timeout):
+    """As long as it takes."""
+    with live(server) as tvl:
+        bars = Bars()
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
+        assert tvl.close(timeout)
+        assert not tvl.status()

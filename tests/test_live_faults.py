@@ -735,3 +735,46 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
         server.move(60)
         assert bars.wait(2)
     assert bars.opens == server.closed(count=2)
+
+
+def test_what_is_listed_while_a_feed_is_closed_goes_on(server):
+    """The connections are closed under it, and it comes back."""
+    entered, go, bars = threading.Event(), threading.Event(), Bars()
+
+    def slow(_seis, _data):
+        entered.set()
+        go.wait(PATIENCE_S)
+
+    with live(server) as tvl:
+        tvl.subscribe(*BTC, slow)
+        assert entered.wait(PATIENCE_S)
+        closing = threading.Thread(target=tvl.close)
+        closing.start()
+        assert until(lambda: not tvl.status())
+        tvl.subscribe("BTCUSDT", "BINANCE", MINUTE, Bars())
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
+        go.set()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
+        assert server.wait_until(lambda s: len(s.open_sessions) == 2)
+        server.move(60)
+        assert bars.wait(2)
+        assert until(lambda: all(s.state == "LIVE" for s in tvl.status()))
+    assert bars.opens == server.closed(count=2)
+
+
+def test_the_gap_begins_where_the_server_was_heard_last(server):
+    """And not where somebody noticed."""
+    bars, returns = Bars(), Calls()
+    with live(server, hooks={"on_reconnect": returns}) as tvl:
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
+        (connection,) = tvl._connections()._connections
+        heard_s = connection.heard_time_s()
+        threading.Event().wait(0.3)
+        server.drop_connections()
+        assert returns.wait(bool)
+        ((start, end),) = returns.calls
+        assert abs(start.timestamp() - heard_s) < 0.1
+        assert end > start

@@ -1,5 +1,6 @@
 """The live feed in a program: its end, its signals, its forks, and a thousand Seises."""
 
+import _thread
 import contextlib
 import dataclasses
 import gc
@@ -16,7 +17,7 @@ import pytest
 
 from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tvDatafeed import ThreadingError, WebSocketError
-from tvDatafeed.testing import CloseCode, ConnectSilence, Market, Refuse
+from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
 # Python 3.12.0 and 3.12.1 start no thread once the main thread has come to its end.
@@ -165,6 +166,95 @@ def test_ctrl_c(server, more):
 
 
 @posix_only
+def test_ctrl_c_twice(server):
+    """The second one does not wait for the callback that the first one waits for."""
+    more = """
+        entered = threading.Event()
+        def stuck(seis, data):
+            entered.set()
+            threading.Event().wait()
+        tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, stuck)
+        entered.wait()
+        sys.stdout.write("ready\\n")
+        sys.stdout.flush()
+        tvl.wait()
+        """
+    with bot(server, more, TV_SHUTDOWN_TIMEOUT="60") as process:
+        assert set(lines_of(process, 2)) == {"ready", *printed(server, 1)}
+        time.sleep(0.3)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        # The first one deletes what is listed, and then waits.
+        assert server.wait_until(lambda s: not s.open_sessions)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        code, err = ended(process)
+        assert time.monotonic() - started < 10.0
+    assert code == -signal.SIGINT
+    assert err.strip().endswith("KeyboardInterrupt")
+
+
+@posix_only
+def test_ctrl_c_leaves_nothing_locked(server):
+    """Wherever it comes: what is interrupted can be called again, by anybody."""
+    with live(server) as tvl:
+        seis = tvl.new_seis(*BTC)
+
+        def interrupt():
+            while not is_over.wait(0.001):
+                _thread.interrupt_main()
+
+        is_over, interruptions = threading.Event(), 0
+        other = threading.Thread(target=interrupt)
+        try:
+            other.start()
+            while interruptions < 50:
+                try:
+                    while True:
+                        tvl.status()
+                        tvl.del_consumer(tvl.new_consumer(seis, print, 5.0), 5.0)
+                except KeyboardInterrupt:
+                    interruptions += 1
+        finally:
+            while other.is_alive():
+                with contextlib.suppress(KeyboardInterrupt):
+                    is_over.set()
+                    other.join()
+        assert tvl.new_consumer(seis, Bars(), 1.0)
+
+
+@posix_only
+def test_ctrl_c_of_one_who_waits_for_what_others_list(server):
+    """The Seis stays for the others; one that nobody else has asked for goes."""
+    bars = Bars()
+    server.inject(LateReply(delay_s=1.0, times=1))
+    with live(server, max_response_time=10.0) as tvl:
+        results = []
+        other = threading.Thread(target=lambda: results.append(tvl.subscribe(*BTC, bars)))
+        other.start()
+        assert server.wait_until(lambda s: len(s.open_sessions) == 1)
+        with interrupted_in(0.2), pytest.raises(KeyboardInterrupt):
+            tvl.new_seis(*BTC)
+        other.join(PATIENCE_S)
+        assert bars.wait(1)
+        server.inject(LateReply(delay_s=1.0, times=1))
+        with interrupted_in(0.2), pytest.raises(KeyboardInterrupt):
+            tvl.new_seis("BTCUSDT", "BINANCE", MINUTE)
+        assert [status.seis for status in tvl.status()] == [results[0].seis]
+
+
+@contextlib.contextmanager
+def interrupted_in(seconds):
+    """Have Ctrl-C come after a while."""
+    timer = threading.Timer(seconds, _thread.interrupt_main)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@posix_only
 def test_sigterm_as_the_readme_has_it(server):
     """``sys.exit`` in a handler leaves the block that closes the feed."""
     more = """
@@ -217,6 +307,25 @@ def test_fork(server):
         assert bars.wait(2)
         assert server.connections_opened == 2
     assert bars.opens == server.closed(count=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+def test_fork_of_a_feed_that_was_not_used(server):
+    """It is the parent's all the same (row 82)."""
+    with live(server) as tvl:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                tvl.new_seis(*BTC)
+            except ThreadingError as error:
+                code = 0 if "before fork" in str(error) else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        bars = Bars()
+        tvl.subscribe(*BTC, bars)
+        assert bars.wait(1)
 
 
 def test_cell_run_fifty_times(server):

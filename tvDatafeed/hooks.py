@@ -42,6 +42,8 @@ class Hooks:
                 thread.start()
                 self._thread = thread
             self._is_open = True
+            # Whoever waits for the end does not wait for that of another beginning.
+            self._changed.notify_all()
 
     def end(self) -> None:
         """Call what was posted, and no more."""

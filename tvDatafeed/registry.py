@@ -300,10 +300,12 @@ class Registry:
             try:
                 self._keep_alive()
                 consumer.begin(self._has_ended)
-            except ThreadingError:
+                listing.channel.attach(consumer, lambda: seis.add_consumer(consumer), replay=replay)
+            except BaseException:
+                # No thread; or Ctrl-C, and nobody will ever ask for it.
+                consumer.stop()
                 self._has_ended(consumer)
                 raise
-            listing.channel.attach(consumer, lambda: seis.add_consumer(consumer), replay=replay)
 
     def del_consumer(self, consumer: Consumer, timeout: float | None) -> None:
         """Tell a consumer no more, and end it when its callback returns.
@@ -411,8 +413,10 @@ class Registry:
                     self._remove(listing)
             with self._changed:
                 consumers = list(self._consumers)
-            if not drain:
-                for consumer in consumers:
+            for consumer in consumers:
+                if drain:
+                    consumer.put(None)
+                else:
                     consumer.stop()
             has_ended = self._streams.join(deadline.remaining())
             for consumer in consumers:
