@@ -275,7 +275,7 @@ class Deadline:
     Parameters
     ----------
     seconds : float or None
-        Time allowed from now; None means no limit, and so does more than a thread can wait.
+        Time allowed from now; None means no limit.
     clock : callable, default time.monotonic
         Returns the current time in seconds; must never run backwards.
 
@@ -297,17 +297,17 @@ class Deadline:
     def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.seconds = seconds
-        self.at: float | None = None
-        if seconds is not None and seconds <= threading.TIMEOUT_MAX:
-            self.at = clock() + seconds
+        self.at: float | None = None if seconds is None else clock() + seconds
 
     def __repr__(self) -> str:
         remaining = self.remaining()
         return "Deadline(None)" if remaining is None else f"Deadline({remaining:.3f})"
 
     def remaining(self) -> float | None:
-        """Return the seconds left, never negative; None means no limit."""
-        return None if self.at is None else max(self.at - self._clock(), 0.0)
+        """Return the seconds left, never negative nor more than a thread can wait; None: no limit."""
+        if self.at is None:
+            return None
+        return min(max(self.at - self._clock(), 0.0), threading.TIMEOUT_MAX)
 
     @property
     def expired(self) -> bool:

@@ -17,6 +17,7 @@ from tvDatafeed.protocol.events import (
     Paged,
     PingWanted,
     RequestFailed,
+    SeriesRequest,
     StreamMoved,
     StreamRequest,
     StreamStarted,
@@ -178,9 +179,20 @@ def test_a_message_that_is_lost_ends_a_stream(text):
     """Whose it was is not known, and it is better opened anew than missing a change."""
     machine, _ = started(row(0), row(1))
     machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
+    for session in ("cs_c", "cs_d"):
+        machine.open(session, SeriesRequest("A", "1", count=9), now=1.0, deadline=60.0)
+    # One has a page of its bars, and would not miss the next one.
+    machine.receive(bars(row(0), row(1)).replace("cs_a", "cs_d"), now=1.0)
+    machine.receive(completed(70).replace("cs_a", "cs_d"), now=1.0)
     machine.receive(text, now=2.0)
-    (event,) = machine.events()
-    assert (event.session, event.error.retryable) == ("cs_a", True)
+    events = machine.events()
+    assert {event.session for event in events} >= {"cs_a", "cs_b", "cs_d"}
+    failed = [event for event in events if isinstance(event, RequestFailed)]
+    assert {(e.session, e.error.retryable) for e in failed} == {
+        ("cs_a", True),
+        ("cs_b", True),
+        ("cs_d", True),
+    }
     assert machine.open_sessions == 1
 
 

@@ -336,9 +336,8 @@ class Machine:
         self._violate(violation)
         lost = {s: p for s, p in self._pending.items() if s in violation.lost}
         if not lost:
-            # Whose it was is not known. An answer is whole all the same, or its end is missing;
-            # but of a stream nobody would ever know that a change is.
-            lost = {s: p for s, p in self._pending.items() if s not in self._awaited}
+            # Whose it was is not known, and most will know by themselves if it was theirs.
+            lost = {s: p for s, p in self._pending.items() if not p.question.shows_losses}
         for session, pending in lost.items():
             # A part of the answer is lost, and the rest must not pass for the whole.
             what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"

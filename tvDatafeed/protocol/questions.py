@@ -77,6 +77,11 @@ class Question(ABC):
         """How far the answer has come, for an error."""
         return "nothing had arrived"
 
+    @property
+    def shows_losses(self) -> bool:
+        """Whether a message that was lost on its way is missed, and not passed over."""
+        return True
+
 
 class _ChartQuestion(Question):
     """A question on a chart session, which begins with a symbol."""
@@ -129,6 +134,11 @@ class HistoryQuestion(_ChartQuestion):
     def progress(self) -> str:
         """How many bars have come."""
         return f"{len(self._series)} bars had arrived"
+
+    @property
+    def shows_losses(self) -> bool:
+        """Whether no page has come: those before and after a lost one look like neighbours."""
+        return self._oldest_s is None
 
     def begin(self) -> list[Command]:
         """Ask for the symbol and the first page of its bars."""
@@ -225,6 +235,11 @@ class StreamQuestion(HistoryQuestion):
         self._length_s = interval_len.get(request.interval, math.inf)
         self._delay_s = 0.0
         self._sealer: Sealer | None = None
+
+    @property
+    def shows_losses(self) -> bool:
+        """Never: the last change of a bar may have been lost."""
+        return False
 
     @property
     def wakes_at_s(self) -> float:
