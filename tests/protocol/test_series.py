@@ -72,6 +72,20 @@ def test_live_update_replaces_the_last_bar():
     assert len(series) == 2
 
 
+def test_a_page_that_was_overtaken_knows_less():
+    """What came by then is newer than the page; what the page alone has is taken."""
+    series = Series()
+    series.merge(update(bar(2.0, 5.0), bar(3.0, 6.0), close_time=4.0))
+    series.merge_page(update(bar(0.0), bar(1.0), bar(2.0), close_time=3.0))
+    assert list(series.bars) == [bar(0.0), bar(1.0), bar(2.0, 5.0), bar(3.0, 6.0)]
+    assert series.close_time_s == 4.0
+    # A new bar, with the last word on the one before, is no page.
+    series.merge_page(update(bar(3.0, 7.0), bar(4.0), close_time=5.0))
+    assert [b.close for b in series.bars][-2:] == [7.0, 1.0]
+    series.merge_page(update())
+    assert len(series) == 5
+
+
 def test_close_time_is_that_of_the_newest_bar():
     """An older page says nothing about when the last bar closes."""
     series = Series()

@@ -165,7 +165,11 @@ class HistoryQuestion(_ChartQuestion):
             case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
                 update = p.series.get(_SERIES_ID)
                 # A stale turnaround is another generation of the series.
-                if update is not None and update.t in (None, _TURNAROUND):
+                if update is None or update.t not in (None, _TURNAROUND):
+                    return None
+                if isinstance(message, messages.TimescaleUpdate):
+                    self._series.merge_page(update)
+                else:
                     self._series.merge(update)
             case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
                 return self._complete(p, server_time_s)
