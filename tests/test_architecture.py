@@ -52,6 +52,7 @@ FLOORS = {
     "protocol": 3,
     "dates": 3,
     "frames": 3,
+    "plotting": 4,
     "hooks": 3,
     "plans": 3,
     "liveframes": 3,

@@ -33,6 +33,7 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.main import Interval, TvDatafeed
+from tvDatafeed.plotting import plot
 from tvDatafeed.results import SymbolInfo
 from tvDatafeed.seis import Seis
 from tvDatafeed.utils import (
@@ -79,6 +80,7 @@ __all__ = [
     "generate_chart_session_id",
     "generate_session_id",
     "mask_sensitive_data",
+    "plot",
     "retry_with_backoff",
 ]
 

@@ -25,6 +25,7 @@ from tvDatafeed.console import (
 )
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.plotting import plot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ _FORMATS_OF_SUFFIXES = {
     ".pq": "parquet",
     ".txt": "table",
 }
+_PICTURES = (".png", ".svg", ".pdf", ".jpg")
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
 
@@ -61,6 +63,7 @@ examples:
   tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
   tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 20000 --output btc.parquet
   tvdatafeed hist NASDAQ:AAPL --format csv | head
+  tvdatafeed hist NASDAQ:AAPL --bars 120 --plot aapl.png
 
 Of several symbols the bars follow each other; a symbol that fails is told on stderr, the others
 are written, and the exit code is 1.
@@ -156,6 +159,12 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         help="default: what FILE's ending says, else a table",
     )
     hist.add_argument("--output", metavar="FILE", help="write to a file, which may exist")
+    hist.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw candles and volume of one symbol into a picture, such as aapl.png; "
+        "the bars are printed only with --format or --output then",
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -200,6 +209,8 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
 def _hist(arguments: argparse.Namespace) -> int:
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     render = _renderer(arguments)
+    if arguments.plot is not None:
+        _check_plot(arguments)
     with _client(arguments, account_config()) as client:
         frames = client.get_hist_multi(
             symbols,
@@ -225,15 +236,38 @@ def _hist(arguments: argparse.Namespace) -> int:
     if not frames:
         return EXIT_FAILURE
     frame = _joined(list(frames.values()))
-    content = render(frame)
-    if arguments.output is None:
-        write_to_stdout(content)
-    else:
-        write_to_file(content, arguments.output)
+    if arguments.plot is not None:
+        _plot(frame, arguments.plot)
+    if arguments.output is not None:
+        write_to_file(render(frame), arguments.output)
         note(f"wrote {len(frame)} bars to {arguments.output}")
+    elif arguments.plot is None or arguments.format is not None:
+        write_to_stdout(render(frame))
     for one in frames.values():
         _note_shortfall(one)
     return EXIT_FAILURE if frames.errors else EXIT_OK
+
+
+def _check_plot(arguments: argparse.Namespace) -> None:
+    """Say why there can be no picture, before anything is asked."""
+    if len(arguments.symbol) > 1:
+        raise CommandError("--plot draws one symbol: call it once for each", EXIT_USAGE)
+    if Path(arguments.plot).suffix.lower() not in _PICTURES:
+        known = ", ".join(_PICTURES)
+        raise CommandError(f"--plot {arguments.plot!r} ends in none of {known}", EXIT_USAGE)
+    if importlib.util.find_spec("mplfinance") is None:
+        raise CommandError('--plot needs mplfinance: pip install "tvdatafeed[plot]"')
+
+
+def _plot(frame: "pd.DataFrame", path: str) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+
+    mpl.use("agg")  # a file needs no windows, whatever the machine has
+    try:
+        plot(frame, path=path)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
+    note(f"drew {len(frame)} bars into {path}")
 
 
 def _joined(frames: "list[pd.DataFrame]") -> "pd.DataFrame":

@@ -304,7 +304,7 @@ class Deadline:
         return "Deadline(None)" if remaining is None else f"Deadline({remaining:.3f})"
 
     def remaining(self) -> float | None:
-        """Return the seconds left, never negative nor more than a thread can wait; None: no limit."""
+        """Return the seconds left, from 0 to what a thread can wait; None means no limit."""
         if self.at is None:
             return None
         return min(max(self.at - self._clock(), 0.0), threading.TIMEOUT_MAX)
