@@ -12,6 +12,7 @@ from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, u
 from tests.loopback import frame_of
 from tvDatafeed import (
     Consumer,
+    DataError,
     DataValidationError,
     EntitlementError,
     Interval,
@@ -396,6 +397,19 @@ def test_status(server, tvl):
     assert until(lambda: tvl.status()[0].delivered == 2)
     assert 0 <= tvl.status()[0].lag_ms < 5000
     assert server.now > started
+
+
+def test_status_in_a_notebook(server, tvl):
+    """A table, whose texts do no harm."""
+    tvl.new_seis(*BTC)
+    html = tvl.status()._repr_html_()
+    assert "<table" in html
+    for cell in ("BITSTAMP:BTCUSD", "LIVE", "state", "lag_ms"):
+        assert cell in html
+    tvl._registry._listings[Seis(*BTC)].channel.failed(DataError("<b>no</b>"))
+    assert "&lt;b&gt;no&lt;/b&gt;" in tvl.status()._repr_html_()
+    tvl.del_tvdatafeed()
+    assert "<table" in tvl.status()._repr_html_()
 
 
 def test_states_are_told(server):

@@ -86,3 +86,20 @@ def test_star_import():
     names = {}
     exec("from tvDatafeed import *", names)  # noqa: S102 - a star import needs a module of its own
     assert names.keys() - {"__builtins__"} == set(tvDatafeed.__all__)
+
+
+def test_another_package_named_websocket(tmp_path):
+    """It stands where websocket-client should: the error says so, and what to do."""
+    (tmp_path / "websocket.py").write_text("class WebSocketClient: pass", encoding="utf-8")
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from tvDatafeed import ConfigurationError, TvDatafeed
+try:
+    TvDatafeed().get_hist("A:B")
+except ConfigurationError as error:
+    print(error)
+"""
+    done = run("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert "pip uninstall --yes websocket websocket-client && pip install" in done.stdout

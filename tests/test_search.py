@@ -13,6 +13,7 @@ from tvDatafeed import (
     DataValidationError,
     NetworkError,
     RateLimitError,
+    SymbolNotFoundError,
     TvDatafeed,
     TvDatafeedConfig,
 )
@@ -335,3 +336,51 @@ def test_search_that_cannot_be_reached():
     tv = TvDatafeed(config=TvDatafeedConfig(network=network))
     with pytest.raises(NetworkError):
         tv.search_symbol("aapl", raise_on_error=True)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "suggestions"),
+    [
+        ("NASDAQ:APPL", ["NASDAQ:AAPL"]),  # misspelt
+        ("NYSE:MSFT", ["NASDAQ:MSFT"]),  # on another exchange
+        ("AAPL", ["NASDAQ:AAPL"]),  # on the one that is the default
+        ("BITSTAMP:BTCUSDD", ["BITSTAMP:BTCUSD", "BINANCE:BTCUSDT"]),  # most like it first
+        ("NASDAQ:ZZZZ", []),
+    ],
+)
+def test_a_symbol_that_does_not_exist_has_neighbours(tv, symbol, suggestions):
+    """The error names what may have been meant, whichever call it is."""
+    calls = [
+        lambda: tv.get_hist(symbol),
+        lambda: tv.get_hist_multi([symbol]),
+        lambda: tv.get_symbol_info(symbol),
+    ]
+    for call in calls:
+        with pytest.raises(SymbolNotFoundError) as caught:
+            call()
+        assert list(caught.value.suggestions) == suggestions
+        shown = f"Did you mean {' or '.join(suggestions)}?" if suggestions else "Look its name"
+        assert shown in str(caught.value)
+
+
+def test_many_symbols_are_not_searched_for_each(server, tv):
+    """One that is wrong among many is told at once."""
+    frames = tv.get_hist_multi(["APPL", "AAPL"], "NASDAQ", on_error="collect")
+    assert frames.errors["APPL"].suggestions == ()
+    assert not server.http_requests
+
+
+def test_a_search_that_fails_takes_no_error_away(server, tv):
+    """The symbol does not exist, whatever else."""
+    server.inject(HttpStatus(503, path=SEARCH, times=None))
+    with pytest.raises(SymbolNotFoundError) as caught:
+        tv.get_hist("NASDAQ:APPL")
+    assert caught.value.suggestions == ()
+
+
+def test_tradingview_is_not_asked_about_a_symbol_of_another_server(server):
+    """Who tests against this machine is alone on it."""
+    config = server.config(search_url=NetworkConfig().search_url)
+    with TvDatafeed(config=config) as tv, pytest.raises(SymbolNotFoundError) as caught:
+        tv.get_hist("NASDAQ:APPL")
+    assert caught.value.suggestions == ()

@@ -15,6 +15,7 @@ from tvDatafeed.protocol.sealing import Moved
 from tvDatafeed.seis import Seis, State
 
 _MILLISECONDS = 1000
+_SHOWN = ("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms", "error")
 
 
 class Receiver(Protocol):
@@ -62,6 +63,20 @@ class SeisStatus:
     corrections: int
     lag_ms: float | None
     error: TvDatafeedError | None
+
+
+class Statuses(list[SeisStatus]):
+    """How the Seises of a feed are doing: a list, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from tvDatafeed.frames import html_table  # noqa: PLC0415 - pandas takes its time
+
+        rows = []
+        for status in self:
+            seis = {"symbol": status.seis.full_symbol, "interval": status.seis.interval.value}
+            shown = {name: getattr(status, name) for name in _SHOWN}
+            rows.append({name: "" if v is None else v for name, v in (seis | shown).items()})
+        return html_table(rows)
 
 
 class Channel:

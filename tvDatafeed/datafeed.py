@@ -24,7 +24,7 @@ from tvDatafeed.utils import Deadline
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.channel import SeisStatus
+    from tvDatafeed.channel import Statuses
     from tvDatafeed.hooks import Hooks
     from tvDatafeed.registry import Registry
 
@@ -415,13 +415,13 @@ class TvDatafeedLive(TvDatafeed, Feed):
             self.close()
             raise
 
-    def status(self) -> "list[SeisStatus]":
+    def status(self) -> "Statuses":
         """Say how each Seis is doing.
 
         Returns
         -------
         list of SeisStatus
-            One record for each, in the order of their listing.
+            One record for each, in the order of their listing; in notebooks it shows as a table.
         """
         return self._registry.status()
 

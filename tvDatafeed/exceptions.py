@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 __all__ = [
@@ -377,18 +377,31 @@ class SymbolNotFoundError(DataNotFoundError):
         The exchange asked for.
     reason : str, optional
         The server's own text; appended to the message.
+    suggestions : sequence of str, default ()
+        Symbols with names like it, as TradingView's search has them: "NASDAQ:AAPL".
+
+    Attributes
+    ----------
+    suggestions : tuple of str
+        As given.
     """
 
     def __init__(
-        self, symbol: str, exchange: str | None = None, *, reason: str | None = None
+        self,
+        symbol: str,
+        exchange: str | None = None,
+        *,
+        reason: str | None = None,
+        suggestions: Sequence[str] = (),
     ) -> None:
+        self.suggestions = tuple(suggestions)
         super().__init__(symbol, exchange, reason=reason)
 
     def _describe(self, symbol: str, on_exchange: str) -> str:
-        return (
-            f"Symbol '{symbol}' not found{on_exchange}. "
-            "Look its name and exchange up on TradingView."
-        )
+        hint = "Look its name and exchange up on TradingView."
+        if self.suggestions:
+            hint = f"Did you mean {' or '.join(map(_shown, self.suggestions))}?"
+        return f"Symbol '{symbol}' not found{on_exchange}. {hint}"
 
 
 class DataValidationError(DataError):
@@ -459,6 +472,9 @@ class EntitlementError(DataError):
         The symbol asked for.
     reason : str
         The server's own text.
+    needs : str, optional
+        What includes it, where that is known: "bars of seconds come with the Premium plan and
+        those above it".
 
     Attributes
     ----------
@@ -466,15 +482,19 @@ class EntitlementError(DataError):
         As given.
     reason : str
         As given.
+    needs : str or None
+        As given.
     """
 
     reason: str
 
-    def __init__(self, symbol: str, reason: str) -> None:
+    def __init__(self, symbol: str, reason: str, *, needs: str | None = None) -> None:
         self.symbol = symbol
+        self.needs = needs
+        known = f"{needs[:1].upper()}{needs[1:]}. " if needs else ""
         super().__init__(
             f"The account's plan does not include {_shown(symbol)} as asked for: "
-            f"{_shown(reason)}. Sign in with an account whose plan does.",
+            f"{_shown(reason)}. {known}Sign in with an account whose plan does.",
             reason=reason,
         )
 

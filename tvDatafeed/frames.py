@@ -269,6 +269,11 @@ class LiveRows:
         return frame
 
 
+def html_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Write records as a table of HTML, their texts escaped."""
+    return pd.DataFrame(list(rows)).to_html(index=False, escape=True, border=0)
+
+
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put frames one below the other; where their zones differ, in UTC."""
     if len({str(_zone_of(frame)) for frame in frames}) > 1:

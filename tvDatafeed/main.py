@@ -19,6 +19,7 @@ from tvDatafeed.exceptions import (
     DataError,
     DataValidationError,
     NetworkError,
+    SymbolNotFoundError,
     TvDatafeedError,
 )
 from tvDatafeed.interval import Interval, interval_len
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
 logger = logging.getLogger(__name__)
+
+# How long an error may wait for what might have been meant.
+_SUGGESTIONS_S = 3.0
 
 
 class TvDatafeed:
@@ -467,6 +471,8 @@ class TvDatafeed:
         # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
         with closing(coming), reporting(progress, len(names)) as report:
             for name, result in coming:
+                if isinstance(result, TvDatafeedError) and len(names) == 1:
+                    result = self._with_suggestions(result)  # noqa: PLW2901 - the same, and more
                 if isinstance(result, TvDatafeedError) and on_error == "raise":
                     raise result
                 results[name] = result
@@ -780,8 +786,21 @@ class TvDatafeed:
         """Ask for one thing, and give its answer or raise its error."""
         ((_place, result),) = self._ask([request])
         if isinstance(result, TvDatafeedError):
-            raise result
+            raise self._with_suggestions(result)
         return result
+
+    def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
+        """Add to an error what may have been meant, if the search says so at once."""
+        if not isinstance(error, SymbolNotFoundError):
+            return error
+        from tvDatafeed.search import suggestions  # noqa: PLC0415 - as above
+
+        full = f"{error.exchange}:{error.symbol}" if error.exchange else error.symbol
+        seconds = min(self.max_response_time, _SUGGESTIONS_S)
+        found = suggestions(self._config.network, self._limiter, full, seconds)
+        return SymbolNotFoundError(
+            error.symbol, error.exchange, reason=error.reason, suggestions=found
+        )
 
     def _get_totp_secret(self) -> str | None:
         """Give the secret of the second factor, as parameter or environment have it."""

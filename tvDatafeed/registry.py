@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tvDatafeed.channel import Channel, SeisStatus
+from tvDatafeed.channel import Channel, Statuses
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.consumer import Consumer, OnError, WhichBars
 from tvDatafeed.exceptions import (
@@ -372,11 +372,11 @@ class Registry:
                 listing.channel.tap(tap, replay=replay)
         return tap.bars()
 
-    def status(self) -> list[SeisStatus]:
+    def status(self) -> Statuses:
         """Say how each Seis is doing."""
         self.check_process()
         with self._lock:
-            return [listing.channel.status() for listing in self._listings.values()]
+            return Statuses(listing.channel.status() for listing in self._listings.values())
 
     def try_again(self) -> None:
         """Open anew what has failed."""

@@ -5,19 +5,32 @@ Origin of TradingView's site, else 403. Older ones answered a list, which is und
 future is one item for its root, which cannot be charted, with its ``contracts``, which can.
 """
 
+import logging
 import re
+import time
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError
 from tvDatafeed.http import HttpClient
 from tvDatafeed.query import SearchQuery
+from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.results import full_name, text_of
+from tvDatafeed.sockets import is_loopback
+
+logger = logging.getLogger(__name__)
 
 ORIGIN = "https://www.tradingview.com"
 # At fifty symbols a page more than any word has; a server that never ends is not followed.
 MAX_PAGES = 100
+
+# How many are looked at for those that are most like a name, and how many of these are shown.
+_CANDIDATES = 50
+_SUGGESTIONS = 3
+_BEGINNING = 2
 
 _KEYS = ("symbol", "description", "exchange", "type")
 _MARK = re.compile(r"</?em>")
@@ -66,6 +79,57 @@ def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) ->
         start += size
         if not found or remaining <= 0:
             return
+
+
+def suggestions(
+    network: NetworkConfig, limiter: RateLimiter, symbol: str, seconds: float
+) -> list[str]:
+    """Find what somebody may have meant by a symbol that does not exist.
+
+    Parameters
+    ----------
+    network
+        Where to search.
+    limiter
+        Asked before each request.
+    symbol
+        What does not exist, such as "NASDAQ:APPL".
+    seconds
+        How long that may take.
+
+    Returns
+    -------
+    list of str
+        At most three, such as "NASDAQ:AAPL", the one that is most like it first. None when the
+        search says nothing in time; or belongs to TradingView, and the symbols do not.
+    """
+    if _is_at_home(network.ws_url) and not _is_at_home(network.search_url):
+        return []
+    client = HttpClient(network, limiter=limiter)
+    deadline = time.monotonic() + seconds
+    _place, _, name = symbol.rpartition(":")
+    found: dict[str, float] = {}
+    try:
+        # What is misspelt at its end is found by its beginning.
+        for text in dict.fromkeys((name, name[:_BEGINNING])):
+            query = SearchQuery(text, "", "", _CANDIDATES)
+            for item in search(client, network.search_url, query, deadline):
+                found[item["full_name"]] = _likeness(symbol, item["full_name"])
+            if found:
+                break
+    except (NetworkError, DataError) as error:
+        logger.debug("no suggestions for %s: %s", symbol, error)
+    return sorted(found, key=lambda full: found[full], reverse=True)[:_SUGGESTIONS]
+
+
+def _is_at_home(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def _likeness(one: str, other: str) -> float:
+    """Say how much two symbols are alike; the exchange counts less than the name."""
+    names = (text.rpartition(":")[2] for text in (one, other))
+    return sum(SequenceMatcher(a=a, b=b).ratio() for a, b in (tuple(names), (one, other)))
 
 
 def _page(

@@ -21,6 +21,7 @@ import websocket
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
+    ConfigurationError,
     ProtocolError,
     RateLimitError,
     WebSocketError,
@@ -41,6 +42,15 @@ from tvDatafeed.sockets import (
 from tvDatafeed.utils import redact, retry_after_s
 
 logger = logging.getLogger(__name__)
+
+if not hasattr(websocket, "WebSocketProtocolException"):
+    # There is a package named websocket, and the one that is needed has another name.
+    raise ConfigurationError(
+        "websocket",
+        getattr(websocket, "__file__", None),
+        "this is not websocket-client but another package of that name; run: "
+        "pip uninstall --yes websocket websocket-client && pip install websocket-client",
+    )
 
 # A reply of 40 000 bars is 4 MB; nothing that TradingView sends comes near this.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

@@ -16,6 +16,7 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.protocol import refusals
 from tvDatafeed.protocol.events import (
     Answered,
     Paged,
@@ -324,3 +325,29 @@ def test_a_text_where_a_number_should_be_is_nan():
     (failed,) = machine.events()
     assert isinstance(failed, RequestFailed)
     assert isinstance(failed.error, ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("error", "needs"),
+    [
+        (refusals.series_refused("A:B", "seconds_not_entitled"), "with the Premium plan"),
+        (refusals.series_refused("A:B", "ticks_not_entitled"), "with the Expert plan"),
+        (refusals.series_refused("A:B", "resolution_not_entitled"), "with a paid plan"),
+        (refusals.series_refused("A:B", "custom_resolution"), "with a paid plan"),
+        (
+            refusals.symbol_refused("A:B", "permission denied", "group economics_paid"),
+            "as the subscription 'economics_paid'",
+        ),
+        (refusals.symbol_refused("A:B", "permission denied", "symbol A:B"), None),
+        (refusals.symbol_refused("A:B", "permission denied"), None),
+        (refusals.series_refused("A:B", "futures_not_entitled"), None),
+    ],
+)
+def test_what_a_plan_lacks_is_named(error, needs):
+    """Where TradingView's words say what it takes, the error says so too."""
+    assert isinstance(error, EntitlementError)
+    assert (needs is None) == (error.needs is None)
+    if needs is not None:
+        assert needs in error.needs
+        assert needs in str(error)
+    assert str(error).endswith("Sign in with an account whose plan does.")

@@ -26,6 +26,13 @@ MAX_REASON_CHARACTERS = 200
 
 _ENTITLEMENT_ENDING = "_not_entitled"
 _ENTITLEMENT_BEGINNINGS = ("custom_resolution", "study_not_auth")
+# What TradingView's price list says of what is refused with these words.
+_NEEDS = {
+    "seconds_not_entitled": "bars of seconds come with the Premium plan and those above it",
+    "ticks_not_entitled": "bars of ticks come with the Expert plan and those above it",
+    "resolution_not_entitled": "bars of this interval come with a paid plan",
+    "custom_resolution": "intervals of one's own come with a paid plan",
+}
 
 
 def symbol_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
@@ -34,7 +41,7 @@ def symbol_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedErr
         return _not_found(symbol)
     whole = _whole(reason, details)
     if reason.replace("_", " ") == "permission denied":
-        return EntitlementError(symbol, whole)
+        return EntitlementError(symbol, whole, needs=_subscription(details))
     return DataError(f"TradingView refused the symbol {symbol}: {whole}", reason=whole)
 
 
@@ -43,7 +50,7 @@ def series_refused(symbol: str, reason: str) -> TvDatafeedError:
     if reason == "resolve error":
         return _not_found(symbol)
     if reason.endswith(_ENTITLEMENT_ENDING) or reason.startswith(_ENTITLEMENT_BEGINNINGS):
-        return EntitlementError(symbol, reason)
+        return EntitlementError(symbol, reason, needs=_NEEDS.get(reason))
     return DataError(f"TradingView refused the bars of {symbol}: {reason}", reason=reason)
 
 
@@ -53,7 +60,7 @@ def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> T
     if "no_such_symbol" in (status, reason):
         return _not_found(symbol)
     if status == "permission_denied":
-        return EntitlementError(symbol, whole)
+        return EntitlementError(symbol, whole, needs=_subscription(details))
     return DataError(f"TradingView refused the quote of {symbol}: {whole}", reason=whole)
 
 
@@ -94,6 +101,13 @@ def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
     if len(printable) > MAX_REASON_CHARACTERS:
         return printable[:MAX_REASON_CHARACTERS] + "..."
     return printable
+
+
+def _subscription(details: str) -> str | None:
+    """Say what a permission needs: the words after the refusal name it, as "group nse"."""
+    kind, _, name = details.rpartition(" ")
+    is_named = name and kind != "symbol"
+    return f"TradingView sells these data as the subscription {name!r}" if is_named else None
 
 
 def _whole(reason: str, details: str) -> str:
