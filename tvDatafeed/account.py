@@ -1,7 +1,8 @@
 """Whose data token is used, and where another one comes from when it is refused."""
 
+import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
@@ -36,6 +37,19 @@ def sign_in(config: "TvDatafeedConfig", limiter: "RateLimiter") -> "Authenticato
     if not auth.auth_token and auth.username is not None:
         authenticator.token()
     return authenticator
+
+
+def filled(text: str | None) -> str | None:
+    """Give a text, or None for one that is blank."""
+    return text if text and text.strip() else None
+
+
+def with_credentials(config: "TvDatafeedConfig", given: dict[str, Any]) -> "TvDatafeedConfig":
+    """Put what was given as parameters into the settings, where it wins."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return config
+    return dataclasses.replace(config, auth=dataclasses.replace(config.auth, **changes))
 
 
 class Account:

@@ -1,6 +1,5 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
-import dataclasses
 import logging
 import os
 import time
@@ -11,7 +10,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from tvDatafeed.account import Account, sign_in
+from tvDatafeed.account import Account, filled, sign_in, with_credentials
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.dates import DateLike, lineage_problems
 from tvDatafeed.dates import timezone_named as _get_timezone_object
@@ -52,9 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
 logger = logging.getLogger(__name__)
-
-# How long an error may wait for what might have been meant.
-_SUGGESTIONS_S = 3.0
 
 
 class TvDatafeed:
@@ -145,8 +141,8 @@ class TvDatafeed:
     ) -> None:
         if auth_token:
             # The others serve to renew it, where they are any good; nobody looks at them now.
-            username, password = _filled(username), _filled(password)
-        self._config = _with_credentials(
+            username, password = filled(username), filled(password)
+        self._config = with_credentials(
             TvDatafeedConfig.from_env() if config is None else config,
             {
                 "username": username,
@@ -793,14 +789,9 @@ class TvDatafeed:
         """Add to an error what may have been meant, if the search says so at once."""
         if not isinstance(error, SymbolNotFoundError):
             return error
-        from tvDatafeed.search import suggestions  # noqa: PLC0415 - as above
+        from tvDatafeed.search import with_suggestions  # noqa: PLC0415 - as above
 
-        full = f"{error.exchange}:{error.symbol}" if error.exchange else error.symbol
-        seconds = min(self.max_response_time, _SUGGESTIONS_S)
-        found = suggestions(self._config.network, self._limiter, full, seconds)
-        return SymbolNotFoundError(
-            error.symbol, error.exchange, reason=error.reason, suggestions=found
-        )
+        return with_suggestions(error, self._config.network, self._limiter, self.max_response_time)
 
     def _get_totp_secret(self) -> str | None:
         """Give the secret of the second factor, as parameter or environment have it."""
@@ -817,18 +808,6 @@ class TvDatafeed:
         from tvDatafeed.signin import totp_at  # noqa: PLC0415 - as above
 
         return totp_at(secret, time.time())
-
-
-def _filled(text: str | None) -> str | None:
-    return text if text and text.strip() else None
-
-
-def _with_credentials(config: TvDatafeedConfig, given: dict[str, Any]) -> TvDatafeedConfig:
-    """Put what was given as parameters into the settings, where it wins."""
-    changes = {name: value for name, value in given.items() if value is not None}
-    if not changes:
-        return config
-    return dataclasses.replace(config, auth=dataclasses.replace(config.auth, **changes))
 
 
 def _dropped(manager: "WebSocketManager", who: str) -> None:

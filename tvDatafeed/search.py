@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError
+from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError, SymbolNotFoundError
 from tvDatafeed.http import HttpClient
 from tvDatafeed.query import SearchQuery
 from tvDatafeed.ratelimit import RateLimiter
@@ -30,6 +30,7 @@ MAX_PAGES = 100
 # How many are looked at for those that are most like a name, and how many of these are shown.
 _CANDIDATES = 50
 _SUGGESTIONS = 3
+_SUGGESTIONS_S = 3.0
 _BEGINNING = 2
 
 _KEYS = ("symbol", "description", "exchange", "type")
@@ -81,28 +82,36 @@ def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) ->
             return
 
 
-def suggestions(
-    network: NetworkConfig, limiter: RateLimiter, symbol: str, seconds: float
-) -> list[str]:
+def with_suggestions(
+    error: SymbolNotFoundError, network: NetworkConfig, limiter: RateLimiter, seconds: float
+) -> SymbolNotFoundError:
     """Find what somebody may have meant by a symbol that does not exist.
 
     Parameters
     ----------
+    error
+        The error of the symbol.
     network
         Where to search.
     limiter
         Asked before each request.
-    symbol
-        What does not exist, such as "NASDAQ:APPL".
     seconds
-        How long that may take.
+        How long that may take; never more than three.
 
     Returns
     -------
-    list of str
-        At most three, such as "NASDAQ:AAPL", the one that is most like it first. None when the
-        search says nothing in time; or belongs to TradingView, and the symbols do not.
+    SymbolNotFoundError
+        The same with at most three symbols, the one that is most like it first. There are none
+        when the search says nothing in time; or belongs to TradingView, and the symbols do not.
     """
+    symbol = f"{error.exchange}:{error.symbol}" if error.exchange else error.symbol
+    found = _nearest(symbol, network, limiter, min(seconds, _SUGGESTIONS_S))
+    return SymbolNotFoundError(error.symbol, error.exchange, reason=error.reason, suggestions=found)
+
+
+def _nearest(
+    symbol: str, network: NetworkConfig, limiter: RateLimiter, seconds: float
+) -> list[str]:
     if _is_at_home(network.ws_url) and not _is_at_home(network.search_url):
         return []
     client = HttpClient(network, limiter=limiter)
