@@ -1,22 +1,24 @@
-"""Fetch bars, read what comes with them, and meet the errors that can happen.
+"""Fetch bars, and read what comes with them.
 
-Asks TradingView, or whatever TV_WS_URL names:
-
-    python examples/basic_usage.py [EXCHANGE:SYMBOL]
+python examples/basic_usage.py [EXCHANGE:SYMBOL] [--real]
 """
 
 import sys
+
+from service import parser, service
 
 from tvDatafeed import DataNotFoundError, Interval, NetworkError, TvDatafeed
 
 
 def main() -> int:
     """Show daily and hourly bars; 1 when there are none."""
-    symbol = sys.argv[1] if len(sys.argv) > 1 else "NASDAQ:AAPL"
-    with TvDatafeed() as tv:
+    reader = parser(__doc__)
+    reader.add_argument("symbol", nargs="?", default="NASDAQ:AAPL")
+    arguments = reader.parse_args()
+    with service(arguments) as config, TvDatafeed(config=config) as tv:
         try:
-            daily = tv.get_hist(symbol, n_bars=200, timezone="exchange")
-            hourly = tv.get_hist(symbol, interval=Interval.in_1_hour, n_bars=24)
+            daily = tv.get_hist(arguments.symbol, n_bars=200, timezone="exchange")
+            hourly = tv.get_hist(arguments.symbol, interval=Interval.in_1_hour, n_bars=24)
         except DataNotFoundError as error:
             print(f"Nothing to show: {error}", file=sys.stderr)
             return 1

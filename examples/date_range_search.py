@@ -1,26 +1,32 @@
 """Find a symbol by its name, and fetch its bars of a range of dates.
 
-Asks TradingView, or whatever TV_WS_URL and TV_SEARCH_URL name:
-
-    python examples/date_range_search.py [TEXT [START [END]]]
+python examples/date_range_search.py [TEXT [START [END]]] [--real]
 """
 
 import sys
+
+from service import parser, service
 
 from tvDatafeed import DataNotFoundError, NetworkError, TvDatafeed
 
 
 def main() -> int:
     """Show what was found, and bars of the first of it; 1 when there is nothing."""
-    text, start, end = (*sys.argv[1:], *("apple", "2024-01-01", "2024-06-30")[len(sys.argv) - 1 :])
-    with TvDatafeed() as tv:
+    reader = parser(__doc__)
+    reader.add_argument("text", nargs="?", default="apple")
+    reader.add_argument("start", nargs="?", default="2024-01-01")
+    reader.add_argument("end", nargs="?", default="2024-06-30")
+    arguments = reader.parse_args()
+    with service(arguments) as config, TvDatafeed(config=config) as tv:
         try:
-            found = tv.search_symbol(text, limit=5, raise_on_error=True)
+            found = tv.search_symbol(arguments.text, limit=5, raise_on_error=True)
             print(tv.format_search_results(found))
             if not found:
                 return 1
             symbol = found[0]["full_name"]
-            bars = tv.get_hist(symbol, start_date=start, end_date=end, dates="trading")
+            bars = tv.get_hist(
+                symbol, start_date=arguments.start, end_date=arguments.end, dates="trading"
+            )
         except DataNotFoundError as error:
             print(f"Nothing to show: {error}", file=sys.stderr)
             return 1

@@ -1,14 +1,13 @@
-"""Follow a symbol, and be told of each bar as it closes.
+"""Follow a symbol, and be told of each bar as it closes; Ctrl-C ends it.
 
-Asks TradingView, or whatever TV_WS_URL names; Ctrl-C ends it:
-
-    python examples/live_feed.py [EXCHANGE:SYMBOL [SECONDS]]
+python examples/live_feed.py [EXCHANGE:SYMBOL [SECONDS]] [--real]
 """
 
 import datetime as dt
 import sys
 
 import pandas as pd
+from service import hurried_service, parser
 
 from tvDatafeed import Consumer, Interval, NetworkError, Seis, TvDatafeedLive
 
@@ -31,13 +30,18 @@ def on_gap(seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
 
 def main() -> int:
     """Follow until Ctrl-C, or for some seconds; 1 when TradingView cannot be reached."""
-    symbol = sys.argv[1] if len(sys.argv) > 1 else "BINANCE:BTCUSDT"
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004 - the second argument
-    with TvDatafeedLive(on_error=on_error, on_gap=on_gap) as tvl:
+    reader = parser(__doc__)
+    reader.add_argument("symbol", nargs="?", default="BINANCE:BTCUSDT")
+    reader.add_argument("seconds", nargs="?", type=float)
+    arguments = reader.parse_args()
+    with (
+        hurried_service(arguments) as config,
+        TvDatafeedLive(config=config, on_error=on_error, on_gap=on_gap) as tvl,
+    ):
         try:
-            seis = tvl.new_seis(symbol, "", Interval.in_1_minute)
+            seis = tvl.new_seis(arguments.symbol, "", Interval.in_1_minute)
         except ValueError as error:
-            print(f"{symbol}: {error}", file=sys.stderr)
+            print(f"{arguments.symbol}: {error}", file=sys.stderr)
             return 1
         except NetworkError as error:
             print(f"TradingView cannot be reached: {error}", file=sys.stderr)
@@ -45,7 +49,7 @@ def main() -> int:
         # It begins with the bar that closed last.
         seis.new_consumer(on_bar)
         try:
-            tvl.wait(seconds)
+            tvl.wait(arguments.seconds)
         except KeyboardInterrupt:
             print("The feed is closed.")
         for status in tvl.status():

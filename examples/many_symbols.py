@@ -1,13 +1,12 @@
 """Fetch many symbols in one call, and see which of them failed and why.
 
-Asks TradingView, or whatever TV_WS_URL names:
-
-    python examples/many_symbols.py [EXCHANGE:SYMBOL ...]
+python examples/many_symbols.py [EXCHANGE:SYMBOL ...] [--real]
 """
 
 import sys
 
 import pandas as pd
+from service import parser, service
 
 from tvDatafeed import NetworkError, TvDatafeed
 
@@ -16,9 +15,13 @@ SYMBOLS = ["NASDAQ:AAPL", "NASDAQ:MSFT", "NYSE:IBM", "NYSE:NOSUCH"]
 
 def main() -> int:
     """Show the year's change of each symbol; 1 when nothing came."""
-    symbols = sys.argv[1:] or SYMBOLS
-    with TvDatafeed() as tv:
-        frames = tv.get_hist_multi(symbols, n_bars=252, timezone="UTC", on_error="collect")
+    reader = parser(__doc__)
+    reader.add_argument("symbols", nargs="*", default=SYMBOLS)
+    arguments = reader.parse_args()
+    with service(arguments) as config, TvDatafeed(config=config) as tv:
+        frames = tv.get_hist_multi(
+            arguments.symbols, n_bars=252, timezone="UTC", on_error="collect"
+        )
     for symbol, error in frames.errors.items():
         why = "TradingView cannot be reached" if isinstance(error, NetworkError) else error
         print(f"{symbol}: {why}")

@@ -43,7 +43,7 @@ def run(*arguments, server=None, **options):
 
 
 @contextlib.contextmanager
-def start(*arguments, server=None, stdout=subprocess.PIPE):
+def start(*arguments, server=None, stdout=subprocess.PIPE, **settings):
     """Start Python and give the process, its output in pipes; it ends with the block."""
     with subprocess.Popen(
         [sys.executable, *arguments],
@@ -51,7 +51,7 @@ def start(*arguments, server=None, stdout=subprocess.PIPE):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=environment(server),
+        env=environment(server) | settings,
     ) as program:
         try:
             yield program

@@ -1,45 +1,100 @@
-"""The examples run as they stand."""
+"""The examples run as they stand, against the market inside them and against another."""
+
+import json
+import signal
+import sys
 
 import pytest
 
 from tests.loopback import NOW
-from tests.programs import ROOT, run
+from tests.programs import ROOT, run, start
 from tvDatafeed.testing import FakeTradingView, MarketClock
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+FOLDER = ROOT / "examples"
+EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "service.py")
 # Those that would go on until Ctrl-C are given an end.
-ARGUMENTS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"]}
+ENDS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"], "trading_bot.py": ["--bars", "30"]}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_example_runs(example, server):
+def example(name):
+    return str(FOLDER / name)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_runs(path):
     """An example ends well, prints something, and leaves nothing on stderr."""
-    done = run("-W", "error", str(example), *ARGUMENTS.get(example.name, ()), server=server)
+    done = run("-W", "error", str(path), *ENDS.get(path.name, ()))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
 
-def test_example_of_an_unknown_symbol(server):
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_has_help(path):
+    """Its first line says what it is, and --real asks TradingView."""
+    done = run(str(path), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--real" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["basic_usage", "date_range_search", "many_symbols", "symbol_format_guide"]
+)
+def test_real_is_the_service_of_the_environment(server, name):
+    """With --real nothing is made up inside."""
+    done = run("-W", "error", example(f"{name}.py"), "--real", server=server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.connections_opened == 1
+
+
+def test_unknown_symbol():
     """The basic example says in one line that there is nothing to show."""
-    done = run(str(ROOT / "examples" / "basic_usage.py"), "NASDAQ:NOSUCH", server=server)
+    done = run(example("basic_usage.py"), "NASDAQ:NOSUCH")
     assert done.returncode == 1
     assert done.stderr.startswith("Nothing to show: Symbol 'NOSUCH' not found")
     assert done.stderr.count("\n") == 1
 
 
-def test_example_of_the_live_feed():
+def test_live_feed():
     """In a market in a hurry it prints bar after bar."""
-    clock = MarketClock(NOW, speed=1200.0)
-    with FakeTradingView(clock=clock, tick_interval_s=0.02) as server:
-        example = str(ROOT / "examples" / "live_feed.py")
-        done = run("-W", "error", example, "BINANCE:BTCUSDT", "1", server=server)
+    done = run("-W", "error", example("live_feed.py"), "BINANCE:BTCUSDT", "1")
     assert (done.returncode, done.stderr) == (0, "")
     *bars, last = done.stdout.splitlines()
     assert len(bars) > 5
     assert f"LIVE, {len(bars)} bars" in last
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_trading_bot_goes_on_through_a_lost_connection():
+    """And its end is clean when it is told to stop."""
+    clock = MarketClock(NOW, speed=1200.0)
+    settings = {"TV_BASE_RETRY_DELAY": "0.05", "TV_REQUESTS_PER_MINUTE": "6000"}
+    with (
+        FakeTradingView(clock=clock, tick_interval_s=0.02) as server,
+        start(example("trading_bot.py"), "--real", server=server, **settings) as bot,
+    ):
+        for number in range(3):
+            assert server.wait_until(lambda s, n=number: s.connections_opened > n)
+            assert server.wait_until(lambda s: s.open_sessions)
+            server.drop_connections()
+        assert any("back after" in line for line in bot.stdout)
+        bot.send_signal(signal.SIGTERM)
+        assert bot.wait(20.0) == 0
+        assert "Traceback" not in bot.stderr.read()
+
+
 def test_examples_are_listed():
     """The examples' README lists every example."""
-    listed = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
-    assert all(f"]({path.name})" in listed for path in EXAMPLES)
+    listed = (FOLDER / "README.md").read_text(encoding="utf-8")
+    paths = [*EXAMPLES, *FOLDER.glob("*.ipynb")]
+    assert all(f"]({path.name})" in listed for path in paths)
+
+
+def test_notebook_has_its_outputs():
+    """Every cell of code was run, in order, and none of them failed."""
+    (path,) = FOLDER.glob("*.ipynb")
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -1,11 +1,17 @@
 """What the README says is true."""
 
 import builtins
+import io
 import operator
 import re
+import warnings
 from pathlib import Path
 
+import matplotlib as mpl
+import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from tqdm import tqdm
 
 import tvDatafeed
 from tests.loopback import NOW
@@ -15,12 +21,18 @@ from tvDatafeed.testing import Account, FakeTradingView
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 DOTENV = re.findall(r"^```ini\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+_FOUND = re.findall(
+    r"^(?:<!-- needs: (\S+) -->\n)?```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL
+)
+BLOCKS = [block for needs, block in _FOUND if not needs]
+# What takes a package that neither this library nor its tests have.
+OUTER_BLOCKS = [pytest.param(block, id=needs) for needs, block in _FOUND if needs]
 
 
 def table_of(heading):
     """The rows of the last table of a section, each a list of cells without backticks."""
     section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    section = section.partition("\n### ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     last_rule = max(number for number, row in enumerate(rows) if row.startswith("|---"))
     return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows[last_rule + 1 :]]
@@ -39,6 +51,17 @@ SIGNED_IN = {
     "totp_code": "carol",
     "TvDatafeed.from_env": "bob",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_others_keep_open():
+    """Fonts and libraries that stay open once they were used are no leak of a block."""
+    mpl.use("agg")
+    plt.figure().text(0, 0, "a $10^{6}$").figure.savefig(io.BytesIO())
+    plt.close()
+    pd.DataFrame({"close": [1.0]}).to_parquet(io.BytesIO())
+    # A bar of tqdm would leave a thread that watches over it.
+    tqdm.monitor_interval = 0
 
 
 @pytest.fixture
@@ -74,6 +97,18 @@ def test_block_runs(block, server, monkeypatch, tmp_path):
     if users or asked:
         assert used
         assert "unauthorized_user_token" not in used
+
+
+@pytest.mark.documentation
+@pytest.mark.parametrize("block", OUTER_BLOCKS)
+def test_block_with_another_package_runs(block, server, monkeypatch, tmp_path):
+    """Each of these runs too, where its package is."""
+    for variable, url in urls(server).items():
+        monkeypatch.setenv(variable, url)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of other packages are theirs
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
 
 
 def test_ways_to_sign_in():

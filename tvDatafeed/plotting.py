@@ -99,7 +99,7 @@ def plot(
         figure, axes = mplfinance.plot(_without_zone(bars), returnfig=True, **drawn)
     if lengths:
         names = [f"average of {length} bars" for length in lengths]
-        axes[0].legend(axes[0].get_lines()[-len(names) :], names, loc="upper left")
+        axes[0].legend(axes[0].get_lines()[-len(names) :], names, loc="best")
     if path is not None:
         figure.savefig(path, dpi=_DOTS_PER_IN, bbox_inches="tight", pad_inches=0.2)
     elif _has_windows():
