@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.authenticator import Authenticator, Identity
 from tvDatafeed.config import DEFAULT_CONFIG, AuthConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import AuthenticationError, NetworkError
 from tvDatafeed.signin import Credentials, SignedIn, SignIn
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Authenticator", "Credentials", "Identity", "TradingViewAuth"]
 
@@ -34,10 +37,10 @@ class TradingViewAuth:
         from tvDatafeed.http import HttpClient  # noqa: PLC0415 - requests takes its time
 
         system = f"{platform.release()}; {platform.system()}; {platform.machine()}"
-        self.user_agent = user_agent or f"TWAPI/3.0 ({system})"
+        self.user_agent: str = user_agent or f"TWAPI/3.0 ({system})"
         config = TvDatafeedConfig.from_env()
         client = HttpClient(config.network, user_agent=self.user_agent)
-        self.session = client.session
+        self.session: requests.Session = client.session
         self._sign_in = SignIn(client, config.network, AuthConfig())
 
     @staticmethod

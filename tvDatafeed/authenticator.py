@@ -36,7 +36,7 @@ __all__ = [
     "Identity",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Source = Literal["token", "cookies", "cache", "password", "anonymous"]
 

@@ -39,7 +39,7 @@ from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.transport import Sign, Transport, dial
 from tvDatafeed.utils import own_copy, redact
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # The lock is held for microseconds, unless a send is stuck.
 _LOCK_PATIENCE_S = 0.2
@@ -141,7 +141,7 @@ class Connection:
         self._holders: set[str] = set()
         self._lost_requests = 0
         self.show_frames = show_frames
-        self.proven = False
+        self.proven: bool = False
         self.redirected_to: str | None = None
         self._reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
         try:

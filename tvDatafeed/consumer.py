@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 OnError = Callable[[Any, BaseException], object]
 WhichBars = Literal["closed", "all"]
@@ -92,7 +92,7 @@ class Consumer(threading.Thread):
         self.seis = seis
         self.callback: Callable[..., object] | None = callback
         self.on_error = on_error
-        self.delivered = 0
+        self.delivered: int = 0
         self._max_queue = size
         self._wants_all = bars == "all"
         self._stops_on_error = stop_on_error
@@ -124,6 +124,11 @@ class Consumer(threading.Thread):
 
     def begin(self, on_end: "Callable[[Consumer], object]") -> None:
         """Start the thread, and say whom to tell when it has ended.
+
+        Parameters
+        ----------
+        on_end : callable
+            Called with this consumer, in its thread.
 
         Raises
         ------

@@ -152,7 +152,7 @@ class NetworkError(TvDatafeedError):
         Default: the class's value, True.
     """
 
-    retryable = True
+    retryable: bool = True
 
     def __init__(self, message: str = "Network error", *, retryable: bool | None = None) -> None:
         super().__init__(message)
@@ -191,7 +191,7 @@ class WebSocketError(NetworkError):
         close_code: int | None = None,
     ) -> None:
         self.close_code = close_code
-        self.url = None if url is None else _without_userinfo(url)
+        self.url: str | None = None if url is None else _without_userinfo(url)
         text = f"{message} (URL: {_shown(self.url)})" if self.url else message
         super().__init__(text, retryable=retryable)
 
@@ -394,7 +394,7 @@ class SymbolNotFoundError(DataNotFoundError):
         reason: str | None = None,
         suggestions: Sequence[str] = (),
     ) -> None:
-        self.suggestions = tuple(suggestions)
+        self.suggestions: tuple[str, ...] = tuple(suggestions)
         super().__init__(symbol, exchange, reason=reason)
 
     def _describe(self, symbol: str, on_exchange: str) -> str:
@@ -430,6 +430,7 @@ class DataValidationError(DataError):
 
     def __init__(self, field: str, value: object, reason: str) -> None:
         self.field = field
+        self.value: object
         self.value, reason = _without_secret(field, value, reason)
         super().__init__(
             f"Data validation failed for {field}='{_shown(self.value)}': {_shown(reason)}",
@@ -519,7 +520,7 @@ class InvalidIntervalError(DataError):
 
     def __init__(self, interval: object, supported: Iterable[str] | None = None) -> None:
         self.interval = interval
-        self.supported = None if supported is None else list(supported)
+        self.supported: list[str] | None = None if supported is None else list(supported)
         text = f"Invalid interval: '{_shown(interval)}'"
         if self.supported:
             text += f". Supported intervals: {', '.join(map(str, self.supported))}"
@@ -606,6 +607,8 @@ class ConfigurationError(TvDatafeedError):
 
     def __init__(self, parameter: str, value: object, reason: str) -> None:
         self.parameter = parameter
+        self.value: object
+        self.reason: str
         self.value, self.reason = _without_secret(parameter, value, reason)
         super().__init__(
             f"Invalid configuration for {parameter}='{_shown(self.value)}': {_shown(self.reason)}"

@@ -29,7 +29,7 @@ from tvDatafeed.protocol.events import History, Quotes
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 

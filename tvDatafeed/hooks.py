@@ -8,7 +8,7 @@ from typing import Any
 
 from tvDatafeed.utils import WAIT_SLICE_S, Deadline
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # News that a program is so slow to take are not worth more memory.
 _KEPT_CALLS = 10_000

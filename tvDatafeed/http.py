@@ -47,7 +47,7 @@ from tvDatafeed.utils import redact
 
 __all__ = ["HttpClient", "HttpReply", "new_session"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # TradingView's home page is about 1 MB; nothing else that is asked for comes near it.
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -107,7 +107,7 @@ class HttpClient:
     ) -> None:
         self._network = network
         self._limiter = limiter
-        self.session = new_session(network)
+        self.session: requests.Session = new_session(network)
         self.session.headers["User-Agent"] = user_agent
 
     def __repr__(self) -> str:

@@ -44,7 +44,7 @@ class Mailbox:
         self._changed = threading.Condition(threading.Lock())
         self._has_ended = self._is_discarded = False
         self._is_slow = False
-        self.dropped = 0
+        self.dropped: int = 0
 
     def __len__(self) -> int:
         return len(self._items)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class TvDatafeed:
@@ -156,17 +156,17 @@ class TvDatafeed:
             },
         )
         network = self._config.network
-        self.ws = None
-        self.ws_debug = self._config.debug
-        self.session = generate_session_id()
-        self.chart_session = generate_chart_session_id()
-        self.verbose = self._config.verbose if verbose is None else verbose
-        self.ws_timeout = (
+        self.ws: None = None
+        self.ws_debug: bool = self._config.debug
+        self.session: str = generate_session_id()
+        self.chart_session: str = generate_chart_session_id()
+        self.verbose: bool = self._config.verbose if verbose is None else verbose
+        self.ws_timeout: float = (
             network.recv_timeout
             if ws_timeout is None
             else validate_timeout(ws_timeout, "ws_timeout")
         )
-        self.max_response_time = network.max_response_time
+        self.max_response_time: float = network.max_response_time
         self._manager: WebSocketManager | None = None
         self._made_managers: dict[str, WebSocketManager] = {}
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)

@@ -32,7 +32,7 @@ from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
 from tvDatafeed.replies import is_same_site
 from tvDatafeed.utils import Deadline, own_copy
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # What the official client follows before it gives up.
 MAX_REDIRECTS = 20

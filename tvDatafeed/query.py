@@ -197,12 +197,12 @@ class QuotesQuery:
     def __init__(
         self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
     ) -> None:
-        self.rows = {name: full_symbol(name, exchange) for name in listed(symbols)}
+        self.rows: dict[str, str] = {name: full_symbol(name, exchange) for name in listed(symbols)}
         names = list(QUOTE_COLUMNS) if fields is None else listed(fields)
         for name in names:
             if not isinstance(name, str) or not name.strip():
                 raise DataValidationError("fields", name, "must be the name of a field")
-        self.columns = {name: QUOTE_COLUMNS.get(name, name) for name in names}
+        self.columns: dict[str, str] = {name: QUOTE_COLUMNS.get(name, name) for name in names}
         for what, given in (("symbols", self.rows), ("fields", self.columns)):
             if not given:
                 raise DataValidationError(what, [], "must name at least one")
@@ -241,8 +241,8 @@ class SearchQuery:
             raise DataValidationError("search_text", text, "must be a text that is not blank")
         if _LONE_SURROGATE.search(text):
             raise DataValidationError("search_text", text, "has half a character; pass whole ones")
-        self.text = text.strip()
-        self.exchange = Validators.validate_exchange(exchange) if exchange else ""
+        self.text: str = text.strip()
+        self.exchange: str = Validators.validate_exchange(exchange) if exchange else ""
         # As symbols are written, which the search itself does not understand.
         if written := _SYMBOL_ON_EXCHANGE.match(self.text):
             named = written["exchange"].upper()
@@ -252,7 +252,7 @@ class SearchQuery:
             reason = f"must be one of {', '.join(sorted(SEARCH_TYPES - {''}))}, or empty"
             raise DataValidationError("search_type", search_type, reason)
         self.search_type = search_type
-        self.limit = check_count("limit", limit)
+        self.limit: int = check_count("limit", limit)
 
 
 def listed(names: str | Iterable[str]) -> list[str]:

@@ -72,8 +72,8 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.requests_per_minute = _count("requests_per_minute", requests_per_minute)
-        self.burst_size = _count("burst_size", burst_size)
+        self.requests_per_minute: int = _count("requests_per_minute", requests_per_minute)
+        self.burst_size: int = _count("burst_size", burst_size)
         self._clock = clock
         self._spacing = _WINDOW_S / requests_per_minute
         # A full bucket is one whose next token has been due for this long.
@@ -188,8 +188,8 @@ class RequestTracker:
         max_requests: int = 60,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.window_seconds = _seconds("window_seconds", window_seconds)
-        self.max_requests = _count("max_requests", max_requests)
+        self.window_seconds: float = _seconds("window_seconds", window_seconds)
+        self.max_requests: int = _count("max_requests", max_requests)
         self._clock = clock
         self._lock = threading.Lock()
         self._moments: deque[float] = deque(maxlen=max_requests)
@@ -268,8 +268,8 @@ class CircuitBreaker:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.failure_threshold = _count("failure_threshold", failure_threshold)
-        self.recovery_timeout = _seconds("recovery_timeout", recovery_timeout)
+        self.failure_threshold: int = _count("failure_threshold", failure_threshold)
+        self.recovery_timeout: float = _seconds("recovery_timeout", recovery_timeout)
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0

@@ -35,7 +35,7 @@ from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Whoever waits for the registry looks so often.
 _TURN_PAUSE_S = 0.0005

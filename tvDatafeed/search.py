@@ -21,7 +21,7 @@ from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.results import full_name, text_of
 from tvDatafeed.sockets import is_loopback
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 ORIGIN = "https://www.tradingview.com"
 # At fifty symbols a page more than any word has; a server that never ends is not followed.

@@ -175,6 +175,11 @@ class Seis:
     def pop_consumer(self, consumer: "Consumer") -> None:
         """Take a consumer from those that are told.
 
+        Parameters
+        ----------
+        consumer : Consumer
+            The consumer.
+
         Raises
         ------
         NameError

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "SignIn", "SignedIn", "totp_at"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SIGN_IN_PATH = "/accounts/signin/"
 TWO_FACTOR_PATH = "/accounts/two-factor/signin/{method}/"

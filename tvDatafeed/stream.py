@@ -58,7 +58,7 @@ class Stream:
         self.symbol = symbol
         self.interval = interval
         self.listener = listener
-        self.settled = threading.Event()
+        self.settled: threading.Event = threading.Event()
         self.error: TvDatafeedError | None = None
         self.state = State.STARTING
         self.is_wanted = True
@@ -75,9 +75,9 @@ class Stream:
         self.has_complained = False
         # Written by the reader of the connection alone, while there is one.
         self.after: Bar | None = None
-        self.news = 0
+        self.news: int = 0
         self.opening_news = 0
-        self.is_forming = False
+        self.is_forming: bool = False
         self.quiet: Callable[[Stream], None] = lambda _stream: None
 
     def __repr__(self) -> str:

@@ -37,7 +37,7 @@ from tvDatafeed.seis import State
 from tvDatafeed.stream import Stream
 from tvDatafeed.utils import Deadline
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # How many streams are being opened at a time: as fast as answers come, and no faster.
 WINDOW = 20

@@ -38,7 +38,7 @@ __all__ = [
     "set_keyring_password",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A token is 1 to 2 KB.
 MAX_TOKEN_CHARACTERS = 64 * 1024

@@ -41,7 +41,7 @@ from tvDatafeed.sockets import (
 )
 from tvDatafeed.utils import redact, retry_after_s
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 if not hasattr(websocket, "WebSocketProtocolException"):
     # There is a package named websocket, and the one that is needed has another name.

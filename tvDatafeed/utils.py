@@ -40,7 +40,7 @@ __all__ = [
     "timeout_decorator",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -110,7 +110,7 @@ def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
     func : callable
         Called without arguments.
     max_retries : int, default 3
-        Calls after the first one; 0 or less means a single call.
+        How many calls follow the first one; 0 or less means a single call.
     base_delay : float, default 1.0
         Seconds before the first retry; doubled for each further one.
     max_delay : float, default 60.0
@@ -296,7 +296,7 @@ class Deadline:
 
     def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.seconds = seconds
+        self.seconds: float | None = seconds
         self.at: float | None = None if seconds is None else clock() + seconds
 
     def __repr__(self) -> str:
@@ -363,8 +363,8 @@ class ContextTimer:
         self, name: str = "Operation", logger_instance: logging.Logger | None = None
     ) -> None:
         self.name = name
-        self.logger = logger if logger_instance is None else logger_instance
-        self.elapsed = 0.0
+        self.logger: logging.Logger = logger if logger_instance is None else logger_instance
+        self.elapsed: float = 0.0
         self._started = 0.0
 
     def __enter__(self) -> Self:

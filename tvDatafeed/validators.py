@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from numbers import Real
 from typing import Any, ClassVar, SupportsIndex
@@ -159,7 +160,7 @@ class Validators:
         n_bars : int
             Number of bars; numpy's integers are welcome, bool, str and float are not.
         max_bars : int, default 5000
-            The most that is accepted.
+            How many bars are accepted at the most.
 
         Returns
         -------
@@ -403,10 +404,10 @@ class Validators:
         return round(milliseconds)
 
 
-validate_symbol = Validators.validate_symbol
-validate_exchange = Validators.validate_exchange
-validate_n_bars = Validators.validate_n_bars
-validate_ohlc = Validators.validate_ohlc
+validate_symbol: Callable[..., str] = Validators.validate_symbol
+validate_exchange: Callable[..., str] = Validators.validate_exchange
+validate_n_bars: Callable[..., int] = Validators.validate_n_bars
+validate_ohlc: Callable[..., bool] = Validators.validate_ohlc
 
 
 def _normalised(field: str, value: str, example: str) -> str:

@@ -132,7 +132,7 @@ class Machine:
         self._failed = False
         # When any session was told of last; heartbeats are nothing of it.
         self._answered_at = -math.inf
-        self.is_mute = False
+        self.is_mute: bool = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()

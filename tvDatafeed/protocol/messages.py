@@ -70,7 +70,7 @@ class QuoteState(Struct, frozen=True):
 
 
 class _Parameters(Struct, array_like=True, frozen=True):
-    pass
+    """The ``p`` of a message: an array, whose first items are named."""
 
 
 class SeriesParameters(_Parameters, frozen=True):

@@ -42,7 +42,7 @@ class Bars(Sequence[Bar]):
     __slots__ = ("packed",)
 
     def __init__(self, packed: bytes = b"") -> None:
-        self.packed = packed
+        self.packed: bytes = packed
 
     @classmethod
     def of(cls, bars: Iterable[Bar]) -> "Bars":

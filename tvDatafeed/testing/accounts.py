@@ -208,7 +208,7 @@ class Office:
 
     def __init__(self, accounts: Iterable[Account], rules: SignInRules, journal: Journal) -> None:
         self.rules = rules
-        self.tokens = Tokens(journal.changed)
+        self.tokens: Tokens = Tokens(journal.changed)
         self._journal = journal
         self._accounts: dict[str, Account] = {}
         self._visits: dict[str, _Visit] = {}

@@ -37,7 +37,7 @@ class BlackHole:
                 filler.setblocking(False)
                 with suppress(OSError):
                     filler.connect(address)
-            self.ws_url = f"ws://127.0.0.1:{address[1]}/socket.io/websocket"
+            self.ws_url: str = f"ws://127.0.0.1:{address[1]}/socket.io/websocket"
             self._sockets = opened.pop_all()
 
     def __enter__(self) -> "BlackHole":  # noqa: PYI034 - Self needs Python 3.11

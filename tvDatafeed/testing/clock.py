@@ -71,7 +71,7 @@ class MarketClock:
         Parameters
         ----------
         seconds : float
-            By how much; at least 0, for `set` is what goes back.
+            By how many seconds; at least 0, for `set` is what goes back.
 
         Raises
         ------

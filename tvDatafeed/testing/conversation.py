@@ -32,7 +32,7 @@ class Conversation:
     """
 
     def __init__(self, backend: Backend, number: int) -> None:
-        self.is_over = False
+        self.is_over: bool = False
         self._backend = backend
         self._number = number
         self._token: str | None = None

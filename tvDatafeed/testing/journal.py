@@ -56,11 +56,11 @@ class Journal:
     """What the server has seen; every change wakes those who wait for one."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.accepted = 0
-        self.connections_opened = 0
-        self.echoes = 0
-        self.peak_sessions = 0
+        self.changed: threading.Condition = threading.Condition()
+        self.accepted: int = 0
+        self.connections_opened: int = 0
+        self.echoes: int = 0
+        self.peak_sessions: int = 0
         self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
         self._clients: list[Client] = []
         self._sessions: dict[int, list[str]] = {}

@@ -64,7 +64,7 @@ class Listing:
     volume : {"integer", "fractional"} or None, optional
         How volume counts; without it bars have five columns.
     volatility : float, optional
-        Size of the moves; 1 is a large stock.
+        Size of the moves of the price, a plain number; 1 is a large stock.
     country : str, optional
         ISO country code; empty if there is none.
     feed : str, optional
@@ -181,6 +181,11 @@ class Listing:
 
         Field names and the value of each that does not depend on the listing are those of recorded
         messages; those that futures have besides are official names without a recording.
+
+        Parameters
+        ----------
+        shown
+            With which session, adjustment and currency it was asked for.
         """
         if shown.currency not in (None, self.currency):
             return self.shown(shown).info(replace(shown, currency=None))

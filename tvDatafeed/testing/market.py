@@ -156,7 +156,7 @@ class Market:
         interval : str
             What `is_valid_interval` accepts.
         n : int
-            Fewer are returned where history begins.
+            How many bars; fewer are returned where history begins.
         now : float
             Epoch seconds UTC.
         adjustment, session, currency, backadjusted

@@ -39,7 +39,7 @@ class FakeTradingView(AccountControls):
     Parameters
     ----------
     host, port
-        Where to listen; port 0 takes a free one, and keeps it over a restart.
+        Where to listen; the port is a number, and 0 takes a free one and keeps it over a restart.
     market
         What is traded; `Market()` if left out.
     clock
@@ -107,8 +107,8 @@ class FakeTradingView(AccountControls):
         bandwidth_bytes_per_s: float | None = None,
     ) -> None:
         super().__init__(accounts, Journal())
-        self.market = market or Market()
-        self.bad_tokens = set(bad_tokens)
+        self.market: Market = market or Market()
+        self.bad_tokens: set[str] = set(bad_tokens)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._tick_interval_s = tick_interval_s or math.inf
         self._echo_timeout_s = echo_timeout_s or math.inf
@@ -242,6 +242,13 @@ class FakeTradingView(AccountControls):
     def refuse(self, symbol: str, refusal: Refusal | None) -> None:
         """Refuse a symbol from now on; None serves it again.
 
+        Parameters
+        ----------
+        symbol
+            The full symbol.
+        refusal
+            With what; None to serve it again.
+
         Examples
         --------
         >>> server = FakeTradingView()
@@ -353,7 +360,7 @@ class FakeTradingView(AccountControls):
         Parameters
         ----------
         seconds
-            As in `MarketClock.step`.
+            How many seconds, as for `MarketClock.step`.
 
         Raises
         ------

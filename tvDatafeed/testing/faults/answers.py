@@ -39,6 +39,12 @@ class HostileJson(AtAnswer):
     """Hostile JSON comes; its request gets ProtocolError at once, and the connection goes on.
 
     It stands before the answer, strains a JSON parser, and names the session of the request.
+
+    Parameters
+    ----------
+    kind
+        What is hostile in it: a number that JSON has not, one of 400 digits, ten thousand levels,
+        half a character.
     """
 
     kind: Literal["nan", "infinity", "long_number", "deep", "lone_surrogate"] = "nan"
@@ -89,7 +95,13 @@ class CompletionFirst(AtAnswer):
 
 @dataclass(frozen=True)
 class ForeignSession(AtAnswer):
-    """The answer comes first under a session nobody opened, with other bars; dropped by id."""
+    """The answer comes first under a session nobody opened, with other bars; dropped by id.
+
+    Parameters
+    ----------
+    session
+        The id of that session.
+    """
 
     session: str = "cs_nobodyknows"
 
@@ -104,7 +116,13 @@ class ForeignSession(AtAnswer):
 
 @dataclass(frozen=True)
 class LateReply(AtAnswer):
-    """The answer comes late and later commands are answered before it; dropped if given up."""
+    """The answer comes late and later commands are answered before it; dropped if given up.
+
+    Parameters
+    ----------
+    delay_s
+        How late it is, in seconds.
+    """
 
     delay_s: float = 1.0
 
@@ -117,6 +135,13 @@ class SessionCap(AtCommand):
     """One chart session too many on a connection gets critical_error; the others live on.
 
     The real server's limit and wording are not known.
+
+    Parameters
+    ----------
+    limit
+        How many sessions a connection may have.
+    reason
+        The first text of the message.
     """
 
     limit: int = 10
@@ -135,7 +160,15 @@ class SessionCap(AtCommand):
 
 @dataclass(frozen=True)
 class ProtocolErrorReply(AtCommand):
-    """A command is answered by protocol_error, and the server closes."""
+    """A command is answered by protocol_error, and the server closes.
+
+    Parameters
+    ----------
+    reason
+        The text of the message.
+    method
+        Which command is refused.
+    """
 
     reason: str = "wrong data"
     method: str = "create_series"
@@ -149,7 +182,15 @@ class ProtocolErrorReply(AtCommand):
 
 @dataclass(frozen=True)
 class CriticalErrorReply(AtCommand):
-    """A command is answered by critical_error; its session is dead, the others live on."""
+    """A command is answered by critical_error; its session is dead, the others live on.
+
+    Parameters
+    ----------
+    reason, details
+        The two texts of the message.
+    method
+        Which command is refused.
+    """
 
     reason: str = "invalid parameters"
     details: str = ""

@@ -38,7 +38,15 @@ class RstMidFrame(AtData):
 
 @dataclass(frozen=True)
 class CloseCode(AtData):
-    """A close frame comes instead of data; its code and reason stand in the error."""
+    """A close frame comes instead of data; its code and reason stand in the error.
+
+    Parameters
+    ----------
+    code
+        The code of the close frame, a number of RFC 6455 or 4000 and above.
+    reason
+        Its text.
+    """
 
     code: int = 1001
     reason: str = ""
@@ -58,7 +66,13 @@ class HalfOpen(Fault):
 
 @dataclass(frozen=True)
 class Drip(AtData):
-    """Data comes byte by byte; the deadline of a message ends it."""
+    """Data comes byte by byte; the deadline of a message ends it.
+
+    Parameters
+    ----------
+    bytes_per_s
+        Bytes in a second.
+    """
 
     bytes_per_s: float = 1.0
 
@@ -76,7 +90,13 @@ class GiantHeader(AtData):
 
 @dataclass(frozen=True)
 class EndlessFragments(AtData):
-    """A message of ever more fragments never ends; a cap or the deadline ends it."""
+    """A message of ever more fragments never ends; a cap or the deadline ends it.
+
+    Parameters
+    ----------
+    size
+        Bytes of a fragment.
+    """
 
     size: int = 1
 

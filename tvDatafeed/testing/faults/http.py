@@ -43,7 +43,7 @@ class HttpStatus(AtHttp):
     Parameters
     ----------
     status
-        The HTTP status.
+        The HTTP status, a number.
     body
         The content, as HTML.
     retry_after
@@ -61,7 +61,13 @@ class HttpStatus(AtHttp):
 
 @dataclass(frozen=True)
 class HttpHtml(AtHttp):
-    """HTML comes where JSON was due, as from a captive portal; an error that says so."""
+    """HTML comes where JSON was due, as from a captive portal; an error that says so.
+
+    Parameters
+    ----------
+    body
+        What comes.
+    """
 
     body: bytes = _HTML
 
@@ -76,7 +82,7 @@ class HttpHugeBody(AtHttp):
     Parameters
     ----------
     size_bytes
-        How big it says it is.
+        How many bytes it says it is.
     how
         ``"announced"`` by its length, ``"endless"`` without one, or ``"gzip"``: small on the wire.
     """
@@ -103,7 +109,13 @@ class HttpTruncatedGzip(AtHttp):
 
 @dataclass(frozen=True)
 class HttpDrip(AtHttp):
-    """The reply comes byte by byte; the deadline covers all of it."""
+    """The reply comes byte by byte; the deadline covers all of it.
+
+    Parameters
+    ----------
+    bytes_per_s
+        Bytes in a second.
+    """
 
     bytes_per_s: float = 1.0
 
@@ -113,7 +125,13 @@ class HttpDrip(AtHttp):
 
 @dataclass(frozen=True)
 class HttpStall(AtHttp):
-    """The beginning of a reply comes and then nothing; the deadline ends it."""
+    """The beginning of a reply comes and then nothing; the deadline ends it.
+
+    Parameters
+    ----------
+    after_bytes
+        How many bytes of the reply come.
+    """
 
     after_bytes: int = 0
 
@@ -130,7 +148,7 @@ class HttpRedirect(AtHttp):
     location
         Where it leads; empty for where the request went, which is a loop.
     status
-        301, 302, 303, 307 or 308.
+        The HTTP status, a number: 301, 302, 303, 307 or 308.
     """
 
     location: str = ""

@@ -12,7 +12,13 @@ from tvDatafeed.testing.payloads import to_json
 
 @dataclass(frozen=True)
 class Refuse(Fault):
-    """TCP connects and ends at once; retried with backoff. A stopped server refuses truly."""
+    """TCP connects and ends at once; retried with backoff. A stopped server refuses truly.
+
+    Parameters
+    ----------
+    how
+        How the connection ends: "rst" resets it, "fin" closes it.
+    """
 
     how: Literal["rst", "fin"] = "rst"
 
@@ -49,7 +55,13 @@ class ConnectSilence(AtUpgrade):
 
 @dataclass(frozen=True)
 class HandshakeDrip(AtUpgrade):
-    """The upgrade is answered byte by byte; the connect deadline covers all of it."""
+    """The upgrade is answered byte by byte; the connect deadline covers all of it.
+
+    Parameters
+    ----------
+    bytes_per_s
+        Bytes in a second.
+    """
 
     bytes_per_s: float = 1.0
 
@@ -72,7 +84,7 @@ class UpgradeStatus(AtUpgrade):
     Parameters
     ----------
     status
-        The HTTP status.
+        The HTTP status, a number.
     body
         The page; a captive portal is ``UpgradeStatus(200, b"<html>...")``.
     retry_after
@@ -102,7 +114,13 @@ class UpgradeGarbage(AtUpgrade):
 
 @dataclass(frozen=True)
 class Redirect(AtOpen):
-    """The hello names another host; the client moves there and repeats its requests."""
+    """The hello names another host; the client moves there and repeats its requests.
+
+    Parameters
+    ----------
+    host
+        The other host, which may have a port: "host:port".
+    """
 
     host: str = "127.0.0.1"
 
@@ -120,7 +138,13 @@ class NeverRead(AtOpen):
 
 @dataclass(frozen=True)
 class HeartbeatFlood(AtOpen):
-    """Heartbeats come in a flood; each is echoed once and data still arrives."""
+    """Heartbeats come in a flood; each is echoed once and data still arrives.
+
+    Parameters
+    ----------
+    per_s
+        Heartbeats in a second.
+    """
 
     per_s: float = 10_000.0
 

@@ -11,7 +11,13 @@ from tvDatafeed.testing.faults.base import AtData
 
 @dataclass(frozen=True)
 class WrongLength(AtData):
-    """Each packet declares a length that is off; the decoder finds the next header again."""
+    """Each packet declares a length that is off; the decoder finds the next header again.
+
+    Parameters
+    ----------
+    delta
+        By how many characters it is off.
+    """
 
     delta: int = 1
 
@@ -21,7 +27,13 @@ class WrongLength(AtData):
 
 @dataclass(frozen=True)
 class LengthUnit(AtData):
-    """Lengths count code points or UTF-8 bytes; decoded right all the same."""
+    """Lengths count code points or UTF-8 bytes; decoded right all the same.
+
+    Parameters
+    ----------
+    unit
+        What is counted.
+    """
 
     unit: Literal["code_points", "bytes"] = "bytes"
 
@@ -32,7 +44,13 @@ class LengthUnit(AtData):
 
 @dataclass(frozen=True)
 class BadHeader(AtData):
-    """A broken header such as ``~m~-5~m~`` stands before the data; skipped and counted."""
+    """A broken header such as ``~m~-5~m~`` stands before the data; skipped and counted.
+
+    Parameters
+    ----------
+    text
+        What stands before the data.
+    """
 
     text: str = "~m~-5~m~"
 
@@ -42,7 +60,13 @@ class BadHeader(AtData):
 
 @dataclass(frozen=True)
 class SplitPackets(AtData):
-    """Packets are spread over several messages; the same events as in one."""
+    """Packets are spread over several messages; the same events as in one.
+
+    Parameters
+    ----------
+    size
+        Characters of a message.
+    """
 
     size: int = 100
 
@@ -53,7 +77,13 @@ class SplitPackets(AtData):
 
 @dataclass(frozen=True)
 class GluedHeartbeat(AtData):
-    """A heartbeat stands before data in one message; echoed, and the data is not lost."""
+    """A heartbeat stands before data in one message; echoed, and the data is not lost.
+
+    Parameters
+    ----------
+    number
+        The number that the heartbeat carries.
+    """
 
     number: int = 1000
 
