@@ -98,3 +98,18 @@ def test_notebook_has_its_outputs():
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.documentation
+def test_notebook_runs():
+    """From its first cell to its last, in a kernel of its own."""
+    (path,) = FOLDER.glob("*.ipynb")
+    program = f"""
+import nbclient, nbformat
+notebook = nbformat.read({str(path)!r}, as_version=4)
+nbclient.NotebookClient(notebook, timeout=60).execute()
+print(sum(len(cell.get("outputs", ())) for cell in notebook.cells))
+"""
+    done = run("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 10

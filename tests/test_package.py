@@ -103,3 +103,24 @@ except ConfigurationError as error:
     done = run("-c", program)
     assert done.returncode == 0, done.stderr
     assert "pip uninstall --yes websocket websocket-client && pip install" in done.stdout
+
+
+@pytest.mark.documentation
+def test_reference(tmp_path):
+    """The pages of the public names are built from their docstrings, without a warning."""
+    pages = ("tvDatafeed", "tvDatafeed.config", "tvDatafeed.testing")
+    arguments = ("-m", "pdoc", "--docformat", "numpy", "--output-directory", str(tmp_path))
+    done = run("-W", "error", *arguments, *pages)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = (tmp_path / "tvDatafeed.html").read_text(encoding="utf-8")
+    for name in tvDatafeed.__all__:
+        assert f'id="{name}"' in shown
+
+
+def test_metadata():
+    """What is installed says the same as what is imported, and what it can be found by."""
+    metadata = importlib.metadata.metadata("tvdatafeed")
+    assert metadata["Version"] == tvDatafeed.__version__
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert metadata["Description-Content-Type"] == "text/markdown"
