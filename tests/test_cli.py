@@ -146,9 +146,10 @@ def test_hist_csv(loopback, capsys):
     assert err == ""
 
 
-def test_hist_json(loopback, capsys):
+@pytest.mark.parametrize("option", ["--format=json", "--json"])
+def test_hist_json(loopback, capsys, option):
     """JSON on stdout is a list of objects, one a line, with every digit and times in ISO form."""
-    assert main(["hist", "SP:SPX", "--bars=20", "--timezone=exchange", "--format=json"]) == 0
+    assert main(["hist", "SP:SPX", "--bars=20", "--timezone=exchange", option]) == 0
     out, _err = capsys.readouterr()
     bars = expected(loopback, "SP:SPX", Interval.in_daily, 20, timezone="America/New_York")
     rows = json.loads(out)

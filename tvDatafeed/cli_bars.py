@@ -158,6 +158,13 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         choices=list(RENDERERS),
         help="default: what FILE's ending says, else a table",
     )
+    hist.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        help="the same as --format json",
+    )
     hist.add_argument("--output", metavar="FILE", help="write to a file, which may exist")
     hist.add_argument(
         "--plot",
