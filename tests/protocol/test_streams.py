@@ -21,6 +21,7 @@ from tvDatafeed.protocol.events import (
     StreamMoved,
     StreamRequest,
     StreamStarted,
+    SymbolRequest,
 )
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.protocol.machine import Machine
@@ -181,6 +182,7 @@ def test_a_message_that_is_lost_ends_a_stream(text):
     machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
     for session in ("cs_c", "cs_d"):
         machine.open(session, SeriesRequest("A", "1", count=9), now=1.0, deadline=60.0)
+    machine.open("cs_e", SymbolRequest("A"), now=1.0, deadline=60.0)
     # One has a page of its bars, and would not miss the next one.
     machine.receive(bars(row(0), row(1)).replace("cs_a", "cs_d"), now=1.0)
     machine.receive(completed(70).replace("cs_a", "cs_d"), now=1.0)
@@ -193,7 +195,7 @@ def test_a_message_that_is_lost_ends_a_stream(text):
         ("cs_b", True),
         ("cs_d", True),
     }
-    assert machine.open_sessions == 1
+    assert machine.open_sessions == 2
 
 
 def test_a_lost_message_that_names_its_session_ends_that_one_alone():
