@@ -30,6 +30,8 @@ _AddCommand = Callable[
 
 _HEADS = ("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
 _NUMBERS = range(2, 9)
+# What goes first where a terminal is narrow: bars, volume, change, open, high, low.
+_SPARE = (8, 7, 6, 2, 3, 4)
 _PRICES = ("open", "high", "low", "close")
 
 _LIVE_EXAMPLES = """\
@@ -184,7 +186,7 @@ class _Screen:
                 state = f"{state}: {known.error}"
             delivered = str(known.delivered) if known else ""
             rows.append([seis.full_symbol, *self._cells(seis), delivered, printable(state)])
-        lines = [*table(_HEADS, rows, numbers=_NUMBERS), cut_to_terminal(self._news)]
+        lines = [*table(_HEADS, rows, numbers=_NUMBERS, spare=_SPARE), cut_to_terminal(self._news)]
         # Back to the first line of the last time, and each line anew.
         up = f"\x1b[{self._height}F" if self._height else ""
         write_to_stdout(up + "".join(f"{encodable(line)}\x1b[K\n" for line in lines))

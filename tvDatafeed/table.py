@@ -15,7 +15,11 @@ _NO_TERMINAL = sys.maxsize
 
 
 def table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    spare: Sequence[int] = (),
 ) -> list[str]:
     """Write a line a row that fits into the terminal; of the last column as much as there is room.
 
@@ -27,9 +31,20 @@ def table(
         Their cells.
     numbers
         Which columns stand to the right.
+    spare
+        Which columns go where there is no room for all, the first of these first: half a number
+        is worse than none.
     """
     widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
     limit = shutil.get_terminal_size((_NO_TERMINAL, 0)).columns
+    kept = list(range(len(heads)))
+    for column in spare:
+        if sum(widths[place] for place in kept) + len(_GAP) * (len(kept) - 1) <= limit:
+            break
+        kept.remove(column)
+    heads, *rows = ([cells[place] for place in kept] for cells in (heads, *rows))
+    widths = [widths[place] for place in kept]
+    numbers = [kept.index(place) for place in numbers if place in kept]
     taken = sum(widths[:-1]) + len(_GAP) * (len(heads) - 1)
     widths[-1] = min(widths[-1], max(limit - taken, _LEAST_WIDTH))
     lines = (
