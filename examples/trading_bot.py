@@ -57,6 +57,13 @@ class Bot:
         self.done = threading.Event()
         self._bars_left = bars_until_stop
         self._has_gap = False
+        self.error: BaseException | None = None
+
+    def on_error(self, who: object, error: BaseException) -> None:
+        """Stop: a bot with a bug should not trade on."""
+        print(f"{who}: {error!r}", file=sys.stderr)
+        self.error = error
+        self.done.set()
 
     def on_bar(self, seis: Seis, bar: pd.DataFrame) -> None:
         """Take a closed bar, and trade if the averages have crossed."""
@@ -84,7 +91,8 @@ class Bot:
         self._has_gap = True
 
     def _take(self, when: pd.Timestamp, close: float) -> None:
-        self.closes = pd.concat([self.closes, pd.Series({when: close})]).iloc[-SLOW:]
+        self.closes.loc[when] = close
+        self.closes = self.closes.iloc[-SLOW:].copy()
         if len(self.closes) < SLOW:
             return
         is_up = self.closes.iloc[-FAST:].mean() > self.closes.mean()
@@ -102,7 +110,7 @@ def on_reconnect(start: dt.datetime, end: dt.datetime) -> None:
 def trade(config: TvDatafeedConfig, symbol: str, bars: int | None) -> int:
     """Trade until something says stop; 1 when it cannot begin."""
     bot = Bot(bars)
-    hooks = {"on_gap": bot.on_gap, "on_reconnect": on_reconnect}
+    hooks = {"on_error": bot.on_error, "on_gap": bot.on_gap, "on_reconnect": on_reconnect}
     # Leaving the block closes the feed, whatever the reason: the end, Ctrl-C, SIGTERM, a bug.
     with TvDatafeedLive(config=config, **hooks) as tvl:
         try:
@@ -119,7 +127,7 @@ def trade(config: TvDatafeedConfig, symbol: str, bars: int | None) -> int:
             print("stopped")
     worth = bot.book.worth(bot.closes.iloc[-1]) if len(bot.closes) else CASH
     print(f"{len(bot.book.trades)} trades on paper, {CASH:.2f} became {worth:.2f}")
-    return 0
+    return 1 if bot.error else 0
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.programs import run
 from tvDatafeed import (
     Consumer,
     ConsumerError,
@@ -563,3 +564,32 @@ def test_what_is_built_when_its_consumer_is_ended_is_not_told(server, tvl, monke
     go.set()
     consumer.join(PATIENCE_S)
     assert (bars.frames, consumer.delivered) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "is_shown"),
+    [
+        ("", True),
+        ("logging.basicConfig(filename=os.devnull)", False),
+        ("tvl.on_error = lambda who, error: None", False),
+    ],
+    ids=["nothing", "logging", "hook"],
+)
+def test_error_that_nobody_would_see(server, more, is_shown):
+    """Without a log and without a hook it stands on stderr, as of any thread."""
+    program = f"""
+import logging, os
+from tvDatafeed import Interval, TvDatafeedLive
+
+def callback(seis, data):
+    raise LookupError("a bug of mine")
+
+tvl = TvDatafeedLive()
+{more}
+tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, callback)
+tvl.close()
+"""
+    done = run("-c", program, server=server)
+    assert done.returncode == 0
+    assert ("LookupError: a bug of mine" in done.stderr) is is_shown
+    assert ("callback_BTCUSD" in done.stderr or "BTCUSD" in done.stderr) is is_shown

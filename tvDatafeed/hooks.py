@@ -1,7 +1,9 @@
 """Hooks: what a program wants to be told of the feed, called in a thread of their own."""
 
 import logging
+import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,21 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 # News that a program is so slow to take are not worth more memory.
 _KEPT_CALLS = 10_000
+
+
+def show_unheard(who: object, error: BaseException) -> None:
+    """Write an error to stderr, unless logging is set up: then it stands in the log already.
+
+    Python does so with the errors of any thread.
+    """
+    heard: logging.Logger | None = logger
+    while heard is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in heard.handlers):
+            return
+        heard = heard.parent
+    if sys.stderr is not None:
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        sys.stderr.write(f"tvDatafeed: {who}:\n{''.join(lines)}")
 
 
 class Hooks:

@@ -24,7 +24,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketTimeoutError,
 )
-from tvDatafeed.hooks import Hooks
+from tvDatafeed.hooks import Hooks, show_unheard
 from tvDatafeed.liveframes import LiveBar, Look
 from tvDatafeed.mailbox import END, Mailbox, note_dropped
 from tvDatafeed.seis import Feed, Seis, State
@@ -356,9 +356,9 @@ class Registry:
         self._hooks.post(function, *arguments)
 
     def call_on_error(self, who: Any, error: BaseException) -> None:
-        """Call the hook for errors, if there is one."""
-        if self._hooked.on_error is not None:
-            self._hooked.on_error(who, error)
+        """Call the hook for errors; without one they shall not go unseen."""
+        hook = self._hooked.on_error or show_unheard
+        hook(who, error)
 
     def iterate(
         self, seises: tuple[Seis, ...], bars: WhichBars, max_queue: int, *, replay: bool
@@ -455,7 +455,7 @@ class Registry:
 
     def _tell_failure(self, seis: Seis, error: TvDatafeedError) -> None:
         logger.warning("%r: %s", seis, error)
-        self._hooks.post(self._hooked.on_error, seis, error)
+        self._hooks.post(self.call_on_error, seis, error)
 
     def _tell_slow(self, seis: Seis, waiting: int) -> None:
         what = (
