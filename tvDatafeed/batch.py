@@ -201,6 +201,11 @@ class Batch:
         self._waiting.clear()
         return keys
 
+    def strays(self) -> list[RequestFailed]:
+        """Give what has come for sessions that run no more, and was not given yet."""
+        self._hear(0.0, wait=False)
+        return [result for _key, result in self._ready if isinstance(result, RequestFailed)]
+
     def release(self) -> None:
         """Give up all whose result was not given yet."""
         sessions = [*self._running, *_opened_by([result for _owner, result in self._ready])]

@@ -211,14 +211,18 @@ class Streams:
         batch.release()
 
     def _replaced(self, batch: Batch) -> Batch:
-        batch.release()
         with self._lock:
             self._batch = replacement = self._new_batch()
             wanted = list(self._wanted)
-        asked, self._asked = self._asked, set()
+        # First of all: what comes from now on comes there.
         for stream in wanted:
-            # First of all, for what comes from now on; what came before broke its connection.
             stream.batch = replacement
+        strays = batch.strays()
+        batch.release()
+        asked, self._asked = self._asked, set()
+        for stray in strays:
+            self._lost(stray.session, stray.error)
+        for stream in wanted:
             connection, session = stream.connection, stream.session
             if stream in asked:
                 self._ask(stream)
@@ -430,7 +434,7 @@ class Streams:
             return self._retry_pause_s(error, 0)
         # At once, unless it is the same again before anything else.
         stream.losses = stream.losses + 1 if stream.news == stream.opening_news else 0
-        return self._retry_pause_s(error, stream.losses) if stream.losses else 0.0
+        return self._retry_pause_s(error, stream.losses) if stream.losses > 1 else 0.0
 
     @staticmethod
     def _complain(stream: Stream, error: TvDatafeedError) -> None:

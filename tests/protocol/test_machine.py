@@ -625,3 +625,23 @@ def test_each_request_ends_at_most_once(steps):
     outcomes = [e.session for e in events if not isinstance(e, ConnectionFailed)]
     assert sorted(outcomes) == ["cs_a", "cs_b"]
     assert sum(isinstance(e, ConnectionFailed) for e in events) <= 1
+
+
+def test_updates_that_overtook_the_page_count():
+    """The page was made before them; and a message that comes twice is not news."""
+    machine = machine_with("cs_a")
+    old, new = [960.0, 1.0, 1.0, 1.0, 1.0, 1.0], [960.0, 1.0, 2.0, 1.0, 2.0, 2.0]
+    older, newer = [900.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1020.0, 3.0, 3.0, 3.0, 3.0, 3.0]
+
+    def sent(*rows, t_ms):
+        update = {"s": [{"i": i, "v": v} for i, v in enumerate(rows)], "t": "s1"}
+        machine.receive(server("timescale_update", "cs_a", {"sds_1": update}, t_ms=t_ms), now=1.0)
+
+    sent(old, t_ms=961_000)
+    machine.receive(bars_of("cs_a", [new], method="du"), now=1.0)
+    sent(newer, t_ms=1_021_000)
+    sent(old, t_ms=961_000)
+    sent(older, old, t_ms=1_022_000)
+    machine.receive(completed("cs_a", {"data_completed": "end"}), now=1.0)
+    (event,) = machine.events()
+    assert [bar.close for bar in event.answer.bars] == [1.0, 2.0, 3.0]

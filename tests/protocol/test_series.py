@@ -72,18 +72,28 @@ def test_live_update_replaces_the_last_bar():
     assert len(series) == 2
 
 
-def test_a_page_that_was_overtaken_knows_less():
-    """What came by then is newer than the page; what the page alone has is taken."""
+def test_what_is_of_the_past_adds_what_is_not_there():
+    """And changes nothing that is."""
     series = Series()
     series.merge(update(bar(2.0, 5.0), bar(3.0, 6.0), close_time=4.0))
-    series.merge_page(update(bar(0.0), bar(1.0), bar(2.0), close_time=3.0))
+    page = update(bar(0.0), bar(1.0), bar(2.0), close_time=3.0)
+    assert series.overlaps_from_below(page)
+    series.add(page)
     assert list(series.bars) == [bar(0.0), bar(1.0), bar(2.0, 5.0), bar(3.0, 6.0)]
     assert series.close_time_s == 4.0
-    # A new bar, with the last word on the one before, is no page.
-    series.merge_page(update(bar(3.0, 7.0), bar(4.0), close_time=5.0))
-    assert [b.close for b in series.bars][-2:] == [7.0, 1.0]
-    series.merge_page(update())
-    assert len(series) == 5
+    series.add(update())
+    assert len(series) == 4
+
+
+@pytest.mark.parametrize(
+    "bars", [[], [bar(3.0, 7.0), bar(4.0)], [bar(0.0), bar(1.0)], [bar(2.0)]], ids=range(4)
+)
+def test_what_does_not_overlap_from_below(bars):
+    """Nothing, a new bar with the last word on the one before, a page, a bar that is there."""
+    series = Series()
+    assert not series.overlaps_from_below(update(*bars))
+    series.merge(update(bar(2.0, 5.0), bar(3.0, 6.0)))
+    assert not series.overlaps_from_below(update(*bars))
 
 
 def test_close_time_is_that_of_the_newest_bar():

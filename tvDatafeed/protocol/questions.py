@@ -129,6 +129,8 @@ class HistoryQuestion(_ChartQuestion):
         self._series = Series()
         self._oldest_s: float | None = None
         self._is_probing = False
+        # When the newest message was sent, by the server's clock, epoch milliseconds.
+        self._newest_ms = 0.0
 
     @property
     def progress(self) -> str:
@@ -167,8 +169,8 @@ class HistoryQuestion(_ChartQuestion):
                 # A stale turnaround is another generation of the series.
                 if update is None or update.t not in (None, _TURNAROUND):
                     return None
-                if isinstance(message, messages.TimescaleUpdate):
-                    self._series.merge_page(update)
+                if self._is_of_the_past(message, update):
+                    self._series.add(update)
                 else:
                     self._series.merge(update)
             case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
@@ -176,6 +178,18 @@ class HistoryQuestion(_ChartQuestion):
             case messages.SymbolResolved(p=p):
                 self._info = p.info
         return self._refusal(message)
+
+    def _is_of_the_past(
+        self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate
+    ) -> bool:
+        """Whether what came before it knows more: it was overtaken on its way, or comes twice."""
+        newest_ms, told_ms = self._newest_ms, message.t_ms or 0
+        self._newest_ms = max(newest_ms, told_ms)
+        if 0 < told_ms < newest_ms:
+            return True
+        # What is live knows more than a page, whenever that comes.
+        is_page = isinstance(message, messages.TimescaleUpdate)
+        return is_page and self._series.overlaps_from_below(update)
 
     def _complete(
         self, completed: messages.CompletedParameters, server_time_s: float | None

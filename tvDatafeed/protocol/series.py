@@ -127,18 +127,23 @@ class Series:
         self._flatten()
         return sum(bisect_right(stretch.times, until_s) for stretch in self._stretches)
 
-    def merge_page(self, update: SeriesUpdate) -> None:
-        """Take a page of the past, or a new bar.
-
-        A page begins before all that is there. What is there already has overtaken it on its way,
-        and knows more than the page does.
-        """
+    def overlaps_from_below(self, update: SeriesUpdate) -> bool:
+        """Whether an update begins before all that is there, and reaches into it."""
         times, oldest_s = [item.v.time for item in update.s], self.oldest_s
-        if times and oldest_s is not None and min(times) < oldest_s <= max(times):
-            known = {time for stretch in self._stretches for time in stretch.times}
-            items = [item for item in update.s if item.v.time not in known]
-            update = SeriesUpdate(s=items, t=update.t, lbs=update.lbs)
-        self.merge(update)
+        return bool(times) and oldest_s is not None and min(times) < oldest_s <= max(times)
+
+    def add(self, update: SeriesUpdate) -> None:
+        """Take those bars of an update that are not there yet.
+
+        Raises
+        ------
+        BadUpdateError
+            As from `merge`.
+        """
+        self._flatten()
+        known = {time for stretch in self._stretches for time in stretch.times}
+        items = [item for item in update.s if item.v.time not in known]
+        self.merge(SeriesUpdate(s=items, t=update.t, lbs=update.lbs))
 
     def merge(self, update: SeriesUpdate) -> None:
         """Take the bars of one update; the last word on a bar counts.
