@@ -1020,7 +1020,7 @@ def test_probe_that_ends_without_a_verdict_frees_its_place(server, end):
             server.inject(ConnectSilence(times=1))
             thread = threading.Thread(target=ask_in_threads, args=(tv, [SYMBOL]))
             thread.start()
-            assert server.wait_until(lambda s: s.accepted == 2)
+            assert server.wait_until(lambda s: s.accepted == 2 and not s.faults)
             tv.close()
             thread.join(5)
         with at_most(SOON_S):
