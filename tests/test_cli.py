@@ -18,7 +18,7 @@ import tvDatafeed
 from tests.loopback import NOW, expected
 from tests.programs import start, urls
 from tests.test_loopback_server import Client
-from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
+from tvDatafeed import CaptchaRequiredError, Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.cli import main
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.testing import FAULTS, FakeTradingView, Market, NoCompletion, ReplaceBars
@@ -528,6 +528,32 @@ def test_serve(number):
     assert (program.returncode, out) == (0, "")
     (line,) = lines_of(err)
     assert "made-up market" in line
+
+
+@needs_signals
+def test_serve_with_accounts():
+    """Whoever has none of their own can sign in in each way that the README has."""
+    with start("-m", "tvDatafeed", "serve", "--accounts") as program:
+        exports = [program.stdout.readline().removeprefix("export ").strip() for _ in range(6)]
+        found = dict(export.partition("=")[::2] for export in exports)
+        network = NetworkConfig(ws_url=found["TV_WS_URL"], base_url=found["TV_BASE_URL"])
+        cookies = {"sessionid": found["TV_SESSIONID"], "sessionid_sign": found["TV_SESSIONID_SIGN"]}
+        for way in (
+            {"username": "alice", "password": "open sesame"},
+            {"username": "bob", "password": "open sesame", "totp_secret": "JBSWY3DPEHPK3PXP"},
+            {"username": "carol", "password": "open sesame", "totp_code": "024680"},
+            {"auth_token": found["TV_AUTH_TOKEN"]},
+            cookies,
+        ):
+            config = TvDatafeedConfig(network=network)
+            with TvDatafeed(**way, token_cache=False, config=config) as tv:
+                assert len(tv.get_hist("NASDAQ:AAPL", n_bars=3)) == 3
+        with pytest.raises(CaptchaRequiredError):
+            TvDatafeed("dave", "open sesame", token_cache=False, config=config)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate()
+    assert (program.returncode, out) == (0, "")
+    assert "alice; bob" in err
 
 
 @needs_signals

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tvDatafeed.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
 
 if TYPE_CHECKING:
-    from tvDatafeed.testing import Fault
+    from tvDatafeed.testing import Account, FakeTradingView, Fault
 
 __all__ = ["add_serve_command"]
 
@@ -25,6 +25,12 @@ _LONGEST_SLEEP_S = 3600.0
 _TICK_INTERVAL_S = 0.5
 # Where the calendars of the made-up market begin, and where its years have long been empty.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
+# Those of the README's section on signing in.
+_PASSWORD = "open sesame"  # noqa: S105 - of nobody
+_PRACTICE = """\
+accounts, with the password "open sesame": alice; bob, whose app has the secret JBSWY3DPEHPK3PXP;
+carol, who is sent the code 024680; dave, of whom a captcha is wanted. Cookies and token are of
+alice."""
 # These are told once, for all faults, in the help.
 _COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
@@ -34,9 +40,10 @@ examples:
   tvdatafeed serve --fault close_code:code=1001,times=2 --fault glued_heartbeat
   tvdatafeed serve --round-trip 0.05 --bandwidth 250000       as far away as TradingView may be
   tvdatafeed serve --start 2026-08-20T13:30Z --speed 60       an opening, at a minute a second
+  tvdatafeed serve --accounts                                 with somebody to sign in as
   tvdatafeed serve --list-faults
 
-Set the three variables it prints, in another terminal, and every program that uses tvDatafeed
+Set the variables it prints, in another terminal, and every program that uses tvDatafeed
 talks to it. Every fault takes times=N, how often it strikes, and symbol=EXCHANGE:NAME.
 """
 
@@ -88,6 +95,11 @@ def add_serve_command(command: _AddCommand) -> None:
         help="seconds of the market in a second, 0 to stand still; default: %(default)s",
     )
     serve.add_argument(
+        "--accounts",
+        action="store_true",
+        help="with accounts to practise signing in, and the cookies and a token of one of them",
+    )
+    serve.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -113,6 +125,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         heartbeat_interval_s=arguments.heartbeat,
         round_trip_s=arguments.round_trip,
         bandwidth_bytes_per_s=arguments.bandwidth,
+        accounts=_accounts() if arguments.accounts else (),
         faults=[_fault(text) for text in arguments.fault],
     )
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
@@ -121,12 +134,16 @@ def _serve(arguments: argparse.Namespace) -> int:
     try:
         with server:
             form = '$env:{}="{}"' if sys.platform == "win32" else "export {}={}"
-            urls = {
+            variables = {
                 "TV_WS_URL": server.ws_url,
                 "TV_BASE_URL": server.base_url,
                 "TV_SEARCH_URL": server.search_url,
             }
-            show("\n".join(form.format(*item) for item in urls.items()))
+            if arguments.accounts:
+                variables |= _credentials(server)
+            show("\n".join(form.format(*item) for item in variables.items()))
+            if arguments.accounts:
+                note(_PRACTICE)
             # Single months of futures would fill the screen; "tvdatafeed search" finds them.
             symbols = (x.symbol for x in LISTINGS if len(x.expirations) != 1)
             note("a made-up market, until Ctrl-C: " + " ".join(symbols))
@@ -138,6 +155,27 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}"
         ) from error
+
+
+def _accounts() -> "list[Account]":
+    from tvDatafeed.testing import Account  # noqa: PLC0415
+
+    return [
+        Account("alice", _PASSWORD),
+        Account("bob", _PASSWORD, second_factor="totp"),
+        Account("carol", _PASSWORD, second_factor="sms"),
+        Account("dave", _PASSWORD, captcha=True),
+    ]
+
+
+def _credentials(server: "FakeTradingView") -> dict[str, str]:
+    """Give what a browser has in which alice is signed in."""
+    cookies = server.issue_cookies("alice")
+    return {
+        "TV_SESSIONID": cookies.sessionid,
+        "TV_SESSIONID_SIGN": cookies.sessionid_sign,
+        "TV_AUTH_TOKEN": server.issue_token("alice"),
+    }
 
 
 def _print_faults() -> None:
