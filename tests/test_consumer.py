@@ -482,7 +482,7 @@ def test_hooks_are_called_one_after_the_other_through_restarts(server):
     def on_state(_seis, state):
         running.append(state)
         most.append(len(running))
-        time.sleep(0.01)
+        time.sleep(0.01)  # as a hook that takes its time, so that two would meet
         states.append(state)
         running.pop()
 

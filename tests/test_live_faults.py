@@ -132,6 +132,12 @@ def hasty(server, **more):
     return live(server, **{**limits, **more})
 
 
+def tell_time(server, session):
+    """Let the client know what time it is there, and nothing else."""
+    message = {"m": "series_loading", "p": [session, "sds_1", "s1"]}
+    server.push(json.dumps(message | {"t_ms": int(server.now * 1000)}))
+
+
 @pytest.mark.parametrize("fault", PASSING, ids=repr)
 def test_fault_while_it_reconnects(server, fault):
     """Rows 1 to 45: the feed comes back by itself, and what was missed follows in order."""
@@ -465,8 +471,7 @@ def test_a_stream_that_stays_silent_is_looked_after(server, monkeypatch):
         (session,) = server.open_sessions
         # Two seconds after the close of the forming bar there is no word of a new one.
         server.now += 62.5
-        stamp = {"t_ms": int(server.now * 1000)}
-        server.push(json.dumps({"m": "series_loading", "p": [session, "sds_1", "s1"], **stamp}))
+        tell_time(server, session)
         assert bars.wait(2)
         assert server.wait_until(lambda s: session not in s.open_sessions)
         server.now += 60
@@ -691,8 +696,7 @@ def test_a_late_correction_does_not_end_the_watch(server, monkeypatch):
         assert bars.wait(1)
         (session,) = server.open_sessions
         server.now += 62.5
-        stamp = {"t_ms": int(server.now * 1000)}
-        server.push(json.dumps({"m": "series_loading", "p": [session, "sds_1", "s1"], **stamp}))
+        tell_time(server, session)
         assert bars.wait(2)
         row = {"i": 0, "v": [bars.opens[1].timestamp(), 1.0, 2.0, 0.5, 1.5, 9.0]}
         update = {"sds_1": {"s": [row], "t": "s1"}}
@@ -721,7 +725,9 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
                         tvl.del_seis(status.seis)
                 raise NetworkError("no token now")
             if not has_failed.is_set():
-                time.sleep(0.01)  # until those that run are answered
+                # Those that run are answered by now.
+                batch = tvl._registry._streams._batch
+                until(lambda: batch._outcomes.qsize() >= len(batch._running))
             return real(account)
 
         monkeypatch.setattr(TokenAccount, "token", token)

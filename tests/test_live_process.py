@@ -38,6 +38,17 @@ BOT = """
     """
 
 
+# A callback that never comes back, and has been called.
+STUCK = """
+        entered = threading.Event()
+        def stuck(seis, data):
+            entered.set()
+            threading.Event().wait()
+        tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, stuck)
+        entered.wait()
+""".strip()
+
+
 @pytest.fixture
 def server():
     with LiveServer() as running:
@@ -123,15 +134,10 @@ def test_script_that_closes_ends(server):
 
 def test_script_whose_callback_is_stuck_can_end(server):
     """Once the feed is closed; a WARNING names the callback (row 81)."""
-    more = """
+    more = f"""
         import logging
         logging.basicConfig()
-        entered = threading.Event()
-        def stuck(seis, data):
-            entered.set()
-            threading.Event().wait()
-        tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, stuck)
-        entered.wait()
+        {STUCK}
         print(tvl.close(timeout=0.2), flush=True)
         """
     with bot(server, more) as process:
@@ -168,13 +174,8 @@ def test_ctrl_c(server, more):
 @posix_only
 def test_ctrl_c_twice(server):
     """The second one does not wait for the callback that the first one waits for."""
-    more = """
-        entered = threading.Event()
-        def stuck(seis, data):
-            entered.set()
-            threading.Event().wait()
-        tvl.subscribe("BTCUSD", "BITSTAMP", Interval.in_1_minute, stuck)
-        entered.wait()
+    more = f"""
+        {STUCK}
         sys.stdout.write("ready\\n")
         sys.stdout.flush()
         tvl.wait()

@@ -66,6 +66,17 @@ def test_bars_of_a_zone_are_drawn_at_their_wall_times(tv):
     assert {label for label in labels if label} <= shown
 
 
+def test_window(bars, monkeypatch, tmp_path):
+    """It is opened where there are windows, and not for a file."""
+    shown = []
+    monkeypatch.setattr("tvDatafeed.plotting._has_windows", lambda: True)
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    plot(bars, path=tmp_path / "aapl.png")
+    assert shown == []
+    plot(bars)
+    assert [len(figures) for figures in shown] == [1]
+
+
 def test_bars_without_volume(bars):
     """An index has none, and no empty room for it."""
     assert len(plot(bars.assign(volume=0.0)).axes) == 2

@@ -16,8 +16,9 @@ from tqdm import tqdm
 import tvDatafeed
 from tests.loopback import NOW
 from tests.programs import urls
+from tvDatafeed.cli_serve import _accounts
 from tvDatafeed.config import TvDatafeedConfig, environment_variables
-from tvDatafeed.testing import Account, FakeTradingView
+from tvDatafeed.testing import FakeTradingView
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 DOTENV = re.findall(r"^```ini\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
@@ -38,13 +39,8 @@ def table_of(heading):
     return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows[last_rule + 1 :]]
 
 
-# Who signs in, in the section "Signing in".
-ACCOUNTS = (
-    Account("alice", "open sesame"),
-    Account("bob", "open sesame", "totp"),
-    Account("carol", "open sesame", "sms"),
-    Account("dave", "open sesame", captcha=True),
-)
+# Who signs in, in the section "Signing in": those whom "tvdatafeed serve --accounts" has.
+ACCOUNTS = tuple(_accounts())
 SIGNED_IN = {
     "TvDatafeed(username": "alice",
     "totp_secret": "bob",

@@ -378,6 +378,16 @@ def test_a_search_that_fails_takes_no_error_away(server, tv):
     assert caught.value.suggestions == ()
 
 
+def test_a_search_that_stalls_is_not_waited_for(server, tv, monkeypatch):
+    """The error comes after three seconds at the most, which are shorter here."""
+    monkeypatch.setattr("tvDatafeed.search._SUGGESTIONS_S", 0.2)
+    server.inject(HttpStall(path=SEARCH))
+    started = time.monotonic()
+    with pytest.raises(SymbolNotFoundError):
+        tv.get_hist("NASDAQ:APPL")
+    assert time.monotonic() - started < 2.0
+
+
 def test_tradingview_is_not_asked_about_a_symbol_of_another_server(server):
     """Who tests against this machine is alone on it."""
     config = server.config(search_url=NetworkConfig().search_url)

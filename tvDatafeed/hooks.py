@@ -84,9 +84,9 @@ class Hooks:
                 if deadline.expired:
                     return False
                 self._changed.wait(deadline.clip(WAIT_SLICE_S))
-            has_gone = thread is not None and self._thread is not thread
-        if has_gone and thread is not None:
-            thread.join(deadline.remaining())
+            gone = None if self._thread is thread else thread
+        if gone is not None:
+            gone.join(deadline.remaining())
         return True
 
     def post(self, function: Callable[..., object] | None, *arguments: Any) -> None:

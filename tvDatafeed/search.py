@@ -137,8 +137,9 @@ def _is_at_home(url: str) -> bool:
 
 def _likeness(one: str, other: str) -> float:
     """Say how much two symbols are alike; the exchange counts less than the name."""
-    names = (text.rpartition(":")[2] for text in (one, other))
-    return sum(SequenceMatcher(a=a, b=b).ratio() for a, b in (tuple(names), (one, other)))
+    name, other_name = (text.rpartition(":")[2] for text in (one, other))
+    likeness_of_names = SequenceMatcher(a=name, b=other_name).ratio()
+    return likeness_of_names + SequenceMatcher(a=one, b=other).ratio()
 
 
 def _page(
