@@ -18,14 +18,6 @@ MAX_LINES = 400
 # A package's floor is that of its modules. Whoever adds a module says here where it stands.
 FLOORS = {
     "cli": 7,
-    "cli_account": 7,
-    "cli_arguments": 7,
-    "cli_bars": 7,
-    "cli_live": 7,
-    "cli_search": 7,
-    "cli_serve": 7,
-    "console": 7,
-    "table": 7,
     "__main__": 7,
     "__init__": 6,
     "datafeed": 6,

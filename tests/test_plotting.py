@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 from tests.loopback import NOW
 from tvDatafeed import ConfigurationError, DataValidationError, Interval, plot
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 from tvDatafeed.testing import FakeTradingView
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 import tvDatafeed
 from tests.loopback import NOW
 from tests.programs import urls
-from tvDatafeed.cli_serve import _accounts
+from tvDatafeed.cli.serve import _accounts
 from tvDatafeed.config import TvDatafeedConfig, environment_variables
 from tvDatafeed.testing import FakeTradingView
 

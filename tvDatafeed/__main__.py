@@ -2,7 +2,7 @@
 
 import sys
 
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,7 +14,7 @@ import pytest
 
 from tests.live import PATIENCE_S, LiveServer
 from tests.programs import environment, run, urls
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 SYMBOL = "BITSTAMP:BTCUSD"

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tvDatafeed.console import EXIT_USAGE, CommandError
+from tvDatafeed.cli.console import EXIT_USAGE, CommandError
 from tvDatafeed.interval import Interval
 from tvDatafeed.query import contract_symbol, full_symbol
 

@@ -5,11 +5,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
+from tvDatafeed.cli.table import encodable, printable, table
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
-from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query import SEARCH_TYPES
-from tvDatafeed.table import encodable, printable, table
 
 __all__ = ["add_search_command"]
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tvDatafeed.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
+from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
 
 if TYPE_CHECKING:
     from tvDatafeed.testing import Account, FakeTradingView, Fault

@@ -14,7 +14,7 @@ import pytest
 from tests.loopback import NOW
 from tests.programs import urls
 from tvDatafeed import TvDatafeed
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 from tvDatafeed.testing import Account, FakeTradingView
 
 PASSWORD = "open sesame & more"

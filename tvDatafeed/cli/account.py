@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.config import AuthConfig, TvDatafeedConfig
-from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from tests.programs import run, urls
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 from tvDatafeed.testing import FakeTradingView, HttpStatus, Listing, Market
 
 SEARCH = "/symbol_search/v3/"
-SEARCH_SAMSUNG = "from tvDatafeed.cli import main; sys.exit(main(['search', '005930']))"
+SEARCH_SAMSUNG = "from tvDatafeed.cli.app import main; sys.exit(main(['search', '005930']))"
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from tvDatafeed import __version__
-from tvDatafeed.cli_account import add_account_commands
-from tvDatafeed.cli_bars import add_bar_commands
-from tvDatafeed.cli_live import add_live_command
-from tvDatafeed.cli_search import add_search_command
-from tvDatafeed.cli_serve import add_serve_command
-from tvDatafeed.console import (
+from tvDatafeed.cli.account import add_account_commands
+from tvDatafeed.cli.bars import add_bar_commands
+from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -27,6 +24,9 @@ from tvDatafeed.console import (
     note,
     stdout_that_may_fail,
 )
+from tvDatafeed.cli.live import add_live_command
+from tvDatafeed.cli.search import add_search_command
+from tvDatafeed.cli.serve import add_serve_command
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,

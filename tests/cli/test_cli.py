@@ -19,7 +19,7 @@ from tests.loopback import NOW, expected
 from tests.programs import start, urls
 from tests.test_loopback_server import Client
 from tvDatafeed import CaptchaRequiredError, Interval, TvDatafeed, TvDatafeedConfig
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.testing import FAULTS, FakeTradingView, Market, NoCompletion, ReplaceBars
 
@@ -27,7 +27,7 @@ from tvDatafeed.testing import FAULTS, FakeTradingView, Market, NoCompletion, Re
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from tvDatafeed.cli import main
+from tvDatafeed.cli.app import main
 sys.exit(main())
 """
 needs_signals = pytest.mark.skipif(
@@ -452,7 +452,7 @@ def test_help_is_quick():
     with start("-X", "importtime", "-m", "tvDatafeed", "--help") as program:
         _out, err = program.communicate()
     loaded = {line.rpartition("|")[2].strip() for line in err.splitlines()}
-    assert "tvDatafeed.cli" in loaded
+    assert "tvDatafeed.cli.app" in loaded
     assert loaded.isdisjoint({"pandas", "numpy", "ssl", "websocket", "tvDatafeed.testing"})
 
 

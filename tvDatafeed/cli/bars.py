@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvDatafeed.cli_account import account_config, has_account
-from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
-from tvDatafeed.console import (
+from tvDatafeed.cli.account import account_config, has_account
+from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.cli.console import (
     EXIT_FAILURE,
     EXIT_OK,
     EXIT_USAGE,
@@ -23,6 +22,7 @@ from tvDatafeed.console import (
     write_to_file,
     write_to_stdout,
 )
+from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.plotting import plot

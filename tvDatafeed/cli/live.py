@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tvDatafeed.cli_account import account_config, has_account
-from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.cli.account import account_config, has_account
+from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
+from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
-from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.consumer import WhichBars
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.seis import Seis
-from tvDatafeed.table import cut_to_terminal, encodable, printable, table
 
 if TYPE_CHECKING:
     import pandas as pd

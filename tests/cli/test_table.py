@@ -2,7 +2,7 @@
 
 import pytest
 
-from tvDatafeed.table import table
+from tvDatafeed.cli.table import table
 
 HEADS = ("SYMBOL", "OPEN", "CLOSE", "STATE")
 ROWS = [("A:B", "1.25", "10.5", "LIVE"), ("LONGER:NAME", "100", "9", "RECONNECTING")]
