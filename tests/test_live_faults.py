@@ -20,7 +20,7 @@ from tvDatafeed import (
     WebSocketError,
 )
 from tvDatafeed.account import Account as TokenAccount
-from tvDatafeed.batch import Opened
+from tvDatafeed.network.dispatcher import Opened
 from tvDatafeed.testing import (
     Account,
     BadHeader,
@@ -288,7 +288,7 @@ def test_storm_is_bounded(server, caplog):
         server.clear_faults()
         server.now += 60
         assert bars.wait(2)
-    warnings = [r for r in caplog.records if r.name == "tvDatafeed.network"]
+    warnings = [r for r in caplog.records if r.name == "tvDatafeed.network.pool"]
     assert len([r for r in warnings if r.levelno == logging.WARNING]) <= 3
 
 

@@ -34,7 +34,7 @@ class TradingViewAuth:
     """
 
     def __init__(self, user_agent: str | None = None) -> None:
-        from tvDatafeed.http import HttpClient  # noqa: PLC0415 - requests takes its time
+        from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - requests takes its time
 
         system = f"{platform.release()}; {platform.system()}; {platform.machine()}"
         self.user_agent: str = user_agent or f"TWAPI/3.0 ({system})"

@@ -505,7 +505,7 @@ class Authenticator:
         return TokenCache(place)
 
     def _site(self) -> SignIn:
-        from tvDatafeed.http import HttpClient  # noqa: PLC0415 - requests takes its time
+        from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - requests takes its time
 
         if self._sign_in is None:
             client = HttpClient(self._network, limiter=self._limiter)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
-    from tvDatafeed.connection import Limits
-    from tvDatafeed.network import WebSocketManager
+    from tvDatafeed.network.connection import Limits
+    from tvDatafeed.network.pool import WebSocketManager
     from tvDatafeed.protocol.events import Answer, History, Request
 
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
@@ -697,7 +697,7 @@ class TvDatafeed:
             With `raise_on_error`: the search cannot be reached, or answers no symbols.
         """
         query = SearchQuery(text, exchange, search_type, limit)
-        from tvDatafeed.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
+        from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
         from tvDatafeed.search import search  # noqa: PLC0415
 
         network = self._config.network
@@ -739,7 +739,7 @@ class TvDatafeed:
 
     def _connections(self) -> "WebSocketManager":
         # Sockets, TLS and JSON are imported when they are first needed.
-        from tvDatafeed.network import WebSocketManager  # noqa: PLC0415
+        from tvDatafeed.network.pool import WebSocketManager  # noqa: PLC0415
 
         manager = self._manager
         if manager is None:
@@ -757,7 +757,7 @@ class TvDatafeed:
         self, requests: "Sequence[Request]", *, window: int = 1
     ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
         """Ask for something, and give each answer or error as it comes, with its place."""
-        from tvDatafeed.batch import Batch  # noqa: PLC0415 - as above
+        from tvDatafeed.network.dispatcher import Batch  # noqa: PLC0415 - as above
 
         batch = Batch(
             self._connections(),
@@ -771,7 +771,7 @@ class TvDatafeed:
 
     def _limits(self) -> "Limits":
         """Say how long a request may take, as of now."""
-        from tvDatafeed.connection import Limits  # noqa: PLC0415 - as above
+        from tvDatafeed.network.connection import Limits  # noqa: PLC0415 - as above
 
         return Limits(
             response_s=self.max_response_time,

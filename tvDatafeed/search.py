@@ -15,11 +15,11 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError, SymbolNotFoundError
-from tvDatafeed.http import HttpClient
+from tvDatafeed.network.http import HttpClient
+from tvDatafeed.network.sockets import is_loopback
 from tvDatafeed.query import SearchQuery
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.results import full_name, text_of
-from tvDatafeed.sockets import is_loopback
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from tvDatafeed.tokens import plan_of
 from tvDatafeed.utils import redact
 
 if TYPE_CHECKING:
-    from tvDatafeed.http import HttpClient
-    from tvDatafeed.replies import HttpReply
+    from tvDatafeed.network.http import HttpClient
+    from tvDatafeed.network.replies import HttpReply
 
 __all__ = ["Credentials", "SignIn", "SignedIn", "totp_at"]
 

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from tvDatafeed.batch import Batch
-from tvDatafeed.connection import Connection, Outcome
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.interval import Interval
+from tvDatafeed.network.connection import Connection, Outcome
+from tvDatafeed.network.dispatcher import Batch
 from tvDatafeed.protocol.events import StreamMoved, StreamStarted
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.sealing import Moved

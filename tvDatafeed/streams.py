@@ -15,9 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvDatafeed.account import Account
-from tvDatafeed.batch import Batch, Opened
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
-from tvDatafeed.connection import Connection, Limits
 from tvDatafeed.exceptions import (
     NetworkError,
     ProtocolError,
@@ -26,7 +24,9 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.hooks import Hooks
-from tvDatafeed.network import WebSocketManager
+from tvDatafeed.network.connection import Connection, Limits
+from tvDatafeed.network.dispatcher import Batch, Opened
+from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.plans import Plans
 from tvDatafeed.protocol.events import (
     RequestFailed,

@@ -418,7 +418,7 @@ def test_debug(loopback, capsys):
     assert main(["hist", "NASDAQ:AAPL", "--format", "csv", "--debug"]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 11
-    assert "tvDatafeed.connection: sent " in err
+    assert "tvDatafeed.network.connection: sent " in err
     assert '"create_series"' in err
 
 

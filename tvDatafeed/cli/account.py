@@ -261,7 +261,7 @@ def _asked(what: str, *, is_secret: bool = True) -> str:
 
 
 def _site(config: TvDatafeedConfig, auth: AuthConfig) -> "SignIn":
-    from tvDatafeed.http import HttpClient  # noqa: PLC0415 - as above
+    from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - as above
     from tvDatafeed.signin import SignIn  # noqa: PLC0415
 
     return SignIn(HttpClient(config.network), config.network, auth)

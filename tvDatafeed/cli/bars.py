@@ -177,7 +177,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
 def _demo(arguments: argparse.Namespace) -> int:
     # Imported here, so that the time below is that of the bars.
     import tvDatafeed.frames  # noqa: PLC0415
-    import tvDatafeed.network  # noqa: F401, PLC0415
+    import tvDatafeed.network.pool  # noqa: F401, PLC0415
 
     if arguments.real:
         # Someone looks on: the first failure tells more than a minute of further tries.

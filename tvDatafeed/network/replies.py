@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from tvDatafeed.exceptions import NetworkError
-from tvDatafeed.sockets import is_loopback
+from tvDatafeed.network.sockets import is_loopback
 from tvDatafeed.utils import http_date_s, retry_after_s
 
 __all__ = ["HttpReply", "cookies_set_by", "followed", "host_of"]

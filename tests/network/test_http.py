@@ -19,9 +19,9 @@ import trustme
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConnectionError, NetworkError, RateLimitError  # noqa: A004
-from tvDatafeed.http import MAX_BODY_BYTES, HttpClient
+from tvDatafeed.network.http import MAX_BODY_BYTES, HttpClient
+from tvDatafeed.network.replies import HttpReply, followed
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.replies import HttpReply, followed
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CANARY = "canary-secret"

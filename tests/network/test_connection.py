@@ -75,7 +75,7 @@ def assert_right(server, frame, symbol=SYMBOL, count=10):
     pd.testing.assert_frame_equal(frame, expected(server, symbol, Interval.in_daily, count))
 
 
-def warnings_of(caplog, name="tvDatafeed.network"):
+def warnings_of(caplog, name="tvDatafeed.network.pool"):
     """The WARNING records of one logger."""
     return [r for r in caplog.records if r.name == name and r.levelno == logging.WARNING]
 

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.connection import Connection
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ProtocolError,
@@ -28,8 +27,9 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
 )
+from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
-from tvDatafeed.replies import is_same_site
 from tvDatafeed.utils import Deadline, own_copy
 
 logger: logging.Logger = logging.getLogger(__name__)

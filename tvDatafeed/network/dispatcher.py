@@ -16,9 +16,9 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from tvDatafeed.account import Account
-from tvDatafeed.connection import Connection, Limits, Outcome, Outcomes
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.network import MAX_REDIRECTS, NotYet, WebSocketManager
+from tvDatafeed.network.connection import Connection, Limits, Outcome, Outcomes
+from tvDatafeed.network.pool import MAX_REDIRECTS, NotYet, WebSocketManager
 from tvDatafeed.protocol.events import (
     Answer,
     Answered,

@@ -30,9 +30,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConnectionError, NetworkError  # noqa: A004 - our own
-from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.replies import HttpReply, cookies_set_by, followed, host_of
-from tvDatafeed.sockets import (
+from tvDatafeed.network.replies import HttpReply, cookies_set_by, followed, host_of
+from tvDatafeed.network.sockets import (
     DeadlineSocket,
     HostNameError,
     ProxyError,
@@ -43,6 +42,7 @@ from tvDatafeed.sockets import (
     open_tunnel,
     tls_context,
 )
+from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.utils import redact
 
 __all__ = ["HttpClient", "HttpReply", "new_session"]

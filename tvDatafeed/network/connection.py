@@ -22,6 +22,7 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.network.websocket import Sign, Transport, dial
 from tvDatafeed.protocol.events import (
     Answered,
     ConnectionFailed,
@@ -36,7 +37,6 @@ from tvDatafeed.protocol.events import (
     StreamStarted,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
-from tvDatafeed.transport import Sign, Transport, dial
 from tvDatafeed.utils import own_copy, redact
 
 logger: logging.Logger = logging.getLogger(__name__)

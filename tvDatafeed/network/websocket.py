@@ -27,7 +27,7 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
-from tvDatafeed.sockets import (
+from tvDatafeed.network.sockets import (
     DeadlineSocket,
     HostNameError,
     ProxyError,
