@@ -19,7 +19,7 @@ from tvDatafeed import (
     TvDatafeedLive,
     WebSocketError,
 )
-from tvDatafeed.account import Account as TokenAccount
+from tvDatafeed.auth.account import Account as TokenAccount
 from tvDatafeed.network.dispatcher import Opened
 from tvDatafeed.testing import (
     Account,

@@ -10,7 +10,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from tvDatafeed.account import Account, filled, sign_in, with_credentials
+from tvDatafeed.auth.account import Account, filled, sign_in, with_credentials
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.dates import DateLike, lineage_problems
 from tvDatafeed.dates import timezone_named as _get_timezone_object
@@ -805,7 +805,7 @@ class TvDatafeed:
         secret = self._get_totp_secret()
         if secret is None:
             return None
-        from tvDatafeed.signin import totp_at  # noqa: PLC0415 - as above
+        from tvDatafeed.auth.signin import totp_at  # noqa: PLC0415 - as above
 
         return totp_at(secret, time.time())
 

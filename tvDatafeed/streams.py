@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tvDatafeed.account import Account
+from tvDatafeed.auth.account import Account
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
     NetworkError,

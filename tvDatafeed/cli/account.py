@@ -20,8 +20,8 @@ from tvDatafeed.config import AuthConfig, TvDatafeedConfig
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
-    from tvDatafeed.signin import SignedIn, SignIn
-    from tvDatafeed.tokens import TokenCache
+    from tvDatafeed.auth.cache import TokenCache
+    from tvDatafeed.auth.signin import SignedIn, SignIn
 
 __all__ = ["account_config", "add_account_commands", "has_account"]
 
@@ -103,7 +103,7 @@ def account_config() -> TvDatafeedConfig:
     ConfigurationError
         When a variable has a value that cannot be used.
     """
-    from tvDatafeed.tokens import default_cache_path  # noqa: PLC0415 - help needs to be quick
+    from tvDatafeed.auth.cache import default_cache_path  # noqa: PLC0415 - help needs to be quick
 
     config = TvDatafeedConfig.from_env(credentials=True)
     if config.auth.token_cache is not None:
@@ -124,7 +124,7 @@ def has_account(config: TvDatafeedConfig) -> bool:
 
 
 def _login(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.tokens import CachedLogin, expiry_of  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.cache import CachedLogin, expiry_of  # noqa: PLC0415 - as above
 
     if arguments.cookies and (arguments.username or arguments.keyring):
         raise CommandError("--cookies takes neither --username nor --keyring", EXIT_USAGE)
@@ -162,8 +162,8 @@ def _by_cookies(config: TvDatafeedConfig) -> "SignedIn":
 def _by_password(
     config: TvDatafeedConfig, arguments: argparse.Namespace
 ) -> "tuple[str, str, SignedIn]":
-    from tvDatafeed.signin import Credentials  # noqa: PLC0415 - as above
-    from tvDatafeed.tokens import keyring_password, set_keyring_password  # noqa: PLC0415
+    from tvDatafeed.auth.cache import keyring_password, set_keyring_password  # noqa: PLC0415
+    from tvDatafeed.auth.signin import Credentials  # noqa: PLC0415 - as above
 
     known = config.auth
     username = arguments.username or known.username or _asked("user name", is_secret=False).strip()
@@ -187,7 +187,7 @@ def _by_password(
 
 
 def _logout(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.tokens import set_keyring_password  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.cache import set_keyring_password  # noqa: PLC0415 - as above
 
     if arguments.keyring and not arguments.username:
         raise CommandError("--keyring needs --username", EXIT_USAGE)
@@ -203,7 +203,7 @@ def _logout(arguments: argparse.Namespace) -> int:
 
 
 def _whoami(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.authenticator import Authenticator  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.authenticator import Authenticator  # noqa: PLC0415 - as above
 
     config = account_config()
     who = Authenticator(config).identity()
@@ -261,14 +261,14 @@ def _asked(what: str, *, is_secret: bool = True) -> str:
 
 
 def _site(config: TvDatafeedConfig, auth: AuthConfig) -> "SignIn":
+    from tvDatafeed.auth.signin import SignIn  # noqa: PLC0415
     from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - as above
-    from tvDatafeed.signin import SignIn  # noqa: PLC0415
 
     return SignIn(HttpClient(config.network), config.network, auth)
 
 
 def _cache_of(config: TvDatafeedConfig) -> "TokenCache | None":
-    from tvDatafeed.tokens import TokenCache  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.cache import TokenCache  # noqa: PLC0415 - as above
 
     place = config.auth.token_cache
     return None if place is False else TokenCache(place)

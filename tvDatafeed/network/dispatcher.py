@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from tvDatafeed.account import Account
+from tvDatafeed.auth.account import Account
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.network.connection import Connection, Limits, Outcome, Outcomes
 from tvDatafeed.network.pool import MAX_REDIRECTS, NotYet, WebSocketManager

@@ -6,15 +6,14 @@ import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tvDatafeed.authenticator import Authenticator, Identity
+from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.config import DEFAULT_CONFIG, AuthConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import AuthenticationError, NetworkError
-from tvDatafeed.signin import Credentials, SignedIn, SignIn
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Authenticator", "Credentials", "Identity", "TradingViewAuth"]
+__all__ = ["TradingViewAuth"]
 
 
 class TradingViewAuth:

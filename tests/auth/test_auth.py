@@ -19,7 +19,9 @@ import requests
 
 from tests.programs import environment
 from tvDatafeed.auth import Authenticator, Credentials, TradingViewAuth
-from tvDatafeed.authenticator import PRO_WS_URL
+from tvDatafeed.auth.authenticator import PRO_WS_URL
+from tvDatafeed.auth.cache import CachedLogin, TokenCache
+from tvDatafeed.auth.signin import SIGN_IN_PATH, SignedIn, totp_at
 from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -32,7 +34,6 @@ from tvDatafeed.exceptions import (
     TwoFactorRequiredError,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.signin import SIGN_IN_PATH, SignedIn, totp_at
 from tvDatafeed.testing import (
     Account,
     FakeTradingView,
@@ -45,7 +46,6 @@ from tvDatafeed.testing import (
     HttpStatus,
     HttpTruncatedGzip,
 )
-from tvDatafeed.tokens import CachedLogin, TokenCache
 
 PASSWORD = "canary-p&=+% ü"
 SECRET = "JBSW Y3DP ehpk 3pxp"  # 80 bits, as TradingView hands them out

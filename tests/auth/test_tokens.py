@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.programs import environment
-from tvDatafeed.exceptions import ConfigurationError
-from tvDatafeed.tokens import (
+from tvDatafeed.auth.cache import (
     CachedLogin,
     TokenCache,
     default_cache_path,
@@ -27,6 +26,7 @@ from tvDatafeed.tokens import (
     renewal_of,
     set_keyring_password,
 )
+from tvDatafeed.exceptions import ConfigurationError
 
 SITE = "https://www.tradingview.com"
 CANARY = "canary-token"
@@ -170,7 +170,7 @@ def test_a_login_is_forgotten(cache):
 
 def test_the_number_of_logins_is_bounded(cache, monkeypatch):
     """The oldest login makes room."""
-    monkeypatch.setattr("tvDatafeed.tokens.MAX_CACHED_LOGINS", 2)
+    monkeypatch.setattr("tvDatafeed.auth.cache.MAX_CACHED_LOGINS", 2)
     for name in ("a", "b", "c"):
         cache.store(CachedLogin(name, "token"), SITE, name)
     assert [cache.find(name, SITE, name) is None for name in "abc"] == [True, False, False]
@@ -291,7 +291,7 @@ def test_a_login_shows_no_secret():
 
 WRITER = """
 import sys
-from tvDatafeed.tokens import CachedLogin, TokenCache
+from tvDatafeed.auth.cache import CachedLogin, TokenCache
 cache = TokenCache(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

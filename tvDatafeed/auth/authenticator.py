@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.auth.cache import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
+from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.config import (
     ANONYMOUS_TOKEN,
     DEFAULT_CONFIG,
@@ -26,8 +28,6 @@ from tvDatafeed.exceptions import (
     RateLimitError,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.signin import Credentials, SignedIn, SignIn
-from tvDatafeed.tokens import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
 from tvDatafeed.utils import Deadline, own_copy
 from tvDatafeed.validators import Validators
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from tvDatafeed.auth.cache import plan_of
 from tvDatafeed.config import AuthConfig, NetworkConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -28,7 +29,6 @@ from tvDatafeed.exceptions import (
     RateLimitError,
     TwoFactorRequiredError,
 )
-from tvDatafeed.tokens import plan_of
 from tvDatafeed.utils import redact
 
 if TYPE_CHECKING:

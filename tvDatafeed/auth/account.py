@@ -13,7 +13,7 @@ from tvDatafeed.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from tvDatafeed.authenticator import Authenticator
+    from tvDatafeed.auth.authenticator import Authenticator
     from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
     from tvDatafeed.ratelimit import RateLimiter
 
@@ -31,7 +31,7 @@ def sign_in(config: "TvDatafeedConfig", limiter: "RateLimiter") -> "Authenticato
     if not any(ways):
         return None
     # HTTP takes its time to import, and anonymous users need none.
-    from tvDatafeed.authenticator import Authenticator  # noqa: PLC0415
+    from tvDatafeed.auth.authenticator import Authenticator  # noqa: PLC0415
 
     authenticator = Authenticator(config, limiter=limiter)
     if not auth.auth_token and auth.username is not None:
@@ -125,7 +125,7 @@ class Account:
     def _was_refused(self, token: str, error: TvDatafeedError) -> bool:
         if isinstance(error, AuthenticationError):
             return self._authenticator is not None
-        from tvDatafeed.tokens import expiry_of  # noqa: PLC0415 - rarely needed
+        from tvDatafeed.auth.cache import expiry_of  # noqa: PLC0415 - rarely needed
 
         end = expiry_of(token)
         return end is not None and end <= time.time()
