@@ -6,7 +6,6 @@
 import logging
 
 from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.consumer import Consumer
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -32,10 +31,10 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.live.seis import Consumer, Seis
 from tvDatafeed.main import Interval, TvDatafeed
 from tvDatafeed.plotting import plot
 from tvDatafeed.results import SymbolInfo
-from tvDatafeed.seis import Seis
 from tvDatafeed.utils import (
     ContextTimer,
     generate_chart_session_id,

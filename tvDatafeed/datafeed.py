@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
-from tvDatafeed.consumer import DEFAULT_QUEUE_SIZE, Consumer, OnError, OnSlow, WhichBars
 from tvDatafeed.dates import DateLike
 from tvDatafeed.exceptions import (
     DataValidationError,
@@ -16,17 +15,25 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
 )
 from tvDatafeed.interval import Interval
+from tvDatafeed.live.seis import (
+    DEFAULT_QUEUE_SIZE,
+    Consumer,
+    Feed,
+    OnError,
+    OnSlow,
+    Seis,
+    WhichBars,
+)
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query import check_count, full_symbol
-from tvDatafeed.seis import Feed, Seis
 from tvDatafeed.utils import Deadline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.channel import Statuses
-    from tvDatafeed.hooks import Hooks
-    from tvDatafeed.registry import Registry
+    from tvDatafeed.live.callbacks import Hooks
+    from tvDatafeed.live.fanout import Statuses
+    from tvDatafeed.live.registry import Registry
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
 
@@ -139,8 +146,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
     @property
     def _registry(self) -> "Registry":
         """What is listed; made when it is first needed, for sockets and JSON take their time."""
-        from tvDatafeed.registry import Registry  # noqa: PLC0415 - as said
-        from tvDatafeed.streams import Streams  # noqa: PLC0415 - as said
+        from tvDatafeed.live.registry import Registry  # noqa: PLC0415 - as said
+        from tvDatafeed.live.supervisor import Streams  # noqa: PLC0415 - as said
 
         made = self._made_registries.get("registry")
         if made is not None:

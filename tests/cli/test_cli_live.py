@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from tests.live import PATIENCE_S, LiveServer
+from tests.feed import PATIENCE_S, LiveServer
 from tests.programs import environment, run, urls
 from tvDatafeed.cli.app import main
 

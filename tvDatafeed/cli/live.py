@@ -15,9 +15,8 @@ from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_c
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
-from tvDatafeed.consumer import WhichBars
 from tvDatafeed.datafeed import TvDatafeedLive
-from tvDatafeed.seis import Seis
+from tvDatafeed.live.seis import Seis, WhichBars
 
 if TYPE_CHECKING:
     import pandas as pd

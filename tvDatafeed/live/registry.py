@@ -14,9 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tvDatafeed.channel import Channel, Statuses
 from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.consumer import Consumer, OnError, WhichBars
 from tvDatafeed.exceptions import (
     LockTimeoutError,
     SlowConsumerError,
@@ -24,12 +22,13 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketTimeoutError,
 )
-from tvDatafeed.hooks import Hooks, show_unheard
-from tvDatafeed.liveframes import LiveBar, Look
-from tvDatafeed.mailbox import END, Mailbox, note_dropped
-from tvDatafeed.seis import Feed, Seis, State
-from tvDatafeed.stream import Stream
-from tvDatafeed.streams import Streams
+from tvDatafeed.live.callbacks import Hooks, show_unheard
+from tvDatafeed.live.fanout import Channel, Statuses
+from tvDatafeed.live.livebar import LiveBar, Look
+from tvDatafeed.live.mailbox import END, Mailbox, note_dropped
+from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
+from tvDatafeed.live.stream import Stream
+from tvDatafeed.live.supervisor import Streams
 from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import warnings
 
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
 

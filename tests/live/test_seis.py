@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tests.live import BTC, LiveServer, live
+from tests.feed import BTC, LiveServer, live
 from tvDatafeed import Consumer, Interval, Seis
 
 

@@ -6,12 +6,12 @@ from typing import Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.interval import Interval
+from tvDatafeed.live.seis import State
 from tvDatafeed.network.connection import Connection, Outcome
 from tvDatafeed.network.dispatcher import Batch
 from tvDatafeed.protocol.events import StreamMoved, StreamStarted
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.sealing import Moved
-from tvDatafeed.seis import State
 
 
 class Listener(Protocol):

@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tests.loopback import frame_of
 from tvDatafeed import (
     Consumer,

@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tvDatafeed import (
     AuthenticationError,
     DataError,
@@ -401,7 +401,7 @@ def test_broken_bars_are_told_as_they_came(server, caplog, cells, words):
     frame = bars.frames[1].iloc[0]
     assert math.isnan(frame["open"]) == (not isinstance(cells[0], float))
     assert frame["volume"] == (cells[4] if len(cells) > 4 else 0.0)
-    warnings = [r.getMessage() for r in caplog.records if r.name == "tvDatafeed.liveframes"]
+    warnings = [r.getMessage() for r in caplog.records if r.name == "tvDatafeed.live.livebar"]
     assert len(warnings) == (words is not None)
     assert words is None or words in warnings[0]
 
@@ -463,7 +463,7 @@ def test_the_last_bar_of_a_session_is_closed_by_the_clock(server):
 
 def test_a_stream_that_stays_silent_is_looked_after(server, monkeypatch):
     """A server that forgets a series: it is opened anew, and nothing was missed (safety net)."""
-    monkeypatch.setattr("tvDatafeed.streams.SILENCE_S", 0.1)
+    monkeypatch.setattr("tvDatafeed.live.supervisor.SILENCE_S", 0.1)
     bars = Bars()
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
@@ -586,7 +586,7 @@ def test_bug_in_the_reader_is_survived(server, monkeypatch, caplog):
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
-        from tvDatafeed.channel import Channel  # noqa: PLC0415 - to be broken
+        from tvDatafeed.live.fanout import Channel  # noqa: PLC0415 - to be broken
 
         real, broken = Channel.moved, []
 
@@ -689,7 +689,7 @@ def test_a_rate_limit_of_an_open_session_passes(server):
 
 def test_a_late_correction_does_not_end_the_watch(server, monkeypatch):
     """A bar that the clock closed is corrected, and then the server forgets the series."""
-    monkeypatch.setattr("tvDatafeed.streams.SILENCE_S", 0.1)
+    monkeypatch.setattr("tvDatafeed.live.supervisor.SILENCE_S", 0.1)
     bars = Bars()
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
@@ -708,7 +708,7 @@ def test_a_late_correction_does_not_end_the_watch(server, monkeypatch):
 @pytest.mark.parametrize("then", ["go on", "delete"])
 def test_no_token_for_a_moment(server, monkeypatch, then):
     """What was opened in that moment is neither opened twice nor left open."""
-    monkeypatch.setattr("tvDatafeed.streams.WINDOW", 4)
+    monkeypatch.setattr("tvDatafeed.live.supervisor.WINDOW", 4)
     bars, intervals = Bars(), list(Interval)[:9]
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.liveframes import LiveBar, Look
+from tvDatafeed.live.livebar import LiveBar, Look
+from tvDatafeed.live.seis import Seis, State
 from tvDatafeed.protocol.events import StreamStarted
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.sealing import Moved
-from tvDatafeed.seis import Seis, State
 
 _MILLISECONDS = 1000
 _SHOWN = ("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms", "error")

@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
 from tests.programs import run
 from tvDatafeed import (
     Consumer,
@@ -20,8 +20,8 @@ from tvDatafeed import (
     Seis,
     SlowConsumerError,
 )
-from tvDatafeed.liveframes import LiveBar
-from tvDatafeed.mailbox import END, NOTHING, Mailbox
+from tvDatafeed.live.livebar import LiveBar
+from tvDatafeed.live.mailbox import END, NOTHING, Mailbox
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_hook_that_raises_changes_nothing(server, caplog):
         server.drop_connections()
         assert well.wait(2)
     assert logged(caplog, logging.ERROR)
-    assert logged(caplog, logging.ERROR, "tvDatafeed.hooks")
+    assert logged(caplog, logging.ERROR, "tvDatafeed.live.callbacks")
 
 
 def test_slow_callback_harms_nobody_else(server):
@@ -330,7 +330,7 @@ def test_close_with_a_callback_that_is_stuck(server, caplog):
     started = time.monotonic()
     assert tvl.close(timeout=0.3) is False
     assert time.monotonic() - started < 2.0
-    warnings = [r.getMessage() for r in logged(caplog, logging.WARNING, "tvDatafeed.registry")]
+    warnings = [r.getMessage() for r in logged(caplog, logging.WARNING, "tvDatafeed.live.registry")]
     assert len(warnings) == 1
     assert consumer.name in warnings[0]
     assert until(lambda: "tvDatafeed-keeper" not in {t.name for t in threading.enumerate()})
@@ -472,7 +472,7 @@ def test_hook_that_exits_changes_nothing(server, caplog, leave):
         server.drop_connections()
         told = ["STARTING", "LIVE", "RECONNECTING", "LIVE"]
         assert states.wait(lambda calls: [state for _seis, state in calls] == told)
-    assert logged(caplog, logging.ERROR, "tvDatafeed.hooks")
+    assert logged(caplog, logging.ERROR, "tvDatafeed.live.callbacks")
 
 
 def test_hooks_are_called_one_after_the_other_through_restarts(server):

@@ -3,8 +3,8 @@
 import math
 import time
 
-from tests.live import until
-from tvDatafeed.plans import Plans
+from tests.feed import until
+from tvDatafeed.live.timers import Plans
 
 
 def test_what_is_due_is_done_in_order():

@@ -23,18 +23,18 @@ from tvDatafeed.exceptions import (
     ThreadingError,
     TvDatafeedError,
 )
-from tvDatafeed.hooks import Hooks
+from tvDatafeed.live.callbacks import Hooks
+from tvDatafeed.live.seis import State
+from tvDatafeed.live.stream import Stream
+from tvDatafeed.live.timers import Plans
 from tvDatafeed.network.connection import Connection, Limits
 from tvDatafeed.network.dispatcher import Batch, Opened
 from tvDatafeed.network.pool import WebSocketManager
-from tvDatafeed.plans import Plans
 from tvDatafeed.protocol.events import (
     RequestFailed,
     StreamRequest,
     StreamStarted,
 )
-from tvDatafeed.seis import State
-from tvDatafeed.stream import Stream
 from tvDatafeed.utils import Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)
