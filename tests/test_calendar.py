@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvDatafeed.testing.calendar import (
-    Session,
-    TradingCalendar,
-    new_york_holidays,
-    yearly_holidays,
-)
+from tvDatafeed.testing.calendar import Session, TradingCalendar, new_york_holidays, yearly_holidays
 from tvDatafeed.testing.grid import bar_grid, is_valid_interval
 
 NEW_YORK = "America/New_York"

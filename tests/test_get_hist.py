@@ -384,9 +384,12 @@ def test_validation_policy(server, tv, caplog):
         tv.get_hist("NASDAQ:AAPL", validate="raise")
     quiet = TvDatafeedConfig(network=server.config().network, data=DataConfig(validate_data=False))
     caplog.clear()
-    with TvDatafeed(config=quiet) as other, caplog.at_level(logging.WARNING, "tvDatafeed.frames"):
+    with (
+        TvDatafeed(config=quiet) as other,
+        caplog.at_level(logging.WARNING, "tvDatafeed.frames"),
+    ):
         other.get_hist("NASDAQ:AAPL")
-    assert "tvDatafeed.frames" not in {record.name for record in caplog.records}
+    assert not any(r.name.startswith("tvDatafeed.frames") for r in caplog.records)
 
 
 def test_default_number_of_bars_of_the_config(server):

@@ -16,13 +16,7 @@ import pytest
 import websocket
 
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.testing import (
-    EndlessFragments,
-    FakeTradingView,
-    HalfOpen,
-    Refusal,
-    load_packets,
-)
+from tvDatafeed.testing import EndlessFragments, FakeTradingView, HalfOpen, Refusal, load_packets
 
 ORIGIN = "https://www.tradingview.com"
 # A Thursday in summer, 13:00 in New York: every market of the Americas is open.

@@ -14,7 +14,7 @@ from tvDatafeed import (
     TvDatafeed,
     WebSocketTimeoutError,
 )
-from tvDatafeed.results import symbol_info
+from tvDatafeed.symbology.info import symbol_info
 from tvDatafeed.testing import CriticalErrorReply, NoCompletion, Refusal
 from tvDatafeed.testing.faults import Fault
 

@@ -31,10 +31,10 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.frames.plot import plot
 from tvDatafeed.live.seis import Consumer, Seis
 from tvDatafeed.main import Interval, TvDatafeed
-from tvDatafeed.plotting import plot
-from tvDatafeed.results import SymbolInfo
+from tvDatafeed.symbology.info import SymbolInfo
 from tvDatafeed.utils import (
     ContextTimer,
     generate_chart_session_id,

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
-from tvDatafeed.dates import DateLike
 from tvDatafeed.exceptions import (
     DataValidationError,
     InvalidIntervalError,
@@ -25,7 +24,8 @@ from tvDatafeed.live.seis import (
     WhichBars,
 )
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.query import check_count, full_symbol
+from tvDatafeed.query.dates import DateLike
+from tvDatafeed.query.history import check_count, full_symbol
 from tvDatafeed.utils import Deadline
 
 if TYPE_CHECKING:

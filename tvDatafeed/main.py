@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from tvDatafeed.auth.account import Account, filled, sign_in, with_credentials
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
-from tvDatafeed.dates import DateLike, lineage_problems
-from tvDatafeed.dates import timezone_named as _get_timezone_object
 from tvDatafeed.exceptions import (
     DataError,
     DataValidationError,
@@ -21,9 +19,12 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
     TvDatafeedError,
 )
+from tvDatafeed.frames.many import Frames
 from tvDatafeed.interval import Interval, interval_len
 from tvDatafeed.progress import Report, reporting
-from tvDatafeed.query import (
+from tvDatafeed.query.dates import DateLike, lineage_problems
+from tvDatafeed.query.dates import timezone_named as _get_timezone_object
+from tvDatafeed.query.history import (
     Adjustment,
     Dates,
     HistoryQuery,
@@ -37,7 +38,7 @@ from tvDatafeed.query import (
     listed,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.results import Frames, SymbolInfo, format_search_results, symbol_info
+from tvDatafeed.symbology.info import SymbolInfo, format_search_results, symbol_info
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ class TvDatafeed:
         full = contract_symbol(full, symbol, fut_contract)
         started = time.monotonic()
         history = self._answer(query.request(full))
-        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
+        from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
         frame = history_to_frame(history, query.view())
         if self.verbose:
@@ -488,7 +489,7 @@ class TvDatafeed:
         window: int,
     ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
         """Give a frame or an error for each name, as they come."""
-        from tvDatafeed.frames import history_to_frame  # noqa: PLC0415 - pandas takes its time
+        from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
         named: dict[str, list[str]] = {}
         for name in names:
@@ -608,7 +609,7 @@ class TvDatafeed:
         quotes = self._answer(query.request())
         for refusal in quotes.errors.values():
             raise refusal
-        from tvDatafeed.frames import quotes_to_frame  # noqa: PLC0415 - as above
+        from tvDatafeed.frames.quotes import quotes_to_frame  # noqa: PLC0415 - as above
 
         return quotes_to_frame(quotes, query.rows, query.columns)
 
@@ -698,7 +699,7 @@ class TvDatafeed:
         """
         query = SearchQuery(text, exchange, search_type, limit)
         from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
-        from tvDatafeed.search import search  # noqa: PLC0415
+        from tvDatafeed.symbology.search import search  # noqa: PLC0415
 
         network = self._config.network
         client = HttpClient(network, limiter=self._limiter)
@@ -713,7 +714,7 @@ class TvDatafeed:
             logger.warning("the symbol search failed: %s", error)
         if not as_frame:
             return found
-        from tvDatafeed.frames import search_to_frame  # noqa: PLC0415 - as above
+        from tvDatafeed.frames.search import search_to_frame  # noqa: PLC0415 - as above
 
         return search_to_frame(found)
 
@@ -789,7 +790,7 @@ class TvDatafeed:
         """Add to an error what may have been meant, if the search says so at once."""
         if not isinstance(error, SymbolNotFoundError):
             return error
-        from tvDatafeed.search import with_suggestions  # noqa: PLC0415 - as above
+        from tvDatafeed.symbology.search import with_suggestions  # noqa: PLC0415 - as above
 
         return with_suggestions(error, self._config.network, self._limiter, self.max_response_time)
 

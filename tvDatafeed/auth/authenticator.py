@@ -14,12 +14,7 @@ from typing import Literal
 
 from tvDatafeed.auth.cache import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
-from tvDatafeed.config import (
-    ANONYMOUS_TOKEN,
-    DEFAULT_CONFIG,
-    NetworkConfig,
-    TvDatafeedConfig,
-)
+from tvDatafeed.config import ANONYMOUS_TOKEN, DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,

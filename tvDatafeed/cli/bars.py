@@ -24,8 +24,8 @@ from tvDatafeed.cli.console import (
 )
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
+from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.plotting import plot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
 
 def _demo(arguments: argparse.Namespace) -> int:
     # Imported here, so that the time below is that of the bars.
-    import tvDatafeed.frames  # noqa: PLC0415
+    import tvDatafeed.frames.history  # noqa: PLC0415
     import tvDatafeed.network.pool  # noqa: F401, PLC0415
 
     if arguments.real:
@@ -279,7 +279,7 @@ def _plot(frame: "pd.DataFrame", path: str) -> None:
 
 def _joined(frames: "list[pd.DataFrame]") -> "pd.DataFrame":
     """Put frames one below the other, in UTC where their zones differ."""
-    from tvDatafeed.frames import joined  # noqa: PLC0415 - pandas takes its time
+    from tvDatafeed.frames.bars import joined  # noqa: PLC0415 - pandas takes its time
 
     return frames[0] if len(frames) == 1 else joined(frames)
 

@@ -69,7 +69,7 @@ class Statuses(list[SeisStatus]):
     """How the Seises of a feed are doing: a list, which a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        from tvDatafeed.frames import html_table  # noqa: PLC0415 - pandas takes its time
+        from tvDatafeed.frames.bars import html_table  # noqa: PLC0415 - pandas takes its time
 
         rows = []
         for status in self:

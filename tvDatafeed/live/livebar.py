@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.config import DataConfig
-from tvDatafeed.dates import EXCHANGE_TIMEZONE
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames import LiveRows
+from tvDatafeed.frames.bars import LiveRows
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
+from tvDatafeed.query.dates import EXCHANGE_TIMEZONE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,11 +30,7 @@ from tvDatafeed.live.timers import Plans
 from tvDatafeed.network.connection import Connection, Limits
 from tvDatafeed.network.dispatcher import Batch, Opened
 from tvDatafeed.network.pool import WebSocketManager
-from tvDatafeed.protocol.events import (
-    RequestFailed,
-    StreamRequest,
-    StreamStarted,
-)
+from tvDatafeed.protocol.events import RequestFailed, StreamRequest, StreamStarted
 from tvDatafeed.utils import Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)

@@ -20,11 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tvDatafeed.config import ANONYMOUS_TOKEN
-from tvDatafeed.exceptions import (
-    ProtocolError,
-    TvDatafeedError,
-    WebSocketTimeoutError,
-)
+from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.events import (
     Answered,

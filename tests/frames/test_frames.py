@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import tzlocal
 
-from tvDatafeed.dates import DateRange
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
-from tvDatafeed.frames import View, bars_to_frame, history_to_frame
+from tvDatafeed.frames.bars import bars_to_frame
+from tvDatafeed.frames.history import history_to_frame
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars
+from tvDatafeed.query.dates import DateRange
+from tvDatafeed.query.view import View
 
 UTC = dt.timezone.utc
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")

@@ -380,7 +380,7 @@ def test_a_search_that_fails_takes_no_error_away(server, tv):
 
 def test_a_search_that_stalls_is_not_waited_for(server, tv, monkeypatch):
     """The error comes after three seconds at the most, which are shorter here."""
-    monkeypatch.setattr("tvDatafeed.search._SUGGESTIONS_S", 0.2)
+    monkeypatch.setattr("tvDatafeed.symbology.search._SUGGESTIONS_S", 0.2)
     server.inject(HttpStall(path=SEARCH))
     started = time.monotonic()
     with pytest.raises(SymbolNotFoundError):

@@ -9,21 +9,21 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import DataConfig
-from tvDatafeed.dates import (
+from tvDatafeed.exceptions import DataValidationError, InvalidIntervalError
+from tvDatafeed.interval import Interval
+from tvDatafeed.query.dates import (
     EXCHANGE_TIMEZONE,
     DateLike,
     DateRange,
     date_range,
     timezone_named,
 )
-from tvDatafeed.exceptions import DataValidationError, InvalidIntervalError
-from tvDatafeed.interval import Interval
 from tvDatafeed.utils import whole_number
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
-    from tvDatafeed.frames import View
     from tvDatafeed.protocol.events import QuotesRequest, SeriesRequest
+    from tvDatafeed.query.view import View
 
 Adjustment = Literal["splits", "dividends", "none"]
 Dates = Literal["open", "trading"]
@@ -159,7 +159,7 @@ class HistoryQuery:
 
     def view(self) -> "View":
         """Say which bars of the answer are shown, and how."""
-        from tvDatafeed.frames import View  # noqa: PLC0415 - pandas takes its time
+        from tvDatafeed.query.view import View  # noqa: PLC0415 - pandas takes its time
 
         options = self._options
         return View(

@@ -1,0 +1,1 @@
+"""From answers to DataFrames and pictures; the only importer of pandas."""

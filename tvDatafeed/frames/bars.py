@@ -1,0 +1,253 @@
+"""Bars become a DataFrame: many at once, or one live bar."""
+
+import datetime as dt
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tvDatafeed.config import FillMissingVolume
+from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
+from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.series import Bars
+from tvDatafeed.query.dates import local_timezone, timezone_named
+from tvDatafeed.query.view import ValidationPolicy
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+
+# The web client reads 1e100 as "no value".
+NO_VALUE = 1e100
+
+NANOSECONDS = 1_000_000_000
+_MICROSECONDS = 1_000_000
+_COLUMNS = 6
+
+# Made once, for a small frame costs little more than its index of columns.
+_NUMBERS = pd.Index([*PRICE_COLUMNS, "volume"])
+
+
+def bars_to_frame(
+    bars: Bars,
+    symbol: str,
+    *,
+    timezone: dt.tzinfo | None = None,
+    fill_missing_volume: FillMissingVolume = "zero",
+    validation: ValidationPolicy = "warn",
+) -> pd.DataFrame:
+    """Build the DataFrame of one symbol.
+
+    Parameters
+    ----------
+    bars
+        Ascending by time.
+    symbol
+        The full TradingView symbol; stands on every row.
+    timezone
+        The zone of the index; None for the machine's local time without a zone.
+    fill_missing_volume
+        What a bar without volume gets: "zero" (0.0), "nan", "forward" (the volume of the bar
+        before), "interpolate" (between its neighbours). Only that bar is touched.
+    validation
+        What to do about broken bars: "warn" once, "raise", or "off". Bars are never repaired.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns symbol (object), open, high, low, close, volume (float64); index "datetime"
+        (``datetime64[ns]``), the bars' opens, ascending. A price that is missing is NaN.
+
+    Raises
+    ------
+    InvalidOHLCError
+        With validation "raise": a high below, or a low above, the open or the close, or a
+        price that is missing.
+    DataValidationError
+        With validation "raise": a negative volume.
+    """
+    cells = _cells(bars)
+    values = cells[:, 1:].copy()
+    values[values >= NO_VALUE] = np.nan
+    volume = values[:, -1]
+    volume[:] = _filled(volume, fill_missing_volume)
+    if validation != "off":
+        _validate(values, symbol, strict=validation == "raise")
+    index = _index(cells[:, 0], timezone)
+    frame = pd.DataFrame(values, index=index, columns=_NUMBERS, copy=False)
+    names = np.full(len(frame), symbol, dtype=object)
+    # pandas 3 would make a text column of its own dtype; programs compare with object.
+    frame.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+    return frame
+
+
+class LiveRows:
+    """Frames of one row each, for the bars of one symbol as they come; of one thread.
+
+    To make a small frame from nothing takes pandas ten times as long as to copy one, so there is
+    one whose numbers are written anew for each copy.
+
+    Parameters
+    ----------
+    symbol
+        The full symbol.
+    """
+
+    # pandas keeps a note of each copy, and clears these only when there are hundreds.
+    _COPIES = 50
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+        self._numbers = np.zeros((1, len(_NUMBERS)))
+        self._row = self._new_row()
+        self._copies = 0
+
+    def _new_row(self) -> pd.DataFrame:
+        index = _index(np.zeros(1), dt.timezone.utc)
+        row = pd.DataFrame(self._numbers, index=index, columns=_NUMBERS, copy=False)
+        names = np.full(1, self._symbol, dtype=object)
+        row.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
+        return row
+
+    def frame(
+        self,
+        bar: Bar,
+        *,
+        is_closed: bool,
+        zone_name: str | None,
+        delay_s: int,
+        fill_missing_volume: FillMissingVolume,
+        before: Bar | None,
+    ) -> pd.DataFrame:
+        """Build the DataFrame of one live bar.
+
+        Parameters
+        ----------
+        bar
+            The bar.
+        is_closed
+            Whether it can no longer change.
+        zone_name, delay_s
+            As in ``attrs`` of `history_to_frame`.
+        fill_missing_volume
+            As for `bars_to_frame`; there is no bar yet to interpolate to.
+        before
+            The bar before, whose volume goes "forward".
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row, as from `bars_to_frame`; ``attrs`` has closed and last_bar_closed (bool), and
+            timezone and delay_seconds as in `history_to_frame`.
+        """
+        volume = bar.volume
+        if math.isnan(volume) and fill_missing_volume == "forward" and before is not None:
+            volume = before.volume
+        if math.isnan(volume) and fill_missing_volume == "zero":
+            volume = 0.0
+        numbers = self._numbers
+        numbers[0] = (bar.open, bar.high, bar.low, bar.close, volume)
+        numbers[numbers >= NO_VALUE] = np.nan
+        self._copies += 1
+        if self._copies % self._COPIES == 0:
+            self._row = self._new_row()
+        frame = self._row.copy()
+        frame.index = _index(np.array([bar.time]), timezone_named(zone_name) if zone_name else None)
+        frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
+        if zone_name:
+            frame.attrs["timezone"] = zone_name
+        if delay_s:
+            frame.attrs["delay_seconds"] = delay_s
+        return frame
+
+
+def html_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Write records as a table of HTML, their texts escaped."""
+    return pd.DataFrame(list(rows)).to_html(index=False, escape=True, border=0)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put frames one below the other; where their zones differ, in UTC."""
+    if len({str(_zone_of(frame)) for frame in frames}) > 1:
+        frames = [frame.tz_convert("UTC") for frame in frames]
+    whole = pd.concat(frames)
+    whole.attrs = {}
+    return whole
+
+
+def _zone_of(frame: pd.DataFrame) -> dt.tzinfo | None:
+    zone: dt.tzinfo | None = frame.index.tz  # type: ignore[attr-defined]  # as ours are
+    return zone
+
+
+def _cells(bars: Bars) -> npt.NDArray[np.float64]:
+    return np.frombuffer(bars.packed, dtype=np.float64).reshape(-1, _COLUMNS)
+
+
+def times_of(bars: Bars) -> npt.NDArray[np.float64]:
+    """Return the opens of bars, epoch seconds UTC."""
+    return _cells(bars)[:, 0]
+
+
+def _filled(volume: npt.NDArray[np.float64], policy: FillMissingVolume) -> npt.NDArray[Any]:
+    missing = np.isnan(volume)
+    if policy == "nan" or not missing.any():
+        return volume
+    if policy == "zero":
+        return np.where(missing, 0.0, volume)
+    series = pd.Series(volume)
+    # Only gaps between known volumes are bridged: what lies outside them is not known.
+    known = series.ffill() if policy == "forward" else series.interpolate(limit_area="inside")
+    return known.to_numpy(dtype=np.float64)
+
+
+def _validate(values: npt.NDArray[np.float64], symbol: str, *, strict: bool) -> None:
+    open_, high, low, close, volume = values.T
+    missing = np.isnan(values[:, :-1]).any(axis=1)
+    with np.errstate(invalid="ignore"):
+        crossed = (high < np.maximum(open_, close)) | (low > np.minimum(open_, close))
+        negative = volume < 0
+    if strict:
+        broken = np.flatnonzero(missing | crossed)
+        if broken.size:
+            first = values[broken[0]]
+            raise InvalidOHLCError(*(float(price) for price in first[:-1]))
+        if negative.any():
+            raise DataValidationError(
+                "volume", float(volume[negative][0]), "a volume cannot be negative"
+            )
+        return
+    counts = {
+        "without a price (NaN)": missing,
+        "whose high or low does not hold its open and close": crossed,
+        "with a negative volume": negative,
+    }
+    found = [f"{int(rows.sum())} {what}" for what, rows in counts.items() if rows.any()]
+    if found:
+        logger.warning("%s: of %d bars, %s; kept as sent", symbol, len(values), ", ".join(found))
+
+
+def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.DatetimeIndex:
+    index = nanoseconds_index(times_s)
+    if timezone is dt.timezone.utc:
+        return index.tz_localize("UTC")
+    if timezone is not None:
+        return index.tz_localize("UTC").tz_convert(timezone)
+    local = local_timezone()
+    if local is None:
+        stamps = [dt.datetime.fromtimestamp(float(time_s)) for time_s in times_s]  # noqa: DTZ006
+        return pd.DatetimeIndex(stamps, name="datetime").as_unit("ns")
+    return index.tz_localize("UTC").tz_convert(local).tz_localize(None)
+
+
+def nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:
+    """Return moments, given in epoch seconds, as a naive index of nanoseconds."""
+    whole = np.floor(times_s).astype(np.int64)
+    # A float of today's size is good to a quarter of a microsecond, so finer digits are noise.
+    fraction = np.rint((times_s - whole) * _MICROSECONDS).astype(np.int64)
+    nanoseconds = whole * NANOSECONDS + fraction * (NANOSECONDS // _MICROSECONDS)
+    return pd.DatetimeIndex(nanoseconds.view("M8[ns]"), name="datetime")

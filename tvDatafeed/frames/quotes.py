@@ -1,0 +1,53 @@
+"""Quotes become a DataFrame."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tvDatafeed.frames.bars import NO_VALUE
+from tvDatafeed.protocol.events import Quotes
+
+
+def quotes_to_frame(
+    quotes: Quotes, rows: Mapping[str, str], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Build the DataFrame of some quotes.
+
+    Parameters
+    ----------
+    quotes
+        The answer.
+    rows
+        The index: the names of the rows and the symbols whose quotes they show.
+    columns
+        The names of the columns and the fields that they show.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a symbol, index "symbol". A column is float64 where all its values are numbers, a
+        number that is missing being NaN; otherwise object, what is missing being None.
+    """
+    shown = [quotes.by_symbol[rows[name]] for name in rows]
+    return pd.DataFrame(
+        {name: _quote_column([v.get(field) for v in shown]) for name, field in columns.items()},
+        index=pd.Index(np.array(list(rows), dtype=object), name="symbol"),
+    )
+
+
+def _quote_column(cells: list[Any]) -> npt.NDArray[Any]:
+    if all(cell is None or _is_number(cell) for cell in cells):
+        numbers = np.array([math.nan if cell is None else float(cell) for cell in cells])
+        numbers[numbers >= NO_VALUE] = math.nan
+        return numbers
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    return column
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)

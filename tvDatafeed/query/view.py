@@ -1,0 +1,39 @@
+"""What of an answer is shown, and how."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tvDatafeed.config import FillMissingVolume
+from tvDatafeed.query.dates import DateRange
+
+ValidationPolicy = Literal["warn", "raise", "off"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which bars of an answer are shown, and how.
+
+    Parameters
+    ----------
+    count
+        The newest so many; None for all.
+    dates
+        Those of a range; None for no limits.
+    closed_only
+        Without a bar that is still forming.
+    timezone
+        Name of the index's zone, "exchange" being the symbol's own; None for the machine's local
+        time without a zone.
+    with_trading_days
+        Whether daily and longer bars have the midnight of their trading day, without a zone.
+    fill_missing_volume, validation
+        As for `bars_to_frame`.
+    """
+
+    count: int | None = None
+    dates: DateRange | None = None
+    closed_only: bool = False
+    timezone: str | None = None
+    with_trading_days: bool = False
+    fill_missing_volume: FillMissingVolume = "zero"
+    validation: ValidationPolicy = "warn"

@@ -1,0 +1,1 @@
+"""Which symbols exist, and what they are."""
