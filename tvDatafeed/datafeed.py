@@ -25,7 +25,8 @@ from tvDatafeed.live.seis import (
 )
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import DateLike
-from tvDatafeed.query.history import check_count, full_symbol
+from tvDatafeed.query.history import check_count
+from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.utils import Deadline
 
 if TYPE_CHECKING:

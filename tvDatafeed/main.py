@@ -29,16 +29,15 @@ from tvDatafeed.query.history import (
     Dates,
     HistoryQuery,
     Options,
-    QuotesQuery,
-    SearchQuery,
     Validation,
     check_count,
-    contract_symbol,
-    full_symbol,
-    listed,
 )
+from tvDatafeed.query.quotes import QuotesQuery
+from tvDatafeed.query.search import SearchQuery
+from tvDatafeed.query.symbols import contract_symbol, full_symbol, listed
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.symbology.info import SymbolInfo, format_search_results, symbol_info
+from tvDatafeed.symbology.info import SymbolInfo, symbol_info
+from tvDatafeed.symbology.results import format_search_results
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
 
 if TYPE_CHECKING:
@@ -806,7 +805,7 @@ class TvDatafeed:
         secret = self._get_totp_secret()
         if secret is None:
             return None
-        from tvDatafeed.auth.signin import totp_at  # noqa: PLC0415 - as above
+        from tvDatafeed.auth.totp import totp_at  # noqa: PLC0415 - as above
 
         return totp_at(secret, time.time())
 

@@ -21,7 +21,8 @@ from tests.programs import environment
 from tvDatafeed.auth import Authenticator, Credentials, TradingViewAuth
 from tvDatafeed.auth.authenticator import PRO_WS_URL
 from tvDatafeed.auth.cache import CachedLogin, TokenCache
-from tvDatafeed.auth.signin import SIGN_IN_PATH, SignedIn, totp_at
+from tvDatafeed.auth.signin import SIGN_IN_PATH, SignedIn
+from tvDatafeed.auth.totp import totp_at
 from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,

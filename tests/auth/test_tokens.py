@@ -16,16 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.programs import environment
-from tvDatafeed.auth.cache import (
-    CachedLogin,
-    TokenCache,
-    default_cache_path,
-    expiry_of,
-    keyring_password,
-    plan_of,
-    renewal_of,
-    set_keyring_password,
-)
+from tvDatafeed.auth.cache import CachedLogin, TokenCache, default_cache_path
+from tvDatafeed.auth.keyring import keyring_password, set_keyring_password
+from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.exceptions import ConfigurationError
 
 SITE = "https://www.tradingview.com"

@@ -125,7 +125,7 @@ class Account:
     def _was_refused(self, token: str, error: TvDatafeedError) -> bool:
         if isinstance(error, AuthenticationError):
             return self._authenticator is not None
-        from tvDatafeed.auth.cache import expiry_of  # noqa: PLC0415 - rarely needed
+        from tvDatafeed.auth.token import expiry_of  # noqa: PLC0415 - rarely needed
 
         end = expiry_of(token)
         return end is not None and end <= time.time()

@@ -12,8 +12,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tvDatafeed.auth.cache import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
+from tvDatafeed.auth.cache import CachedLogin, TokenCache
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
+from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.config import ANONYMOUS_TOKEN, DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,

@@ -1,146 +1,37 @@
-"""Data tokens: what they say about themselves, and where they are kept between runs.
-
-A token is a JWT. Its signature is TradingView's business; here it is only read, to know when to
-have it renewed and which host its plan is served by.
-"""
+"""The cache that keeps data tokens between runs, in a file of the user alone."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import dataclasses
 import hashlib
 import hmac
-import importlib
 import json
 import logging
-import math
 import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvDatafeed.exceptions import ConfigurationError
-
-__all__ = [
-    "CachedLogin",
-    "TokenCache",
-    "default_cache_path",
-    "expiry_of",
-    "keyring_password",
-    "plan_of",
-    "renewal_of",
-    "set_keyring_password",
-]
+__all__ = ["CachedLogin", "TokenCache", "default_cache_path"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A token is 1 to 2 KB.
-MAX_TOKEN_CHARACTERS = 64 * 1024
 # A login is 3 KB; this holds hundreds.
 MAX_CACHE_BYTES = 1024 * 1024
 # More users of one machine's account than anybody has; the oldest make room.
 MAX_CACHED_LOGINS = 32
-# Renewed this long before the end, or a tenth of the life of tokens that live shorter.
-RENEWAL_MARGIN_S = 300.0
 
-_JWT_PARTS = 3
-_KEYRING_SERVICE = "tvDatafeed"
 _FORMAT = 1
-_LIFE_PARTS = 10
 # About 50 ms and 16 MB a guess.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
 _SALT_BYTES = 16
 _ONLY_THE_USER = 0o600
 _OTHERS = 0o077
 _ONLY_THE_USER_FOLDER = 0o700
-
-
-def expiry_of(token: str) -> float | None:
-    """Return when a token ends.
-
-    Parameters
-    ----------
-    token : str
-        A data token; its signature is not verified.
-
-    Returns
-    -------
-    float or None
-        Seconds since 1970 UTC; None when the token does not say.
-
-    Examples
-    --------
-    >>> expiry_of("unauthorized_user_token") is None
-    True
-    """
-    return _seconds(_claims(token).get("exp"))
-
-
-def renewal_of(token: str) -> float | None:
-    """Return when a token should be replaced: 5 minutes, or a tenth of its life, before its end.
-
-    Parameters
-    ----------
-    token : str
-        A data token.
-
-    Returns
-    -------
-    float or None
-        Seconds since 1970 UTC; None when the token does not say when it ends.
-    """
-    claims = _claims(token)
-    end, start = _seconds(claims.get("exp")), _seconds(claims.get("iat"))
-    if end is None:
-        return None
-    life = math.inf if start is None or start >= end else end - start
-    return end - min(RENEWAL_MARGIN_S, life / _LIFE_PARTS)
-
-
-def plan_of(token: str) -> str:
-    """Return the plan that a token was issued for.
-
-    Parameters
-    ----------
-    token : str
-        A data token.
-
-    Returns
-    -------
-    str
-        Such as "pro_premium"; empty for the free plan, and when the token does not say.
-    """
-    plan = _claims(token).get("plan")
-    return plan if isinstance(plan, str) else ""
-
-
-def _claims(token: str) -> dict[str, Any]:
-    """Read the payload of a JWT (protocol: header.payload.signature, each base64url)."""
-    parts = token.split(".") if len(token) <= MAX_TOKEN_CHARACTERS else []
-    if len(parts) != _JWT_PARTS:
-        return {}
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        claims = json.loads(payload)
-    except (ValueError, binascii.Error, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def default_cache_path() -> Path:
@@ -400,62 +291,3 @@ def _hash(password: str, salt: bytes) -> str:
 
 def _login(entry: dict[str, str]) -> CachedLogin:
     return CachedLogin(**{name: entry[name] for name in _LOGIN_FIELDS})
-
-
-def keyring_password(username: str) -> str | None:
-    """Return the password that the system's keyring holds for a user (extra ``keyring``).
-
-    Parameters
-    ----------
-    username : str
-        The user.
-
-    Returns
-    -------
-    str or None
-        None when it holds none.
-
-    Raises
-    ------
-    ConfigurationError
-        When the extra is not installed, or the system has no keyring.
-    """
-    password = _keyring(lambda ring: ring.get_password(_KEYRING_SERVICE, username))
-    return password if isinstance(password, str) else None
-
-
-def set_keyring_password(username: str, password: str | None) -> None:
-    """Have the system's keyring hold a user's password, or with None forget it.
-
-    Parameters
-    ----------
-    username : str
-        The user.
-    password : str or None
-        The password.
-
-    Raises
-    ------
-    ConfigurationError
-        As for `keyring_password`.
-    """
-    if password is not None:
-        _keyring(lambda ring: ring.set_password(_KEYRING_SERVICE, username, password))
-    elif keyring_password(username) is not None:
-        _keyring(lambda ring: ring.delete_password(_KEYRING_SERVICE, username))
-
-
-def _keyring(use: Callable[[Any], Any]) -> Any:
-    try:
-        ring = importlib.import_module("keyring")
-    except ImportError:
-        raise ConfigurationError(
-            "keyring", "missing", "must be installed: pip install 'tvdatafeed[keyring]'"
-        ) from None
-    reason = ""
-    try:
-        return use(ring)
-    except Exception as error:  # noqa: BLE001 - each backend has errors of its own
-        reason = type(error).__name__
-    # Outside of the handler, since a backend's text may hold the password.
-    raise ConfigurationError("keyring", reason, "must be a keyring that works on this system")

@@ -7,8 +7,6 @@ The shapes are those of sections 2.1 to 2.4 of the protocol notes.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import html
 import json
 import logging
@@ -19,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from tvDatafeed.auth.cache import plan_of
+from tvDatafeed.auth.token import plan_of
+from tvDatafeed.auth.totp import totp_at
 from tvDatafeed.config import AuthConfig, NetworkConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from tvDatafeed.network.http import HttpClient
     from tvDatafeed.network.replies import HttpReply
 
-__all__ = ["Credentials", "SignIn", "SignedIn", "totp_at"]
+__all__ = ["Credentials", "SignIn", "SignedIn"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -44,8 +43,6 @@ TWO_FACTOR_PATH = "/accounts/two-factor/signin/{method}/"
 METHODS = ("totp", "sms", "email")
 
 _TOTP_STEP_S = 30
-# pyotp refuses secrets below 112 bits.
-_TOTP_MIN_BYTES = 14
 # Codes are accepted from the boundary on, by a clock that is not quite ours.
 _TOTP_MARGIN_S = 0.5
 # The Date header has whole seconds, and the answer was on its way.
@@ -413,47 +410,6 @@ class _Attempt:
         # As they look in a form, in a URL and in HTML.
         spellings = (str, quote_plus, quote, html.escape)
         return [_encodable(spell, secret) for secret in plain for spell in spellings]
-
-
-def totp_at(secret: str, at: float) -> str:
-    """Return the code that an authenticator app shows at a moment.
-
-    Parameters
-    ----------
-    secret : str
-        Base32; spaces, hyphens, padding and case do not matter, and 80 bits are enough.
-    at : float
-        Seconds since 1970.
-
-    Returns
-    -------
-    str
-        Six digits.
-
-    Raises
-    ------
-    ConfigurationError
-        When the secret is no base32.
-
-    Examples
-    --------
-    >>> totp_at("gezd gnbv gy3t qojq gezd gnbv gy3t qojq", 59)
-    '287082'
-    """
-    import pyotp  # noqa: PLC0415 - needed by few
-
-    text = re.sub(r"[\s=-]", "", secret).upper()
-    try:
-        key = base64.b32decode(text + "=" * (-len(text) % 8))
-    except (ValueError, binascii.Error):
-        key = b""
-    if not key:
-        raise ConfigurationError(
-            "totp_secret", "***", "must be base32: the letters A to Z and the digits 2 to 7"
-        )
-    # An HMAC key and the same key with zero bytes behind it give the same codes.
-    padded = base64.b32encode(key.ljust(_TOTP_MIN_BYTES, b"\0")).decode().rstrip("=")
-    return pyotp.TOTP(padded).at(int(at))
 
 
 def _encodable(spell: Callable[[str], str], secret: str) -> str:

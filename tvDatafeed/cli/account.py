@@ -124,7 +124,8 @@ def has_account(config: TvDatafeedConfig) -> bool:
 
 
 def _login(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.auth.cache import CachedLogin, expiry_of  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.cache import CachedLogin  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.token import expiry_of  # noqa: PLC0415 - as above
 
     if arguments.cookies and (arguments.username or arguments.keyring):
         raise CommandError("--cookies takes neither --username nor --keyring", EXIT_USAGE)
@@ -162,7 +163,7 @@ def _by_cookies(config: TvDatafeedConfig) -> "SignedIn":
 def _by_password(
     config: TvDatafeedConfig, arguments: argparse.Namespace
 ) -> "tuple[str, str, SignedIn]":
-    from tvDatafeed.auth.cache import keyring_password, set_keyring_password  # noqa: PLC0415
+    from tvDatafeed.auth.keyring import keyring_password, set_keyring_password  # noqa: PLC0415
     from tvDatafeed.auth.signin import Credentials  # noqa: PLC0415 - as above
 
     known = config.auth
@@ -187,7 +188,7 @@ def _by_password(
 
 
 def _logout(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.auth.cache import set_keyring_password  # noqa: PLC0415 - as above
+    from tvDatafeed.auth.keyring import set_keyring_password  # noqa: PLC0415 - as above
 
     if arguments.keyring and not arguments.username:
         raise CommandError("--keyring needs --username", EXIT_USAGE)

@@ -4,7 +4,7 @@ import argparse
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
 from tvDatafeed.interval import Interval
-from tvDatafeed.query.history import contract_symbol, full_symbol
+from tvDatafeed.query.symbols import contract_symbol, full_symbol
 
 # As people write them; a minute's m and a month's M differ by case alone.
 _INTERVALS = {

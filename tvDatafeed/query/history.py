@@ -1,9 +1,7 @@
 """Queries: the arguments of a call, checked, and what they ask TradingView for."""
 
-import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,49 +20,14 @@ from tvDatafeed.utils import whole_number
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
-    from tvDatafeed.protocol.events import QuotesRequest, SeriesRequest
+    from tvDatafeed.protocol.events import SeriesRequest
     from tvDatafeed.query.view import View
 
 Adjustment = Literal["splits", "dividends", "none"]
 Dates = Literal["open", "trading"]
 Validation = Literal["raise", "off"]
 
-# What a quote shows unless fields are named: our columns and TradingView's fields.
-QUOTE_COLUMNS: Mapping[str, str] = {
-    "last": "lp",
-    "change": "ch",
-    "change_percent": "chp",
-    "bid": "bid",
-    "ask": "ask",
-    "volume": "volume",
-    "market_state": "current_session",
-    "description": "description",
-    "currency": "currency_code",
-    "update_mode": "update_mode",
-}
 
-# The kinds that the search knows.
-SEARCH_TYPES = frozenset(
-    {
-        "",
-        "undefined",
-        "stock",
-        "stocks",
-        "funds",
-        "futures",
-        "forex",
-        "crypto",
-        "index",
-        "bond",
-        "economic",
-        "options",
-        "cfd",
-    }
-)
-
-# One symbol, neither a spread nor words with a colon among them.
-_SYMBOL_ON_EXCHANGE = re.compile(r"(?P<exchange>[^\W_][\w.&-]{0,127}):(?P<name>[^\s:]+)\Z")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ADJUSTMENTS = ("splits", "dividends", "none")
 _DATES = ("open", "trading")
 _VALIDATIONS = ("raise", "off")
@@ -171,142 +134,6 @@ class HistoryQuery:
             fill_missing_volume=self._data.fill_missing_volume,
             validation=options.validate or ("warn" if self._data.validate_data else "off"),
         )
-
-
-class QuotesQuery:
-    """Checked arguments of a call for quotes.
-
-    Parameters
-    ----------
-    symbols, exchange, fields
-        As for `TvDatafeed.get_quotes`.
-
-    Attributes
-    ----------
-    rows : dict of str to str
-        The full symbols, by the symbols as the caller wrote them.
-    columns : dict of str to str
-        TradingView's fields, by the names that the caller gave them.
-
-    Raises
-    ------
-    DataValidationError
-        When one of the symbols or fields can be none, or there is none.
-    """
-
-    def __init__(
-        self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
-    ) -> None:
-        self.rows: dict[str, str] = {name: full_symbol(name, exchange) for name in listed(symbols)}
-        names = list(QUOTE_COLUMNS) if fields is None else listed(fields)
-        for name in names:
-            if not isinstance(name, str) or not name.strip():
-                raise DataValidationError("fields", name, "must be the name of a field")
-        self.columns: dict[str, str] = {name: QUOTE_COLUMNS.get(name, name) for name in names}
-        for what, given in (("symbols", self.rows), ("fields", self.columns)):
-            if not given:
-                raise DataValidationError(what, [], "must name at least one")
-
-    def request(self) -> "QuotesRequest":
-        """Say what to ask TradingView for."""
-        from tvDatafeed.protocol.events import QuotesRequest  # noqa: PLC0415 - as above
-
-        symbols, fields = self.rows.values(), self.columns.values()
-        return QuotesRequest(tuple(dict.fromkeys(symbols)), tuple(dict.fromkeys(fields)))
-
-
-class SearchQuery:
-    """Checked arguments of a search.
-
-    Parameters
-    ----------
-    text, exchange, search_type, limit
-        As for `TvDatafeed.search_symbol`.
-
-    Attributes
-    ----------
-    text, exchange, search_type : str
-        What to look for, where, and of which kind; empty for everywhere and for all kinds.
-    limit : int
-        How many results at the most.
-
-    Raises
-    ------
-    DataValidationError
-        When one of them cannot be right.
-    """
-
-    def __init__(self, text: str, exchange: str, search_type: str, limit: int) -> None:
-        if not isinstance(text, str) or not text.strip():
-            raise DataValidationError("search_text", text, "must be a text that is not blank")
-        if _LONE_SURROGATE.search(text):
-            raise DataValidationError("search_text", text, "has half a character; pass whole ones")
-        self.text: str = text.strip()
-        self.exchange: str = Validators.validate_exchange(exchange) if exchange else ""
-        # As symbols are written, which the search itself does not understand.
-        if written := _SYMBOL_ON_EXCHANGE.match(self.text):
-            named = written["exchange"].upper()
-            if self.exchange in {"", named}:
-                self.text, self.exchange = written["name"], named
-        if not isinstance(search_type, str) or search_type not in SEARCH_TYPES:
-            reason = f"must be one of {', '.join(sorted(SEARCH_TYPES - {''}))}, or empty"
-            raise DataValidationError("search_type", search_type, reason)
-        self.search_type = search_type
-        self.limit: int = check_count("limit", limit)
-
-
-def listed(names: str | Iterable[str]) -> list[str]:
-    """Return names as a list, each once; a lone text is one name."""
-    return list(dict.fromkeys([names] if isinstance(names, str) else names))
-
-
-def full_symbol(symbol: str, exchange: str | None) -> str:
-    """Return a symbol as TradingView has it, ``EXCHANGE:SYMBOL``.
-
-    Parameters
-    ----------
-    symbol
-        With its exchange or without.
-    exchange
-        Not looked at when the symbol names one.
-
-    Raises
-    ------
-    DataValidationError
-        When symbol or exchange can be none.
-    """
-    name = Validators.validate_symbol(symbol, allow_formatted=True)
-    if ":" in name:
-        return name
-    return f"{Validators.validate_exchange(exchange or '')}:{name}"
-
-
-def contract_symbol(full: str, symbol: str, contract: Any) -> str:
-    """Return the symbol of a continuous future.
-
-    Parameters
-    ----------
-    full
-        The root's `full_symbol`.
-    symbol
-        As the caller wrote it: one that names its exchange is complete, as it always was.
-    contract
-        The number of the contract, or None.
-
-    Raises
-    ------
-    ValueError
-        When it is no whole number of at least 1.
-    """
-    if contract is None or ":" in symbol:
-        return full
-    try:
-        number = whole_number(contract)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError("not a valid contract")
-    return f"{full}{number}!"
 
 
 def check_count(field: str, value: Any) -> int:

@@ -17,9 +17,9 @@ from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError, SymbolNotFoundError
 from tvDatafeed.network.http import HttpClient
 from tvDatafeed.network.sockets import is_loopback
-from tvDatafeed.query.history import SearchQuery
+from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.symbology.info import full_name, text_of
+from tvDatafeed.symbology.results import full_name, text_of
 
 logger: logging.Logger = logging.getLogger(__name__)
 

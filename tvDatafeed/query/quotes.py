@@ -1,0 +1,67 @@
+"""The arguments of a call for quotes, and what they ask TradingView for."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from tvDatafeed.exceptions import DataValidationError
+from tvDatafeed.query.symbols import full_symbol, listed
+
+if TYPE_CHECKING:
+    from tvDatafeed.protocol.events import QuotesRequest
+
+
+# What a quote shows unless fields are named: our columns and TradingView's fields.
+QUOTE_COLUMNS: Mapping[str, str] = {
+    "last": "lp",
+    "change": "ch",
+    "change_percent": "chp",
+    "bid": "bid",
+    "ask": "ask",
+    "volume": "volume",
+    "market_state": "current_session",
+    "description": "description",
+    "currency": "currency_code",
+    "update_mode": "update_mode",
+}
+
+
+class QuotesQuery:
+    """Checked arguments of a call for quotes.
+
+    Parameters
+    ----------
+    symbols, exchange, fields
+        As for `TvDatafeed.get_quotes`.
+
+    Attributes
+    ----------
+    rows : dict of str to str
+        The full symbols, by the symbols as the caller wrote them.
+    columns : dict of str to str
+        TradingView's fields, by the names that the caller gave them.
+
+    Raises
+    ------
+    DataValidationError
+        When one of the symbols or fields can be none, or there is none.
+    """
+
+    def __init__(
+        self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
+    ) -> None:
+        self.rows: dict[str, str] = {name: full_symbol(name, exchange) for name in listed(symbols)}
+        names = list(QUOTE_COLUMNS) if fields is None else listed(fields)
+        for name in names:
+            if not isinstance(name, str) or not name.strip():
+                raise DataValidationError("fields", name, "must be the name of a field")
+        self.columns: dict[str, str] = {name: QUOTE_COLUMNS.get(name, name) for name in names}
+        for what, given in (("symbols", self.rows), ("fields", self.columns)):
+            if not given:
+                raise DataValidationError(what, [], "must name at least one")
+
+    def request(self) -> "QuotesRequest":
+        """Say what to ask TradingView for."""
+        from tvDatafeed.protocol.events import QuotesRequest  # noqa: PLC0415 - as above
+
+        symbols, fields = self.rows.values(), self.columns.values()
+        return QuotesRequest(tuple(dict.fromkeys(symbols)), tuple(dict.fromkeys(fields)))
