@@ -37,11 +37,7 @@ from tvDatafeed.sockets import (
     HostNameError,
     ProxyError,
     TooManyBytesError,
-    is_loopback,
-    look_up,
-    open_tcp,
-    open_tunnel,
-    tls_context,
+    open_stream,
 )
 from tvDatafeed.utils import redact
 
@@ -376,20 +372,18 @@ class _Reader(io.RawIOBase):
 
 def _open(host: str, port: int, *, secure: bool) -> _Stream:
     limits = _limits.get()
-    network, deadline = limits.network, limits.connected()
-    if network.proxy is None or is_loopback(host):
-        sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, _never))
-    else:
-        sock = open_tunnel(network.proxy, (host, port), deadline, _never)
-    try:
-        sock.read_deadline = sock.write_deadline = deadline
-        sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
-        if secure:
-            sock.secure(tls_context(network.ca_file), host)
-    except BaseException:
-        # Nobody else knows it yet.
-        sock.close()
-        raise
+    network = limits.network
+    sock = open_stream(
+        host,
+        port,
+        limits.connected(),
+        _never,
+        proxy=network.proxy,
+        secure=secure,
+        ca_file=network.ca_file,
+    )
+    sock.stop = None
+    sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
     return _Stream(sock, limits)
 
 
