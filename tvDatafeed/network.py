@@ -8,7 +8,6 @@ answered anything, and only an answered request resets it.
 
 import logging
 import os
-import random
 import re
 import threading
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.connection import Connection
 from tvDatafeed.exceptions import (
@@ -333,10 +333,7 @@ class WebSocketManager:
 
     def _backoff_s(self, error: TvDatafeedError) -> float:
         network = self._network
-        whole = min(
-            network.base_retry_delay * 2.0 ** min(self._failures - 1, 32), network.max_retry_delay
-        )
-        delay_s = whole / 2 + random.uniform(0, whole / 2)
+        delay_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(delay_s, asked_s or 0.0)
 

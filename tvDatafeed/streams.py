@@ -7,7 +7,6 @@ known to the stream alone, so that one that is opened again goes on from there.
 
 import logging
 import math
-import random
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 from tvDatafeed.account import Account
 from tvDatafeed.batch import Batch, Opened
+from tvDatafeed.common.backoff import backoff_s, doubled_s
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.connection import Connection, Limits
 from tvDatafeed.exceptions import (
@@ -360,8 +360,7 @@ class Streams:
         network = self._network
         if isinstance(error, RateLimitError):
             return max(network.max_retry_delay, error.retry_after or 0.0)
-        whole = min(network.base_retry_delay * 2.0 ** min(tries, 32), network.max_retry_delay)
-        return whole / 2 + random.uniform(0, whole / 2)
+        return backoff_s(tries + 1, network.base_retry_delay, network.max_retry_delay)
 
     def _poll_pause_s(self, stream: Stream, started: StreamStarted) -> float:
         """Say when a bar is due, or how long to wait for one that is."""
@@ -370,7 +369,7 @@ class Streams:
             due_s = started.closes_at_s - started.market_time_s
             return max(due_s, threads.retry_sleep)
         vain = max(stream.looks - threads.retry_limit, 0)
-        return min(threads.retry_sleep * 2.0 ** min(vain, 32), LONGEST_PAUSE_S)
+        return doubled_s(vain, threads.retry_sleep, LONGEST_PAUSE_S)
 
     def _note_silence(self, stream: Stream) -> None:
         """Look after a stream whose last bar is over; also called in the reader's thread."""
@@ -383,7 +382,7 @@ class Streams:
             return  # it is lost or deleted, and there are other plans for it
         if news != stream.old_news:
             stream.looks = 0
-        pause_s = min(SILENCE_S * 2.0 ** min(stream.looks, 32), LONGEST_PAUSE_S)
+        pause_s = doubled_s(stream.looks, SILENCE_S, LONGEST_PAUSE_S)
 
         def look(stream: Stream) -> None:
             if stream.session != session:

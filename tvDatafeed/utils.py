@@ -105,6 +105,8 @@ def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
 ) -> _T:
     """Call a function until it succeeds, waiting longer after each failure.
 
+    For programs; the library itself does not use it.
+
     Parameters
     ----------
     func : callable
