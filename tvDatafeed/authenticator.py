@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import (
     ANONYMOUS_TOKEN,
     DEFAULT_CONFIG,
@@ -175,7 +174,7 @@ class Authenticator:
         # Until when, on the monotonic clock, and what TradingView said.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
-        _authenticators.add(self)
+        call_in_forked_child(self._forget_parent)
 
     def __repr__(self) -> str:
         session = self._session
@@ -307,7 +306,7 @@ class Authenticator:
             headers = {"Origin": PRO_ORIGIN}
         return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: whoever held the lock, or was signing in, is not here."""
         self._start_afresh()
 
@@ -530,16 +529,3 @@ def _to_cache(session: _Session, username: str) -> CachedLogin:
     return CachedLogin(
         username, session.token, session.sessionid, session.sessionid_sign, session.plan
     )
-
-
-# Those of this process; a forked child has to free their locks.
-_authenticators: weakref.WeakSet[Authenticator] = weakref.WeakSet()
-
-
-def _forget_parents() -> None:
-    for authenticator in list(_authenticators):
-        authenticator.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)

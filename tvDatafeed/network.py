@@ -7,11 +7,9 @@ answered anything, and only an answered request resets it.
 """
 
 import logging
-import os
 import re
 import threading
 import time
-import weakref
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.connection import Connection
 from tvDatafeed.exceptions import (
@@ -47,7 +46,6 @@ _POLICY_VIOLATION = 1008
 _LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
-_managers: "weakref.WeakSet[WebSocketManager]" = weakref.WeakSet()
 
 
 class Waker(Protocol):
@@ -92,7 +90,7 @@ class WebSocketManager:
         self._errors: Counter[str] = Counter()
         self._tokens: list[str] = []
         self._start_afresh()
-        _managers.add(self)
+        call_in_forked_child(self._forget_parent)
 
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
@@ -416,10 +414,9 @@ class WebSocketManager:
         self._last_error = None
         self._breaker.succeeded()
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: the connections are the parent's, and so are the locks' holders."""
         connections = self._connections
-        self._limiter.forget_parent()
         self._start_afresh()
         for connection in connections:
             connection.forget_in_child()
@@ -452,12 +449,3 @@ def _percentile(ascending: list[float], share: float) -> float | None:
     if not ascending:
         return None
     return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
-
-
-def _forget_parents() -> None:
-    for manager in list(_managers):
-        manager.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)

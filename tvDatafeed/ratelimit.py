@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.exceptions import ConfigurationError, RateLimitError
 
 __all__ = ["CircuitBreaker", "RateLimiter", "RequestTracker"]
@@ -80,8 +81,9 @@ class RateLimiter:
         self._head_start = (burst_size - 1) * self._spacing
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
+        call_in_forked_child(self._forget_parent)
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: whoever held the lock is not here."""
         self._lock = threading.Lock()
 
