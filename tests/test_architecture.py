@@ -57,7 +57,6 @@ FLOORS = {
     "plans": 3,
     "liveframes": 3,
     "mailbox": 3,
-    "progress": 3,
     "query": 3,
     "results": 3,
     "seis": 3,

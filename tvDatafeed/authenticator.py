@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import (
     ANONYMOUS_TOKEN,
@@ -23,11 +24,11 @@ from tvDatafeed.exceptions import (
     ConnectionError,  # noqa: A004 - our own
     NetworkError,
     RateLimitError,
+    own_copy,
 )
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.tokens import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of
-from tvDatafeed.utils import Deadline, own_copy
 from tvDatafeed.validators import Validators
 
 __all__ = [
@@ -49,8 +50,6 @@ _RENEWAL_PAUSE_S = 30.0
 _RATE_LIMIT_PAUSE_S = 60.0
 # A token that is refused sooner than this after it was renewed was never accepted.
 _PROBATION_S = 60.0
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-_WAIT_SLICE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class _Flight:
 
     def wait(self, deadline: Deadline) -> None:
         """Wait for the outcome; neither session nor error means that it was given up."""
-        while not self._landed.wait(deadline.clip(_WAIT_SLICE_S)):
+        while not self._landed.wait(deadline.clip(WAIT_SLICE_S)):
             if deadline.expired:
                 raise ConnectionError(
                     f"another thread's sign-in did not end within {deadline.seconds:g} s"

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
+from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.exceptions import ConfigurationError
-from tvDatafeed.utils import whole_number
 
 if TYPE_CHECKING:
     from typing_extensions import Self

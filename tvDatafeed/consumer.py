@@ -13,7 +13,7 @@ from tvDatafeed.exceptions import (
     ThreadingError,
 )
 from tvDatafeed.mailbox import END, Mailbox, note_dropped
-from tvDatafeed.query import check_count
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
 from tvDatafeed.consumer import DEFAULT_QUEUE_SIZE, Consumer, OnError, OnSlow, WhichBars
 from tvDatafeed.dates import DateLike
@@ -17,9 +18,9 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.interval import Interval
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.query import check_count, full_symbol
+from tvDatafeed.query import full_symbol
 from tvDatafeed.seis import Feed, Seis
-from tvDatafeed.utils import Deadline
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,6 +28,7 @@ import requests.adapters
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConnectionError, NetworkError  # noqa: A004 - our own
 from tvDatafeed.ratelimit import RateLimiter
@@ -39,7 +40,6 @@ from tvDatafeed.sockets import (
     TooManyBytesError,
     open_stream,
 )
-from tvDatafeed.utils import redact
 
 __all__ = ["HttpClient", "HttpReply", "new_session"]
 

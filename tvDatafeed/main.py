@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from tvDatafeed.account import Account, filled, sign_in, with_credentials
+from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.dates import DateLike, lineage_problems
 from tvDatafeed.dates import timezone_named as _get_timezone_object
@@ -22,7 +23,6 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.progress import Report, reporting
 from tvDatafeed.query import (
     Adjustment,
     Dates,
@@ -31,7 +31,6 @@ from tvDatafeed.query import (
     QuotesQuery,
     SearchQuery,
     Validation,
-    check_count,
     contract_symbol,
     full_symbol,
     listed,
@@ -39,6 +38,7 @@ from tvDatafeed.query import (
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.results import Frames, SymbolInfo, format_search_results, symbol_info
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd

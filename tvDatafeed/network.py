@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.connection import Connection
@@ -26,10 +27,10 @@ from tvDatafeed.exceptions import (
     RateLimitError,
     TvDatafeedError,
     WebSocketError,
+    own_copy,
 )
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
 from tvDatafeed.replies import is_same_site
-from tvDatafeed.utils import Deadline, own_copy
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
+from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.config import DataConfig
 from tvDatafeed.dates import (
     EXCHANGE_TIMEZONE,
@@ -18,8 +19,7 @@ from tvDatafeed.dates import (
 )
 from tvDatafeed.exceptions import DataValidationError, InvalidIntervalError
 from tvDatafeed.interval import Interval
-from tvDatafeed.utils import whole_number
-from tvDatafeed.validators import Validators
+from tvDatafeed.validators import Validators, check_count
 
 if TYPE_CHECKING:
     from tvDatafeed.frames import View
@@ -307,23 +307,6 @@ def contract_symbol(full: str, symbol: str, contract: Any) -> str:
     if number < 1:
         raise ValueError("not a valid contract")
     return f"{full}{number}!"
-
-
-def check_count(field: str, value: Any) -> int:
-    """Return a whole number of at least 1.
-
-    Raises
-    ------
-    DataValidationError
-        When it is none.
-    """
-    try:
-        number = whole_number(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise DataValidationError(field, value, "must be a whole number of at least 1")
-    return number
 
 
 def _checked_range(options: Options, zone: tzinfo | None, *, of_exchange: bool) -> DateRange | None:

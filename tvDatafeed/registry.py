@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tvDatafeed.channel import Channel, Statuses
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.consumer import Consumer, OnError, WhichBars
 from tvDatafeed.exceptions import (
@@ -23,6 +24,7 @@ from tvDatafeed.exceptions import (
     ThreadingError,
     TvDatafeedError,
     WebSocketTimeoutError,
+    own_copy,
 )
 from tvDatafeed.hooks import Hooks, show_unheard
 from tvDatafeed.liveframes import LiveBar, Look
@@ -30,7 +32,6 @@ from tvDatafeed.mailbox import END, Mailbox, note_dropped
 from tvDatafeed.seis import Feed, Seis, State
 from tvDatafeed.stream import Stream
 from tvDatafeed.streams import Streams
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 
 if TYPE_CHECKING:
     import pandas as pd

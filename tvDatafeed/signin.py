@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import AuthConfig, NetworkConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -29,7 +30,6 @@ from tvDatafeed.exceptions import (
     TwoFactorRequiredError,
 )
 from tvDatafeed.tokens import plan_of
-from tvDatafeed.utils import redact
 
 if TYPE_CHECKING:
     from tvDatafeed.http import HttpClient

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from tvDatafeed.account import Account
 from tvDatafeed.batch import Batch, Opened
 from tvDatafeed.common.backoff import backoff_s, doubled_s
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.connection import Connection, Limits
 from tvDatafeed.exceptions import (
@@ -35,7 +36,6 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.seis import State
 from tvDatafeed.stream import Stream
-from tvDatafeed.utils import Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)
 

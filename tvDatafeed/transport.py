@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     ConfigurationError,
@@ -27,6 +28,7 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.replies import retry_after_s
 from tvDatafeed.sockets import (
     DeadlineSocket,
     HostNameError,
@@ -35,7 +37,6 @@ from tvDatafeed.sockets import (
     TooManyBytesError,
     open_stream,
 )
-from tvDatafeed.utils import redact, retry_after_s
 
 logger: logging.Logger = logging.getLogger(__name__)
 
