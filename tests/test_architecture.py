@@ -38,6 +38,7 @@ FLOORS = {
     "interval": 2,
     "ratelimit": 2,
     "utils": 2,
+    "common": 1,
     "exceptions": 1,
 }
 # Who may import what from outside, where not everyone may.

@@ -1,4 +1,4 @@
-"""The small helpers."""
+"""The helpers of utils."""
 
 import doctest
 import logging
@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from tvDatafeed import utils
 from tvDatafeed.utils import (
     ContextTimer,
-    Deadline,
     chunk_list,
     clamp,
     format_timestamp,
     generate_chart_session_id,
     generate_session_id,
     log_execution_time,
-    mask_sensitive_data,
-    redact,
     retry_with_backoff,
     safe_divide,
     timeout_decorator,
@@ -169,97 +166,6 @@ def test_a_retry_does_not_log_the_text_of_an_error(slept, caplog):
     assert "failure 1" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("data", "options", "masked"),
-    [
-        ("abcdefgh", {}, "****efgh"),
-        ("abcde", {}, "*bcde"),
-        ("abcd", {}, "********"),
-        ("a", {}, "********"),
-        ("", {}, "********"),
-        (None, {}, "********"),
-        ("abcdef", {"visible_chars": 2}, "****ef"),
-        ("abcdef", {"mask_char": "#"}, "##cdef"),
-        ("ab", {"mask_char": "#"}, "########"),
-        ("abcdef", {"visible_chars": 0}, "******"),
-        ("abcdef", {"visible_chars": -3}, "******"),
-    ],
-)
-def test_only_the_end_of_a_secret_is_shown(data, options, masked):
-    """All but the last characters are masked; a short secret shows nothing at all."""
-    assert mask_sensitive_data(data, **options) == masked
-
-
-@pytest.mark.parametrize(
-    ("text", "secrets", "redacted"),
-    [
-        ("token abcdef rejected", ["abcdef"], "token *** rejected"),
-        ("abcdef abcdef", ["abcdef"], "*** ***"),
-        ("abcdefghij", ["abcd", "abcdefghij"], "***"),
-        ("abcdefghij", ["abcdefghij", "abcd"], "***"),
-        ("a.c+ aXc+", ["a.c+"], "*** aXc+"),
-        ("one abc two", ["abc", ""], "one abc two"),
-        ("nothing", [], "nothing"),
-    ],
-)
-def test_secrets_are_replaced_in_a_text(text, secrets, redacted):
-    """Each secret of four characters or more is gone; shorter ones would hit by chance."""
-    assert redact(text, iter(secrets)) == redacted
-
-
-@given(st.text(), st.lists(st.text(alphabet="ab.*\\[", min_size=4)), st.text())
-def test_no_secret_is_left_in_a_text(before, secrets, after):
-    """Whatever a secret consists of, the text that contained it does not any more."""
-    text = before + " ".join(secrets) + after
-    redacted = redact(text, secrets)
-    for secret in secrets:
-        assert secret.replace("*", "") == "" or secret not in redacted
-
-
-def test_a_deadline_counts_down_and_stops_at_zero():
-    """What remains shrinks with the clock and is never negative."""
-    clock = Clock()
-    deadline = Deadline(10, clock)
-    assert deadline.at == 1010
-    assert deadline.remaining() == 10
-    assert not deadline.expired
-    clock.now += 9.5
-    assert deadline.remaining() == 0.5
-    assert repr(deadline) == "Deadline(0.500)"
-    clock.now += 0.5
-    assert deadline.expired
-    clock.now += 100
-    assert deadline.remaining() == 0
-    assert deadline.expired
-
-
-def test_a_deadline_without_a_limit_never_expires():
-    """None means that there is no limit."""
-    clock = Clock()
-    deadline = Deadline(None, clock)
-    clock.now += 1e9
-    assert deadline.at is None
-    assert deadline.remaining() is None
-    assert not deadline.expired
-    assert repr(deadline) == "Deadline(None)"
-
-
-@pytest.mark.parametrize(
-    ("limit", "seconds", "clipped"),
-    [(10, 3, 3), (10, 30, 10), (10, None, 10), (None, 3, 3), (None, None, None), (0, 3, 0)],
-)
-def test_a_wait_is_clipped_to_the_deadline(limit, seconds, clipped):
-    """One wait takes no longer than the whole operation may."""
-    assert Deadline(limit, Clock()).clip(seconds) == clipped
-
-
-def test_a_deadline_runs_on_the_monotonic_clock():
-    """Without a clock of its own a deadline is a moment of time.monotonic."""
-    before = utils.time.monotonic()
-    deadline = Deadline(5)
-    assert before + 5 <= deadline.at <= utils.time.monotonic() + 5
-
-
 def test_the_timer_measures_a_block(clock, caplog):
     """The elapsed time is known after the block, and logged at DEBUG."""
     caplog.set_level(logging.DEBUG)
@@ -378,18 +284,3 @@ def test_a_value_is_kept_within_bounds(value, result):
 def test_the_examples_run():
     """What the documentation shows is what happens."""
     assert doctest.testmod(utils).failed == 0
-
-
-@pytest.mark.parametrize("value", [True, False, 1.0, "1", None])
-def test_what_is_no_whole_number(value):
-    """Bools, floats and texts are not taken for numbers of things."""
-    with pytest.raises(TypeError):
-        utils.whole_number(value)
-
-
-def test_whole_numbers_of_numpy():
-    """numpy's integers are numbers, its bool is none, and neither warns."""
-    numpy = pytest.importorskip("numpy")
-    assert utils.whole_number(numpy.int64(7)) == 7
-    with pytest.raises(TypeError):
-        utils.whole_number(numpy.bool_(True))

@@ -5,6 +5,7 @@
 
 import logging
 
+from tvDatafeed.common.redaction import mask_sensitive_data
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.exceptions import (
@@ -32,14 +33,14 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.frames.plot import plot
+from tvDatafeed.interval import Interval
 from tvDatafeed.live.seis import Consumer, Seis
-from tvDatafeed.main import Interval, TvDatafeed
+from tvDatafeed.main import TvDatafeed
 from tvDatafeed.symbology.info import SymbolInfo
 from tvDatafeed.utils import (
     ContextTimer,
     generate_chart_session_id,
     generate_session_id,
-    mask_sensitive_data,
     retry_with_backoff,
 )
 from tvDatafeed.validators import Validators

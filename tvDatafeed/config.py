@@ -10,18 +10,40 @@ of value, and everything else follows from that.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
 
-from tvDatafeed.exceptions import ConfigurationError
-from tvDatafeed.utils import whole_number
+from tvDatafeed.common.settings import (
+    CACHE,
+    CODE,
+    COOKIE_VALUE,
+    COUNT,
+    FILE,
+    FLAG,
+    HEADERS,
+    HTTP_URL,
+    LIVE_MODE,
+    OPTIONAL_URL,
+    PROXY,
+    SECONDS,
+    SOCKET_URL,
+    TEXT,
+    TIMEOUT,
+    VOLUME_FILLING,
+    WHOLE,
+    ZONE_NAME,
+    FillMissingVolume,
+    LiveMode,
+    Section,
+    checked,
+    credential,
+    setting,
+    timeout,
+    variables_in_file,
+    variables_of,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,13 +64,6 @@ __all__ = [
 ]
 
 ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wire, no secret
-
-FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
-LiveMode = Literal["stream", "poll"]
-
-_T = TypeVar("_T")
-
-_COOKIE = re.compile(r"[!-:<-~]+")
 
 
 def validate_timeout(value: Any, parameter: str = "timeout") -> float:
@@ -71,12 +86,12 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
     ConfigurationError
         When it is no number, not finite, 0, or negative and not -1.
     """
-    return _checked(_timeout, value, parameter)
+    return checked(timeout, value, parameter)
 
 
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
-    return tuple(_variables_of(TvDatafeedConfig))
+    return tuple(variables_of(TvDatafeedConfig))
 
 
 def terminal_is_dumb() -> bool:
@@ -84,267 +99,8 @@ def terminal_is_dumb() -> bool:
     return os.environ.get("TERM") == "dumb"
 
 
-def _checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
-    """Return what a check makes of a value; put a name to its complaint."""
-    try:
-        return check(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ConfigurationError(parameter, value, str(error)) from None
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError("must be a number of seconds, not a bool")
-    try:
-        number = float(value)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError("must be a number of seconds") from None
-    if not math.isfinite(number):
-        raise ValueError("must be a finite number of seconds")
-    return number
-
-
-def _seconds(value: Any) -> float:
-    number = _number(value)
-    if number <= 0:
-        raise ValueError("must be more than 0 seconds")
-    return number
-
-
-def _timeout(value: Any) -> float:
-    number = _number(value)
-    if number <= 0 and number != -1:
-        raise ValueError("must be more than 0 seconds, or -1 for no limit")
-    return number
-
-
-def _count(value: Any) -> int:
-    try:
-        count = whole_number(value)
-    except TypeError:
-        raise TypeError("must be a whole number") from None
-    if count < 1:
-        raise ValueError("must be at least 1")
-    return count
-
-
-def _count_in_text(text: str) -> int:
-    try:
-        return _count(int(text))
-    except ValueError:
-        raise ValueError("must be a whole number of at least 1") from None
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("must be True or False")
-    return value
-
-
-def _flag_in_text(text: str) -> bool:
-    word = text.lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError("must be one of true, 1, yes, on, false, 0, no, off")
-
-
-def _whole(value: Any) -> int:
-    try:
-        number = whole_number(value)
-    except TypeError:
-        raise TypeError("must be a whole number") from None
-    if number < 0:
-        raise ValueError("must not be negative")
-    return number
-
-
-def _whole_in_text(text: str) -> int:
-    try:
-        return _whole(int(text))
-    except ValueError:
-        raise ValueError("must be a whole number of at least 0") from None
-
-
-def _proxy(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.isprintable() or " " in value:
-        raise ValueError("must be a URL such as http://user:password@host:8080")
-    try:
-        parts = urlsplit(value)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("must be a URL with a valid host and port") from None
-    if parts.scheme != "http" or not host:
-        raise ValueError("must be the URL of an HTTP proxy: http://host:port")
-    return value
-
-
-def _file(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | os.PathLike) or not Path(value).is_file():
-        raise ValueError("must be the path of a file that exists")
-    return str(value)
-
-
-def _zone_name(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError("must be the name of a timezone, or None")
-    return (value and value.strip()) or None
-
-
-def _text(value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise ValueError("must be a text that is not empty, or None")
-    return value
-
-
-def _cookie(value: Any) -> str | None:
-    # A semicolon or a line break would begin another cookie or header.
-    if value is not None and not (isinstance(value, str) and _COOKIE.fullmatch(value)):
-        raise ValueError("must be the value of a cookie, such as a browser shows it, or None")
-    return value
-
-
-def _code(value: Any) -> str | Callable[[], str] | None:
-    if value is not None and not callable(value) and not (isinstance(value, str) and value.strip()):
-        raise ValueError("must be a text, since codes may begin with 0, or a callable, or None")
-    return value  # type: ignore[no-any-return]  # as checked
-
-
-def _cache(value: Any) -> str | Literal[False] | None:
-    if value is None or value is False:
-        return value
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError("must be the path of a file, False for no cache, or None")
-    return os.fsdecode(value)
-
-
-def _cache_in_text(text: str) -> str | Literal[False]:
-    return False if text.lower() == "off" else text
-
-
-def _optional_url(value: Any) -> str | None:
-    return None if value is None else _url("http", "https")(value)
-
-
-def _url(*schemes: str) -> Callable[[Any], str]:
-    forms = " or ".join(f"{scheme}://" for scheme in schemes)
-
-    def check(value: Any) -> str:
-        # urlsplit drops line breaks and tabs without a word.
-        if not isinstance(value, str) or not value.isprintable() or " " in value:
-            raise ValueError(f"must be a URL that starts with {forms}, without spaces")
-        try:
-            parts = urlsplit(value)
-            host, _port = parts.hostname, parts.port
-        except ValueError:
-            raise ValueError("must be a URL with a valid host and port") from None
-        if parts.scheme not in schemes:
-            raise ValueError(f"must be a URL that starts with {forms}")
-        if not host:
-            raise ValueError("must be a URL with a host")
-        if "@" in parts.netloc:
-            raise ValueError("must be a URL without user and password, which would not be sent")
-        return value
-
-    return check
-
-
-class _Headers(Mapping[str, str]):
-    """HTTP headers that cannot change, so that a config can be shared, hashed and pickled."""
-
-    __slots__ = ("_items",)
-
-    def __init__(self, items: Mapping[str, str]) -> None:
-        self._items = dict(items)
-
-    def __getitem__(self, name: str) -> str:
-        return self._items[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._items.items()))
-
-    def __repr__(self) -> str:
-        # Any header but this one may be a cookie or a token.
-        shown = {name: text if name == "Origin" else "***" for name, text in self._items.items()}
-        return repr(shown)
-
-
-def _headers(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
-        raise TypeError("must map header names to texts")
-    for name, text in value.items():
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise TypeError("must map header names to texts")
-        # A line break would let one header become two.
-        if not name or not (name + text).isprintable():
-            raise ValueError("must have header names and texts of printable characters")
-    return _Headers(value)
-
-
-class _Kind(NamedTuple):
-    """What values a setting takes: `check` any value, `read` the text of a variable."""
-
-    check: Callable[[Any], Any]
-    read: Callable[[str], Any]
-
-
-def _choice(*choices: str) -> _Kind:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return value
-
-    return _Kind(check, lambda text: check(text.lower()))
-
-
-_SECONDS = _Kind(_seconds, _seconds)
-_TIMEOUT = _Kind(_timeout, _timeout)
-_COUNT = _Kind(_count, _count_in_text)
-_WHOLE = _Kind(_whole, _whole_in_text)
-_FLAG = _Kind(_flag, _flag_in_text)
-_VOLUME_FILLING = _choice(*get_args(FillMissingVolume))
-_LIVE_MODE = _choice(*get_args(LiveMode))
-_ZONE_NAME = _Kind(_zone_name, _zone_name)
-_SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
-_HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
-_HEADERS = _Kind(_headers, _headers)
-_PROXY = _Kind(_proxy, _proxy)
-_FILE = _Kind(_file, _file)
-_TEXT = _Kind(_text, _text)
-_CODE = _Kind(_code, _code)
-_COOKIE_VALUE = _Kind(_cookie, _cookie)
-_CACHE = _Kind(_cache, _cache_in_text)
-_OPTIONAL_URL = _Kind(_optional_url, _optional_url)
-
-
-def _setting(kind: _Kind, *variables: str) -> dict[str, Any]:
-    """Return a field's metadata; of several variables the first that is set wins."""
-    return {"kind": kind, "variables": variables}
-
-
-def _credential(kind: _Kind, variable: str) -> dict[str, Any]:
-    """Return the metadata of a field that the environment gives only when asked for it."""
-    return {"kind": kind, "variables": (variable,), "credential": True}
-
-
-class _Section:
-    """A group of settings, checked when it is made."""
-
-    def __post_init__(self) -> None:
-        for name, check in _checks_of(type(self)):
-            # The class is frozen for everyone else.
-            object.__setattr__(self, name, _checked(check, getattr(self, name), name))
+class _ConfigSection(Section):
+    """A group of settings that the environment can change."""
 
     @classmethod
     def from_env(cls) -> Self:
@@ -357,74 +113,9 @@ class _Section:
         """
         return cls._from_variables(os.environ, credentials=True)
 
-    @classmethod
-    def _from_variables(cls, variables: Mapping[str, str], *, credentials: bool) -> Self:
-        values: dict[str, Any] = {}
-        for setting in _fields_of(cls):
-            if "section" in setting.metadata:
-                section = setting.metadata["section"]
-                values[setting.name] = section._from_variables(  # noqa: SLF001 - of this class
-                    variables, credentials=credentials
-                )
-                continue
-            if "credential" in setting.metadata and not credentials:
-                continue
-            # All are checked, also those that another one overrules: a mistake stays a mistake.
-            for variable in reversed(setting.metadata["variables"]):
-                text = variables.get(variable, "")
-                if text.strip():
-                    kind = setting.metadata["kind"]
-                    # A password may begin or end with a space.
-                    text = text if kind is _TEXT else text.strip()
-                    values[setting.name] = _checked(kind.read, text, variable)
-        return cls(**values)
-
-
-def _variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
-    import dotenv  # noqa: PLC0415 - where a file is asked for
-
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path of any kind
-            found = dotenv.dotenv_values(stream=file)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigurationError(
-            "dotenv_path", os.fspath(path), f"must be a file that can be read: {reason}"
-        ) from None
-    return {name: text for name, text in found.items() if text is not None}
-
-
-def _fields_of(section: type[_Section]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(section)  # type: ignore[arg-type]  # each subclass is a dataclass
-
-
-def _variables_of(section: type[_Section]) -> Iterator[str]:
-    for setting in _fields_of(section):
-        if "section" in setting.metadata:
-            yield from _variables_of(setting.metadata["section"])
-        else:
-            yield from setting.metadata["variables"]
-
-
-def _checks_of(section: type[_Section]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    for setting in _fields_of(section):
-        if "section" in setting.metadata:
-            yield setting.name, _instance_of(setting.metadata["section"])
-        else:
-            yield setting.name, setting.metadata["kind"].check
-
-
-def _instance_of(section: type[_T]) -> Callable[[Any], _T]:
-    def check(value: Any) -> _T:
-        if not isinstance(value, section):
-            raise TypeError(f"must be a {section.__name__}")
-        return value
-
-    return check
-
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig(_Section):
+class NetworkConfig(_ConfigSection):
     """How to reach TradingView, and how long to wait for it.
 
     Attributes
@@ -482,52 +173,48 @@ class NetworkConfig(_Section):
 
     ws_url: str = field(
         default="wss://data.tradingview.com/socket.io/websocket",
-        metadata=_setting(_SOCKET_URL, "TV_WS_URL"),
+        metadata=setting(SOCKET_URL, "TV_WS_URL"),
     )
     base_url: str = field(
-        default="https://www.tradingview.com", metadata=_setting(_HTTP_URL, "TV_BASE_URL")
+        default="https://www.tradingview.com", metadata=setting(HTTP_URL, "TV_BASE_URL")
     )
     search_url: str = field(
         default="https://symbol-search.tradingview.com/symbol_search/v3/",
-        metadata=_setting(_HTTP_URL, "TV_SEARCH_URL"),
+        metadata=setting(HTTP_URL, "TV_SEARCH_URL"),
     )
     ws_headers: Mapping[str, str] = field(
         default_factory=lambda: {"Origin": "https://data.tradingview.com"},
-        metadata=_setting(_HEADERS),
+        metadata=setting(HEADERS),
     )
-    connect_timeout: float = field(default=10.0, metadata=_setting(_SECONDS, "TV_CONNECT_TIMEOUT"))
-    send_timeout: float = field(default=5.0, metadata=_setting(_SECONDS, "TV_SEND_TIMEOUT"))
+    connect_timeout: float = field(default=10.0, metadata=setting(SECONDS, "TV_CONNECT_TIMEOUT"))
+    send_timeout: float = field(default=5.0, metadata=setting(SECONDS, "TV_SEND_TIMEOUT"))
     recv_timeout: float = field(
-        default=30.0, metadata=_setting(_TIMEOUT, "TV_WS_TIMEOUT", "TV_RECV_TIMEOUT")
+        default=30.0, metadata=setting(TIMEOUT, "TV_WS_TIMEOUT", "TV_RECV_TIMEOUT")
     )
     max_response_time: float = field(
-        default=60.0, metadata=_setting(_SECONDS, "TV_MAX_RESPONSE_TIME")
+        default=60.0, metadata=setting(SECONDS, "TV_MAX_RESPONSE_TIME")
     )
-    max_retries: int = field(default=3, metadata=_setting(_WHOLE, "TV_MAX_RETRIES"))
-    base_retry_delay: float = field(default=2.0, metadata=_setting(_SECONDS, "TV_BASE_RETRY_DELAY"))
-    max_retry_delay: float = field(default=60.0, metadata=_setting(_SECONDS, "TV_MAX_RETRY_DELAY"))
-    requests_per_minute: int = field(
-        default=60, metadata=_setting(_COUNT, "TV_REQUESTS_PER_MINUTE")
-    )
-    burst_size: int = field(default=10, metadata=_setting(_COUNT, "TV_BURST_SIZE"))
-    failure_threshold: int = field(default=5, metadata=_setting(_COUNT, "TV_FAILURE_THRESHOLD"))
-    recovery_timeout: float = field(
-        default=60.0, metadata=_setting(_SECONDS, "TV_RECOVERY_TIMEOUT")
-    )
-    silence_timeout: float = field(default=20.0, metadata=_setting(_SECONDS, "TV_SILENCE_TIMEOUT"))
-    ping_timeout: float = field(default=5.0, metadata=_setting(_SECONDS, "TV_PING_TIMEOUT"))
-    idle_timeout: float = field(default=60.0, metadata=_setting(_SECONDS, "TV_IDLE_TIMEOUT"))
+    max_retries: int = field(default=3, metadata=setting(WHOLE, "TV_MAX_RETRIES"))
+    base_retry_delay: float = field(default=2.0, metadata=setting(SECONDS, "TV_BASE_RETRY_DELAY"))
+    max_retry_delay: float = field(default=60.0, metadata=setting(SECONDS, "TV_MAX_RETRY_DELAY"))
+    requests_per_minute: int = field(default=60, metadata=setting(COUNT, "TV_REQUESTS_PER_MINUTE"))
+    burst_size: int = field(default=10, metadata=setting(COUNT, "TV_BURST_SIZE"))
+    failure_threshold: int = field(default=5, metadata=setting(COUNT, "TV_FAILURE_THRESHOLD"))
+    recovery_timeout: float = field(default=60.0, metadata=setting(SECONDS, "TV_RECOVERY_TIMEOUT"))
+    silence_timeout: float = field(default=20.0, metadata=setting(SECONDS, "TV_SILENCE_TIMEOUT"))
+    ping_timeout: float = field(default=5.0, metadata=setting(SECONDS, "TV_PING_TIMEOUT"))
+    idle_timeout: float = field(default=60.0, metadata=setting(SECONDS, "TV_IDLE_TIMEOUT"))
     max_connection_age: float = field(
-        default=300.0, metadata=_setting(_SECONDS, "TV_MAX_CONNECTION_AGE")
+        default=300.0, metadata=setting(SECONDS, "TV_MAX_CONNECTION_AGE")
     )
-    max_sessions: int = field(default=100, metadata=_setting(_COUNT, "TV_MAX_SESSIONS"))
+    max_sessions: int = field(default=100, metadata=setting(COUNT, "TV_MAX_SESSIONS"))
     # It may hold a password.
-    proxy: str | None = field(default=None, repr=False, metadata=_setting(_PROXY, "TV_PROXY"))
-    ca_file: str | None = field(default=None, metadata=_setting(_FILE, "TV_CA_FILE"))
+    proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
+    ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuthConfig(_Section):
+class AuthConfig(_ConfigSection):
     """Who signs in, and how.
 
     Of several ways the first of these is gone: `auth_token`, the cookies, the token cache,
@@ -556,37 +243,35 @@ class AuthConfig(_Section):
         Headers of all requests of a sign-in. It is copied and cannot be changed.
     """
 
-    username: str | None = field(default=None, metadata=_credential(_TEXT, "TV_USERNAME"))
-    password: str | None = field(
-        default=None, repr=False, metadata=_credential(_TEXT, "TV_PASSWORD")
-    )
+    username: str | None = field(default=None, metadata=credential(TEXT, "TV_USERNAME"))
+    password: str | None = field(default=None, repr=False, metadata=credential(TEXT, "TV_PASSWORD"))
     two_factor_code: str | Callable[[], str] | None = field(
-        default=None, repr=False, metadata=_setting(_CODE, "TV_2FA_CODE")
+        default=None, repr=False, metadata=setting(CODE, "TV_2FA_CODE")
     )
     totp_secret: str | None = field(
-        default=None, repr=False, metadata=_setting(_TEXT, "TV_TOTP_SECRET")
+        default=None, repr=False, metadata=setting(TEXT, "TV_TOTP_SECRET")
     )
     auth_token: str | None = field(
-        default=None, repr=False, metadata=_credential(_TEXT, "TV_AUTH_TOKEN")
+        default=None, repr=False, metadata=credential(TEXT, "TV_AUTH_TOKEN")
     )
     sessionid: str | None = field(
-        default=None, repr=False, metadata=_credential(_COOKIE_VALUE, "TV_SESSIONID")
+        default=None, repr=False, metadata=credential(COOKIE_VALUE, "TV_SESSIONID")
     )
     sessionid_sign: str | None = field(
-        default=None, repr=False, metadata=_credential(_COOKIE_VALUE, "TV_SESSIONID_SIGN")
+        default=None, repr=False, metadata=credential(COOKIE_VALUE, "TV_SESSIONID_SIGN")
     )
     token_cache: str | Literal[False] | None = field(
-        default=None, metadata=_setting(_CACHE, "TV_TOKEN_CACHE")
+        default=None, metadata=setting(CACHE, "TV_TOKEN_CACHE")
     )
-    sign_in_url: str | None = field(default=None, metadata=_setting(_OPTIONAL_URL))
+    sign_in_url: str | None = field(default=None, metadata=setting(OPTIONAL_URL))
     signin_headers: Mapping[str, str] = field(
         default_factory=lambda: {"Referer": "https://www.tradingview.com"},
-        metadata=_setting(_HEADERS),
+        metadata=setting(HEADERS),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(_Section):
+class DataConfig(_ConfigSection):
     """What to make of the bars that come.
 
     Attributes
@@ -605,17 +290,17 @@ class DataConfig(_Section):
         time of the machine (``TV_TIMEZONE``).
     """
 
-    max_bars: int = field(default=5000, metadata=_setting(_COUNT, "TV_MAX_BARS"))
-    default_bars: int = field(default=10, metadata=_setting(_COUNT, "TV_DEFAULT_BARS"))
-    validate_data: bool = field(default=True, metadata=_setting(_FLAG, "TV_VALIDATE_DATA"))
+    max_bars: int = field(default=5000, metadata=setting(COUNT, "TV_MAX_BARS"))
+    default_bars: int = field(default=10, metadata=setting(COUNT, "TV_DEFAULT_BARS"))
+    validate_data: bool = field(default=True, metadata=setting(FLAG, "TV_VALIDATE_DATA"))
     fill_missing_volume: FillMissingVolume = field(
-        default="zero", metadata=_setting(_VOLUME_FILLING, "TV_FILL_MISSING_VOLUME")
+        default="zero", metadata=setting(VOLUME_FILLING, "TV_FILL_MISSING_VOLUME")
     )
-    timezone: str | None = field(default=None, metadata=_setting(_ZONE_NAME, "TV_TIMEZONE"))
+    timezone: str | None = field(default=None, metadata=setting(ZONE_NAME, "TV_TIMEZONE"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThreadingConfig(_Section):
+class ThreadingConfig(_ConfigSection):
     """How threads start and end.
 
     Attributes
@@ -636,20 +321,18 @@ class ThreadingConfig(_Section):
         Whether the program may end while there are consumers (``TV_DAEMON``).
     """
 
-    shutdown_timeout: float = field(
-        default=10.0, metadata=_setting(_SECONDS, "TV_SHUTDOWN_TIMEOUT")
-    )
-    live_mode: LiveMode = field(default="stream", metadata=_setting(_LIVE_MODE, "TV_LIVE_MODE"))
-    retry_sleep: float = field(default=0.1, metadata=_setting(_SECONDS, "TV_RETRY_SLEEP"))
-    retry_limit: int = field(default=50, metadata=_setting(_COUNT, "TV_RETRY_LIMIT"))
+    shutdown_timeout: float = field(default=10.0, metadata=setting(SECONDS, "TV_SHUTDOWN_TIMEOUT"))
+    live_mode: LiveMode = field(default="stream", metadata=setting(LIVE_MODE, "TV_LIVE_MODE"))
+    retry_sleep: float = field(default=0.1, metadata=setting(SECONDS, "TV_RETRY_SLEEP"))
+    retry_limit: int = field(default=50, metadata=setting(COUNT, "TV_RETRY_LIMIT"))
     stop_consumer_on_error: bool = field(
-        default=False, metadata=_setting(_FLAG, "TV_STOP_CONSUMER_ON_ERROR")
+        default=False, metadata=setting(FLAG, "TV_STOP_CONSUMER_ON_ERROR")
     )
-    daemon: bool = field(default=False, metadata=_setting(_FLAG, "TV_DAEMON"))
+    daemon: bool = field(default=False, metadata=setting(FLAG, "TV_DAEMON"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TvDatafeedConfig(_Section):
+class TvDatafeedConfig(_ConfigSection):
     """All settings of a client.
 
     Attributes
@@ -682,8 +365,8 @@ class TvDatafeedConfig(_Section):
     threading: ThreadingConfig = field(
         default_factory=ThreadingConfig, metadata={"section": ThreadingConfig}
     )
-    debug: bool = field(default=False, metadata=_setting(_FLAG, "TV_DEBUG"))
-    verbose: bool = field(default=True, metadata=_setting(_FLAG, "TV_VERBOSE"))
+    debug: bool = field(default=False, metadata=setting(FLAG, "TV_DEBUG"))
+    verbose: bool = field(default=True, metadata=setting(FLAG, "TV_VERBOSE"))
 
     @classmethod
     def from_env(
@@ -706,7 +389,7 @@ class TvDatafeedConfig(_Section):
         """
         variables: Mapping[str, str] = os.environ
         if dotenv_path is not None:
-            variables = {**_variables_in_file(dotenv_path), **os.environ}
+            variables = {**variables_in_file(dotenv_path), **os.environ}
         return cls._from_variables(variables, credentials=credentials)
 
     @classmethod

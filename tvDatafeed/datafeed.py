@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     DataValidationError,
@@ -25,9 +26,8 @@ from tvDatafeed.live.seis import (
 )
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import DateLike
-from tvDatafeed.query.history import check_count
 from tvDatafeed.query.symbols import full_symbol
-from tvDatafeed.utils import Deadline
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tvDatafeed.live.callbacks import Hooks
     from tvDatafeed.live.fanout import Statuses
     from tvDatafeed.live.registry import Registry
+
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
 

@@ -32,6 +32,7 @@ secret: the value of a field that holds one is replaced by ``***``.
 from __future__ import annotations
 
 import builtins
+import copy
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -60,6 +61,8 @@ __all__ = [
     "WebSocketError",
     "WebSocketTimeoutError",
 ]
+
+_E = TypeVar("_E", bound=Exception)
 
 
 class TvDatafeedError(Exception):
@@ -615,7 +618,18 @@ class ConfigurationError(TvDatafeedError):
         )
 
 
-_E = TypeVar("_E", bound=TvDatafeedError)
+def own_copy(error: _E) -> _E:
+    """Copy one of this library's errors for one of several threads that raise it.
+
+    Raising writes a traceback into an error, and each thread has its own. An error of another
+    kind is returned as it is: not all of them can be copied.
+    """
+    if not isinstance(error, TvDatafeedError):
+        return error
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own
+
 
 _MASK = "***"
 _SECRET_NAMES = ("password", "secret", "token", "code", "sessionid")

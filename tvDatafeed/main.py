@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from tvDatafeed.auth.account import Account, filled, sign_in, with_credentials
+from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
     DataError,
@@ -21,17 +22,9 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.frames.many import Frames
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.progress import Report, reporting
 from tvDatafeed.query.dates import DateLike, lineage_problems
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
-from tvDatafeed.query.history import (
-    Adjustment,
-    Dates,
-    HistoryQuery,
-    Options,
-    Validation,
-    check_count,
-)
+from tvDatafeed.query.history import Adjustment, Dates, HistoryQuery, Options, Validation
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.query.symbols import contract_symbol, full_symbol, listed
@@ -39,6 +32,7 @@ from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.symbology.info import SymbolInfo, symbol_info
 from tvDatafeed.symbology.results import format_search_results
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +41,7 @@ if TYPE_CHECKING:
     from tvDatafeed.network.connection import Limits
     from tvDatafeed.network.pool import WebSocketManager
     from tvDatafeed.protocol.events import Answer, History, Request
+
 
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 

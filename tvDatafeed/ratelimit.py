@@ -7,13 +7,14 @@ threads; none starts a thread, and none holds its lock while a caller waits or w
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
+from tvDatafeed.common.deadline import WAIT_SLICE_S
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.exceptions import ConfigurationError, RateLimitError
 
 __all__ = ["CircuitBreaker", "RateLimiter", "RequestTracker"]
@@ -22,8 +23,6 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _WINDOW_S = 60
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-_WAIT_SLICE_S = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 # The last token of a burst seems to be due a rounding error later than the first one.
 _ROUNDING_S = 1e-6
 
@@ -80,8 +79,9 @@ class RateLimiter:
         self._head_start = (burst_size - 1) * self._spacing
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
+        call_in_forked_child(self._forget_parent)
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: whoever held the lock is not here."""
         self._lock = threading.Lock()
 
@@ -137,7 +137,7 @@ class RateLimiter:
 
     def _wait_until(self, due: float, stop: threading.Event) -> bool:
         while (wait := due - self._clock()) > _ROUNDING_S:
-            if stop.wait(min(wait, _WAIT_SLICE_S)):
+            if stop.wait(min(wait, WAIT_SLICE_S or threading.TIMEOUT_MAX)):
                 return False
         return True
 

@@ -1,25 +1,20 @@
-"""Small helpers: ids, retries, masking, deadlines, timing and arithmetic."""
+"""Helpers for programs written for tvDatafeed 2.x; the library itself uses only the session ids."""
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
-import operator
 import random
-import re
 import string
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from secrets import choice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.redaction import mask_sensitive_data, redact
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,19 +39,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_E = TypeVar("_E", bound=Exception)
-
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
 
 _JITTER = 0.2
-_HIDDEN_LENGTH = 8
-# Shorter strings appear in ordinary text by chance.
-# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
-MAX_RETRY_AFTER_S = 3600.0
-
-_TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
-_REDACT_MIN_LENGTH = 4
 
 
 def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
@@ -105,6 +89,8 @@ def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
 ) -> _T:
     """Call a function until it succeeds, waiting longer after each failure.
 
+    For programs; the library itself does not use it.
+
     Parameters
     ----------
     func : callable
@@ -149,188 +135,6 @@ def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
         time.sleep(delay * random.uniform(1 - _JITTER, 1 + _JITTER))
         delay = min(delay * 2, max_delay)
         attempt += 1
-
-
-def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:
-    """Hide all but the end of a secret.
-
-    Parameters
-    ----------
-    data : str or None
-        The secret.
-    visible_chars : int, default 4
-        How many characters at the end stay readable; 0 shows nothing.
-    mask_char : str, default "*"
-        What stands for a hidden character.
-
-    Returns
-    -------
-    str
-        As long as `data`; eight mask characters when there is nothing to show or when all
-        of it would be shown.
-
-    Examples
-    --------
-    >>> mask_sensitive_data("abcdefgh")
-    '****efgh'
-    """
-    visible_chars = max(visible_chars, 0)
-    if not data or len(data) <= visible_chars:
-        return mask_char * _HIDDEN_LENGTH
-    hidden = len(data) - visible_chars
-    return mask_char * hidden + data[hidden:]
-
-
-def whole_number(value: Any) -> int:
-    """Return anything with the value of an int, such as numpy's integers, as an int.
-
-    Raises
-    ------
-    TypeError
-        When it is a bool, a float, a text or anything else.
-    """
-    # numpy's bool, by its name: older numpy gives it an index, with a warning.
-    if type(value).__name__ in {"bool", "bool_"}:
-        raise TypeError("a bool is no number")
-    return operator.index(value)
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in a text by ``***``.
-
-    Parameters
-    ----------
-    text : str
-        The text, such as an answer of the server that may repeat what we sent.
-    secrets : iterable of str
-        What must not appear. Those shorter than 4 characters are left alone: they would
-        occur by chance.
-
-    Returns
-    -------
-    str
-        The text without the secrets.
-
-    Examples
-    --------
-    >>> redact("token eyJhbGci rejected", ["eyJhbGci"])
-    'token *** rejected'
-    """
-    # The longest first, so that nothing remains of a secret that contains another.
-    hidden = sorted((s for s in set(secrets) if len(s) >= _REDACT_MIN_LENGTH), key=len)
-    if hidden:
-        text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
-    # A token is known by its form too, cut or forgotten as it may be.
-    return _TOKEN.sub("***", text)
-
-
-def own_copy(error: _E) -> _E:
-    """Copy one of this library's errors for one of several threads that raise it.
-
-    Raising writes a traceback into an error, and each thread has its own. An error of another
-    kind is returned as it is: not all of them can be copied.
-    """
-    if not isinstance(error, TvDatafeedError):
-        return error
-    own = copy.copy(error)
-    own.__cause__ = error.__cause__
-    return own
-
-
-def http_date_s(text: str) -> float:
-    """Read an HTTP date as seconds since 1970.
-
-    Raises
-    ------
-    ValueError
-        When it is none.
-    """
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (TypeError, OverflowError):
-        # What Python makes of some texts that are no dates, and of years beyond any.
-        raise ValueError("no date") from None
-
-
-def retry_after_s(header: str | None) -> float | None:
-    """Read Retry-After, seconds or an HTTP date.
-
-    Returns
-    -------
-    float or None
-        Seconds from now, at least 0 and at most `MAX_RETRY_AFTER_S`; None when the header says
-        nothing that can be waited.
-    """
-    text = (header or "").strip()
-    try:
-        seconds = float(text) if text.isdecimal() else http_date_s(text) - time.time()
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-class Deadline:
-    """A moment by which a whole operation must be over, however many waits it takes.
-
-    Parameters
-    ----------
-    seconds : float or None
-        Time allowed from now; None means no limit.
-    clock : callable, default time.monotonic
-        Returns the current time in seconds; must never run backwards.
-
-    Attributes
-    ----------
-    seconds : float or None
-        As given.
-    at : float or None
-        The moment, in the seconds of `clock`; None means no limit.
-
-    Examples
-    --------
-    >>> Deadline(None).remaining() is None
-    True
-    """
-
-    __slots__ = ("_clock", "at", "seconds")
-
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.seconds: float | None = seconds
-        self.at: float | None = None if seconds is None else clock() + seconds
-
-    def __repr__(self) -> str:
-        remaining = self.remaining()
-        return "Deadline(None)" if remaining is None else f"Deadline({remaining:.3f})"
-
-    def remaining(self) -> float | None:
-        """Return the seconds left, from 0 to what a thread can wait; None means no limit."""
-        if self.at is None:
-            return None
-        return min(max(self.at - self._clock(), 0.0), threading.TIMEOUT_MAX)
-
-    @property
-    def expired(self) -> bool:
-        """True from the moment on; never, when there is no limit."""
-        return self.remaining() == 0.0
-
-    def clip(self, seconds: float | None) -> float | None:
-        """Return the time that one wait may take.
-
-        Parameters
-        ----------
-        seconds : float or None
-            What the wait itself allows, in seconds; None means no limit.
-
-        Returns
-        -------
-        float or None
-            The smaller of `seconds` and what remains; None means no limit.
-        """
-        remaining = self.remaining()
-        if remaining is None:
-            return seconds
-        return remaining if seconds is None else min(seconds, remaining)
 
 
 class ContextTimer:

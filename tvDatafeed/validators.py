@@ -15,6 +15,7 @@ from numbers import Real
 from typing import Any, ClassVar, SupportsIndex
 
 from tvDatafeed import config
+from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
@@ -22,7 +23,6 @@ from tvDatafeed.exceptions import (
     InvalidOHLCError,
 )
 from tvDatafeed.interval import Interval
-from tvDatafeed.utils import whole_number
 
 __all__ = [
     "Validators",
@@ -408,6 +408,23 @@ validate_symbol: Callable[..., str] = Validators.validate_symbol
 validate_exchange: Callable[..., str] = Validators.validate_exchange
 validate_n_bars: Callable[..., int] = Validators.validate_n_bars
 validate_ohlc: Callable[..., bool] = Validators.validate_ohlc
+
+
+def check_count(field: str, value: Any) -> int:
+    """Return a whole number of at least 1.
+
+    Raises
+    ------
+    DataValidationError
+        When it is none.
+    """
+    try:
+        number = whole_number(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise DataValidationError(field, value, "must be a whole number of at least 1")
+    return number
 
 
 def _normalised(field: str, value: str, example: str) -> str:

@@ -985,7 +985,7 @@ def test_address_that_swallows_packets_does_not_hide_the_next(server, monkeypatc
     with BlackHole() as hole:
         silent_port = int(hole.ws_url.split(":")[2].split("/")[0])
         monkeypatch.setattr(
-            transport,
+            sockets,
             "look_up",
             lambda host, port: [*look_up(host, silent_port), *look_up(host, port)],
         )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,16 +13,18 @@ from typing import Literal
 from tvDatafeed.auth.cache import CachedLogin, TokenCache
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import ANONYMOUS_TOKEN, DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
-    ConnectionError,  # noqa: A004 - our own
+    ConnectionError,
     NetworkError,
     RateLimitError,
+    own_copy,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.utils import Deadline, own_copy
 from tvDatafeed.validators import Validators
 
 __all__ = [
@@ -46,8 +46,6 @@ _RENEWAL_PAUSE_S = 30.0
 _RATE_LIMIT_PAUSE_S = 60.0
 # A token that is refused sooner than this after it was renewed was never accepted.
 _PROBATION_S = 60.0
-# On Windows a wait without slices keeps Ctrl-C until it ends.
-_WAIT_SLICE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class _Flight:
 
     def wait(self, deadline: Deadline) -> None:
         """Wait for the outcome; neither session nor error means that it was given up."""
-        while not self._landed.wait(deadline.clip(_WAIT_SLICE_S)):
+        while not self._landed.wait(deadline.clip(WAIT_SLICE_S)):
             if deadline.expired:
                 raise ConnectionError(
                     f"another thread's sign-in did not end within {deadline.seconds:g} s"
@@ -171,7 +169,7 @@ class Authenticator:
         # Until when, on the monotonic clock, and what TradingView said.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
-        _authenticators.add(self)
+        call_in_forked_child(self._forget_parent)
 
     def __repr__(self) -> str:
         session = self._session
@@ -303,7 +301,7 @@ class Authenticator:
             headers = {"Origin": PRO_ORIGIN}
         return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: whoever held the lock, or was signing in, is not here."""
         self._start_afresh()
 
@@ -526,16 +524,3 @@ def _to_cache(session: _Session, username: str) -> CachedLogin:
     return CachedLogin(
         username, session.token, session.sessionid, session.sessionid_sign, session.plan
     )
-
-
-# Those of this process; a forked child has to free their locks.
-_authenticators: weakref.WeakSet[Authenticator] = weakref.WeakSet()
-
-
-def _forget_parents() -> None:
-    for authenticator in list(_authenticators):
-        authenticator.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)

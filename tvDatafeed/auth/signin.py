@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus
 
 from tvDatafeed.auth.token import plan_of
 from tvDatafeed.auth.totp import totp_at
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import AuthConfig, NetworkConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -28,11 +29,11 @@ from tvDatafeed.exceptions import (
     RateLimitError,
     TwoFactorRequiredError,
 )
-from tvDatafeed.utils import redact
 
 if TYPE_CHECKING:
     from tvDatafeed.network.http import HttpClient
     from tvDatafeed.network.replies import HttpReply
+
 
 __all__ = ["Credentials", "SignIn", "SignedIn"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tvDatafeed.config import FillMissingVolume
+from tvDatafeed.common.settings import FillMissingVolume
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars

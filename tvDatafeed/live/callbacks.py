@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 
 # What `get` gives when nothing will come any more.
 END = object()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import (
     LockTimeoutError,
@@ -21,6 +22,7 @@ from tvDatafeed.exceptions import (
     ThreadingError,
     TvDatafeedError,
     WebSocketTimeoutError,
+    own_copy,
 )
 from tvDatafeed.live.callbacks import Hooks, show_unheard
 from tvDatafeed.live.fanout import Channel, Statuses
@@ -29,10 +31,10 @@ from tvDatafeed.live.mailbox import END, Mailbox, note_dropped
 from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
 from tvDatafeed.live.stream import Stream
 from tvDatafeed.live.supervisor import Streams
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline, own_copy
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.interval import Interval
 from tvDatafeed.live.mailbox import END, Mailbox, note_dropped
-from tvDatafeed.query.history import check_count
+from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,6 @@ known to the stream alone, so that one that is opened again goes on from there.
 
 import logging
 import math
-import random
 import threading
 import time
 from collections import deque
@@ -15,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvDatafeed.auth.account import Account
+from tvDatafeed.common.backoff import backoff_s, doubled_s
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
     NetworkError,
@@ -31,7 +32,6 @@ from tvDatafeed.network.connection import Connection, Limits
 from tvDatafeed.network.dispatcher import Batch, Opened
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest, StreamStarted
-from tvDatafeed.utils import Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -356,8 +356,7 @@ class Streams:
         network = self._network
         if isinstance(error, RateLimitError):
             return max(network.max_retry_delay, error.retry_after or 0.0)
-        whole = min(network.base_retry_delay * 2.0 ** min(tries, 32), network.max_retry_delay)
-        return whole / 2 + random.uniform(0, whole / 2)
+        return backoff_s(tries + 1, network.base_retry_delay, network.max_retry_delay)
 
     def _poll_pause_s(self, stream: Stream, started: StreamStarted) -> float:
         """Say when a bar is due, or how long to wait for one that is."""
@@ -366,7 +365,7 @@ class Streams:
             due_s = started.closes_at_s - started.market_time_s
             return max(due_s, threads.retry_sleep)
         vain = max(stream.looks - threads.retry_limit, 0)
-        return min(threads.retry_sleep * 2.0 ** min(vain, 32), LONGEST_PAUSE_S)
+        return doubled_s(vain, threads.retry_sleep, LONGEST_PAUSE_S)
 
     def _note_silence(self, stream: Stream) -> None:
         """Look after a stream whose last bar is over; also called in the reader's thread."""
@@ -379,7 +378,7 @@ class Streams:
             return  # it is lost or deleted, and there are other plans for it
         if news != stream.old_news:
             stream.looks = 0
-        pause_s = min(SILENCE_S * 2.0 ** min(stream.looks, 32), LONGEST_PAUSE_S)
+        pause_s = doubled_s(stream.looks, SILENCE_S, LONGEST_PAUSE_S)
 
         def look(stream: Stream) -> None:
             if stream.session != session:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     NetworkError,
@@ -21,6 +22,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
     WebSocketTimeoutError,
+    own_copy,
 )
 from tvDatafeed.network.websocket import Sign, Transport, dial
 from tvDatafeed.protocol.events import (
@@ -37,7 +39,6 @@ from tvDatafeed.protocol.events import (
     StreamStarted,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
-from tvDatafeed.utils import own_copy, redact
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from tvDatafeed.auth.account import Account
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.exceptions import TvDatafeedError, own_copy
 from tvDatafeed.network.connection import Connection, Limits, Outcome, Outcomes
 from tvDatafeed.network.pool import MAX_REDIRECTS, NotYet, WebSocketManager
 from tvDatafeed.protocol.events import (
@@ -27,7 +28,7 @@ from tvDatafeed.protocol.events import (
     RequestFailed,
     StreamStarted,
 )
-from tvDatafeed.utils import WAIT_SLICE_S, Deadline, generate_session_id, own_copy
+from tvDatafeed.utils import generate_session_id
 
 # What waits longer than this looks again, for no timer of the system takes any number.
 _LONGEST_WAIT_S = 3600.0

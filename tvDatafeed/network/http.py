@@ -28,22 +28,21 @@ import requests.adapters
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.exceptions import ConnectionError, NetworkError  # noqa: A004 - our own
+from tvDatafeed.exceptions import (
+    ConnectionError,  # noqa: A004 - our own
+    NetworkError,
+)
 from tvDatafeed.network.replies import HttpReply, cookies_set_by, followed, host_of
 from tvDatafeed.network.sockets import (
     DeadlineSocket,
     HostNameError,
     ProxyError,
     TooManyBytesError,
-    is_loopback,
-    look_up,
-    open_tcp,
-    open_tunnel,
-    tls_context,
+    open_stream,
 )
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.utils import redact
 
 __all__ = ["HttpClient", "HttpReply", "new_session"]
 
@@ -376,20 +375,18 @@ class _Reader(io.RawIOBase):
 
 def _open(host: str, port: int, *, secure: bool) -> _Stream:
     limits = _limits.get()
-    network, deadline = limits.network, limits.connected()
-    if network.proxy is None or is_loopback(host):
-        sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, _never))
-    else:
-        sock = open_tunnel(network.proxy, (host, port), deadline, _never)
-    try:
-        sock.read_deadline = sock.write_deadline = deadline
-        sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
-        if secure:
-            sock.secure(tls_context(network.ca_file), host)
-    except BaseException:
-        # Nobody else knows it yet.
-        sock.close()
-        raise
+    network = limits.network
+    sock = open_stream(
+        host,
+        port,
+        limits.connected(),
+        _never,
+        proxy=network.proxy,
+        secure=secure,
+        ca_file=network.ca_file,
+    )
+    sock.stop = None
+    sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
     return _Stream(sock, limits)
 
 

@@ -7,18 +7,18 @@ answered anything, and only an answered request resets it.
 """
 
 import logging
-import os
-import random
 import re
 import threading
 import time
-import weakref
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
@@ -26,11 +26,11 @@ from tvDatafeed.exceptions import (
     RateLimitError,
     TvDatafeedError,
     WebSocketError,
+    own_copy,
 )
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
-from tvDatafeed.utils import Deadline, own_copy
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ _POLICY_VIOLATION = 1008
 _LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
-_managers: "weakref.WeakSet[WebSocketManager]" = weakref.WeakSet()
 
 
 class Waker(Protocol):
@@ -92,7 +91,7 @@ class WebSocketManager:
         self._errors: Counter[str] = Counter()
         self._tokens: list[str] = []
         self._start_afresh()
-        _managers.add(self)
+        call_in_forked_child(self._forget_parent)
 
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
@@ -333,10 +332,7 @@ class WebSocketManager:
 
     def _backoff_s(self, error: TvDatafeedError) -> float:
         network = self._network
-        whole = min(
-            network.base_retry_delay * 2.0 ** min(self._failures - 1, 32), network.max_retry_delay
-        )
-        delay_s = whole / 2 + random.uniform(0, whole / 2)
+        delay_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(delay_s, asked_s or 0.0)
 
@@ -419,10 +415,9 @@ class WebSocketManager:
         self._last_error = None
         self._breaker.succeeded()
 
-    def forget_parent(self) -> None:
+    def _forget_parent(self) -> None:
         """In a forked child: the connections are the parent's, and so are the locks' holders."""
         connections = self._connections
-        self._limiter.forget_parent()
         self._start_afresh()
         for connection in connections:
             connection.forget_in_child()
@@ -455,12 +450,3 @@ def _percentile(ascending: list[float], share: float) -> float | None:
     if not ascending:
         return None
     return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
-
-
-def _forget_parents() -> None:
-    for manager in list(_managers):
-        manager.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)

@@ -1,7 +1,9 @@
 """What an HTTP server answered: the reply, the cookies it set, and where it may send us."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -9,10 +11,11 @@ import msgspec
 
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.network.sockets import is_loopback
-from tvDatafeed.utils import http_date_s, retry_after_s
 
-__all__ = ["HttpReply", "cookies_set_by", "followed", "host_of"]
+__all__ = ["HttpReply", "cookies_set_by", "followed", "host_of", "retry_after_s"]
 
+# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
+MAX_RETRY_AFTER_S = 3600.0
 
 # The end of a host that makes it one site: tradingview.com.
 _SITE_LABELS = 2
@@ -80,6 +83,38 @@ class HttpReply:
             return http_date_s(self.headers.get("date", ""))
         except ValueError:
             return None
+
+
+def http_date_s(text: str) -> float:
+    """Read an HTTP date as seconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, OverflowError):
+        # What Python makes of some texts that are no dates, and of years beyond any.
+        raise ValueError("no date") from None
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Read Retry-After, seconds or an HTTP date.
+
+    Returns
+    -------
+    float or None
+        Seconds from now, at least 0 and at most `MAX_RETRY_AFTER_S`; None when the header says
+        nothing that can be waited.
+    """
+    text = (header or "").strip()
+    try:
+        seconds = float(text) if text.isdecimal() else http_date_s(text) - time.time()
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def cookies_set_by(headers: Iterable[str]) -> Iterator[tuple[str, str]]:

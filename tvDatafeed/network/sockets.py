@@ -155,6 +155,61 @@ class DeadlineSocket:
         wait_until_ready(self._sock, write=write, deadline=deadline, stop=self.stop)
 
 
+def open_stream(
+    host: str,
+    port: int,
+    deadline: float,
+    stop: Stop,
+    *,
+    proxy: str | None = None,
+    secure: bool,
+    ca_file: str | None = None,
+) -> DeadlineSocket:
+    """Open a connection to a server: name lookup, proxy, TCP and TLS, all before one deadline.
+
+    The socket that is returned keeps `stop` and the deadlines until the caller changes them.
+
+    Parameters
+    ----------
+    host, port
+        The server; the name is checked against its certificate.
+    deadline
+        On the monotonic clock, seconds.
+    stop
+        Asked all the while: True ends the attempt within a tenth of a second.
+    proxy
+        URL of an HTTP proxy; None for a direct connection. Loopback hosts never use it.
+    secure
+        Whether to use TLS.
+    ca_file
+        Certificates of the authorities to trust; None for certifi's.
+
+    Raises
+    ------
+    ProxyError
+        The proxy cannot be reached or refuses; the text has no credentials.
+    TimeoutError
+        The deadline passed.
+    StoppedError
+        ``stop()`` is true.
+    OSError
+        The name is not known, the server cannot be reached, or TLS fails.
+    """
+    if proxy is None or is_loopback(host):
+        sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, stop))
+    else:
+        sock = open_tunnel(proxy, (host, port), deadline, stop)
+    try:
+        sock.read_deadline = sock.write_deadline = deadline
+        sock.stop = stop
+        if secure:
+            sock.secure(tls_context(ca_file), host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def look_up(host: str, port: int) -> Sequence[Address]:
     """Find the addresses of a host; how long that takes is up to the system.
 
@@ -233,6 +288,7 @@ def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop
     if refusal:
         sock.close()
         raise ProxyError(f"{failed}: {refusal}")
+    sock.byte_budget = None
     return sock
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     ConfigurationError,
@@ -27,19 +28,15 @@ from tvDatafeed.exceptions import (
     WebSocketError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.network.replies import retry_after_s
 from tvDatafeed.network.sockets import (
     DeadlineSocket,
     HostNameError,
     ProxyError,
     StoppedError,
     TooManyBytesError,
-    is_loopback,
-    look_up,
-    open_tcp,
-    open_tunnel,
-    tls_context,
+    open_stream,
 )
-from tvDatafeed.utils import redact, retry_after_s
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -248,15 +245,16 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
     secure = parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
     with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
-        if network.proxy is None or is_loopback(host):
-            sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, stop))
-        else:
-            sock = open_tunnel(network.proxy, (host, port), deadline, stop)
+        sock = open_stream(
+            host,
+            port,
+            deadline,
+            stop,
+            proxy=network.proxy,
+            secure=secure,
+            ca_file=network.ca_file,
+        )
         try:
-            sock.read_deadline = sock.write_deadline = deadline
-            sock.stop = stop
-            if secure:
-                sock.secure(tls_context(network.ca_file), host)
             ws = _upgrade(sock, network, url)
         except BaseException:
             sock.close()

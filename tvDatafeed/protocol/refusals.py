@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tvDatafeed.common.redaction import redact
 from tvDatafeed.exceptions import (
     AuthenticationError,
     DataError,
@@ -19,7 +20,6 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
 )
-from tvDatafeed.utils import redact
 
 # A reason is a few words; what is longer is no reason and would drown the message.
 MAX_REASON_CHARACTERS = 200

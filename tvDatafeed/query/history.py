@@ -16,12 +16,12 @@ from tvDatafeed.query.dates import (
     date_range,
     timezone_named,
 )
-from tvDatafeed.utils import whole_number
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     from tvDatafeed.protocol.events import SeriesRequest
     from tvDatafeed.query.view import View
+
 
 Adjustment = Literal["splits", "dividends", "none"]
 Dates = Literal["open", "trading"]
@@ -134,23 +134,6 @@ class HistoryQuery:
             fill_missing_volume=self._data.fill_missing_volume,
             validation=options.validate or ("warn" if self._data.validate_data else "off"),
         )
-
-
-def check_count(field: str, value: Any) -> int:
-    """Return a whole number of at least 1.
-
-    Raises
-    ------
-    DataValidationError
-        When it is none.
-    """
-    try:
-        number = whole_number(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise DataValidationError(field, value, "must be a whole number of at least 1")
-    return number
 
 
 def _checked_range(options: Options, zone: tzinfo | None, *, of_exchange: bool) -> DateRange | None:

@@ -3,8 +3,7 @@
 import re
 
 from tvDatafeed.exceptions import DataValidationError
-from tvDatafeed.query.history import check_count
-from tvDatafeed.validators import Validators
+from tvDatafeed.validators import Validators, check_count
 
 # The kinds that the search knows.
 SEARCH_TYPES = frozenset(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tvDatafeed.utils import whole_number
+from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.validators import Validators
 
 

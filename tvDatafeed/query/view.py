@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tvDatafeed.config import FillMissingVolume
+from tvDatafeed.common.settings import FillMissingVolume
 from tvDatafeed.query.dates import DateRange
 
 ValidationPolicy = Literal["warn", "raise", "off"]

@@ -1,0 +1,18 @@
+"""Numbers of other types than Python's own."""
+
+import operator
+from typing import Any
+
+
+def whole_number(value: Any) -> int:
+    """Return anything with the value of an int, such as numpy's integers, as an int.
+
+    Raises
+    ------
+    TypeError
+        When it is a bool, a float, a text or anything else.
+    """
+    # numpy's bool, by its name: older numpy gives it an index, with a warning.
+    if type(value).__name__ in {"bool", "bool_"}:
+        raise TypeError("a bool is no number")
+    return operator.index(value)

@@ -1,0 +1,68 @@
+"""Secrets in texts: what is shown instead of them."""
+
+import re
+from collections.abc import Iterable
+
+_HIDDEN_LENGTH = 8
+_TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
+# Shorter strings appear in ordinary text by chance.
+_REDACT_MIN_LENGTH = 4
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Replace every secret in a text by ``***``.
+
+    Parameters
+    ----------
+    text : str
+        The text, such as an answer of the server that may repeat what we sent.
+    secrets : iterable of str
+        What must not appear. Those shorter than 4 characters are left alone: they would
+        occur by chance.
+
+    Returns
+    -------
+    str
+        The text without the secrets.
+
+    Examples
+    --------
+    >>> redact("token eyJhbGci rejected", ["eyJhbGci"])
+    'token *** rejected'
+    """
+    # The longest first, so that nothing remains of a secret that contains another.
+    hidden = sorted((s for s in set(secrets) if len(s) >= _REDACT_MIN_LENGTH), key=len)
+    if hidden:
+        text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
+    # A token is known by its form too, cut or forgotten as it may be.
+    return _TOKEN.sub("***", text)
+
+
+def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:
+    """Hide all but the end of a secret.
+
+    Parameters
+    ----------
+    data : str or None
+        The secret.
+    visible_chars : int, default 4
+        How many characters at the end stay readable; 0 shows nothing.
+    mask_char : str, default "*"
+        What stands for a hidden character.
+
+    Returns
+    -------
+    str
+        As long as `data`; eight mask characters when there is nothing to show or when all
+        of it would be shown.
+
+    Examples
+    --------
+    >>> mask_sensitive_data("abcdefgh")
+    '****efgh'
+    """
+    visible_chars = max(visible_chars, 0)
+    if not data or len(data) <= visible_chars:
+        return mask_char * _HIDDEN_LENGTH
+    hidden = len(data) - visible_chars
+    return mask_char * hidden + data[hidden:]

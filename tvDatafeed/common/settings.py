@@ -1,0 +1,366 @@
+"""Settings: groups of values that are checked, and can come from variables.
+
+A setting is a field of a dataclass that inherits from `Section`; the metadata of the field holds
+the kind of value and the names of its variables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from tvDatafeed.common.numbers import whole_number
+from tvDatafeed.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
+LiveMode = Literal["stream", "poll"]
+
+_T = TypeVar("_T")
+
+_COOKIE = re.compile(r"[!-:<-~]+")
+
+
+def checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
+    """Return what a check makes of a value; put a name to its complaint."""
+    try:
+        return check(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ConfigurationError(parameter, value, str(error)) from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("must be a number of seconds, not a bool")
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("must be a number of seconds") from None
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number of seconds")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError("must be more than 0 seconds")
+    return number
+
+
+def timeout(value: Any) -> float:
+    """Return a time limit in seconds: more than 0, or -1 for no limit."""
+    number = _number(value)
+    if number <= 0 and number != -1:
+        raise ValueError("must be more than 0 seconds, or -1 for no limit")
+    return number
+
+
+def _count(value: Any) -> int:
+    try:
+        count = whole_number(value)
+    except TypeError:
+        raise TypeError("must be a whole number") from None
+    if count < 1:
+        raise ValueError("must be at least 1")
+    return count
+
+
+def _count_in_text(text: str) -> int:
+    try:
+        return _count(int(text))
+    except ValueError:
+        raise ValueError("must be a whole number of at least 1") from None
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("must be True or False")
+    return value
+
+
+def _flag_in_text(text: str) -> bool:
+    word = text.lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError("must be one of true, 1, yes, on, false, 0, no, off")
+
+
+def _whole(value: Any) -> int:
+    try:
+        number = whole_number(value)
+    except TypeError:
+        raise TypeError("must be a whole number") from None
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _whole_in_text(text: str) -> int:
+    try:
+        return _whole(int(text))
+    except ValueError:
+        raise ValueError("must be a whole number of at least 0") from None
+
+
+def _proxy(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL such as http://user:password@host:8080")
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must be a URL with a valid host and port") from None
+    if parts.scheme != "http" or not host:
+        raise ValueError("must be the URL of an HTTP proxy: http://host:port")
+    return value
+
+
+def _file(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike) or not Path(value).is_file():
+        raise ValueError("must be the path of a file that exists")
+    return str(value)
+
+
+def _zone_name(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("must be the name of a timezone, or None")
+    return (value and value.strip()) or None
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be a text that is not empty, or None")
+    return value
+
+
+def _cookie(value: Any) -> str | None:
+    # A semicolon or a line break would begin another cookie or header.
+    if value is not None and not (isinstance(value, str) and _COOKIE.fullmatch(value)):
+        raise ValueError("must be the value of a cookie, such as a browser shows it, or None")
+    return value
+
+
+def _code(value: Any) -> str | Callable[[], str] | None:
+    if value is not None and not callable(value) and not (isinstance(value, str) and value.strip()):
+        raise ValueError("must be a text, since codes may begin with 0, or a callable, or None")
+    return value  # type: ignore[no-any-return]  # as checked
+
+
+def _cache(value: Any) -> str | Literal[False] | None:
+    if value is None or value is False:
+        return value
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("must be the path of a file, False for no cache, or None")
+    return os.fsdecode(value)
+
+
+def _cache_in_text(text: str) -> str | Literal[False]:
+    return False if text.lower() == "off" else text
+
+
+def _optional_url(value: Any) -> str | None:
+    return None if value is None else _url("http", "https")(value)
+
+
+def _url(*schemes: str) -> Callable[[Any], str]:
+    forms = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(value: Any) -> str:
+        # urlsplit drops line breaks and tabs without a word.
+        if not isinstance(value, str) or not value.isprintable() or " " in value:
+            raise ValueError(f"must be a URL that starts with {forms}, without spaces")
+        try:
+            parts = urlsplit(value)
+            host, _port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("must be a URL with a valid host and port") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"must be a URL that starts with {forms}")
+        if not host:
+            raise ValueError("must be a URL with a host")
+        if "@" in parts.netloc:
+            raise ValueError("must be a URL without user and password, which would not be sent")
+        return value
+
+    return check
+
+
+class _Headers(Mapping[str, str]):
+    """HTTP headers that cannot change, so that a config can be shared, hashed and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, name: str) -> str:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        # Any header but this one may be a cookie or a token.
+        shown = {name: text if name == "Origin" else "***" for name, text in self._items.items()}
+        return repr(shown)
+
+
+def _headers(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError("must map header names to texts")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError("must map header names to texts")
+        # A line break would let one header become two.
+        if not name or not (name + text).isprintable():
+            raise ValueError("must have header names and texts of printable characters")
+    return _Headers(value)
+
+
+class _Kind(NamedTuple):
+    """What values a setting takes: `check` any value, `read` the text of a variable."""
+
+    check: Callable[[Any], Any]
+    read: Callable[[str], Any]
+
+
+def _choice(*choices: str) -> _Kind:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return _Kind(check, lambda text: check(text.lower()))
+
+
+SECONDS = _Kind(_seconds, _seconds)
+TIMEOUT = _Kind(timeout, timeout)
+COUNT = _Kind(_count, _count_in_text)
+WHOLE = _Kind(_whole, _whole_in_text)
+FLAG = _Kind(_flag, _flag_in_text)
+VOLUME_FILLING = _choice(*get_args(FillMissingVolume))
+LIVE_MODE = _choice(*get_args(LiveMode))
+ZONE_NAME = _Kind(_zone_name, _zone_name)
+SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
+HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
+HEADERS = _Kind(_headers, _headers)
+PROXY = _Kind(_proxy, _proxy)
+FILE = _Kind(_file, _file)
+TEXT = _Kind(_text, _text)
+CODE = _Kind(_code, _code)
+COOKIE_VALUE = _Kind(_cookie, _cookie)
+CACHE = _Kind(_cache, _cache_in_text)
+OPTIONAL_URL = _Kind(_optional_url, _optional_url)
+
+
+def setting(kind: _Kind, *variables: str) -> dict[str, Any]:
+    """Return a field's metadata; of several variables the first that is set wins."""
+    return {"kind": kind, "variables": variables}
+
+
+def credential(kind: _Kind, variable: str) -> dict[str, Any]:
+    """Return the metadata of a field that the environment gives only when asked for it."""
+    return {"kind": kind, "variables": (variable,), "credential": True}
+
+
+class Section:
+    """A group of settings, checked when it is made."""
+
+    def __post_init__(self) -> None:
+        for name, check in _checks_of(type(self)):
+            # The class is frozen for everyone else.
+            object.__setattr__(self, name, checked(check, getattr(self, name), name))
+
+    @classmethod
+    def _from_variables(cls, variables: Mapping[str, str], *, credentials: bool) -> Self:
+        values: dict[str, Any] = {}
+        for field in _fields_of(cls):
+            if "section" in field.metadata:
+                section = field.metadata["section"]
+                values[field.name] = section._from_variables(  # noqa: SLF001 - of this class
+                    variables, credentials=credentials
+                )
+                continue
+            if "credential" in field.metadata and not credentials:
+                continue
+            # All are checked, also those that another one overrules: a mistake stays a mistake.
+            for variable in reversed(field.metadata["variables"]):
+                text = variables.get(variable, "")
+                if text.strip():
+                    kind = field.metadata["kind"]
+                    # A password may begin or end with a space.
+                    text = text if kind is TEXT else text.strip()
+                    values[field.name] = checked(kind.read, text, variable)
+        return cls(**values)
+
+
+def variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the variables that a ``.env`` file sets.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read.
+    """
+    import dotenv  # noqa: PLC0415 - where a file is asked for
+
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path of any kind
+            found = dotenv.dotenv_values(stream=file)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            "dotenv_path", os.fspath(path), f"must be a file that can be read: {reason}"
+        ) from None
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _fields_of(section: type[Section]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(section)  # type: ignore[arg-type]  # each subclass is a dataclass
+
+
+def variables_of(section: type[Section]) -> Iterator[str]:
+    """Yield the names of all variables that a section and those inside it read."""
+    for field in _fields_of(section):
+        if "section" in field.metadata:
+            yield from variables_of(field.metadata["section"])
+        else:
+            yield from field.metadata["variables"]
+
+
+def _checks_of(section: type[Section]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    for field in _fields_of(section):
+        if "section" in field.metadata:
+            yield field.name, _instance_of(field.metadata["section"])
+        else:
+            yield field.name, field.metadata["kind"].check
+
+
+def _instance_of(section: type[_T]) -> Callable[[Any], _T]:
+    def check(value: Any) -> _T:
+        if not isinstance(value, section):
+            raise TypeError(f"must be a {section.__name__}")
+        return value
+
+    return check
