@@ -32,8 +32,8 @@ from tvDatafeed.protocol.events import (
     Request,
     RequestFailed,
     Retired,
-    StreamMoved,
     StreamStarted,
+    StreamUpdated,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.transport import Sign, Transport, dial
@@ -48,7 +48,7 @@ _LOCK_PAUSE_S = 0.0005
 # it looks up a name: how long that takes the system does not say.
 _CONNECTING_PATIENCE_S = 1.0
 
-Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamMoved
+Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUpdated
 
 
 class Outcomes(Protocol):
@@ -249,7 +249,7 @@ class Connection:
         outcomes
             Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
             `RequestFailed` in the end. A stream has `StreamStarted` instead of an answer, and then
-            each `StreamMoved`, until it is ended or has a `RequestFailed`.
+            each `StreamUpdated`, until it is ended or has a `RequestFailed`.
 
         Raises
         ------
@@ -401,7 +401,7 @@ class Connection:
                 self._tell(event)
                 if not event.request.follow:
                     self._waiting.pop(event.session, None)
-            case Paged() | StreamMoved():
+            case Paged() | StreamUpdated():
                 self._tell(event)
             case ConnectionFailed():
                 self._break(event.error)

@@ -37,8 +37,8 @@ from tvDatafeed.protocol.events import (
     RequestFailed,
     Retired,
     SeriesRequest,
-    StreamMoved,
     StreamStarted,
+    StreamUpdated,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
 from tvDatafeed.protocol.questions import Command, Question, StreamQuestion, question_of
@@ -386,7 +386,7 @@ class Machine:
             self._end(session, step)
         elif isinstance(step, StreamStarted):
             self._follow(session, pending, replace(step, at=now))
-        elif isinstance(step, StreamMoved):
+        elif isinstance(step, StreamUpdated):
             self._events.append(step)
             self._plan_tick(session, pending, now)
         elif step is not None:
@@ -438,9 +438,9 @@ class Machine:
 
     def _tick(self, session: str, pending: _Pending, now: float) -> None:
         server_time_s = self.server_time_s(now)
-        moved = None if server_time_s is None else pending.stream.tick(server_time_s)
-        if moved is not None:
-            self._events.append(moved)
+        update = None if server_time_s is None else pending.stream.tick(server_time_s)
+        if update is not None:
+            self._events.append(update)
         self._plan_tick(session, pending, now)
 
     def _plan_tick(self, session: str, pending: _Pending, now: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError
 from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.closing import CloseTracker
 from tvDatafeed.protocol.events import (
     Answer,
     History,
@@ -20,13 +21,12 @@ from tvDatafeed.protocol.events import (
     QuotesRequest,
     Request,
     SeriesRequest,
-    StreamMoved,
     StreamRequest,
     StreamStarted,
+    StreamUpdated,
     SymbolDescription,
     SymbolRequest,
 )
-from tvDatafeed.protocol.sealing import Sealer
 from tvDatafeed.protocol.series import Series, check_time, delay_seconds
 
 _SERIES_ID = "sds_1"
@@ -35,7 +35,7 @@ _TURNAROUND = "s1"
 
 Command: TypeAlias = tuple[object, ...]
 # The answer, what a stream tells, the refusal, what to ask next, or nothing yet.
-Step: TypeAlias = "Answer | StreamStarted | StreamMoved | TvDatafeedError | list[Command] | None"
+Step: TypeAlias = "Answer | StreamStarted | StreamUpdated | TvDatafeedError | list[Command] | None"
 Text: TypeAlias = Callable[[object], str]
 
 
@@ -252,7 +252,7 @@ class StreamQuestion(HistoryQuestion):
         self._stream = request
         self._length_s = interval_len.get(request.interval, math.inf)
         self._delay_s = 0.0
-        self._sealer: Sealer | None = None
+        self._tracker: CloseTracker | None = None
 
     @property
     def shows_losses(self) -> bool:
@@ -262,11 +262,11 @@ class StreamQuestion(HistoryQuestion):
     @property
     def wakes_at_s(self) -> float:
         """When the bar that forms is over."""
-        return math.inf if self._sealer is None else self._sealer.closes_at_s + self._delay_s
+        return math.inf if self._tracker is None else self._tracker.closes_at_s + self._delay_s
 
     def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take the first bars, and then what happens to the newest ones."""
-        if self._sealer is None:
+        if self._tracker is None:
             step = super().hear(message, server_time_s)
             if not isinstance(step, History):
                 return step
@@ -283,45 +283,45 @@ class StreamQuestion(HistoryQuestion):
                 bars = [item.v for item in update.s]
                 for bar in bars:
                     check_time(bar.time)
-                self._sealer.take(bars, update.lbs.bar_close_time if update.lbs else None)
-                return self._moved(self._sealer, server_time_s, by_clock=False)
+                self._tracker.take(bars, update.lbs.bar_close_time if update.lbs else None)
+                return self._collect(self._tracker, server_time_s, by_clock=False)
         return self._refusal(message)
 
-    def tick(self, server_time_s: float) -> StreamMoved | None:
+    def tick(self, server_time_s: float) -> StreamUpdated | None:
         """Close the last bar when its time is over."""
-        if self._sealer is None or server_time_s <= self.wakes_at_s:
+        if self._tracker is None or server_time_s <= self.wakes_at_s:
             return None
-        return self._moved(self._sealer, server_time_s, by_clock=True)
+        return self._collect(self._tracker, server_time_s, by_clock=True)
 
-    def _moved(
-        self, sealer: Sealer, server_time_s: float | None, *, by_clock: bool
-    ) -> StreamMoved | None:
+    def _collect(
+        self, tracker: CloseTracker, server_time_s: float | None, *, by_clock: bool
+    ) -> StreamUpdated | None:
         market_time_s = None if server_time_s is None else server_time_s - self._delay_s
-        moved = sealer.seal(market_time_s, by_clock=by_clock)
-        return None if moved.is_nothing else StreamMoved(self._session, moved)
+        update = tracker.collect_closed(market_time_s, by_clock=by_clock)
+        return None if update.is_empty else StreamUpdated(self._session, update)
 
     def _start(self, history: History) -> StreamStarted:
         after, bars = self._stream.after, history.bars
         self._delay_s = delay_seconds(history.update_mode)
-        self._sealer = sealer = Sealer(after, self._length_s)
-        sealer.take(bars, history.close_time_s)
+        self._tracker = tracker = CloseTracker(after, self._length_s)
+        tracker.take(bars, history.close_time_s)
         market_time_s = None
         if history.server_time_s is not None:
             market_time_s = history.server_time_s - self._delay_s
-        moved = sealer.seal(market_time_s)
+        update = tracker.collect_closed(market_time_s)
         if after is None:
-            moved = replace(moved, closed=moved.closed[-1:])
+            update = replace(update, closed=update.closed[-1:])
         elif bars and bars[0].time > after.time and history.data_completed != "end":
-            moved = replace(moved, gaps=((after.time, bars[0].time), *moved.gaps))
-        # The sealer keeps what is needed from here on.
+            update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
+        # The tracker keeps what is needed from here on.
         self._series, self._info = Series(), {}
         return StreamStarted(
             session=self._session,
             request=self._stream,
             info=history.info,
             update_mode=history.update_mode,
-            moved=moved,
-            closes_at_s=sealer.closes_at_s,
+            update=update,
+            closes_at_s=tracker.closes_at_s,
             market_time_s=market_time_s,
         )
 
