@@ -39,7 +39,7 @@ Step: TypeAlias = "Answer | StreamStarted | StreamUpdated | TvDatafeedError | li
 Text: TypeAlias = Callable[[object], str]
 
 
-class Question(ABC):
+class RequestHandler(ABC):
     """One request on a session of its own.
 
     Parameters
@@ -55,15 +55,15 @@ class Question(ABC):
         self._text = text
 
     @abstractmethod
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Say what opens the session and asks."""
 
     @abstractmethod
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Say what frees the session on the server."""
 
     @abstractmethod
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take one message of the session.
 
         Raises
@@ -83,7 +83,7 @@ class Question(ABC):
         return True
 
 
-class _ChartQuestion(Question):
+class _ChartHandler(RequestHandler):
     """A question on a chart session, which begins with a symbol."""
 
     def __init__(self, session: str, symbol: str, text: Text) -> None:
@@ -91,7 +91,7 @@ class _ChartQuestion(Question):
         self._symbol = symbol
         self._info: dict[str, Any] = {}
 
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Delete the chart session."""
         return ("chart_delete_session", self._session)
 
@@ -116,7 +116,7 @@ class _ChartQuestion(Question):
         return None
 
 
-class HistoryQuestion(_ChartQuestion):
+class HistoryHandler(_ChartHandler):
     """Bars, asked for page by page until there are enough.
 
     The first answer ends at the last bar, or at a moment when there is one: ``["bar_count", moment,
@@ -142,7 +142,7 @@ class HistoryQuestion(_ChartQuestion):
         """Whether no page has come: those before and after a lost one look like neighbours."""
         return self._oldest_s is None
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the symbol and the first page of its bars."""
         request = self._request
         count: object = self._next_size()
@@ -161,7 +161,7 @@ class HistoryQuestion(_ChartQuestion):
         )
         return [*resolving, ("create_series", *create)]
 
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take bars until there are enough, and ask for more until then."""
         match message:
             case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
@@ -233,7 +233,7 @@ class HistoryQuestion(_ChartQuestion):
         return (self._request.count or 0) - got
 
 
-class StreamQuestion(HistoryQuestion):
+class StreamHandler(HistoryHandler):
     """Bars as they happen: first those since the one that was told last, then each update."""
 
     # The bar that forms, the one before, and one that both sides know.
@@ -264,10 +264,10 @@ class StreamQuestion(HistoryQuestion):
         """When the bar that forms is over."""
         return math.inf if self._tracker is None else self._tracker.closes_at_s + self._delay_s
 
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take the first bars, and then what happens to the newest ones."""
         if self._tracker is None:
-            step = super().hear(message, server_time_s)
+            step = super().receive(message, server_time_s)
             if not isinstance(step, History):
                 return step
             if self._stream.after is not None and not step.bars:
@@ -336,25 +336,25 @@ class StreamQuestion(HistoryQuestion):
         return max(1, min(missing, self._stream.max_bars - len(self._series)))
 
 
-class SymbolQuestion(_ChartQuestion):
+class SymbolHandler(_ChartHandler):
     """What a symbol is."""
 
     def __init__(self, session: str, request: SymbolRequest, text: Text) -> None:
         super().__init__(session, request.symbol, text)
         self._request = request
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the symbol alone."""
         return self._resolving(adjustment="splits", session=self._request.session)
 
-    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
         """Take the description."""
         if isinstance(message, messages.SymbolResolved):
             return SymbolDescription(self._request, message.p.info)
         return self._refusal(message)
 
 
-class QuotesQuestion(Question):
+class QuotesHandler(RequestHandler):
     """The quotes of some symbols, once each.
 
     The first values of a symbol may come in several messages; quote_completed follows the last of
@@ -374,7 +374,7 @@ class QuotesQuestion(Question):
         total = len(self._request.symbols)
         return f"{total - len(self._awaited)} of {total} quotes had arrived"
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the fields of all symbols."""
         return [
             ("quote_create_session", self._session),
@@ -382,11 +382,11 @@ class QuotesQuestion(Question):
             ("quote_add_symbols", self._session, *self._request.symbols),
         ]
 
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Delete the quote session."""
         return ("quote_delete_session", self._session)
 
-    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
         """Take values until each symbol is complete."""
         match message:
             case messages.QuoteData(p=p) if p.quote.n in self._values:
@@ -411,12 +411,12 @@ class QuotesQuestion(Question):
         self._awaited.discard(quote.n)
 
 
-def question_of(session: str, request: Request, text: Text) -> Question:
+def handler_for(session: str, request: Request, text: Text) -> RequestHandler:
     """Make the question that a request is asked with."""
     if isinstance(request, SeriesRequest):
-        return HistoryQuestion(session, request, text)
+        return HistoryHandler(session, request, text)
     if isinstance(request, StreamRequest):
-        return StreamQuestion(session, request, text)
+        return StreamHandler(session, request, text)
     if isinstance(request, SymbolRequest):
-        return SymbolQuestion(session, request, text)
-    return QuotesQuestion(session, request, text)
+        return SymbolHandler(session, request, text)
+    return QuotesHandler(session, request, text)
