@@ -20,7 +20,7 @@ import requests
 from tests.programs import environment
 from tvDatafeed.auth import Authenticator, Credentials, TradingViewAuth
 from tvDatafeed.authenticator import PRO_WS_URL
-from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, NetworkConfig, TvDatafeedConfig
+from tvDatafeed.config import AuthConfig, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     CaptchaRequiredError,
@@ -31,6 +31,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     TwoFactorRequiredError,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.signin import SIGN_IN_PATH, SignedIn, totp_at
 from tvDatafeed.testing import (

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tvDatafeed.config import (
-    ANONYMOUS_TOKEN,
     DEFAULT_CONFIG,
     NetworkConfig,
     TvDatafeedConfig,
@@ -25,6 +24,7 @@ from tvDatafeed.exceptions import (
     NetworkError,
     RateLimitError,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.tokens import CachedLogin, TokenCache, expiry_of, plan_of, renewal_of

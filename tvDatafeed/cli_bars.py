@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tvDatafeed.cli_account import account_config, has_account
 from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.console import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -26,6 +26,7 @@ from tvDatafeed.console import (
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.plotting import plot
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from tvDatafeed.cli_account import account_config, has_account
 from tvDatafeed.cli_arguments import add_series_options, full_symbol_of, whole_count
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
+from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.consumer import WhichBars
 from tvDatafeed.datafeed import TvDatafeedLive
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.seis import Seis
 from tvDatafeed.table import cut_to_terminal, encodable, printable, table
 

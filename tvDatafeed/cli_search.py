@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.query import SEARCH_TYPES
 from tvDatafeed.table import encodable, printable, table
 

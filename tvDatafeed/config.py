@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
-    "ANONYMOUS_TOKEN",
     "DEFAULT_CONFIG",
     "AuthConfig",
     "DataConfig",
@@ -40,8 +39,6 @@ __all__ = [
     "terminal_is_dumb",
     "validate_timeout",
 ]
-
-ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wire, no secret
 
 FillMissingVolume = Literal["zero", "nan", "forward", "interpolate"]
 LiveMode = Literal["stream", "poll"]

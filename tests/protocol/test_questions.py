@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.test_machine import bars_of, completed, sent_by, server
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     DataError,
     EntitlementError,
@@ -25,6 +24,7 @@ from tvDatafeed.protocol.events import (
     SeriesRequest,
     SymbolRequest,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
 
 

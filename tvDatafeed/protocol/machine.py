@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     ProtocolError,
     TvDatafeedError,
@@ -41,6 +40,7 @@ from tvDatafeed.protocol.events import (
     StreamUpdated,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.questions import Command, RequestHandler, StreamHandler, handler_for
 from tvDatafeed.protocol.series import BadUpdateError
 
