@@ -198,6 +198,12 @@ def test_protocol_is_silent(name):
     assert outer_imports_of(MODULES[name]).isdisjoint(FORBIDDEN_IN_PROTOCOL)
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("protocol.")])
+def test_protocol_reads_no_settings(name):
+    """The protocol's modules receive every limit as an argument."""
+    assert "config" not in inner_imports_of(MODULES[name])
+
+
 @every_module
 def test_environment_has_one_reader(module):
     """Only the configuration reads the environment."""

@@ -18,9 +18,9 @@ from tvDatafeed.protocol.events import (
     Paged,
     PingWanted,
     RequestFailed,
-    StreamMoved,
     StreamRequest,
     StreamStarted,
+    StreamUpdated,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.machine import Machine, Timers
@@ -95,7 +95,7 @@ class ClientAndServer(RuleBasedStateMachine):
         """Take what the machine tells."""
         for event in self.machine.events():
             match event:
-                case StreamStarted() | StreamMoved():
+                case StreamStarted() | StreamUpdated():
                     self.take(self.by_session(event.session), event)
                 case RequestFailed():
                     series = self.by_session(event.session)
@@ -119,11 +119,11 @@ class ClientAndServer(RuleBasedStateMachine):
     @staticmethod
     def take(series, event):
         series.is_open = True
-        moved = event.moved
-        if moved.closed:
-            series.after = moved.closed[-1]
-        series.told += moved.closed
-        series.gaps += moved.gaps
+        update = event.update
+        if update.closed:
+            series.after = update.closed[-1]
+        series.told += update.closed
+        series.gaps += update.gaps
 
     @rule(symbol=st.sampled_from(SYMBOLS))
     def want(self, symbol):

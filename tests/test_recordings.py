@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tvDatafeed import ProtocolError, SymbolNotFoundError, TvDatafeed
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.protocol import messages
 from tvDatafeed.protocol.events import Answered, RequestFailed, SeriesRequest
 from tvDatafeed.protocol.framing import PacketDecoder, encode
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.testing.recordings import Recording, SeriesIds
 

@@ -48,8 +48,8 @@ from tvDatafeed.common.settings import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+
 __all__ = [
-    "ANONYMOUS_TOKEN",
     "DEFAULT_CONFIG",
     "AuthConfig",
     "DataConfig",
@@ -62,8 +62,6 @@ __all__ = [
     "terminal_is_dumb",
     "validate_timeout",
 ]
-
-ANONYMOUS_TOKEN = "unauthorized_user_token"  # noqa: S105 - a literal of the wire, no secret
 
 
 def validate_timeout(value: Any, parameter: str = "timeout") -> float:

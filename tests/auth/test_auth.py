@@ -23,17 +23,18 @@ from tvDatafeed.auth.authenticator import PRO_WS_URL
 from tvDatafeed.auth.cache import CachedLogin, TokenCache
 from tvDatafeed.auth.signin import SIGN_IN_PATH, SignedIn
 from tvDatafeed.auth.totp import totp_at
-from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, NetworkConfig, TvDatafeedConfig
+from tvDatafeed.config import AuthConfig, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     CaptchaRequiredError,
     ConfigurationError,
-    ConnectionError,  # noqa: A004
+    ConnectionError,
     NetworkError,
     RateLimitError,
     TvDatafeedError,
     TwoFactorRequiredError,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.testing import (
     Account,

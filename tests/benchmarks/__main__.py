@@ -19,10 +19,11 @@ from tests.benchmarks.many import growth_by_symbols, many_symbols
 from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
 from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
-from tvDatafeed.config import ANONYMOUS_TOKEN, NetworkConfig
+from tvDatafeed.config import NetworkConfig
 from tvDatafeed.frames.history import history_to_frame
 from tvDatafeed.protocol.events import SeriesRequest
 from tvDatafeed.protocol.framing import encode
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.query.view import View
 from tvDatafeed.testing import Market

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     AuthenticationError,
     DataError,
@@ -28,6 +27,7 @@ from tvDatafeed.protocol.events import (
     SeriesRequest,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, encode
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import MAX_VIOLATIONS, Machine, Timers
 
 AAPL = SeriesRequest("NASDAQ:AAPL", "1D", 2)

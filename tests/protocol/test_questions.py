@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.test_machine import bars_of, completed, sent_by, server
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     DataError,
     EntitlementError,
@@ -25,6 +24,7 @@ from tvDatafeed.protocol.events import (
     SeriesRequest,
     SymbolRequest,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
 
 
@@ -38,7 +38,7 @@ def rows(first, last):
     return [[float(t), 1.0, 1.0, 1.0, 1.0, 1.0] for t in range(first, last + 1)]
 
 
-def hear(machine, *packets, now=1.0):
+def receive(machine, *packets, now=1.0):
     """Let one message arrive, and give what was sent and what happened."""
     machine.receive("".join(packets), now)
     return [(m["m"], *m["p"][1:]) for m in sent_by(machine)], machine.events()
@@ -56,11 +56,11 @@ def test_long_history_comes_page_by_page():
     """The missing number is asked for, never more than a page, until there is enough."""
     machine = asking(SeriesRequest("A:B", "1", 25, page_size=10))
     assert created(machine)[5] == 10
-    sent, events = hear(machine, bars_of("cs_a", rows(16, 25)), completed("cs_a"))
+    sent, events = receive(machine, bars_of("cs_a", rows(16, 25)), completed("cs_a"))
     assert (sent, events) == ([(MORE, "sds_1", 10)], [Paged("cs_a")])
-    sent, events = hear(machine, bars_of("cs_a", rows(6, 15)), completed("cs_a"))
+    sent, events = receive(machine, bars_of("cs_a", rows(6, 15)), completed("cs_a"))
     assert (sent, events) == ([(MORE, "sds_1", 5)], [Paged("cs_a")])
-    sent, (answered,) = hear(machine, bars_of("cs_a", rows(1, 5)), completed("cs_a"))
+    sent, (answered,) = receive(machine, bars_of("cs_a", rows(1, 5)), completed("cs_a"))
     assert sent == [DONE]
     assert [bar.time for bar in answered.answer.bars] == [float(t) for t in range(1, 26)]
 
@@ -70,7 +70,7 @@ def test_the_server_says_when_there_are_no_more(said):
     """At the end of history and at the plan's limit nothing more is asked for."""
     machine = asking(SeriesRequest("A:B", "1", 25, page_size=10))
     sent_by(machine)
-    sent, (answered,) = hear(
+    sent, (answered,) = receive(
         machine, bars_of("cs_a", rows(1, 10)), completed("cs_a", {"data_completed": said})
     )
     assert sent == [DONE]
@@ -81,10 +81,14 @@ def test_a_server_that_gives_less_at_a_time_is_asked_on():
     """Fewer bars than asked for are no end unless the server says so, or gives none at all."""
     machine = asking(SeriesRequest("A:B", "1", 10))
     sent_by(machine)
-    assert hear(machine, bars_of("cs_a", rows(7, 10)), completed("cs_a"))[0] == [(MORE, "sds_1", 6)]
-    assert hear(machine, bars_of("cs_a", rows(3, 6)), completed("cs_a"))[0] == [(MORE, "sds_1", 2)]
-    assert hear(machine, completed("cs_a"))[0] == [(MORE, "sds_1", 2)]
-    sent, (answered,) = hear(machine, completed("cs_a"))
+    assert receive(machine, bars_of("cs_a", rows(7, 10)), completed("cs_a"))[0] == [
+        (MORE, "sds_1", 6)
+    ]
+    assert receive(machine, bars_of("cs_a", rows(3, 6)), completed("cs_a"))[0] == [
+        (MORE, "sds_1", 2)
+    ]
+    assert receive(machine, completed("cs_a"))[0] == [(MORE, "sds_1", 2)]
+    sent, (answered,) = receive(machine, completed("cs_a"))
     assert sent == [DONE]
     assert len(answered.answer.bars) == 8
     assert answered.answer.data_completed is None
@@ -99,7 +103,7 @@ def test_two_completions_of_each_page_are_no_end():
     for answer in answers:
         assert asked > 0
         for packets in ((answer, completed("cs_a")), (completed("cs_a"),)):
-            sent, happened = hear(machine, *packets)
+            sent, happened = receive(machine, *packets)
             asked += sum(command[0] == MORE for command in sent)
             events += happened
         asked -= 1
@@ -114,9 +118,9 @@ def test_bars_up_to_a_moment_are_anchored_there():
     machine = asking(SeriesRequest("A:B", "1", 3, until_s=20.5))
     assert created(machine)[5] == ["bar_count", 21, 3]
     live = bars_of("cs_a", rows(500, 500))
-    sent, _ = hear(machine, bars_of("cs_a", rows(19, 21)), live, completed("cs_a"))
+    sent, _ = receive(machine, bars_of("cs_a", rows(19, 21)), live, completed("cs_a"))
     assert sent == [(MORE, "sds_1", 1)]
-    sent, (answered,) = hear(machine, bars_of("cs_a", rows(10, 18)), completed("cs_a"))
+    sent, (answered,) = receive(machine, bars_of("cs_a", rows(10, 18)), completed("cs_a"))
     assert sent == [DONE]
     assert [bar.time for bar in answered.answer.bars][-4:] == [19.0, 20.0, 21.0, 500.0]
 
@@ -125,7 +129,7 @@ def test_an_end_that_is_not_past_begins_at_the_latest_bar():
     """The count is plain, and what opens after the end does not count all the same."""
     machine = asking(SeriesRequest("A:B", "1", 3, until_s=20.5, is_live=True))
     assert created(machine)[5] == 3
-    sent, _ = hear(machine, bars_of("cs_a", rows(19, 21)), completed("cs_a"))
+    sent, _ = receive(machine, bars_of("cs_a", rows(19, 21)), completed("cs_a"))
     assert sent == [(MORE, "sds_1", 1)]
 
 
@@ -133,10 +137,10 @@ def test_a_range_is_paged_until_its_begin():
     """Pages are asked for until one reaches back to the begin of the range."""
     machine = asking(SeriesRequest("A:B", "1", None, page_size=5, since_s=12.0, until_s=20.0))
     assert created(machine)[5] == ["bar_count", 21, 5]
-    assert hear(machine, bars_of("cs_a", rows(16, 20)), completed("cs_a"))[0] == [
+    assert receive(machine, bars_of("cs_a", rows(16, 20)), completed("cs_a"))[0] == [
         (MORE, "sds_1", 5)
     ]
-    sent, (answered,) = hear(machine, bars_of("cs_a", rows(11, 15)), completed("cs_a"))
+    sent, (answered,) = receive(machine, bars_of("cs_a", rows(11, 15)), completed("cs_a"))
     assert sent == [DONE]
     assert len(answered.answer.bars) == 10
 
@@ -145,16 +149,16 @@ def test_live_bars_between_pages_are_no_older_ones():
     """A new bar while pages come is kept, and does not pass for a page."""
     machine = asking(SeriesRequest("A:B", "1", 20, page_size=10))
     sent_by(machine)
-    hear(machine, bars_of("cs_a", rows(11, 20)), completed("cs_a"))
-    hear(machine, bars_of("cs_a", rows(20, 21), method="du"))
-    _, (answered,) = hear(machine, bars_of("cs_a", rows(1, 10)), completed("cs_a"))
+    receive(machine, bars_of("cs_a", rows(11, 20)), completed("cs_a"))
+    receive(machine, bars_of("cs_a", rows(20, 21), method="du"))
+    _, (answered,) = receive(machine, bars_of("cs_a", rows(1, 10)), completed("cs_a"))
     assert [bar.time for bar in answered.answer.bars] == [float(t) for t in range(1, 22)]
 
 
 def test_each_page_has_its_own_time():
     """The deadline of a page runs from the moment it is asked for."""
     machine = asking(SeriesRequest("A:B", "1", 20, page_size=10), page_timeout_s=60.0)
-    hear(machine, bars_of("cs_a", rows(11, 20)), completed("cs_a"), now=50.0)
+    receive(machine, bars_of("cs_a", rows(11, 20)), completed("cs_a"), now=50.0)
     assert machine.next_deadline() == 110.0
     machine.tick(109.0)
     assert machine.events() == []
@@ -224,13 +228,13 @@ def test_symbol_alone_is_described():
         "resolve_symbol",
     ]
     loading = server("series_loading", "cs_a", "sds_1", "s1")
-    sent, (answered,) = hear(
+    sent, (answered,) = receive(
         machine, loading, server("symbol_resolved", "cs_a", "sds_sym_1", {"type": "stock"})
     )
     assert sent == [DONE]
     assert answered.answer.info == {"type": "stock"}
     machine.open("cs_b", SymbolRequest("A:C"), now=1.0, deadline=60.0)
-    _, (failed,) = hear(machine, server("symbol_error", "cs_b", "sds_sym_1", "invalid symbol"))
+    _, (failed,) = receive(machine, server("symbol_error", "cs_b", "sds_sym_1", "invalid symbol"))
     assert isinstance(failed.error, SymbolNotFoundError)
 
 
@@ -250,11 +254,11 @@ def test_quotes_are_merged_until_each_is_complete():
         ("quote_set_fields", "qs_a", "lp", "volume"),
         ("quote_add_symbols", "qs_a", "A:B", "A:C"),
     ]
-    sent, events = hear(machine, quote("A:C", {"lp": 1.0}), quote("A:B", {"lp": 2.0}))
+    sent, events = receive(machine, quote("A:C", {"lp": 1.0}), quote("A:B", {"lp": 2.0}))
     assert (sent, events) == ([], [])
-    sent, events = hear(machine, quoted("A:B"), quote("A:X", {"lp": 9.0}), quoted("A:X"))
+    sent, events = receive(machine, quoted("A:B"), quote("A:X", {"lp": 9.0}), quoted("A:X"))
     assert (sent, events) == ([], [])
-    sent, (answered,) = hear(machine, quote("A:C", {"volume": 5}), quoted("A:C"))
+    sent, (answered,) = receive(machine, quote("A:C", {"volume": 5}), quoted("A:C"))
     assert sent == [("quote_delete_session",)]
     assert answered.answer.by_symbol == {"A:B": {"lp": 2.0}, "A:C": {"lp": 1.0, "volume": 5}}
     assert answered.answer.errors == {}
@@ -278,7 +282,7 @@ def test_a_quote_that_is_refused_is_an_error_of_its_symbol(status, more, kind, w
     """The refusal has its type and the server's reason, and the others are answered."""
     machine = asking(QuotesRequest(("A:B", "A:C"), ("lp",)), "qs_a")
     refused = server("qsd", "qs_a", {"n": "A:C", "s": status, "v": {}, **more})
-    _, (answered,) = hear(machine, quote("A:B", {"lp": 2.0}), quoted("A:B"), refused)
+    _, (answered,) = receive(machine, quote("A:B", {"lp": 2.0}), quoted("A:B"), refused)
     assert answered.answer.by_symbol == {"A:B": {"lp": 2.0}}
     error = answered.answer.errors["A:C"]
     assert type(error) is kind
@@ -290,12 +294,12 @@ def test_a_quote_session_may_die_or_take_too_long():
     machine = asking(QuotesRequest(("A:B", "A:C"), ("lp",)), "qs_a")
     sent_by(machine)
     refused = server("critical_error", "qs_a", "invalid_parameters", "quote_add_symbols")
-    sent, (failed,) = hear(machine, refused)
+    sent, (failed,) = receive(machine, refused)
     assert sent == []
     assert type(failed.error) is DataError
     assert "A:B and 1 more" in str(failed.error)
     machine.open("qs_b", QuotesRequest(("A:B", "A:C"), ("lp",)), now=1.0, deadline=60.0)
-    hear(machine, quote("A:B", {}, "qs_b"), quoted("A:B", "qs_b"))
+    receive(machine, quote("A:B", {}, "qs_b"), quoted("A:B", "qs_b"))
     machine.tick(60.0)
     (failed,) = machine.events()
     assert "1 of 2 quotes had arrived" in str(failed.error)
@@ -308,7 +312,7 @@ def test_a_quote_session_may_die_or_take_too_long():
 def test_a_text_where_a_number_should_be_is_nan():
     """Null and text in a bar are no numbers; what is no bar at all is a breach of the rules."""
     machine = asking(SeriesRequest("A:B", "1", 1))
-    _, (answered,) = hear(
+    _, (answered,) = receive(
         machine, bars_of("cs_a", [[1.0, None, "x", 1.0, 1.0, None]]), completed("cs_a")
     )
     (bar,) = answered.answer.bars

@@ -18,9 +18,9 @@ from tvDatafeed.protocol.events import (
     PingWanted,
     RequestFailed,
     SeriesRequest,
-    StreamMoved,
     StreamRequest,
     StreamStarted,
+    StreamUpdated,
     SymbolRequest,
 )
 from tvDatafeed.protocol.framing import encode
@@ -68,8 +68,8 @@ def started(*rows, request=MINUTE, at=70, mode="streaming"):
     return machine, event
 
 
-def times(moved):
-    return [(b.time - T0) / 60 for b in moved.closed]
+def times(update):
+    return [(b.time - T0) / 60 for b in update.closed]
 
 
 def test_it_begins_with_the_bar_that_closed_last():
@@ -80,7 +80,7 @@ def test_it_begins_with_the_bar_that_closed_last():
     (event,) = machine.events()
     assert (event.session, event.request, event.update_mode) == ("cs_a", MINUTE, "streaming")
     assert event.info == {"timezone": "Etc/UTC"}
-    assert (times(event.moved), event.moved.forming.time) == ([0], T0 + 60)
+    assert (times(event.update), event.update.forming.time) == ([0], T0 + 60)
     assert (event.market_time_s, event.closes_at_s, event.at) == (T0 + 70, T0 + 122, 1.0)
     assert machine.data_to_send() == []
     assert machine.open_sessions == 1
@@ -91,12 +91,12 @@ def test_a_new_bar_closes_the_one_before():
     machine, _ = started(row(0), row(1))
     machine.receive(bars(row(1, 1.5), method="du"), now=2.0)
     (event,) = machine.events()
-    assert event == StreamMoved("cs_a", event.moved)
-    assert (event.moved.closed, event.moved.forming.close) == ((), 1.5)
+    assert event == StreamUpdated("cs_a", event.update)
+    assert (event.update.closed, event.update.forming.close) == ((), 1.5)
     machine.receive(bars(row(2), at=121), now=52.0)
     (event,) = machine.events()
-    assert (times(event.moved), event.moved.closed[0].close) == ([1], 1.5)
-    assert event.moved.lag_s == 1.0
+    assert (times(event.update), event.update.closed[0].close) == ([1], 1.5)
+    assert event.update.lag_s == 1.0
 
 
 def test_the_clock_of_the_server_closes_a_bar():
@@ -112,7 +112,7 @@ def test_the_clock_of_the_server_closes_a_bar():
     assert machine.next_deadline() is None
     machine.alive(due + 0.1)
     (event,) = machine.events()
-    assert (times(event.moved), event.moved.by_clock) == ([1], True)
+    assert (times(event.update), event.update.by_clock) == ([1], True)
     assert machine.next_deadline() is None
     machine.tick(1000.0)
     machine.alive(1000.0)
@@ -127,12 +127,12 @@ def test_what_was_sent_before_the_close_and_comes_after_it_counts():
     machine.receive(bars(row(1, 1.75), method="du"), now=60.0)
     ping, *changes = machine.events()
     assert ping == PingWanted()
-    assert [change.moved.forming.close for change in changes] == [1.7, 1.75]
+    assert [change.update.forming.close for change in changes] == [1.7, 1.75]
     # What was due is due again, since nothing is closed yet.
     machine.tick(machine.next_deadline())
     machine.alive(61.0)
     _ping, event = machine.events()
-    assert event.moved.closed[0].close == 1.75
+    assert event.update.closed[0].close == 1.75
 
 
 def test_a_server_that_answers_no_ping_is_believed_after_a_while():
@@ -171,7 +171,7 @@ def test_an_answer_that_comes_late_closes_nothing_that_it_does_not_know():
     later = server("series_loading", "cs_b", "sds_1", "s1", t_ms=(T0 + 200) * 1000)
     machine.receive(bars(row(0), row(1)) + later + completed(70), now=1.0)
     (event,) = machine.events()
-    assert (times(event.moved), event.moved.forming.time) == ([0], T0 + 60)
+    assert (times(event.update), event.update.forming.time) == ([0], T0 + 60)
     assert event.market_time_s == T0 + 70
 
 
@@ -219,7 +219,7 @@ def test_streams_wake_one_after_the_other():
     for _ in range(2):
         machine.tick(machine.next_deadline())
         machine.alive(machine.heard_at + 60.0)
-        told += [event.session for event in machine.events() if isinstance(event, StreamMoved)]
+        told += [event.session for event in machine.events() if isinstance(event, StreamUpdated)]
     assert told == ["cs_a", "cs_b"]
     # One pong closes what was due before it, and not what became due since.
     machine.tick(machine.next_deadline() or 1e6)
@@ -240,7 +240,7 @@ def test_without_a_clock_only_a_successor_closes():
     machine.receive(bars(row(0), row(1)) + message, now=1.0)
     (event,) = machine.events()
     assert (event.market_time_s, machine.next_deadline()) == (None, None)
-    assert times(event.moved) == [0]
+    assert times(event.update) == [0]
 
 
 def test_it_goes_on_from_the_bar_that_was_told_last():
@@ -253,8 +253,8 @@ def test_it_goes_on_from_the_bar_that_was_told_last():
     assert sent_by(machine) == [{"m": "request_more_data", "p": ["cs_a", "sds_1", 9]}]
     machine.receive(bars(*(row(n) for n in range(-1, 8))) + completed(610), now=1.0)
     (event,) = machine.events()
-    assert times(event.moved) == list(range(1, 10))
-    assert event.moved.gaps == ()
+    assert times(event.update) == list(range(1, 10))
+    assert event.update.gaps == ()
 
 
 def test_what_cannot_be_reached_is_a_gap():
@@ -265,8 +265,8 @@ def test_what_cannot_be_reached_is_a_gap():
     machine.data_to_send()
     machine.receive(bars(row(96), row(97)) + completed(6010), now=1.0)
     event = machine.events()[-1]
-    assert times(event.moved) == [96, 97, 98, 99]
-    assert event.moved.gaps == ((T0, T0 + 96 * 60),)
+    assert times(event.update) == [96, 97, 98, 99]
+    assert event.update.gaps == ((T0, T0 + 96 * 60),)
 
 
 @pytest.mark.parametrize(("info", "gaps"), [("end", 0), ("limit", 1)])
@@ -276,8 +276,8 @@ def test_history_that_begins_later_is_no_gap(info, gaps):
     machine = machine_following(request)
     machine.receive(bars(row(2), row(3)) + completed(190, data_completed=info), now=1.0)
     (event,) = machine.events()
-    assert len(event.moved.gaps) == gaps
-    assert times(event.moved) == [2]
+    assert len(event.update.gaps) == gaps
+    assert times(event.update) == [2]
 
 
 def test_an_answer_without_bars_is_none():
@@ -291,14 +291,14 @@ def test_an_answer_without_bars_is_none():
     machine = machine_following()
     machine.receive(completed(70), now=1.0)
     (event,) = machine.events()
-    assert event.moved.is_nothing
+    assert event.update.is_empty
 
 
 def test_a_look_ends_with_its_answer():
     """Without following the session is freed at once."""
     request = StreamRequest("NASDAQ:AAPL", "1", follow=False)
     machine, event = started(row(0), row(1), request=request)
-    assert times(event.moved) == [0]
+    assert times(event.update) == [0]
     assert sent_by(machine) == [{"m": "chart_delete_session", "p": ["cs_a"]}]
     assert machine.open_sessions == 0
 
@@ -358,11 +358,11 @@ def test_updates_without_close_times_and_bars_of_any_interval():
     update = {"sds_1": {"s": [{"i": 0, "v": row(0)}, {"i": 1, "v": row(7)}], "t": "s1"}}
     machine.receive(json_packet("timescale_update", "cs_a", update) + completed(430), now=1.0)
     (event,) = machine.events()
-    assert (times(event.moved), event.closes_at_s) == ([0], math.inf)
+    assert (times(event.update), event.closes_at_s) == ([0], math.inf)
     update = {"sds_1": {"s": [{"i": 2, "v": row(14)}], "t": "s1"}}
     machine.receive(json_packet("du", "cs_a", update), now=2.0)
     (event,) = machine.events()
-    assert times(event.moved) == [7]
+    assert times(event.update) == [7]
 
 
 def json_packet(method, *parameters):

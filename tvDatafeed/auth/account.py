@@ -4,13 +4,13 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
     TvDatafeedError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
 if TYPE_CHECKING:
     from tvDatafeed.auth.authenticator import Authenticator

@@ -15,15 +15,16 @@ from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.common.fork import call_in_forked_child
-from tvDatafeed.config import ANONYMOUS_TOKEN, DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
+from tvDatafeed.config import DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
-    ConnectionError,
+    ConnectionError,  # noqa: A004 - our own
     NetworkError,
     RateLimitError,
     own_copy,
 )
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.validators import Validators
 

@@ -22,13 +22,15 @@ from tvDatafeed.cli.console import (
     write_to_file,
     write_to_stdout,
 )
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 __all__ = ["add_bar_commands"]
 

@@ -14,12 +14,14 @@ from tvDatafeed.cli.account import account_config, has_account
 from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_count
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
+from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.live.seis import Seis, WhichBars
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 __all__ = ["add_live_command"]
 

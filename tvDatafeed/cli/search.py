@@ -7,8 +7,9 @@ from typing import Any
 
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
 from tvDatafeed.cli.table import encodable, printable, table
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.query.search import SEARCH_TYPES
 
 __all__ = ["add_search_command"]

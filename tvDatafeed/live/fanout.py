@@ -10,9 +10,9 @@ from typing import Protocol
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.live.livebar import LiveBar, Look
 from tvDatafeed.live.seis import Seis, State
+from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted
 from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.sealing import Moved
 
 _MILLISECONDS = 1000
 _SHOWN = ("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms", "error")
@@ -120,13 +120,13 @@ class Channel:
     def started(self, started: StreamStarted) -> None:
         """Take what the server says of the symbol, and the bars since the last one."""
         self._look.learn(started.info, started.update_mode)
-        self._tell(started.moved, is_refill=True)
+        self._tell(started.update, is_refill=True)
 
-    def moved(self, moved: Moved) -> None:
+    def moved(self, moved: LiveUpdate) -> None:
         """Tell what has happened; in the reader's thread."""
         self._tell(moved, is_refill=False)
 
-    def _tell(self, moved: Moved, *, is_refill: bool) -> None:
+    def _tell(self, moved: LiveUpdate, *, is_refill: bool) -> None:
         with self._lock:
             receivers = self.receivers()
             if is_refill:

@@ -9,9 +9,9 @@ from tvDatafeed.interval import Interval
 from tvDatafeed.live.seis import State
 from tvDatafeed.network.connection import Connection, Outcome
 from tvDatafeed.network.dispatcher import Batch
-from tvDatafeed.protocol.events import StreamMoved, StreamStarted
+from tvDatafeed.protocol.closing import LiveUpdate
+from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
 from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.sealing import Moved
 
 
 class Listener(Protocol):
@@ -24,7 +24,7 @@ class Listener(Protocol):
     def started(self, started: StreamStarted) -> None:
         """Take what the server says of the symbol, and the bars since the last one."""
 
-    def moved(self, moved: Moved) -> None:
+    def moved(self, moved: LiveUpdate) -> None:
         """Take what has happened."""
 
     def state(self, state: State) -> None:
@@ -86,20 +86,20 @@ class Stream:
     def put(self, outcome: Outcome) -> None:
         """Take an event of the connection."""
         match outcome:
-            case StreamMoved(moved=moved):
-                self.listener.moved(moved)
-                self._note(moved)
-                if moved.by_clock:
+            case StreamUpdated(update=update):
+                self.listener.moved(update)
+                self._note(update)
+                if update.by_clock:
                     self.quiet(self)
                 return
-            case StreamStarted(moved=moved):
+            case StreamStarted(update=update):
                 self.listener.started(outcome)
-                self._note(moved)
+                self._note(update)
         if self.batch is not None:
             self.batch.put(outcome)
 
-    def _note(self, moved: Moved) -> None:
+    def _note(self, update: LiveUpdate) -> None:
         # Not before it was told: whatever fails there is asked for once more.
-        self.after = moved.last or self.after
-        self.is_forming = moved.forming is not None
-        self.news += not moved.by_clock
+        self.after = update.last or self.after
+        self.is_forming = update.forming is not None
+        self.news += not update.by_clock

@@ -321,12 +321,12 @@ class Streams:
         self._show(stream, State.LIVE)
         stream.settled.set()
         self._is_accounted_for(stream, is_back=True)
-        has_news = bool(started.moved.closed or started.moved.forming)
+        has_news = bool(started.update.closed or started.update.forming)
         stream.looks = 0 if has_news else stream.looks + 1
         stream.old_news = stream.opening_news = stream.news
         if not started.request.follow:
             self._plans.add(self._poll_pause_s(stream, started), self._ask, stream)
-        elif started.moved.forming is None:
+        elif started.update.forming is None:
             self._note_silence(stream)
 
     def _not_opened(self, stream: Stream, error: TvDatafeedError) -> None:
@@ -361,7 +361,7 @@ class Streams:
     def _poll_pause_s(self, stream: Stream, started: StreamStarted) -> float:
         """Say when a bar is due, or how long to wait for one that is."""
         threads = self._threads
-        if started.moved.forming is not None and started.market_time_s is not None:
+        if started.update.forming is not None and started.market_time_s is not None:
             due_s = started.closes_at_s - started.market_time_s
             return max(due_s, threads.retry_sleep)
         vain = max(stream.looks - threads.retry_limit, 0)

@@ -35,8 +35,8 @@ from tvDatafeed.protocol.events import (
     Request,
     RequestFailed,
     Retired,
-    StreamMoved,
     StreamStarted,
+    StreamUpdated,
 )
 from tvDatafeed.protocol.machine import Machine, Timers
 
@@ -49,7 +49,7 @@ _LOCK_PAUSE_S = 0.0005
 # it looks up a name: how long that takes the system does not say.
 _CONNECTING_PATIENCE_S = 1.0
 
-Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamMoved
+Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUpdated
 
 
 class Outcomes(Protocol):
@@ -250,7 +250,7 @@ class Connection:
         outcomes
             Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
             `RequestFailed` in the end. A stream has `StreamStarted` instead of an answer, and then
-            each `StreamMoved`, until it is ended or has a `RequestFailed`.
+            each `StreamUpdated`, until it is ended or has a `RequestFailed`.
 
         Raises
         ------
@@ -402,7 +402,7 @@ class Connection:
                 self._tell(event)
                 if not event.request.follow:
                     self._waiting.pop(event.session, None)
-            case Paged() | StreamMoved():
+            case Paged() | StreamUpdated():
                 self._tell(event)
             case ConnectionFailed():
                 self._break(event.error)

@@ -143,7 +143,7 @@ class Batch:
         request
             What to ask for.
         outcomes
-            Takes the events of a stream; it hands all but `StreamMoved` on to `put`.
+            Takes the events of a stream; it hands all but `StreamUpdated` on to `put`.
         first
             Whether it goes before those that wait already.
         """

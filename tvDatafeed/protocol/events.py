@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.sealing import Moved
 from tvDatafeed.protocol.series import Bars
 
 # How many bars are asked for in one answer: what TradingView gives without an account.
@@ -196,7 +196,7 @@ class StreamStarted:
         The server's description of the symbol.
     update_mode
         As in `History`.
-    moved
+    update
         What has happened since the bar that was told last.
     closes_at_s
         When the clock closes the last bar, epoch seconds UTC of the market; infinity when it is.
@@ -210,18 +210,18 @@ class StreamStarted:
     request: StreamRequest
     info: dict[str, Any]
     update_mode: str
-    moved: Moved
+    update: LiveUpdate
     closes_at_s: float
     market_time_s: float | None
     at: float = 0.0
 
 
 @dataclass(frozen=True)
-class StreamMoved:
+class StreamUpdated:
     """Something has happened to a series that is followed."""
 
     session: str
-    moved: Moved
+    update: LiveUpdate
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ class Redirected:
 Event: TypeAlias = (
     Answered
     | StreamStarted
-    | StreamMoved
+    | StreamUpdated
     | Paged
     | RequestFailed
     | ConnectionFailed

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from tvDatafeed.config import ANONYMOUS_TOKEN
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.events import (
@@ -33,11 +32,17 @@ from tvDatafeed.protocol.events import (
     RequestFailed,
     Retired,
     SeriesRequest,
-    StreamMoved,
     StreamStarted,
+    StreamUpdated,
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
-from tvDatafeed.protocol.questions import Command, Question, StreamQuestion, question_of
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
+from tvDatafeed.protocol.questions import (
+    Command,
+    RequestHandler,
+    StreamHandler,
+    handler_for,
+)
 from tvDatafeed.protocol.series import BadUpdateError
 
 __all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
@@ -77,7 +82,7 @@ class Timers:
 @dataclass
 class _Pending:
     symbol: str
-    question: Question
+    handler: RequestHandler
     deadline: float
     asked_at: float
     heard_at: float
@@ -88,9 +93,9 @@ class _Pending:
     due_at: float = math.inf
 
     @property
-    def stream(self) -> StreamQuestion:
-        """The question of a session that has started to be followed."""
-        return cast("StreamQuestion", self.question)
+    def stream(self) -> StreamHandler:
+        """The handler of a session that has started to be followed."""
+        return cast("StreamHandler", self.handler)
 
 
 class Machine:
@@ -220,18 +225,18 @@ class Machine:
             How long each further part of a long answer may take; `Paged` tells of each. None: the
             deadline is that of all parts.
         """
-        question = question_of(session, request, self._text)
+        handler = handler_for(session, request, self._text)
         self._pending[session] = self._awaited[session] = _Pending(
-            request.symbol, question, deadline, now, now, message_timeout_s, page_timeout_s
+            request.symbol, handler, deadline, now, now, message_timeout_s, page_timeout_s
         )
-        for command in question.begin():
+        for command in handler.open_commands():
             self._say(*command)
 
     def close(self, session: str) -> None:
         """Give a request up and free its session on the server; later replies are dropped."""
         pending = self._forget(session)
         if pending is not None:
-            self._say(*pending.question.end())
+            self._say(*pending.handler.close_command())
 
     def receive(self, text: str, now: float) -> None:
         """Take one WebSocket message."""
@@ -333,7 +338,7 @@ class Machine:
         lost = {s: p for s, p in self._pending.items() if s in violation.lost}
         if not lost:
             # Whose it was is not known, and most will know by themselves if it was theirs.
-            lost = {s: p for s, p in self._pending.items() if not p.question.shows_losses}
+            lost = {s: p for s, p in self._pending.items() if not p.handler.shows_losses}
         for session, pending in lost.items():
             # A part of the answer is lost, and the rest must not pass for the whole.
             what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
@@ -368,7 +373,7 @@ class Machine:
             return
         pending.heard_at = now
         try:
-            step = pending.question.hear(message, self._time_of(message, now))
+            step = pending.handler.receive(message, self._time_of(message, now))
         except BadUpdateError as error:
             self._violate(Violation(str(error)))
             self._end(session, ProtocolError(f"{pending.symbol}: {error}", retryable=False))
@@ -382,7 +387,7 @@ class Machine:
             self._end(session, step)
         elif isinstance(step, StreamStarted):
             self._follow(session, pending, replace(step, at=now))
-        elif isinstance(step, StreamMoved):
+        elif isinstance(step, StreamUpdated):
             self._events.append(step)
             self._plan_tick(session, pending, now)
         elif step is not None:
@@ -434,9 +439,9 @@ class Machine:
 
     def _tick(self, session: str, pending: _Pending, now: float) -> None:
         server_time_s = self.server_time_s(now)
-        moved = None if server_time_s is None else pending.stream.tick(server_time_s)
-        if moved is not None:
-            self._events.append(moved)
+        update = None if server_time_s is None else pending.stream.tick(server_time_s)
+        if update is not None:
+            self._events.append(update)
         self._plan_tick(session, pending, now)
 
     def _plan_tick(self, session: str, pending: _Pending, now: float) -> None:
@@ -465,9 +470,7 @@ class Machine:
         # Nobody was answered since: what is asked here next would wait in vain, too.
         self.is_mute = self._answered_at < pending.asked_at
         operation = f"{awaited} for {pending.symbol}"
-        error = WebSocketTimeoutError(
-            operation, round(limit_s, 3), detail=pending.question.progress
-        )
+        error = WebSocketTimeoutError(operation, round(limit_s, 3), detail=pending.handler.progress)
         self._end(session, error)
 
     def _end(self, session: str, error: TvDatafeedError) -> None:

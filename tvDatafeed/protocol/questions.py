@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError
 from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.closing import CloseTracker
 from tvDatafeed.protocol.events import (
     Answer,
     History,
@@ -20,13 +21,12 @@ from tvDatafeed.protocol.events import (
     QuotesRequest,
     Request,
     SeriesRequest,
-    StreamMoved,
     StreamRequest,
     StreamStarted,
+    StreamUpdated,
     SymbolDescription,
     SymbolRequest,
 )
-from tvDatafeed.protocol.sealing import Sealer
 from tvDatafeed.protocol.series import Series, check_time, delay_seconds
 
 _SERIES_ID = "sds_1"
@@ -35,11 +35,11 @@ _TURNAROUND = "s1"
 
 Command: TypeAlias = tuple[object, ...]
 # The answer, what a stream tells, the refusal, what to ask next, or nothing yet.
-Step: TypeAlias = "Answer | StreamStarted | StreamMoved | TvDatafeedError | list[Command] | None"
+Step: TypeAlias = "Answer | StreamStarted | StreamUpdated | TvDatafeedError | list[Command] | None"
 Text: TypeAlias = Callable[[object], str]
 
 
-class Question(ABC):
+class RequestHandler(ABC):
     """One request on a session of its own.
 
     Parameters
@@ -55,15 +55,15 @@ class Question(ABC):
         self._text = text
 
     @abstractmethod
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Say what opens the session and asks."""
 
     @abstractmethod
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Say what frees the session on the server."""
 
     @abstractmethod
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take one message of the session.
 
         Raises
@@ -83,7 +83,7 @@ class Question(ABC):
         return True
 
 
-class _ChartQuestion(Question):
+class _ChartHandler(RequestHandler):
     """A question on a chart session, which begins with a symbol."""
 
     def __init__(self, session: str, symbol: str, text: Text) -> None:
@@ -91,7 +91,7 @@ class _ChartQuestion(Question):
         self._symbol = symbol
         self._info: dict[str, Any] = {}
 
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Delete the chart session."""
         return ("chart_delete_session", self._session)
 
@@ -116,7 +116,7 @@ class _ChartQuestion(Question):
         return None
 
 
-class HistoryQuestion(_ChartQuestion):
+class HistoryHandler(_ChartHandler):
     """Bars, asked for page by page until there are enough.
 
     The first answer ends at the last bar, or at a moment when there is one: ``["bar_count", moment,
@@ -142,7 +142,7 @@ class HistoryQuestion(_ChartQuestion):
         """Whether no page has come: those before and after a lost one look like neighbours."""
         return self._oldest_s is None
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the symbol and the first page of its bars."""
         request = self._request
         count: object = self._next_size()
@@ -161,7 +161,7 @@ class HistoryQuestion(_ChartQuestion):
         )
         return [*resolving, ("create_series", *create)]
 
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take bars until there are enough, and ask for more until then."""
         match message:
             case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
@@ -233,7 +233,7 @@ class HistoryQuestion(_ChartQuestion):
         return (self._request.count or 0) - got
 
 
-class StreamQuestion(HistoryQuestion):
+class StreamHandler(HistoryHandler):
     """Bars as they happen: first those since the one that was told last, then each update."""
 
     # The bar that forms, the one before, and one that both sides know.
@@ -252,7 +252,7 @@ class StreamQuestion(HistoryQuestion):
         self._stream = request
         self._length_s = interval_len.get(request.interval, math.inf)
         self._delay_s = 0.0
-        self._sealer: Sealer | None = None
+        self._tracker: CloseTracker | None = None
 
     @property
     def shows_losses(self) -> bool:
@@ -262,12 +262,12 @@ class StreamQuestion(HistoryQuestion):
     @property
     def wakes_at_s(self) -> float:
         """When the bar that forms is over."""
-        return math.inf if self._sealer is None else self._sealer.closes_at_s + self._delay_s
+        return math.inf if self._tracker is None else self._tracker.closes_at_s + self._delay_s
 
-    def hear(self, message: messages.Message, server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
         """Take the first bars, and then what happens to the newest ones."""
-        if self._sealer is None:
-            step = super().hear(message, server_time_s)
+        if self._tracker is None:
+            step = super().receive(message, server_time_s)
             if not isinstance(step, History):
                 return step
             if self._stream.after is not None and not step.bars:
@@ -283,45 +283,45 @@ class StreamQuestion(HistoryQuestion):
                 bars = [item.v for item in update.s]
                 for bar in bars:
                     check_time(bar.time)
-                self._sealer.take(bars, update.lbs.bar_close_time if update.lbs else None)
-                return self._moved(self._sealer, server_time_s, by_clock=False)
+                self._tracker.take(bars, update.lbs.bar_close_time if update.lbs else None)
+                return self._collect(self._tracker, server_time_s, by_clock=False)
         return self._refusal(message)
 
-    def tick(self, server_time_s: float) -> StreamMoved | None:
+    def tick(self, server_time_s: float) -> StreamUpdated | None:
         """Close the last bar when its time is over."""
-        if self._sealer is None or server_time_s <= self.wakes_at_s:
+        if self._tracker is None or server_time_s <= self.wakes_at_s:
             return None
-        return self._moved(self._sealer, server_time_s, by_clock=True)
+        return self._collect(self._tracker, server_time_s, by_clock=True)
 
-    def _moved(
-        self, sealer: Sealer, server_time_s: float | None, *, by_clock: bool
-    ) -> StreamMoved | None:
+    def _collect(
+        self, tracker: CloseTracker, server_time_s: float | None, *, by_clock: bool
+    ) -> StreamUpdated | None:
         market_time_s = None if server_time_s is None else server_time_s - self._delay_s
-        moved = sealer.seal(market_time_s, by_clock=by_clock)
-        return None if moved.is_nothing else StreamMoved(self._session, moved)
+        update = tracker.collect_closed(market_time_s, by_clock=by_clock)
+        return None if update.is_empty else StreamUpdated(self._session, update)
 
     def _start(self, history: History) -> StreamStarted:
         after, bars = self._stream.after, history.bars
         self._delay_s = delay_seconds(history.update_mode)
-        self._sealer = sealer = Sealer(after, self._length_s)
-        sealer.take(bars, history.close_time_s)
+        self._tracker = tracker = CloseTracker(after, self._length_s)
+        tracker.take(bars, history.close_time_s)
         market_time_s = None
         if history.server_time_s is not None:
             market_time_s = history.server_time_s - self._delay_s
-        moved = sealer.seal(market_time_s)
+        update = tracker.collect_closed(market_time_s)
         if after is None:
-            moved = replace(moved, closed=moved.closed[-1:])
+            update = replace(update, closed=update.closed[-1:])
         elif bars and bars[0].time > after.time and history.data_completed != "end":
-            moved = replace(moved, gaps=((after.time, bars[0].time), *moved.gaps))
-        # The sealer keeps what is needed from here on.
+            update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
+        # The tracker keeps what is needed from here on.
         self._series, self._info = Series(), {}
         return StreamStarted(
             session=self._session,
             request=self._stream,
             info=history.info,
             update_mode=history.update_mode,
-            moved=moved,
-            closes_at_s=sealer.closes_at_s,
+            update=update,
+            closes_at_s=tracker.closes_at_s,
             market_time_s=market_time_s,
         )
 
@@ -336,25 +336,25 @@ class StreamQuestion(HistoryQuestion):
         return max(1, min(missing, self._stream.max_bars - len(self._series)))
 
 
-class SymbolQuestion(_ChartQuestion):
+class SymbolHandler(_ChartHandler):
     """What a symbol is."""
 
     def __init__(self, session: str, request: SymbolRequest, text: Text) -> None:
         super().__init__(session, request.symbol, text)
         self._request = request
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the symbol alone."""
         return self._resolving(adjustment="splits", session=self._request.session)
 
-    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
         """Take the description."""
         if isinstance(message, messages.SymbolResolved):
             return SymbolDescription(self._request, message.p.info)
         return self._refusal(message)
 
 
-class QuotesQuestion(Question):
+class QuotesHandler(RequestHandler):
     """The quotes of some symbols, once each.
 
     The first values of a symbol may come in several messages; quote_completed follows the last of
@@ -374,7 +374,7 @@ class QuotesQuestion(Question):
         total = len(self._request.symbols)
         return f"{total - len(self._awaited)} of {total} quotes had arrived"
 
-    def begin(self) -> list[Command]:
+    def open_commands(self) -> list[Command]:
         """Ask for the fields of all symbols."""
         return [
             ("quote_create_session", self._session),
@@ -382,11 +382,11 @@ class QuotesQuestion(Question):
             ("quote_add_symbols", self._session, *self._request.symbols),
         ]
 
-    def end(self) -> Command:
+    def close_command(self) -> Command:
         """Delete the quote session."""
         return ("quote_delete_session", self._session)
 
-    def hear(self, message: messages.Message, _server_time_s: float | None) -> Step:
+    def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
         """Take values until each symbol is complete."""
         match message:
             case messages.QuoteData(p=p) if p.quote.n in self._values:
@@ -411,12 +411,12 @@ class QuotesQuestion(Question):
         self._awaited.discard(quote.n)
 
 
-def question_of(session: str, request: Request, text: Text) -> Question:
+def handler_for(session: str, request: Request, text: Text) -> RequestHandler:
     """Make the question that a request is asked with."""
     if isinstance(request, SeriesRequest):
-        return HistoryQuestion(session, request, text)
+        return HistoryHandler(session, request, text)
     if isinstance(request, StreamRequest):
-        return StreamQuestion(session, request, text)
+        return StreamHandler(session, request, text)
     if isinstance(request, SymbolRequest):
-        return SymbolQuestion(session, request, text)
-    return QuotesQuestion(session, request, text)
+        return SymbolHandler(session, request, text)
+    return QuotesHandler(session, request, text)

@@ -17,7 +17,7 @@ KEPT_BARS = 10
 
 
 @dataclass(frozen=True)
-class Moved:
+class LiveUpdate:
     """What has become of a live series.
 
     Parameters
@@ -49,12 +49,12 @@ class Moved:
     last: Bar | None = None
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nobody has to be told."""
         return not (self.closed or self.forming or self.corrections or self.gaps)
 
 
-class Sealer:
+class CloseTracker:
     """The newest bars of a live series.
 
     Parameters
@@ -68,10 +68,10 @@ class Sealer:
 
     def __init__(self, after: Bar | None, length_s: float) -> None:
         self._length_s = length_s
-        self._sealed: dict[float, Bar] = {} if after is None else {after.time: after}
-        self._sealed_s = -math.inf if after is None else after.time
+        self._closed: dict[float, Bar] = {} if after is None else {after.time: after}
+        self._closed_s = -math.inf if after is None else after.time
         self._forming: dict[float, Bar] = {}
-        self._newest_s = self._sealed_s
+        self._newest_s = self._closed_s
         self._close_s = math.inf
         # What the server said of the bar before the last one, and of that.
         self._said_s: tuple[float | None, float | None] = (None, None)
@@ -96,27 +96,27 @@ class Sealer:
         newest_s = -math.inf
         for bar in bars:
             newest_s = max(newest_s, bar.time)
-            if bar.time > self._sealed_s:
+            if bar.time > self._closed_s:
                 self._forming[bar.time] = bar
             else:
                 self._take_old(bar)
-        if newest_s >= self._newest_s and newest_s > self._sealed_s:
+        if newest_s >= self._newest_s and newest_s > self._closed_s:
             before, last = self._said_s
             self._said_s = (last if newest_s > self._newest_s else before), close_time_s
             self._newest_s = newest_s
             self._close_s = close_time_s or newest_s + 2 * self._length_s
 
     def _take_old(self, bar: Bar) -> None:
-        told = self._sealed.get(bar.time)
+        told = self._closed.get(bar.time)
         if told is not None:
             self._corrections += not _is_same(told, bar)
-            self._sealed[bar.time] = bar
-        elif self._sealed and bar.time > min(self._sealed):
+            self._closed[bar.time] = bar
+        elif self._closed and bar.time > min(self._closed):
             # One between two that were told: it comes too late to be told in order.
             self._late.append(bar.time)
-            self._sealed[bar.time] = bar
+            self._closed[bar.time] = bar
 
-    def seal(self, market_time_s: float | None, *, by_clock: bool = True) -> Moved:
+    def collect_closed(self, market_time_s: float | None, *, by_clock: bool = True) -> LiveUpdate:
         """Say what has happened since the last time.
 
         Parameters
@@ -132,24 +132,24 @@ class Sealer:
         beyond = len(times) if is_over else len(times) - 1
         closed = tuple(self._forming.pop(time) for time in times[: max(beyond, 0)])
         for bar in closed:
-            self._sealed[bar.time] = bar
-            self._sealed_s = bar.time
-        for time in sorted(self._sealed)[:-KEPT_BARS]:
-            del self._sealed[time]
+            self._closed[bar.time] = bar
+            self._closed_s = bar.time
+        for time in sorted(self._closed)[:-KEPT_BARS]:
+            del self._closed[time]
         close_s = self._said_s[is_over]
         lag_s = None
         if closed and close_s is not None and market_time_s is not None:
             lag_s = max(market_time_s - close_s, 0.0)
         corrections, self._corrections = self._corrections, 0
         late, self._late = self._late, []
-        return Moved(
+        return LiveUpdate(
             closed=closed,
             forming=self._forming[times[-1]] if times and not is_over else None,
             corrections=corrections,
             gaps=tuple((time, time) for time in late),
             lag_s=lag_s,
             by_clock=bool(is_over and closed),
-            last=self._sealed.get(self._sealed_s),
+            last=self._closed.get(self._closed_s),
         )
 
 
