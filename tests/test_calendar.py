@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvDatafeed.testing.calendar import (
+from tvDatafeed.testing.market.calendar import (
     Session,
     TradingCalendar,
     new_york_holidays,
     yearly_holidays,
 )
-from tvDatafeed.testing.grid import bar_grid, is_valid_interval
+from tvDatafeed.testing.market.grid import bar_grid, is_valid_interval
 
 NEW_YORK = "America/New_York"
 HOLIDAYS = frozenset(day for year in range(1960, 2041) for day in new_york_holidays(year))

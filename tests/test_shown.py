@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.test_market import intervals, ohlc_is_ordered, unhurried
 from tvDatafeed.testing import LISTINGS, Market
-from tvDatafeed.testing.listings import Shown
+from tvDatafeed.testing.market.listings import Shown
 
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
 NEW_YORK = ZoneInfo("America/New_York")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tvDatafeed.testing.accounts import Office
-from tvDatafeed.testing.corrections import Correction, Corrections, changed
-from tvDatafeed.testing.listings import Shown
-from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
+from tvDatafeed.testing.market.history import Tape
+from tvDatafeed.testing.market.listings import Shown
+from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.pages import BarTexts
 from tvDatafeed.testing.payloads import plain
 from tvDatafeed.testing.recordings import Recording
-from tvDatafeed.testing.tape import Tape
 from tvDatafeed.testing.tokens import claims_of
 
 NODE = "lo1-charts-free-1-tvbs-loopb-1"

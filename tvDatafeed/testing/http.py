@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.payloads import to_json
 from tvDatafeed.testing.search import search
 from tvDatafeed.testing.signin import account_reply

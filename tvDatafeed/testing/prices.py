@@ -13,9 +13,9 @@ from datetime import date
 from typing import Any
 
 from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.calendar import Session, TradingCalendar
-from tvDatafeed.testing.listings import Listing
-from tvDatafeed.testing.market import MarketBar
+from tvDatafeed.testing.market.calendar import Session, TradingCalendar
+from tvDatafeed.testing.market.listings import Listing
+from tvDatafeed.testing.market.market import MarketBar
 
 # What TradingView writes where a number has no value.
 NO_VALUE = 1e100

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from tvDatafeed.testing.commands import RefusedError
-from tvDatafeed.testing.tape import Tape
+from tvDatafeed.testing.market.history import Tape
 
 # Epoch seconds reach this in the year 5138, so a larger number is milliseconds.
 _LARGEST_SECOND = 1e11

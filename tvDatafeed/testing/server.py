@@ -17,7 +17,6 @@ from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.clock import MarketClock
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.delay_line import Link
@@ -25,7 +24,8 @@ from tvDatafeed.testing.faults import Fault, FaultBox, Message
 from tvDatafeed.testing.http import SEARCH_PATH
 from tvDatafeed.testing.http11 import Request
 from tvDatafeed.testing.journal import How, Journal, Received
-from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.market.clock import MarketClock
+from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.parts import Parts
 from tvDatafeed.testing.recordings import Recording
 

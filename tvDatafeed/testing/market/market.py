@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
-from tvDatafeed.testing.calendar import Integers
-from tvDatafeed.testing.exchanges import LISTINGS
-from tvDatafeed.testing.grid import BarGrid, intraday_seconds, is_valid_interval
-from tvDatafeed.testing.listings import Listing, Shown
+from tvDatafeed.testing.market.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
+from tvDatafeed.testing.market.calendar import Integers
+from tvDatafeed.testing.market.exchanges import LISTINGS
+from tvDatafeed.testing.market.grid import BarGrid, intraday_seconds, is_valid_interval
+from tvDatafeed.testing.market.listings import Listing, Shown
 
 __all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
 

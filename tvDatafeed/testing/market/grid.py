@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvDatafeed.testing.calendar import (
+from tvDatafeed.testing.market.calendar import (
     MINUTES_A_DAY,
     SECONDS_A_DAY,
     WEEKDAY_OF_DAY_ZERO,

@@ -7,8 +7,8 @@ moment does not reach beyond them.
 from dataclasses import dataclass
 from typing import Any
 
-from tvDatafeed.testing.corrections import BarCorrections
-from tvDatafeed.testing.market import Market, MarketBar
+from tvDatafeed.testing.market.corrections import BarCorrections
+from tvDatafeed.testing.market.market import Market, MarketBar
 
 
 @dataclass(frozen=True)

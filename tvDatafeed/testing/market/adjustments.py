@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.calendar import Integers
-from tvDatafeed.testing.listings import Listing, Shown
+from tvDatafeed.testing.market.calendar import Integers
+from tvDatafeed.testing.market.listings import Listing, Shown
 
 Floats = npt.NDArray[np.float64]
 PriceOf = Callable[[Integers], Floats]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from tvDatafeed.testing.calendar import TradingCalendar
-from tvDatafeed.testing.grid import BarGrid, bar_grid
+from tvDatafeed.testing.market.calendar import TradingCalendar
+from tvDatafeed.testing.market.grid import BarGrid, bar_grid
 
 __all__ = ["Listing", "Shown"]
 
