@@ -28,8 +28,8 @@ from tvDatafeed.testing import (
     Listing,
     Market,
 )
-from tvDatafeed.testing.faults.actions import Slowly
-from tvDatafeed.testing.http11 import Reply
+from tvDatafeed.testing.wire.actions import Slowly
+from tvDatafeed.testing.wire.http11 import Reply
 
 SEARCH = "/symbol_search/v3/"
 

@@ -11,9 +11,9 @@ from tvDatafeed.testing.market.history import Tape
 from tvDatafeed.testing.market.listings import Shown
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.pages import BarTexts
-from tvDatafeed.testing.payloads import plain
-from tvDatafeed.testing.recordings import Recording
 from tvDatafeed.testing.tokens import claims_of
+from tvDatafeed.testing.wire.payloads import plain
+from tvDatafeed.testing.wire.recordings import Recording
 
 NODE = "lo1-charts-free-1-tvbs-loopb-1"
 

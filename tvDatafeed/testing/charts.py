@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.backend import NODE, Backend
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_options, asked_symbol
 from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.grid import is_valid_interval
 from tvDatafeed.testing.market.history import Tape, seconds_of
 from tvDatafeed.testing.market.listings import Listing, Shown
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
-from tvDatafeed.testing.payloads import plain, to_json
 from tvDatafeed.testing.ranges import window
-from tvDatafeed.testing.recordings import SeriesIds
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.wire.payloads import plain, to_json
+from tvDatafeed.testing.wire.recordings import SeriesIds
 
 # The default range of a range-only request, the number the chart page asks for.
 _BARS_OF_A_PAGE = 300

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.testing.commands import parsed
 from tvDatafeed.testing.conversation import Conversation
-from tvDatafeed.testing.delay_line import DelayLine
-from tvDatafeed.testing.faults import (
+from tvDatafeed.testing.http import ORIGINS, respond
+from tvDatafeed.testing.journal import How, Received
+from tvDatafeed.testing.parts import Parts
+from tvDatafeed.testing.wire.actions import (
     Action,
     Beat,
     Command,
@@ -34,11 +35,10 @@ from tvDatafeed.testing.faults import (
     Slowly,
     StopReading,
 )
-from tvDatafeed.testing.http import ORIGINS, respond
-from tvDatafeed.testing.http11 import MAX_REQUEST_BYTES, Request, http_reply, request_in
-from tvDatafeed.testing.journal import How, Received
-from tvDatafeed.testing.parts import Parts
-from tvDatafeed.testing.websocket import (
+from tvDatafeed.testing.wire.commands import parsed
+from tvDatafeed.testing.wire.delay_line import DelayLine
+from tvDatafeed.testing.wire.http11 import MAX_REQUEST_BYTES, Request, http_reply, request_in
+from tvDatafeed.testing.wire.websocket import (
     BINARY,
     CLOSE,
     PING,

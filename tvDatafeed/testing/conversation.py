@@ -9,10 +9,10 @@ from typing import Any
 
 from tvDatafeed.testing.backend import NODE, Backend
 from tvDatafeed.testing.charts import Charts
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol, first_text
-from tvDatafeed.testing.payloads import plain, to_json
 from tvDatafeed.testing.quotes import Quotes
 from tvDatafeed.testing.tokens import claims_of
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol, first_text
+from tvDatafeed.testing.wire.payloads import plain, to_json
 
 
 class Conversation:

@@ -6,11 +6,11 @@ from email.utils import formatdate
 from urllib.parse import unquote
 
 from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.http11 import Reply, Request
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.payloads import to_json
 from tvDatafeed.testing.search import search
 from tvDatafeed.testing.signin import account_reply
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 SEARCH_PATH = "/symbol_search/v3/"
 # Older clients ask here, and get a list.

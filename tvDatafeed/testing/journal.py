@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tvDatafeed.testing.faults import Message
+from tvDatafeed.testing.wire.actions import Message
 
 How = Literal["fin", "rst"] | int
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tvDatafeed.testing.market.corrections import BarCorrections
 from tvDatafeed.testing.market.history import Tape
 from tvDatafeed.testing.market.market import MarketBar
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.payloads import to_json
 
 # Texts of closed bars that are kept: some forty replies of 5000 bars.
 _MAX_CACHED_CHARACTERS = 32 * 1024 * 1024

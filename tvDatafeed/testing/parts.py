@@ -4,9 +4,9 @@ import ssl
 from dataclasses import dataclass
 
 from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.delay_line import Link
 from tvDatafeed.testing.faults import FaultBox
 from tvDatafeed.testing.journal import Journal
+from tvDatafeed.testing.wire.delay_line import Link
 
 
 @dataclass(frozen=True)

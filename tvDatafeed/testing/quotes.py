@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol
-from tvDatafeed.testing.payloads import plain
 from tvDatafeed.testing.prices import quote_values
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol
+from tvDatafeed.testing.wire.payloads import plain
 
 # The one refusal whose words in quotes are on record, and differ from those in charts.
 _NO_SUCH_SYMBOL = {"s": "error", "errmsg": "no_such_symbol", "v": {}}

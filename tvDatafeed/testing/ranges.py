@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from tvDatafeed.testing.commands import RefusedError
 from tvDatafeed.testing.market.history import Tape
+from tvDatafeed.testing.wire.commands import RefusedError
 
 # Epoch seconds reach this in the year 5138, so a larger number is milliseconds.
 _LARGEST_SECOND = 1e11

@@ -19,15 +19,16 @@ from tvDatafeed.testing.accounts import Account
 from tvDatafeed.testing.backend import Backend, Refusal
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
-from tvDatafeed.testing.delay_line import Link
-from tvDatafeed.testing.faults import Fault, FaultBox, Message
+from tvDatafeed.testing.faults import Fault, FaultBox
 from tvDatafeed.testing.http import SEARCH_PATH
-from tvDatafeed.testing.http11 import Request
 from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.parts import Parts
-from tvDatafeed.testing.recordings import Recording
+from tvDatafeed.testing.wire.actions import Message
+from tvDatafeed.testing.wire.delay_line import Link
+from tvDatafeed.testing.wire.http11 import Request
+from tvDatafeed.testing.wire.recordings import Recording
 
 _STOP_TIMEOUT_S = 5.0
 _SCARCITY_PAUSE_S = 0.01

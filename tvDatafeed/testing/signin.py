@@ -3,8 +3,8 @@
 from typing import Any, get_args
 
 from tvDatafeed.testing.accounts import Account, Cookies, Factor, Office, Outcome
-from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 SIGNIN_PATH = "/accounts/signin/"
 

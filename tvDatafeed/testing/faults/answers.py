@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tvDatafeed.testing.faults.actions import Action, Command, EndSession, Finish, Later, Mute
 from tvDatafeed.testing.faults.base import AtAnswer, AtCommand
-from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.websocket import close_frame
+from tvDatafeed.testing.wire.actions import Action, Command, EndSession, Finish, Later, Mute
+from tvDatafeed.testing.wire.payloads import to_json
+from tvDatafeed.testing.wire.websocket import close_frame
 
 _BAR_COMMANDS = frozenset({"create_series", "modify_series", "request_more_data"})
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.faults.actions import Action, Command, Message
-from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.actions import Action, Command, Message
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterable
 
-from tvDatafeed.testing.faults.actions import Action, Command, Message
 from tvDatafeed.testing.faults.base import Fault
+from tvDatafeed.testing.wire.actions import Action, Command, Message
 
 
 class FaultBox:

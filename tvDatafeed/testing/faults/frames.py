@@ -4,7 +4,8 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tvDatafeed.testing.faults.actions import (
+from tvDatafeed.testing.faults.base import AtData, Fault
+from tvDatafeed.testing.wire.actions import (
     Action,
     Finish,
     Forever,
@@ -14,8 +15,7 @@ from tvDatafeed.testing.faults.actions import (
     Reset,
     Slowly,
 )
-from tvDatafeed.testing.faults.base import AtData, Fault
-from tvDatafeed.testing.websocket import BINARY, TEXT, close_frame, frame, text_frame
+from tvDatafeed.testing.wire.websocket import BINARY, TEXT, close_frame, frame, text_frame
 
 _TEBIBYTE = 1 << 40
 

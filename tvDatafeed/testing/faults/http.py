@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tvDatafeed.testing.faults.actions import Action, Forever, Idle, Reset, Slowly
 from tvDatafeed.testing.faults.base import Fault
-from tvDatafeed.testing.http11 import Reply, Request
+from tvDatafeed.testing.wire.actions import Action, Forever, Idle, Reset, Slowly
+from tvDatafeed.testing.wire.http11 import Reply, Request
 
 _MEBIBYTE = 1 << 20
 _HTML = b"<!DOCTYPE html>\n<html><head><title>TradingView</title></head><body>Hello</body></html>\n"

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tvDatafeed.testing.faults.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
 from tvDatafeed.testing.faults.base import AtOpen, AtUpgrade, Fault
-from tvDatafeed.testing.http11 import http_reply
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
+from tvDatafeed.testing.wire.http11 import http_reply
+from tvDatafeed.testing.wire.payloads import to_json
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.testing.faults.actions import Action, Message
 from tvDatafeed.testing.faults.base import AtData
+from tvDatafeed.testing.wire.actions import Action, Message
 
 
 @dataclass(frozen=True)
