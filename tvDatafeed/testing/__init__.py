@@ -13,7 +13,6 @@ Examples
 """
 
 from tvDatafeed.testing.accounts import Account, Cookies, Login
-from tvDatafeed.testing.backend import PLAN_BARS, Refusal
 from tvDatafeed.testing.faults import (
     FAULTS,
     BadHeader,
@@ -72,6 +71,7 @@ from tvDatafeed.testing.market.exchanges import LISTINGS
 from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import Market, MarketBar
 from tvDatafeed.testing.server import FakeTradingView
+from tvDatafeed.testing.sessions.backend import PLAN_BARS, Refusal
 from tvDatafeed.testing.wire.blackhole import BlackHole
 from tvDatafeed.testing.wire.recordings import load_packets
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.testing.conversation import Conversation
 from tvDatafeed.testing.http import ORIGINS, respond
 from tvDatafeed.testing.journal import How, Received
 from tvDatafeed.testing.parts import Parts
+from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
     Action,
     Beat,

@@ -5,9 +5,9 @@ from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import unquote
 
-from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.search import search
+from tvDatafeed.testing.sessions.backend import Backend
+from tvDatafeed.testing.sessions.search import search
 from tvDatafeed.testing.signin import account_reply
 from tvDatafeed.testing.wire.http11 import Reply, Request
 from tvDatafeed.testing.wire.payloads import to_json

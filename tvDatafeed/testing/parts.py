@@ -3,9 +3,9 @@
 import ssl
 from dataclasses import dataclass
 
-from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.faults import FaultBox
 from tvDatafeed.testing.journal import Journal
+from tvDatafeed.testing.sessions.backend import Backend
 from tvDatafeed.testing.wire.delay_line import Link
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts import Account
-from tvDatafeed.testing.backend import Backend, Refusal
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.faults import Fault, FaultBox
@@ -25,6 +24,7 @@ from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.parts import Parts
+from tvDatafeed.testing.sessions.backend import Backend, Refusal
 from tvDatafeed.testing.wire.actions import Message
 from tvDatafeed.testing.wire.delay_line import Link
 from tvDatafeed.testing.wire.http11 import Request

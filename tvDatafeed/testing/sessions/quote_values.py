@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from tvDatafeed.testing.backend import Backend
 from tvDatafeed.testing.market.calendar import Session, TradingCalendar
 from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.sessions.backend import Backend
 
 # What TradingView writes where a number has no value.
 NO_VALUE = 1e100

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.prices import quote_values
+from tvDatafeed.testing.sessions.backend import Backend, Refusal
+from tvDatafeed.testing.sessions.quote_values import quote_values
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol
 from tvDatafeed.testing.wire.payloads import plain
 

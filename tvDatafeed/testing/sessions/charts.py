@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.backend import NODE, Backend
 from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.grid import is_valid_interval
 from tvDatafeed.testing.market.history import Tape, seconds_of
 from tvDatafeed.testing.market.listings import Listing, Shown
 from tvDatafeed.testing.market.market import MarketBar
-from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
-from tvDatafeed.testing.ranges import window
+from tvDatafeed.testing.sessions.backend import NODE, Backend
+from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, series_text
+from tvDatafeed.testing.sessions.ranges import window
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_options, asked_symbol
 from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds

@@ -10,7 +10,7 @@ from tvDatafeed.testing.market.corrections import Correction, Corrections, chang
 from tvDatafeed.testing.market.history import Tape
 from tvDatafeed.testing.market.listings import Shown
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.pages import BarTexts
+from tvDatafeed.testing.sessions.pages import BarTexts
 from tvDatafeed.testing.tokens import claims_of
 from tvDatafeed.testing.wire.payloads import plain
 from tvDatafeed.testing.wire.recordings import Recording
