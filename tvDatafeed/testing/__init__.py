@@ -12,7 +12,7 @@ Examples
 (NoCompletion(times=1, symbol='NASDAQ:AAPL'),)
 """
 
-from tvDatafeed.testing.accounts import Account, Cookies, Login
+from tvDatafeed.testing.accounts.accounts import Account, Cookies, Login
 from tvDatafeed.testing.faults import (
     FAULTS,
     BadHeader,

@@ -5,10 +5,10 @@ from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import unquote
 
+from tvDatafeed.testing.accounts.signin import account_reply
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.sessions.backend import Backend
 from tvDatafeed.testing.sessions.search import search
-from tvDatafeed.testing.signin import account_reply
 from tvDatafeed.testing.wire.http11 import Reply, Request
 from tvDatafeed.testing.wire.payloads import to_json
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.testing.accounts import Account
+from tvDatafeed.testing.accounts.accounts import Account
+from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
-from tvDatafeed.testing.controls import AccountControls
 from tvDatafeed.testing.faults import Fault, FaultBox
 from tvDatafeed.testing.http import SEARCH_PATH
 from tvDatafeed.testing.journal import How, Journal, Received

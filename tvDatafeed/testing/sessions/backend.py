@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tvDatafeed.testing.accounts import Office
+from tvDatafeed.testing.accounts.accounts import Office
+from tvDatafeed.testing.accounts.tokens import claims_of
 from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
 from tvDatafeed.testing.market.history import Tape
 from tvDatafeed.testing.market.listings import Shown
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.sessions.pages import BarTexts
-from tvDatafeed.testing.tokens import claims_of
 from tvDatafeed.testing.wire.payloads import plain
 from tvDatafeed.testing.wire.recordings import Recording
 

@@ -7,10 +7,10 @@ to the rooms for charts and for quotes. The wording for an unknown session is ma
 from collections.abc import Callable
 from typing import Any
 
+from tvDatafeed.testing.accounts.tokens import claims_of
 from tvDatafeed.testing.sessions.backend import NODE, Backend
 from tvDatafeed.testing.sessions.charts import Charts
 from tvDatafeed.testing.sessions.quotes import Quotes
-from tvDatafeed.testing.tokens import claims_of
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol, first_text
 from tvDatafeed.testing.wire.payloads import plain, to_json
 

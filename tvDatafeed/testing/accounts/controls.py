@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tvDatafeed.testing.accounts import Account, Cookies, Login, Office, SignInRules
+from tvDatafeed.testing.accounts.accounts import Account, Cookies, Login, Office, SignInRules
 from tvDatafeed.testing.journal import Journal
 
 

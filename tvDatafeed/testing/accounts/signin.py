@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from tvDatafeed.testing.accounts import Account, Cookies, Factor, Office, Outcome
+from tvDatafeed.testing.accounts.accounts import Account, Cookies, Factor, Office, Outcome
 from tvDatafeed.testing.wire.http11 import Reply, Request
 from tvDatafeed.testing.wire.payloads import to_json
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.testing.accounts.tokens import Tokens
 from tvDatafeed.testing.journal import Journal
-from tvDatafeed.testing.tokens import Tokens
 
 Factor = Literal["totp", "sms", "email"]
 Outcome = Literal[
