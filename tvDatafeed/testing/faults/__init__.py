@@ -16,6 +16,7 @@ import types
 import typing
 from typing import Any, Literal
 
+from tvDatafeed.testing.faults.active import FaultBox
 from tvDatafeed.testing.faults.answers import (
     CompletionFirst,
     CriticalErrorReply,
@@ -32,7 +33,6 @@ from tvDatafeed.testing.faults.answers import (
     UnknownMessages,
 )
 from tvDatafeed.testing.faults.base import Fault, name_of
-from tvDatafeed.testing.faults.box import FaultBox
 from tvDatafeed.testing.faults.frames import (
     BinaryFrame,
     CloseCode,
