@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.testing.http import ORIGINS, respond
+from tvDatafeed.testing.context import Parts
 from tvDatafeed.testing.journal import How, Received
-from tvDatafeed.testing.parts import Parts
+from tvDatafeed.testing.routes import ORIGINS, respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
     Action,

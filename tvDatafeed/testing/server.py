@@ -18,12 +18,12 @@ from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts.accounts import Account
 from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
+from tvDatafeed.testing.context import Parts
 from tvDatafeed.testing.faults import Fault, FaultBox
-from tvDatafeed.testing.http import SEARCH_PATH
 from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.parts import Parts
+from tvDatafeed.testing.routes import SEARCH_PATH
 from tvDatafeed.testing.sessions.backend import Backend, Refusal
 from tvDatafeed.testing.wire.actions import Message
 from tvDatafeed.testing.wire.delay_line import Link
