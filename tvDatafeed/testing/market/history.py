@@ -12,7 +12,7 @@ from tvDatafeed.testing.market.market import Market, MarketBar
 
 
 @dataclass(frozen=True)
-class Tape:
+class BarHistory:
     """What a series can show.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tvDatafeed.testing.accounts.accounts import Office
 from tvDatafeed.testing.accounts.tokens import claims_of
 from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
-from tvDatafeed.testing.market.history import Tape
+from tvDatafeed.testing.market.history import BarHistory
 from tvDatafeed.testing.market.listings import Shown
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.sessions.pages import BarTexts
@@ -92,20 +92,20 @@ class Backend:
         """Return the moment that series and quotes of this symbol show at a moment."""
         return at - self.delays_s.get(symbol, 0)
 
-    def tape(
+    def history(
         self,
         symbol: str,
         interval: str,
         plan: str,
         shown: tuple[tuple[str, Any], ...] = (),
         at: float | None = None,
-    ) -> Tape:
+    ) -> BarHistory:
         """Return the bars of a symbol as a client with this plan may see them.
 
         Parameters
         ----------
         symbol, interval, shown
-            As in `Tape`.
+            As in `BarHistory`.
         plan
             The plan in the client's token.
         at
@@ -118,7 +118,7 @@ class Backend:
         known = self.corrections.of(symbol, interval)
         if known and not self._is_by_default(symbol, interval, shown):
             known = None
-        return Tape(self.market, symbol, interval, now, limit, shown, known)
+        return BarHistory(self.market, symbol, interval, now, limit, shown, known)
 
     def correct(
         self, symbol: str, interval: str, time: int, values: Mapping[str, float | None], at: float
@@ -141,8 +141,10 @@ class Backend:
         """
         if self.market.find(symbol) is None:
             raise ValueError(f"There is no {symbol} in this market")
-        tape = Tape(self.market, symbol, interval, self.shown_at(symbol, at), self.max_bars)
-        bars = tape.bars(1, time)
+        history = BarHistory(
+            self.market, symbol, interval, self.shown_at(symbol, at), self.max_bars
+        )
+        bars = history.bars(1, time)
         if not bars or bars[0].time != time:
             raise ValueError(f"{symbol} has no bar of interval {interval} that begins at {time}")
         known = self.corrections.of(symbol, interval) or {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.grid import is_valid_interval
-from tvDatafeed.testing.market.history import Tape, seconds_of
+from tvDatafeed.testing.market.history import BarHistory, seconds_of
 from tvDatafeed.testing.market.listings import Listing, Shown
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.sessions.backend import NODE, Backend
@@ -176,7 +176,7 @@ class Charts:
     def _sent(self, chart: _Chart, series: _Series) -> Page:
         """Return the bars that a series has by now, older pages included."""
         size = series.newest_index + 1
-        return self._texts.page(self._tape(series), size, series.until_s, chart.timezone)
+        return self._texts.page(self._history(series), size, series.until_s, chart.timezone)
 
     def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
         match arguments:
@@ -249,10 +249,10 @@ class Charts:
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
             return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
-        tape = self._tape(series)
-        wanted, series.until_s, timeframe = window(tape, count, wanted_range)
+        history = self._history(series)
+        wanted, series.until_s, timeframe = window(history, count, wanted_range)
         series.count = wanted
-        page = self._texts.page(tape, wanted, series.until_s, chart.timezone)
+        page = self._texts.page(history, wanted, series.until_s, chart.timezone)
         series.oldest_time, series.newest = page.oldest_time, page.newest
         series.newest_index = page.size - 1
         payloads.append(self._bars_text(chart, series, page, switch=page.size - 1))
@@ -261,9 +261,9 @@ class Charts:
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
-    def _tape(self, series: _Series, at: float | None = None) -> Tape:
+    def _history(self, series: _Series, at: float | None = None) -> BarHistory:
         symbol = series.symbol
-        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown, at)
+        return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.shown, at)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -307,10 +307,10 @@ class Charts:
                 raise RefusedError
         if series.oldest_time is None:
             return [self._completed(chart, series, is_short=True)]
-        older = self._tape(series).before(series.oldest_time, wanted)
+        older = self._history(series).before(series.oldest_time, wanted)
         if not older:
             return [self._completed(chart, series, is_short=True)]
-        page = self._texts.finished(self._tape(series), older, chart.timezone)
+        page = self._texts.finished(self._history(series), older, chart.timezone)
         series.oldest_time = older[0].time
         series.newest_index += len(older)
         return [
@@ -348,20 +348,20 @@ class Charts:
     def _series_updates(
         self, chart: _Chart, series: _Series, told: MarketBar, at: float
     ) -> list[str]:
-        tape = self._tape(series, at)
-        size, bars = _LIVE_BARS, tape.bars(_LIVE_BARS)
+        history = self._history(series, at)
+        size, bars = _LIVE_BARS, history.bars(_LIVE_BARS)
         while bars[0].time > told.time and len(bars) == size:
             size *= _LIVE_GROWTH
-            bars = tape.bars(size)
+            bars = history.bars(size)
         payloads = []
         for bar in bars:
             if bar.time < told.time or bar == told:
                 continue
             if bar.time == told.time:
-                payloads.append(_du(chart, series, tape, bar, series.newest_index))
+                payloads.append(_du(chart, series, history, bar, series.newest_index))
             else:
                 series.newest_index += 1
-                item, close_time = bar_text(series.newest_index, bar), tape.close_time(bar.time)
+                item, close_time = bar_text(series.newest_index, bar), history.close_time(bar.time)
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
                 index = series.newest_index
@@ -375,13 +375,13 @@ class Charts:
     ) -> list[str]:
         if series.oldest_time is None or not series.oldest_time <= time <= told.time:
             return []
-        tape = self._tape(series, at)
-        bars = [bar for bar in tape.since(time) if bar.time <= told.time]
-        if time not in (tape.corrections or ()) or not bars or bars[0] == told:
+        history = self._history(series, at)
+        bars = [bar for bar in history.since(time) if bar.time <= told.time]
+        if time not in (history.corrections or ()) or not bars or bars[0] == told:
             return []
         if bars[0].time == told.time:
             series.newest = bars[0]
-        return [_du(chart, series, tape, bars[0], series.newest_index + 1 - len(bars))]
+        return [_du(chart, series, history, bars[0], series.newest_index + 1 - len(bars))]
 
     def _bars_text(
         self,
@@ -394,7 +394,7 @@ class Charts:
     ) -> str:
         close_time = None
         if page.newest is not None:
-            close_time = self._tape(series).close_time(page.newest.time)
+            close_time = self._history(series).close_time(page.newest.time)
         body = series_text(
             series.name, series.turnaround, page.bars, close_time, with_node=bool(page.size)
         )
@@ -433,7 +433,7 @@ class Charts:
         # A moment before all bars of the plan has none, though history may.
         is_at_limit = oldest_time is None and series.until_s is not None
         if oldest_time is not None:
-            is_at_limit = self._tape(series).is_at_limit(oldest_time)
+            is_at_limit = self._history(series).is_at_limit(oldest_time)
         if is_at_limit:
             info["data_completed"] = "limit"
         elif is_short:
@@ -443,9 +443,9 @@ class Charts:
         return self._backend.stamped("series_completed", *where, info)
 
 
-def _du(chart: _Chart, series: _Series, tape: Tape, bar: MarketBar, index: int) -> str:
+def _du(chart: _Chart, series: _Series, history: BarHistory, bar: MarketBar, index: int) -> str:
     """Return the message that replaces a bar."""
-    close_time = tape.close_time(series.newest.time if series.newest else bar.time)
+    close_time = history.close_time(series.newest.time if series.newest else bar.time)
     item = bar_text(index, bar)
     body = series_text(series.name, series.turnaround, item, close_time, indexes='"nochange"')
     return f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}'

@@ -40,7 +40,7 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
     """
     now = backend.shown_at(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
-    days = backend.tape(listing.symbol, "1D", "", at=at)
+    days = backend.history(listing.symbol, "1D", "", at=at)
     # A plan's depth is no matter of quotes.
     bars = replace(days, limit=2).bars(2)
     if not bars:
