@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 from tvDatafeed.testing.market.calendar import TradingCalendar
-from tvDatafeed.testing.market.grid import BarGrid, bar_grid
+from tvDatafeed.testing.market.schedule import BarSchedule, bar_schedule
 
 __all__ = ["Listing", "Shown"]
 
@@ -136,11 +136,11 @@ class Listing:
         """The sessions of this listing."""
         return _calendar(self.session, self.timezone, self.holidays)
 
-    def grid(self, interval: str, n: int, now: float, session: str = "regular") -> BarGrid:
-        """Return the bars of `bar_grid`; a contract has none after its last day."""
+    def schedule(self, interval: str, n: int, now: float, session: str = "regular") -> BarSchedule:
+        """Return the bars of `bar_schedule`; a contract has none after its last day."""
         calendar = self._calendar_of(interval, session)
         now = min(now, self._end_s(calendar) - 1)
-        return bar_grid(calendar, self.first_day, interval, n, now)
+        return bar_schedule(calendar, self.first_day, interval, n, now)
 
     def next_open(self, interval: str, moment: float, session: str = "regular") -> float:
         """Return when the next session opens, at `moment` or later; infinity if none ever does.
@@ -148,7 +148,7 @@ class Listing:
         Parameters
         ----------
         interval, session
-            As in `grid`; the hours before and after the session are sessions of intraday bars.
+            As in `schedule`; the hours before and after the session are sessions of intraday bars.
         moment
             Epoch seconds UTC.
         """

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.market.corrections import canonical
-from tvDatafeed.testing.market.grid import is_valid_interval
 from tvDatafeed.testing.market.history import BarHistory, seconds_of
 from tvDatafeed.testing.market.listings import Listing, Shown
 from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.market.schedule import is_valid_interval
 from tvDatafeed.testing.sessions.backend import NODE, Backend
 from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, series_text
 from tvDatafeed.testing.sessions.ranges import window
