@@ -10,7 +10,7 @@ from tvDatafeed.testing.wire.delay_line import Link
 
 
 @dataclass(frozen=True)
-class Parts:
+class ServerContext:
     """The rules, the faults, the journal and the link of a server, and its intervals in seconds."""
 
     backend: Backend

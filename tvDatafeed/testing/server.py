@@ -18,7 +18,7 @@ from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts.accounts import Account
 from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
-from tvDatafeed.testing.context import Parts
+from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.faults import Fault, FaultBox
 from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
@@ -476,15 +476,15 @@ class FakeTradingView(AccountControls):
             while all(key is not stop for key, _events in selector.select()):
                 try:
                     sock, _address = listener.accept()
-                    Connection(self._parts(), sock).start()
+                    Connection(self._context(), sock).start()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except (OSError, RuntimeError):
                     # Descriptors or threads are used up, and may be free again in a moment.
                     time.sleep(_SCARCITY_PAUSE_S)
 
-    def _parts(self) -> Parts:
-        return Parts(
+    def _context(self) -> ServerContext:
+        return ServerContext(
             self._backend,
             self._faults,
             self._journal,
