@@ -19,7 +19,7 @@ from tvDatafeed.testing.accounts.accounts import Account
 from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.context import ServerContext
-from tvDatafeed.testing.faults import Fault, FaultBox
+from tvDatafeed.testing.faults import ActiveFaults, Fault
 from tvDatafeed.testing.journal import How, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
@@ -117,7 +117,7 @@ class FakeTradingView(AccountControls):
         self._backend = Backend(
             self.market, clock, self._office, self.bad_tokens, max_bars_per_reply, plan_limits
         )
-        self._faults = FaultBox(faults)
+        self._faults = ActiveFaults(faults)
         self._host = host
         self._port = port
         self._tls = tls

@@ -16,7 +16,7 @@ import types
 import typing
 from typing import Any, Literal
 
-from tvDatafeed.testing.faults.active import FaultBox
+from tvDatafeed.testing.faults.active import ActiveFaults
 from tvDatafeed.testing.faults.answers import (
     CompletionFirst,
     CriticalErrorReply,
@@ -78,6 +78,7 @@ from tvDatafeed.testing.faults.packets import (
 
 __all__ = [
     "FAULTS",
+    "ActiveFaults",
     "BadHeader",
     "BinaryFrame",
     "CloseCode",
@@ -89,7 +90,6 @@ __all__ = [
     "EmptyHistory",
     "EndlessFragments",
     "Fault",
-    "FaultBox",
     "FinMidFrame",
     "ForeignSession",
     "GiantHeader",

@@ -8,7 +8,7 @@ from tvDatafeed.testing.faults.base import Fault
 from tvDatafeed.testing.wire.actions import Action, Command, Message
 
 
-class FaultBox:
+class ActiveFaults:
     """The faults that are active, each with the number of strikes it has left."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
