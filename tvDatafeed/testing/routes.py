@@ -22,8 +22,8 @@ ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.co
 
 def respond(request: Request, backend: Backend) -> Reply:
     """Return the reply to a request that is no upgrade."""
-    reply = account_reply(request, backend.office) or _other_reply(request, backend.market)
-    date = formatdate(backend.office.rules.auth_clock(), usegmt=True)
+    reply = account_reply(request, backend.accounts) or _other_reply(request, backend.market)
+    date = formatdate(backend.accounts.rules.auth_clock(), usegmt=True)
     return replace(reply, date=date)
 
 

@@ -115,7 +115,7 @@ class FakeTradingView(AccountControls):
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._office, self.bad_tokens, max_bars_per_reply, plan_limits
+            self.market, clock, self._accounts, self.bad_tokens, max_bars_per_reply, plan_limits
         )
         self._faults = ActiveFaults(faults)
         self._host = host

@@ -193,7 +193,7 @@ class _Visit:
     is_whole: bool
 
 
-class Office:
+class AccountService:
     """The accounts of one server: it judges passwords and codes and knows who is signed in.
 
     Parameters

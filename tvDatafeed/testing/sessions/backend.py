@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tvDatafeed.testing.accounts.accounts import Office
+from tvDatafeed.testing.accounts.accounts import AccountService
 from tvDatafeed.testing.accounts.tokens import claims_of
 from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
 from tvDatafeed.testing.market.history import BarHistory
@@ -60,7 +60,7 @@ class Backend:
         What is traded.
     clock
         Epoch seconds.
-    office
+    accounts
         The accounts, and the tokens that were issued to them.
     bad_tokens
         Tokens that are refused though they look right.
@@ -78,7 +78,7 @@ class Backend:
 
     market: Market
     clock: Callable[[], float]
-    office: Office
+    accounts: AccountService
     bad_tokens: set[str]
     max_bars: int
     plan_limits: Mapping[str, int] | None = None
@@ -175,13 +175,13 @@ class Backend:
         """
         if token in self.bad_tokens:
             return "bad"
-        if self.office.tokens.is_known(token):
-            now = self.office.rules.auth_clock()
-            return "ended" if self.office.tokens.has_ended(token, now) else "good"
+        if self.accounts.tokens.is_known(token):
+            now = self.accounts.rules.auth_clock()
+            return "ended" if self.accounts.tokens.has_ended(token, now) else "good"
         if _LITERAL_TOKEN.fullmatch(token):
             return "good"
         claims = claims_of(token)
-        if claims is None or self.office.all():
+        if claims is None or self.accounts.all():
             return "bad"
         expiry = claims.get("exp")
         is_over = isinstance(expiry, int | float) and expiry < self.clock()

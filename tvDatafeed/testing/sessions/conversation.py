@@ -147,7 +147,7 @@ class Conversation:
         return refusal
 
     def _judge(self, token: str) -> list[str]:
-        verdict, rules = self._backend.verdict(token), self._backend.office.rules
+        verdict, rules = self._backend.verdict(token), self._backend.accounts.rules
         self._is_silent = verdict == "ended" and rules.expired_token_is == "silent"  # noqa: S105
         return [] if verdict == "good" or self._is_silent else self.end_with("bad auth token")
 
