@@ -25,7 +25,7 @@ class BarHistory:
         The moment of the latest bar, epoch seconds.
     limit
         How many bars there are at the most.
-    shown
+    options
         How they are shown: keywords of `Market.bars` and their values.
     corrections
         Which of them are not as the market has them; None if all are.
@@ -36,7 +36,7 @@ class BarHistory:
     interval: str
     now: float
     limit: int
-    shown: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
     corrections: BarCorrections | None = None
 
     def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
@@ -105,11 +105,11 @@ class BarHistory:
 
     @property
     def _session(self) -> str:
-        return str(dict(self.shown).get("session", "regular"))
+        return str(dict(self.options).get("session", "regular"))
 
     def _market_bars(self, n: int, now: float) -> list[MarketBar]:
         bars = self.market.bars(
-            self.symbol, self.interval, n, now, as_of=self.now, **dict(self.shown)
+            self.symbol, self.interval, n, now, as_of=self.now, **dict(self.options)
         )
         known = self.corrections
         if not known:

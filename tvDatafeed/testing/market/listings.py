@@ -10,13 +10,13 @@ from typing import Any, Literal
 from tvDatafeed.testing.market.calendar import TradingCalendar
 from tvDatafeed.testing.market.schedule import BarSchedule, bar_schedule
 
-__all__ = ["Listing", "Shown"]
+__all__ = ["Listing", "PriceOptions"]
 
 _LONGER = "DWM"
 
 
 @dataclass(frozen=True)
-class Shown:
+class PriceOptions:
     """How bars are shown to who asks for them.
 
     Parameters
@@ -168,15 +168,15 @@ class Listing:
         # That day may be a holiday.
         return calendar.sessions(last - timedelta(days=10), last)[-1].close_s
 
-    def shown(self, shown: Shown) -> "Listing":
+    def in_currency(self, options: PriceOptions) -> "Listing":
         """Return this listing as it is with prices in another currency."""
-        if shown.currency in (None, self.currency):
+        if options.currency in (None, self.currency):
             return self
         # Cents at least, for what is one unit of some currencies is many of others.
         scale = max(self.pricescale, 100)
-        return replace(self, currency=str(shown.currency), pricescale=scale, minmov=1)
+        return replace(self, currency=str(options.currency), pricescale=scale, minmov=1)
 
-    def info(self, shown: Shown = Shown()) -> dict[str, Any]:
+    def info(self, options: PriceOptions = PriceOptions()) -> dict[str, Any]:
         """Return the third parameter of symbol_resolved, a new dict each time.
 
         Field names and the value of each that does not depend on the listing are those of recorded
@@ -184,12 +184,12 @@ class Listing:
 
         Parameters
         ----------
-        shown
+        options
             With which session, adjustment and currency it was asked for.
         """
-        if shown.currency not in (None, self.currency):
-            return self.shown(shown).info(replace(shown, currency=None))
-        is_extended = shown.session == "extended" and bool(self.extended)
+        if options.currency not in (None, self.currency):
+            return self.in_currency(options).info(replace(options, currency=None))
+        is_extended = options.session == "extended" and bool(self.extended)
         session = self.extended if is_extended else self.session
         full_name = f"{self.feed or self.exchange}:{self.name}"
         info: dict[str, Any] = {

@@ -15,13 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.market.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
+from tvDatafeed.testing.market.adjustments import (
+    RATES_USD,
+    adjusted_prices,
+    adjusted_volumes,
+    last_roll,
+)
 from tvDatafeed.testing.market.calendar import Integers
 from tvDatafeed.testing.market.exchanges import LISTINGS
-from tvDatafeed.testing.market.listings import Listing, Shown
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
 from tvDatafeed.testing.market.schedule import BarSchedule, intraday_seconds, is_valid_interval
 
-__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
+__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "PriceOptions", "is_valid_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,7 +90,7 @@ class _Chart(NamedTuple):
     the last bars, of as many as may be forming: the price at the 17 instants.
     """
 
-    shown: Shown
+    options: PriceOptions
     as_of_ms: int
     schedule: BarSchedule
     prices: Floats
@@ -160,7 +165,7 @@ class Market:
         now : float
             Epoch seconds UTC.
         adjustment, session, currency, backadjusted
-            As in `Shown`.
+            As in `PriceOptions`.
         as_of : float, optional
             Epoch seconds UTC: the contract of this moment is not shifted when `backadjusted`.
             Default: `now`.
@@ -173,7 +178,7 @@ class Market:
             If the interval is not valid.
         """
         listing = self._listings[symbol]
-        shown = Shown(adjustment, session, currency, backadjusted)
+        options = PriceOptions(adjustment, session, currency, backadjusted)
         block = self._block(symbol, interval, now, session)
         begun = bisect.bisect_right(block.times, now)
         if n < 1 or not begun:
@@ -182,10 +187,10 @@ class Market:
         if backadjusted and listing.expirations:
             as_of_ms = last_roll(listing, int((now if as_of is None else as_of) * 1000))
         if n <= begun:
-            chart, complete = self._live(symbol, interval, block.times[-1], shown, as_of_ms)
+            chart, complete = self._live(symbol, interval, block.times[-1], options, as_of_ms)
             bars, row = complete[begun - n : begun], begun - 1 - len(block.times)
         else:
-            chart = self._chart(symbol, interval, n, block.times[begun - 1], shown, as_of_ms)
+            chart = self._chart(symbol, interval, n, block.times[begun - 1], options, as_of_ms)
             bars, row = _complete_bars(listing, chart), -1
         forming = _forming_bar(listing, chart, row, now)
         if forming is not None:
@@ -267,18 +272,24 @@ class Market:
         return block
 
     def _compute_chart(  # noqa: PLR0917 - the keys of the cache
-        self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
+        self,
+        symbol: str,
+        interval: str,
+        n: int,
+        last_time: int,
+        options: PriceOptions,
+        as_of_ms: int,
     ) -> _Chart:
         listing = self._listings[symbol]
-        schedule = listing.schedule(interval, n, last_time, shown.session)
-        return _chart_of(listing, schedule, shown, as_of_ms, 1)
+        schedule = listing.schedule(interval, n, last_time, options.session)
+        return _chart_of(listing, schedule, options, as_of_ms, 1)
 
     def _compute_live(
-        self, symbol: str, interval: str, last_time: int, shown: Shown, as_of_ms: int
+        self, symbol: str, interval: str, last_time: int, options: PriceOptions, as_of_ms: int
     ) -> tuple[_Chart, list[MarketBar]]:
         listing = self._listings[symbol]
-        schedule = listing.schedule(interval, _block_bars(interval), last_time, shown.session)
-        chart = _chart_of(listing, schedule, shown, as_of_ms, schedule.time.size)
+        schedule = listing.schedule(interval, _block_bars(interval), last_time, options.session)
+        chart = _chart_of(listing, schedule, options, as_of_ms, schedule.time.size)
         return chart, _complete_bars(listing, chart)
 
 
@@ -287,19 +298,19 @@ def _block_bars(interval: str) -> int:
 
 
 def _chart_of(
-    listing: Listing, schedule: BarSchedule, shown: Shown, as_of_ms: int, paths: int
+    listing: Listing, schedule: BarSchedule, options: PriceOptions, as_of_ms: int, paths: int
 ) -> _Chart:
     opens = schedule.time * 1000
-    path = _shown(listing, shown, _instants_ms(schedule), opens, as_of_ms)
+    path = _adjusted_prices(listing, options, _instants_ms(schedule), opens, as_of_ms)
     prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
-    volume = shown_volumes(listing, shown, _volumes(listing, schedule), opens)
-    return _Chart(shown, as_of_ms, schedule, prices, volume, path[-paths:].copy())
+    volume = adjusted_volumes(listing, options, _volumes(listing, schedule), opens)
+    return _Chart(options, as_of_ms, schedule, prices, volume, path[-paths:].copy())
 
 
-def _shown(
-    listing: Listing, shown: Shown, moments: Integers, opens: Integers, as_of_ms: int
+def _adjusted_prices(
+    listing: Listing, options: PriceOptions, moments: Integers, opens: Integers, as_of_ms: int
 ) -> Floats:
-    return shown_prices(listing, shown, _price_of(listing), moments, opens, as_of_ms)
+    return adjusted_prices(listing, options, _price_of(listing), moments, opens, as_of_ms)
 
 
 @functools.lru_cache(maxsize=256)
@@ -317,7 +328,7 @@ def _instants_ms(schedule: BarSchedule) -> Integers:
 
 
 def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
-    prices = _ticks(listing.shown(chart.shown), chart.prices).tolist()
+    prices = _ticks(listing.in_currency(chart.options), chart.prices).tolist()
     volume = _countable(listing, chart.volume)
     return list(map(MarketBar, chart.schedule.time.tolist(), *prices, volume))
 
@@ -341,10 +352,10 @@ def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> Marke
     edge = seen[-1] + (path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
     opens = np.array([schedule.time[row] * 1000])
-    price = _shown(listing, chart.shown, np.array([[now_ms]]), opens, chart.as_of_ms)
+    price = _adjusted_prices(listing, chart.options, np.array([[now_ms]]), opens, chart.as_of_ms)
     close = min(max(float(price[0, 0]), low), high)
-    as_shown = listing.shown(chart.shown)
-    first, high, low, close = _ticks(as_shown, np.array([seen[0], high, low, close])).tolist()
+    converted = listing.in_currency(chart.options)
+    first, high, low, close = _ticks(converted, np.array([seen[0], high, low, close])).tolist()
     (volume,) = _countable(listing, np.array([chart.volume[row] * (done_ms / length_ms)]))
     return MarketBar(int(schedule.time[row]), first, high, low, close, volume)
 

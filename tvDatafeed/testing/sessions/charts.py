@@ -12,7 +12,7 @@ from typing import Any
 
 from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.history import BarHistory, seconds_of
-from tvDatafeed.testing.market.listings import Listing, Shown
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.market.schedule import is_valid_interval
 from tvDatafeed.testing.sessions.backend import NODE, Backend
@@ -35,7 +35,7 @@ class _Symbol:
     name: str
     symbol: str
     listing: Listing | None
-    shown: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
     is_told: bool = False
 
 
@@ -181,12 +181,12 @@ class Charts:
     def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(spec)]:
-                symbol, options = asked_symbol(spec)
+                symbol, fields = asked_symbol(spec)
                 listing = self._backend.market.find(symbol)
-                shown = asked_options(options)
-                if not self._backend.market.converts(symbol, dict(shown).get("currency")):
+                options = asked_options(fields)
+                if not self._backend.market.converts(symbol, dict(options).get("currency")):
                     listing = None  # made up: what is not quoted in a currency is no symbol
-                chart.symbols[name] = _Symbol(name, symbol, listing, shown)
+                chart.symbols[name] = _Symbol(name, symbol, listing, options)
                 return []
         raise RefusedError
 
@@ -263,7 +263,7 @@ class Charts:
 
     def _history(self, series: _Series, at: float | None = None) -> BarHistory:
         symbol = series.symbol
-        return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.shown, at)
+        return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.options, at)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -296,7 +296,7 @@ class Charts:
             return [
                 self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
             ]
-        info = symbol.listing.info(Shown(**dict(symbol.shown)))
+        info = symbol.listing.info(PriceOptions(**dict(symbol.options)))
         return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
 
     def _request_more_data(self, chart: _Chart, arguments: list[Any]) -> list[str]:

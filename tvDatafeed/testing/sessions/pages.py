@@ -56,7 +56,7 @@ class BarTexts:
         newest = history.bars(1, until)
         if not newest:
             return NO_BARS
-        key = (history.symbol, history.interval, history.shown, size, history.limit, time_zone)
+        key = (history.symbol, history.interval, history.options, size, history.limit, time_zone)
         with self._lock:
             kept = self._pages.get(key)
         if kept and kept.before == newest[0].time and kept.corrections is history.corrections:

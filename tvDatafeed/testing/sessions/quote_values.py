@@ -38,7 +38,7 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
     at
         When, epoch seconds; of a delayed symbol the quote is earlier.
     """
-    now = backend.shown_at(listing.symbol, at)
+    now = backend.data_time(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
     days = backend.history(listing.symbol, "1D", "", at=at)
     # A plan's depth is no matter of quotes.
