@@ -16,7 +16,7 @@ from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.testing.context import ServerContext
-from tvDatafeed.testing.journal import How, Received
+from tvDatafeed.testing.journal import CloseMethod, Received
 from tvDatafeed.testing.routes import ORIGINS, respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
@@ -73,7 +73,7 @@ _ENDINGS = (Finish, Reset, Freeze, Idle, Forever)
 class _OverError(Exception):
     """A connection has been served to its end; `how` says how it closes."""
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, how: CloseMethod) -> None:
         super().__init__(how)
         self.how = how
 
@@ -95,7 +95,7 @@ class Connection:
         self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
         self._heard = 0
-        self._how: How | None = "fin"
+        self._how: CloseMethod | None = "fin"
         self._is_reading = True
         self._is_mute = False
         self._late: list[tuple[float, int, Message]] = []
@@ -170,7 +170,7 @@ class Connection:
     def _pushed(payloads: Iterable[tuple[str, str]]) -> list[Message]:
         return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
-    def end(self, how: How | None) -> None:
+    def end(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
         self._how = how
         self._wire.halt(abandon=how is None)

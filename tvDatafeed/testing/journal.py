@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from tvDatafeed.testing.wire.actions import Message
 
-How = Literal["fin", "rst"] | int
+CloseMethod = Literal["fin", "rst"] | int
 
 _LISTS = ("received", "handshakes", "http_requests", "logins")
 
@@ -45,7 +45,7 @@ class Client(Protocol):
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""
 
-    def end(self, how: How | None) -> None:
+    def end(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
 
     def join(self, timeout_s: float) -> None:

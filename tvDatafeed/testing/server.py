@@ -20,7 +20,7 @@ from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
 from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.faults import ActiveFaults, Fault
-from tvDatafeed.testing.journal import How, Journal, Received
+from tvDatafeed.testing.journal import CloseMethod, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.routes import SEARCH_PATH
@@ -385,7 +385,7 @@ class FakeTradingView(AccountControls):
         clock.step(seconds)
         self.tick()
 
-    def drop_connections(self, how: How = "fin") -> None:
+    def drop_connections(self, how: CloseMethod = "fin") -> None:
         """End all connections and go on listening.
 
         Parameters
