@@ -25,14 +25,14 @@ from tvDatafeed.testing.wire.actions import (
     Command,
     EndSession,
     Finish,
-    Forever,
     Freeze,
     Idle,
-    Later,
     Message,
     Mute,
     Reset,
-    Slowly,
+    SendForever,
+    SendLater,
+    SendSlowly,
     StopReading,
 )
 from tvDatafeed.testing.wire.commands import parsed
@@ -67,7 +67,7 @@ _BEATS_PAUSE_S = 0.01
 _BLOCK_BYTES = 4096
 # What the server does to itself, and what it does to the connection and never comes back from.
 _AT_ONCE = (Mute, Beat, StopReading)
-_ENDINGS = (Finish, Reset, Freeze, Idle, Forever)
+_ENDINGS = (Finish, Reset, Freeze, Idle, SendForever)
 
 
 class _OverError(Exception):
@@ -107,11 +107,11 @@ class Connection:
         self._next_tick = math.inf
         self._echo_timeout_s = context.echo_timeout_s
         self._unanswered: deque[float] = deque()
-        self._doers: dict[type, Callable[[Any], None]] = {
+        self._actions: dict[type, Callable[[Any], None]] = {
             bytes: self._wire.send,
             str: lambda text: self._wire.send(text_frame(text)),
-            Slowly: lambda action: self._wire.send_slowly(action.data, action.bytes_per_s),
-            Forever: self._send_forever,
+            SendSlowly: lambda action: self._wire.send_slowly(action.data, action.bytes_per_s),
+            SendForever: self._send_forever,
             Finish: self._finish,
             Reset: self._reset,
             Freeze: lambda _action: self._wire.freeze(),
@@ -335,7 +335,7 @@ class Connection:
             self._context.journal.command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
-        self._perform([a for a in extra if not isinstance(a, Mute | Later | EndSession)])
+        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | EndSession)])
         if self._talk.is_over:
             self._perform([close_frame(1000), Finish()])
 
@@ -344,7 +344,7 @@ class Connection:
             return
         text = "".join(map(encode, payloads))
         message = Message("reply", text, tuple(payloads), symbol)
-        delay_s = sum(action.delay_s for action in extra if isinstance(action, Later))
+        delay_s = sum(action.delay_s for action in extra if isinstance(action, SendLater))
         if delay_s:
             due_at = time.monotonic() + delay_s
             heapq.heappush(self._late, (due_at, next(self._order), message))
@@ -403,7 +403,7 @@ class Connection:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             if self._line is None or isinstance(action, _AT_ONCE):
-                self._doers[type(action)](action)
+                self._actions[type(action)](action)
             else:
                 self._send_by(self._line, action)
 
@@ -422,9 +422,9 @@ class Connection:
     def _deliver(self) -> None:
         if self._line is not None:
             for action in self._line.arrived(time.monotonic()):
-                self._doers[type(action)](action)
+                self._actions[type(action)](action)
 
-    def _send_forever(self, action: Forever) -> None:
+    def _send_forever(self, action: SendForever) -> None:
         block = action.data * (_BLOCK_BYTES // len(action.data) + 1)
         while True:
             self._wire.send(block)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tvDatafeed.testing.faults.base import AtAnswer, AtCommand
-from tvDatafeed.testing.wire.actions import Action, Command, EndSession, Finish, Later, Mute
+from tvDatafeed.testing.wire.actions import Action, Command, EndSession, Finish, Mute, SendLater
 from tvDatafeed.testing.wire.payloads import to_json
 from tvDatafeed.testing.wire.websocket import close_frame
 
@@ -127,7 +127,7 @@ class LateReply(AtAnswer):
     delay_s: float = 1.0
 
     def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
-        return [*payloads, Later(self.delay_s)]
+        return [*payloads, SendLater(self.delay_s)]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from tvDatafeed.testing.faults.base import AtData, Fault
 from tvDatafeed.testing.wire.actions import (
     Action,
     Finish,
-    Forever,
     Freeze,
     Idle,
     Message,
     Reset,
-    Slowly,
+    SendForever,
+    SendSlowly,
 )
 from tvDatafeed.testing.wire.websocket import BINARY, TEXT, close_frame, frame, text_frame
 
@@ -77,7 +77,7 @@ class Drip(AtData):
     bytes_per_s: float = 1.0
 
     def _strike(self, message: Message, /) -> Iterable[Action]:
-        return [Slowly(text_frame(message.text), self.bytes_per_s)]
+        return [SendSlowly(text_frame(message.text), self.bytes_per_s)]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class EndlessFragments(AtData):
 
     def _strike(self, _message: Message, /) -> Iterable[Action]:
         piece = b"x" * self.size
-        return [frame(TEXT, piece, fin=False), Forever(frame(0, piece, fin=False))]
+        return [frame(TEXT, piece, fin=False), SendForever(frame(0, piece, fin=False))]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tvDatafeed.testing.faults.base import Fault
-from tvDatafeed.testing.wire.actions import Action, Forever, Idle, Reset, Slowly
+from tvDatafeed.testing.wire.actions import Action, Idle, Reset, SendForever, SendSlowly
 from tvDatafeed.testing.wire.http11 import Reply, Request
 
 _MEBIBYTE = 1 << 20
@@ -94,7 +94,7 @@ class HttpHugeBody(AtHttp):
         if self.how == "gzip":
             return [reply.instead(200, gzip.compress(bytes(self.size_bytes)), _GZIP).encode()]
         length = self.size_bytes if self.how == "announced" else None
-        return [reply.instead(200).head(length), Forever(b"<p>no end</p>")]
+        return [reply.instead(200).head(length), SendForever(b"<p>no end</p>")]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class HttpDrip(AtHttp):
     bytes_per_s: float = 1.0
 
     def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
-        return [Slowly(reply.encode(), self.bytes_per_s)]
+        return [SendSlowly(reply.encode(), self.bytes_per_s)]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tvDatafeed.testing.faults.base import AtOpen, AtUpgrade, Fault
-from tvDatafeed.testing.wire.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
+from tvDatafeed.testing.wire.actions import (
+    Action,
+    Beat,
+    Finish,
+    Idle,
+    Reset,
+    SendSlowly,
+    StopReading,
+)
 from tvDatafeed.testing.wire.http11 import http_reply
 from tvDatafeed.testing.wire.payloads import to_json
 
@@ -66,7 +74,7 @@ class HandshakeDrip(AtUpgrade):
     bytes_per_s: float = 1.0
 
     def _strike(self, reply: bytes, /) -> Iterable[Action]:
-        return [Slowly(reply, self.bytes_per_s)]
+        return [SendSlowly(reply, self.bytes_per_s)]
 
 
 @dataclass(frozen=True)
