@@ -57,7 +57,7 @@ class TlsGarbage(Fault):
 class ConnectSilence(AtUpgrade):
     """The upgrade is never answered; the connect deadline ends it."""
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [Idle()]
 
 
@@ -73,7 +73,7 @@ class HandshakeDrip(AtUpgrade):
 
     bytes_per_s: float = 1.0
 
-    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, reply: bytes, /) -> Iterable[Action]:
         return [SendSlowly(reply, self.bytes_per_s)]
 
 
@@ -81,7 +81,7 @@ class HandshakeDrip(AtUpgrade):
 class HandshakeStall(AtUpgrade):
     """Half the upgrade's answer comes and then nothing; the connect deadline ends it."""
 
-    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, reply: bytes, /) -> Iterable[Action]:
         return [reply[: len(reply) // 2], Idle()]
 
 
@@ -106,7 +106,7 @@ class UpgradeStatus(AtUpgrade):
     retry_after: str | int | None = None
     location: str | None = None
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         headers = {"retry_after": self.retry_after, "location": self.location}
         sent = {name: str(value) for name, value in headers.items() if value is not None}
         return [http_reply(self.status, self.body, **sent), Finish()]
@@ -116,7 +116,7 @@ class UpgradeStatus(AtUpgrade):
 class UpgradeGarbage(AtUpgrade):
     """The upgrade is answered by bytes that are no HTTP; an error, not an endless read."""
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [b"\x00\xff\x15\x03 no HTTP at all\r\n\r\n", Finish()]
 
 
@@ -132,7 +132,7 @@ class Redirect(AtOpen):
 
     host: str = "127.0.0.1"
 
-    def _strike(self, _hello: str, /) -> Iterable[Action]:
+    def _apply(self, _hello: str, /) -> Iterable[Action]:
         return [to_json({"redirect": self.host})]
 
 
@@ -140,7 +140,7 @@ class Redirect(AtOpen):
 class NeverRead(AtOpen):
     """The server stops reading after the upgrade; the client's send deadline ends it."""
 
-    def _strike(self, hello: str, /) -> Iterable[Action]:
+    def _apply(self, hello: str, /) -> Iterable[Action]:
         return [hello, StopReading()]
 
 
@@ -156,5 +156,5 @@ class HeartbeatFlood(AtOpen):
 
     per_s: float = 10_000.0
 
-    def _strike(self, hello: str, /) -> Iterable[Action]:
+    def _apply(self, hello: str, /) -> Iterable[Action]:
         return [hello, Beat(1 / self.per_s)]
