@@ -123,11 +123,11 @@ class Connection:
 
     def start(self) -> None:
         """Enter the journal and begin; the thread leaves it again."""
-        self._context.journal.enter(self)
+        self._context.journal.add_client(self)
         try:
             self._thread.start()
         except RuntimeError:
-            self._context.journal.leave(self)
+            self._context.journal.remove_client(self)
             self._wire.close()
             raise
 
@@ -199,13 +199,13 @@ class Connection:
             self._wire.reset()
         if how in {"rst", None}:
             self._wire.close()
-            self._context.journal.close(self, self._number)
+            self._context.journal.record_close(self, self._number)
         else:
             self._wire.finish()
-            self._context.journal.close(self, self._number)
+            self._context.journal.record_close(self, self._number)
             self._wire.drain()
             self._wire.close()
-        self._context.journal.leave(self)
+        self._context.journal.remove_client(self)
 
     def _serve(self) -> None:
         self._perform(self._context.faults.connection(lambda fault: fault.on_accept()) or [])
@@ -217,11 +217,11 @@ class Connection:
             self._perform([http_reply(400, b"Bad Request"), Finish()])
             raise
         if request.is_upgrade:
-            self._context.journal.note("handshakes", request)
+            self._context.journal.record("handshakes", request)
             self._upgrade(request)
             self._converse(early)
         else:
-            self._context.journal.note("http_requests", request)
+            self._context.journal.record("http_requests", request)
             reply = respond(request, self._context.backend)
             actions = self._context.faults.connection(lambda fault: fault.on_http(request, reply))
             self._perform([reply.encode()] if actions is None else actions)
@@ -247,9 +247,9 @@ class Connection:
             actions = [http_reply(403, b"Forbidden"), Finish()]
         if actions is None:
             # Counted first, so that a client which is through finds itself counted.
-            self._number = self._context.journal.open()
+            self._number = self._context.journal.record_open()
         self._perform([reply] if actions is None else actions)
-        self._number = self._number or self._context.journal.open()
+        self._number = self._number or self._context.journal.record_open()
 
     def _converse(self, data: bytes) -> None:
         self._talk = Conversation(self._context.backend, self._number)
@@ -306,7 +306,7 @@ class Connection:
         if payload.startswith("~h~"):
             if self._unanswered:
                 self._unanswered.popleft()
-            self._context.journal.echo()
+            self._context.journal.record_echo()
             return
         message = parsed(payload)
         if message is None:
@@ -332,7 +332,7 @@ class Connection:
             # What a test can observe is true before the client can see the answer.
             received = Received(self._number, command.method, command.params)
             sessions = self._talk.chart_sessions, self._talk.quote_sessions
-            self._context.journal.command(received, *sessions)
+            self._context.journal.record_command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
         self._perform([a for a in extra if not isinstance(a, Mute | SendLater | EndSession)])

@@ -203,7 +203,7 @@ class AccountService:
     rules
         How they are treated.
     journal
-        Where attempts are noted; its lock is this one's.
+        Where attempts are recorded; its lock is this one's.
     """
 
     def __init__(self, accounts: Iterable[Account], rules: SignInRules, journal: Journal) -> None:
@@ -281,7 +281,7 @@ class AccountService:
             else:
                 del self._wrong[key]
                 outcome = "second_factor" if account.second_factor else "success"
-            self._journal.note("logins", Login(username, outcome))
+            self._journal.record("logins", Login(username, outcome))
             return outcome, account
 
     def check_code(
@@ -303,7 +303,7 @@ class AccountService:
                 del self._wrong[key]
                 outcome = "success"
             username = account.username if account else ""
-            self._journal.note("logins", Login(username, outcome, factor))
+            self._journal.record("logins", Login(username, outcome, factor))
             return outcome, account
 
     def _codes(self, account: Account) -> list[str]:
