@@ -135,19 +135,19 @@ class Connection:
         """Have a message sent; any thread."""
         self._do_later(lambda: [message])
 
-    def tick(self, moment: float) -> None:
+    def notify_updates(self, moment: float) -> None:
         """Have the client told what has changed until a moment, epoch seconds; any thread."""
-        self._tell(Conversation.updates, moment)
+        self._notify(Conversation.updates, moment)
 
-    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
         """Have live series that hold a bar told that it was corrected; any thread."""
-        self._tell(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
+        self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended; any thread."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
 
-    def _tell(
+    def _notify(
         self, news: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
     ) -> None:
         heard = self._heard

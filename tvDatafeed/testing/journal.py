@@ -36,10 +36,10 @@ class Client(Protocol):
     def post(self, message: Message) -> None:
         """Have a message sent."""
 
-    def tick(self, moment: float) -> None:
+    def notify_updates(self, moment: float) -> None:
         """Have the client told what has changed in series and quotes until a moment."""
 
-    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
         """Have the client told of a bar that was corrected at a moment, if a series holds it."""
 
     def recheck(self) -> None:

@@ -336,7 +336,7 @@ class FakeTradingView(AccountControls):
         values = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
         self._backend.correct(symbol, interval, time, values, moment)
         for client in self._journal.clients():
-            client.correct(symbol, interval, time, moment)
+            client.notify_correction(symbol, interval, time, moment)
 
     def push(self, payload: str) -> None:
         """Send a payload to all WebSocket connections, as a message of its own."""
@@ -353,7 +353,7 @@ class FakeTradingView(AccountControls):
         """
         moment = self._backend.clock()
         for client in self._journal.clients():
-            client.tick(moment)
+            client.notify_updates(moment)
 
     def step(self, seconds: float) -> None:
         """Step the clock, and send what has changed; see `tick`.

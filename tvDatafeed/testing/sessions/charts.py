@@ -36,7 +36,7 @@ class _Symbol:
     symbol: str
     listing: Listing | None
     options: tuple[tuple[str, Any], ...] = ()
-    is_told: bool = False
+    is_answered: bool = False
 
 
 @dataclass
@@ -237,7 +237,7 @@ class Charts:
         ids = SeriesIds(chart.session, symbol.name, series.name, series.turnaround)
         recording = self._backend.recordings.get(symbol.symbol)
         if recording:
-            with_symbol, symbol.is_told = not symbol.is_told, True
+            with_symbol, symbol.is_answered = not symbol.is_answered, True
             return recording.payloads(ids, with_symbol=with_symbol)
         payloads = [
             self._backend.stamped("series_loading", chart.session, series.name, series.turnaround)
@@ -282,9 +282,9 @@ class Charts:
         return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
     def _symbol_answer(self, chart: _Chart, symbol: _Symbol) -> list[str]:
-        if symbol.is_told:
+        if symbol.is_answered:
             return []
-        symbol.is_told = True
+        symbol.is_answered = True
         recording = self._backend.recordings.get(symbol.symbol)
         if recording:
             return recording.symbol_payloads(SeriesIds(chart.session, symbol.name, "", ""))
@@ -346,18 +346,18 @@ class Charts:
         return [self._backend.stamped(*error)]
 
     def _series_updates(
-        self, chart: _Chart, series: _Series, told: MarketBar, at: float
+        self, chart: _Chart, series: _Series, last_sent: MarketBar, at: float
     ) -> list[str]:
         history = self._history(series, at)
         size, bars = _LIVE_BARS, history.bars(_LIVE_BARS)
-        while bars[0].time > told.time and len(bars) == size:
+        while bars[0].time > last_sent.time and len(bars) == size:
             size *= _LIVE_GROWTH
             bars = history.bars(size)
         payloads = []
         for bar in bars:
-            if bar.time < told.time or bar == told:
+            if bar.time < last_sent.time or bar == last_sent:
                 continue
-            if bar.time == told.time:
+            if bar.time == last_sent.time:
                 payloads.append(_du(chart, series, history, bar, series.newest_index))
             else:
                 series.newest_index += 1
@@ -367,19 +367,19 @@ class Charts:
                 index = series.newest_index
                 update = self._timescale(chart, body, f"{bar.time}.0", mark, index=index, at=at)
                 payloads.append(update)
-            series.newest = told = bar
+            series.newest = last_sent = bar
         return payloads
 
     def _series_corrections(
-        self, chart: _Chart, series: _Series, told: MarketBar, time: int, at: float
+        self, chart: _Chart, series: _Series, last_sent: MarketBar, time: int, at: float
     ) -> list[str]:
-        if series.oldest_time is None or not series.oldest_time <= time <= told.time:
+        if series.oldest_time is None or not series.oldest_time <= time <= last_sent.time:
             return []
         history = self._history(series, at)
-        bars = [bar for bar in history.since(time) if bar.time <= told.time]
-        if time not in (history.corrections or ()) or not bars or bars[0] == told:
+        bars = [bar for bar in history.since(time) if bar.time <= last_sent.time]
+        if time not in (history.corrections or ()) or not bars or bars[0] == last_sent:
             return []
-        if bars[0].time == told.time:
+        if bars[0].time == last_sent.time:
             series.newest = bars[0]
         return [_du(chart, series, history, bars[0], series.newest_index + 1 - len(bars))]
 
