@@ -41,6 +41,20 @@ FLOORS = {
     "common": 1,
     "exceptions": 1,
 }
+# The folders of the loopback TradingView, and the modules at its top.
+TESTING_FLOORS = {
+    "__init__": 7,
+    "server": 6,
+    "connection": 5,
+    "context": 4,
+    "routes": 4,
+    "sessions": 3,
+    "accounts": 2,
+    "faults": 2,
+    "journal": 1,
+    "market": 0,
+    "wire": 0,
+}
 # Who may import what from outside, where not everyone may.
 IMPORTERS = {
     "websocket": {"network.websocket"},
@@ -175,6 +189,17 @@ def test_no_circles():
     """No module imports itself by way of others."""
     graph = {name: set(inner_imports_of(module)) for name, module in MODULES.items()}
     assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("testing.")])
+def test_imports_of_the_loopback_server_go_down(name):
+    """A module of the loopback server imports lower floors, or its own folder."""
+    room = name.split(".")[1]
+    imported = {
+        n.split(".")[1] for n in inner_imports_of(MODULES[name]) if n.startswith("testing.")
+    }
+    above = {n for n in imported - {room} if TESTING_FLOORS[n] >= TESTING_FLOORS[room]}
+    assert above == set()
 
 
 @every_module

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvDatafeed.testing.calendar import Session, TradingCalendar, new_york_holidays, yearly_holidays
-from tvDatafeed.testing.grid import bar_grid, is_valid_interval
+from tvDatafeed.testing.market.calendar import (
+    Session,
+    TradingCalendar,
+    new_york_holidays,
+    yearly_holidays,
+)
+from tvDatafeed.testing.market.schedule import bar_schedule, is_valid_interval
 
 NEW_YORK = "America/New_York"
 HOLIDAYS = frozenset(day for year in range(1960, 2041) for day in new_york_holidays(year))
@@ -182,7 +187,7 @@ def test_invalid_intervals(text):
     """Anything else is not."""
     assert not is_valid_interval(text)
     with pytest.raises(ValueError, match="Invalid interval"):
-        bar_grid(STOCKS, date(2000, 1, 3), text, 1, 1e9)
+        bar_schedule(STOCKS, date(2000, 1, 3), text, 1, 1e9)
 
 
 @pytest.mark.parametrize(
@@ -225,21 +230,21 @@ def test_invalid_intervals(text):
 )
 def test_bar_times(calendar, interval, now, expected):
     """Bars open where TradingView's open."""
-    grid = bar_grid(calendar, date(1980, 12, 12), interval, 4, utc(now))
-    assert [clock(second) for second in grid.time.tolist()] == expected.split(",")
+    schedule = bar_schedule(calendar, date(1980, 12, 12), interval, 4, utc(now))
+    assert [clock(second) for second in schedule.time.tolist()] == expected.split(",")
 
 
 def test_a_bar_is_cut_at_the_close():
     """The last 2H bar of a stock's day is half an hour long."""
-    grid = bar_grid(STOCKS, date(1980, 12, 12), "2H", 1, utc("2026-08-20T23:00:00"))
-    assert (grid.close_s - grid.time).tolist() == [1800]
+    schedule = bar_schedule(STOCKS, date(1980, 12, 12), "2H", 1, utc("2026-08-20T23:00:00"))
+    assert (schedule.close_s - schedule.time).tolist() == [1800]
 
 
 def test_history_begins_on_the_first_day():
     """The first week is that of the first day and begins with it."""
     first_day = date(1980, 12, 12)
     for interval in ("1", "1D", "1W", "1M", "12M"):
-        grid = bar_grid(STOCKS, first_day, interval, 10_000, utc("1980-12-12T14:30:00"))
-        assert grid.time.tolist() == [utc("1980-12-12T14:30:00")]
-        grid = bar_grid(STOCKS, first_day, interval, 10_000, utc("1980-12-12T14:29:59"))
-        assert grid.time.tolist() == []
+        schedule = bar_schedule(STOCKS, first_day, interval, 10_000, utc("1980-12-12T14:30:00"))
+        assert schedule.time.tolist() == [utc("1980-12-12T14:30:00")]
+        schedule = bar_schedule(STOCKS, first_day, interval, 10_000, utc("1980-12-12T14:29:59"))
+        assert schedule.time.tolist() == []

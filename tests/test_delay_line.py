@@ -24,11 +24,11 @@ from tvDatafeed.testing import (
     RstMidFrame,
     SplitPackets,
     UpgradeStatus,
-    delay_line,
     load_packets,
 )
-from tvDatafeed.testing.delay_line import DelayLine, Link
-from tvDatafeed.testing.faults import Finish
+from tvDatafeed.testing.wire import delay_line
+from tvDatafeed.testing.wire.actions import Finish
+from tvDatafeed.testing.wire.delay_line import DelayLine, Link
 
 ORIGIN = "https://www.tradingview.com"
 ROUND_TRIP_S = 0.1

@@ -12,19 +12,9 @@ from hypothesis import strategies as st
 
 from tests.test_loopback_server import Client, named, names
 from tests.test_quotes_server import told
-from tvDatafeed.testing import (
-    LISTINGS,
-    Account,
-    FakeTradingView,
-    Market,
-    MarketClock,
-)
-from tvDatafeed.testing import (
-    clock as clock_module,
-)
-from tvDatafeed.testing import (
-    corrections as corrections_module,
-)
+from tvDatafeed.testing import LISTINGS, Account, FakeTradingView, Market, MarketClock
+from tvDatafeed.testing.market import clock as clock_module
+from tvDatafeed.testing.market import corrections as corrections_module
 
 NOW = 1_787_245_200.0  # 2026-08-20, a Thursday: 13:00 in New York
 COIN, STOCK = "BINANCE:BTCUSDT", "NASDAQ:AAPL"

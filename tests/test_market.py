@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvDatafeed.testing.market import LISTINGS, Listing, Market, MarketBar
+from tvDatafeed.testing.market.market import LISTINGS, Listing, Market, MarketBar
 
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
 INTERVALS = (

@@ -25,7 +25,7 @@ from tvDatafeed.protocol.events import (
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.machine import Machine, Timers
 from tvDatafeed.testing import Account, FakeTradingView, MarketClock
-from tvDatafeed.testing.conversation import Conversation
+from tvDatafeed.testing.sessions.conversation import Conversation
 
 SYMBOLS = ("BITSTAMP:BTCUSD", "BINANCE:BTCUSDT", "BINANCE:DOGEUSDT")
 MINUTE_S = 60

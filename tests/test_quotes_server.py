@@ -7,7 +7,7 @@ import pytest
 
 from tests.test_loopback_server import Client, command, names
 from tvDatafeed.testing import FakeTradingView, Market, Refusal
-from tvDatafeed.testing.market import LISTINGS
+from tvDatafeed.testing.market.market import LISTINGS
 
 # A Thursday in summer in New York.
 NOON = 1_787_241_600.0

@@ -16,7 +16,7 @@ from tvDatafeed.protocol.events import Answered, RequestFailed, SeriesRequest
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
-from tvDatafeed.testing.recordings import Recording, SeriesIds
+from tvDatafeed.testing.wire.recordings import Recording, SeriesIds
 
 PAGE_PACKETS = 42
 SINGLE_FRAMES = [

@@ -8,7 +8,7 @@ import pytest
 
 from tests.test_loopback_server import ORIGIN, get
 from tvDatafeed.testing import FakeTradingView, Market
-from tvDatafeed.testing.market import LISTINGS
+from tvDatafeed.testing.market.market import LISTINGS
 
 # Whatever else is listed, these are what the tests below are about.
 STOCKS = "NASDAQ:AAPL", "NASDAQ:MSFT", "NYSE:IBM", "NYSE:BRK.B", "KRX:005930"

@@ -28,7 +28,7 @@ from tvDatafeed.exceptions import (
     AuthenticationError,
     CaptchaRequiredError,
     ConfigurationError,
-    ConnectionError,
+    ConnectionError,  # noqa: A004 - our own
     NetworkError,
     RateLimitError,
     TvDatafeedError,

@@ -9,7 +9,7 @@ from tests.benchmarks.measure import Figure, best_ms, line_through
 from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval
 from tvDatafeed.testing import Market
-from tvDatafeed.testing.pages import bar_text
+from tvDatafeed.testing.sessions.pages import bar_text
 
 SYMBOL = "BINANCE:BTCUSDT"
 COUNTS = [5_000, 10_000, 20_000, 30_000, 40_000]

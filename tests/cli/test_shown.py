@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.test_market import intervals, ohlc_is_ordered, unhurried
 from tvDatafeed.testing import LISTINGS, Market
-from tvDatafeed.testing.listings import Shown
+from tvDatafeed.testing.market.listings import PriceOptions
 
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
 NEW_YORK = ZoneInfo("America/New_York")
@@ -43,7 +43,7 @@ def days(symbol, n=12_000, now=NOW, **options):
 @given(SYMBOLS, intervals, st.integers(1, 40), MOMENTS, OPTIONS)
 def test_every_bar_is_possible(symbol, interval, n, now, options):
     """However bars are shown, times ascend and prices are ordered whole ticks."""
-    listing = MARKET.find(symbol).shown(Shown(**options))
+    listing = MARKET.find(symbol).in_currency(PriceOptions(**options))
     bars = MARKET.bars(symbol, interval, n, now, **options)
     times = [bar.time for bar in bars]
     assert times == sorted(set(times))
@@ -115,7 +115,7 @@ def test_extended_hours():
     for symbol, interval in (("NASDAQ:AAPL", "1D"), ("BINANCE:BTCUSDT", "60"), ("XETR:SAP", "5")):
         shown = MARKET.bars(symbol, interval, 50, NOW, session="extended")
         assert shown == MARKET.bars(symbol, interval, 50, NOW)
-    info = MARKET.find("NASDAQ:AAPL").info(Shown(session="extended"))
+    info = MARKET.find("NASDAQ:AAPL").info(PriceOptions(session="extended"))
     assert (info["session"], info["subsession_id"]) == ("0400-2000", "extended")
     assert [s["id"] for s in info["subsessions"]] == [
         "premarket",
@@ -133,7 +133,7 @@ def test_currencies():
         assert other.close == pytest.approx(one.close / 1.17, abs=0.01)
         assert (other.time, other.volume) == (one.time, one.volume)
     assert MARKET.bars("NASDAQ:AAPL", "1D", 5, NOW, currency="USD") == dollars
-    info = MARKET.find("HOSE:VCB").info(Shown(currency="USD"))
+    info = MARKET.find("HOSE:VCB").info(PriceOptions(currency="USD"))
     assert (info["currency_code"], info["pricescale"]) == ("USD", 100)
     assert MARKET.converts("NASDAQ:AAPL", "EUR")
     assert MARKET.converts("NASDAQ:AAPL", None)

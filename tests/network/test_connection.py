@@ -31,10 +31,9 @@ from tvDatafeed import (
     TvDatafeedConfig,
     WebSocketError,
     WebSocketTimeoutError,
-    sockets,
-    transport,
 )
 from tvDatafeed.config import NetworkConfig
+from tvDatafeed.network import sockets, websocket
 from tvDatafeed.protocol.machine import Machine
 from tvDatafeed.testing import (
     BlackHole,
@@ -1153,7 +1152,7 @@ def test_collector_may_run_in_the_reader(server, monkeypatch):
 def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeypatch):
     """Half a frame may have left: nobody writes behind it, and the next call is right."""
     tv.get_hist(SYMBOL)
-    send = transport.Transport.send
+    send = websocket.Transport.send
     left = [KeyboardInterrupt()]
 
     def interrupted(self, texts, deadline):
@@ -1161,7 +1160,7 @@ def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeyp
             raise left.pop()
         send(self, texts, deadline)
 
-    monkeypatch.setattr(transport.Transport, "send", interrupted)
+    monkeypatch.setattr(websocket.Transport, "send", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tv.get_hist(SYMBOL)
     assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))

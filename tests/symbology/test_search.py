@@ -28,8 +28,8 @@ from tvDatafeed.testing import (
     Listing,
     Market,
 )
-from tvDatafeed.testing.faults.actions import Slowly
-from tvDatafeed.testing.http11 import Reply
+from tvDatafeed.testing.wire.actions import SendSlowly
+from tvDatafeed.testing.wire.http11 import Reply
 
 SEARCH = "/symbol_search/v3/"
 
@@ -144,7 +144,7 @@ def test_one_deadline_covers_all_pages(crowded):
 
     class Slow(Fault):
         def on_http(self, _request, reply):
-            return [Slowly(reply.encode(), len(reply.encode()) / 0.6)]  # a page in 0.6 s
+            return [SendSlowly(reply.encode(), len(reply.encode()) / 0.6)]  # a page in 0.6 s
 
     crowded.inject(Slow())
     with TvDatafeed(config=crowded.config(max_response_time=1.0)) as tv:

@@ -12,11 +12,7 @@ Examples
 (NoCompletion(times=1, symbol='NASDAQ:AAPL'),)
 """
 
-from tvDatafeed.testing.accounts import Account, Cookies, Login
-from tvDatafeed.testing.backend import PLAN_BARS, Refusal
-from tvDatafeed.testing.blackhole import BlackHole
-from tvDatafeed.testing.clock import MarketClock
-from tvDatafeed.testing.exchanges import LISTINGS
+from tvDatafeed.testing.accounts.accounts import Account, Cookies, Login
 from tvDatafeed.testing.faults import (
     FAULTS,
     BadHeader,
@@ -70,10 +66,14 @@ from tvDatafeed.testing.faults import (
     parse_fault,
 )
 from tvDatafeed.testing.journal import Received
-from tvDatafeed.testing.listings import Listing
-from tvDatafeed.testing.market import Market, MarketBar
-from tvDatafeed.testing.recordings import load_packets
+from tvDatafeed.testing.market.clock import MarketClock
+from tvDatafeed.testing.market.exchanges import LISTINGS
+from tvDatafeed.testing.market.listings import Listing
+from tvDatafeed.testing.market.market import Market, MarketBar
 from tvDatafeed.testing.server import FakeTradingView
+from tvDatafeed.testing.sessions.backend import PLAN_BARS, Refusal
+from tvDatafeed.testing.wire.blackhole import BlackHole
+from tvDatafeed.testing.wire.recordings import load_packets
 
 __all__ = [
     "FAULTS",

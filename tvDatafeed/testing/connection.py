@@ -15,30 +15,30 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, encode
-from tvDatafeed.testing.commands import parsed
-from tvDatafeed.testing.conversation import Conversation
-from tvDatafeed.testing.delay_line import DelayLine
-from tvDatafeed.testing.faults import (
+from tvDatafeed.testing.context import ServerContext
+from tvDatafeed.testing.journal import CloseMethod, Received
+from tvDatafeed.testing.routes import ORIGINS, respond
+from tvDatafeed.testing.sessions.conversation import Conversation
+from tvDatafeed.testing.wire.actions import (
     Action,
     Beat,
     Command,
     EndSession,
     Finish,
-    Forever,
     Freeze,
     Idle,
-    Later,
     Message,
     Mute,
     Reset,
-    Slowly,
+    SendForever,
+    SendLater,
+    SendSlowly,
     StopReading,
 )
-from tvDatafeed.testing.http import ORIGINS, respond
-from tvDatafeed.testing.http11 import MAX_REQUEST_BYTES, Request, http_reply, request_in
-from tvDatafeed.testing.journal import How, Received
-from tvDatafeed.testing.parts import Parts
-from tvDatafeed.testing.websocket import (
+from tvDatafeed.testing.wire.commands import parsed
+from tvDatafeed.testing.wire.delay_line import DelayLine
+from tvDatafeed.testing.wire.http11 import MAX_REQUEST_BYTES, Request, http_reply, request_in
+from tvDatafeed.testing.wire.websocket import (
     BINARY,
     CLOSE,
     PING,
@@ -67,13 +67,13 @@ _BEATS_PAUSE_S = 0.01
 _BLOCK_BYTES = 4096
 # What the server does to itself, and what it does to the connection and never comes back from.
 _AT_ONCE = (Mute, Beat, StopReading)
-_ENDINGS = (Finish, Reset, Freeze, Idle, Forever)
+_ENDINGS = (Finish, Reset, Freeze, Idle, SendForever)
 
 
 class _OverError(Exception):
     """A connection has been served to its end; `how` says how it closes."""
 
-    def __init__(self, how: How) -> None:
+    def __init__(self, how: CloseMethod) -> None:
         super().__init__(how)
         self.how = how
 
@@ -81,37 +81,37 @@ class _OverError(Exception):
 class Connection:
     """One connection, from its accept to its close."""
 
-    def __init__(self, parts: Parts, sock: socket.socket) -> None:
+    def __init__(self, context: ServerContext, sock: socket.socket) -> None:
         self.has_closed = False
-        self._parts = parts
+        self._context = context
         try:
             self._wire = Wire(sock)
         except OSError:
             sock.close()
             raise
         self._thread = threading.Thread(target=self._run, name="FakeTradingView", daemon=True)
-        self._talk = Conversation(parts.backend, 0)
-        self._line = None if parts.link.is_instant else DelayLine(parts.link)
+        self._talk = Conversation(context.backend, 0)
+        self._line = None if context.link.is_instant else DelayLine(context.link)
         self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
         self._heard = 0
-        self._how: How | None = "fin"
+        self._how: CloseMethod | None = "fin"
         self._is_reading = True
         self._is_mute = False
         self._late: list[tuple[float, int, Message]] = []
         self._order = itertools.count()
         self._settles_at = math.inf
         self._beats = 0
-        self._beat_interval_s = parts.heartbeat_interval_s
+        self._beat_interval_s = context.heartbeat_interval_s
         self._next_beat = math.inf
         self._next_tick = math.inf
-        self._echo_timeout_s = parts.echo_timeout_s
+        self._echo_timeout_s = context.echo_timeout_s
         self._unanswered: deque[float] = deque()
-        self._doers: dict[type, Callable[[Any], None]] = {
+        self._actions: dict[type, Callable[[Any], None]] = {
             bytes: self._wire.send,
             str: lambda text: self._wire.send(text_frame(text)),
-            Slowly: lambda action: self._wire.send_slowly(action.data, action.bytes_per_s),
-            Forever: self._send_forever,
+            SendSlowly: lambda action: self._wire.send_slowly(action.data, action.bytes_per_s),
+            SendForever: self._send_forever,
             Finish: self._finish,
             Reset: self._reset,
             Freeze: lambda _action: self._wire.freeze(),
@@ -123,11 +123,11 @@ class Connection:
 
     def start(self) -> None:
         """Enter the journal and begin; the thread leaves it again."""
-        self._parts.journal.enter(self)
+        self._context.journal.add_client(self)
         try:
             self._thread.start()
         except RuntimeError:
-            self._parts.journal.leave(self)
+            self._context.journal.remove_client(self)
             self._wire.close()
             raise
 
@@ -135,19 +135,19 @@ class Connection:
         """Have a message sent; any thread."""
         self._do_later(lambda: [message])
 
-    def tick(self, moment: float) -> None:
+    def notify_updates(self, moment: float) -> None:
         """Have the client told what has changed until a moment, epoch seconds; any thread."""
-        self._tell(Conversation.updates, moment)
+        self._notify(Conversation.updates, moment)
 
-    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
         """Have live series that hold a bar told that it was corrected; any thread."""
-        self._tell(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
+        self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended; any thread."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
 
-    def _tell(
+    def _notify(
         self, news: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
     ) -> None:
         heard = self._heard
@@ -164,13 +164,13 @@ class Connection:
         self._wire.wake()
 
     def _now(self) -> float:
-        return self._parts.backend.clock()
+        return self._context.backend.clock()
 
     @staticmethod
     def _pushed(payloads: Iterable[tuple[str, str]]) -> list[Message]:
         return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
-    def end(self, how: How | None) -> None:
+    def end(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
         self._how = how
         self._wire.halt(abandon=how is None)
@@ -199,31 +199,31 @@ class Connection:
             self._wire.reset()
         if how in {"rst", None}:
             self._wire.close()
-            self._parts.journal.close(self, self._number)
+            self._context.journal.record_close(self, self._number)
         else:
             self._wire.finish()
-            self._parts.journal.close(self, self._number)
+            self._context.journal.record_close(self, self._number)
             self._wire.drain()
             self._wire.close()
-        self._parts.journal.leave(self)
+        self._context.journal.remove_client(self)
 
     def _serve(self) -> None:
-        self._perform(self._parts.faults.connection(lambda fault: fault.on_accept()) or [])
-        if self._parts.tls:
-            self._wire.start_tls(self._parts.tls, _HANDSHAKE_TIMEOUT_S)
+        self._perform(self._context.faults.connection(lambda fault: fault.on_accept()) or [])
+        if self._context.tls:
+            self._wire.start_tls(self._context.tls, _HANDSHAKE_TIMEOUT_S)
         try:
             request, early = self._read_request()
         except ValueError:
             self._perform([http_reply(400, b"Bad Request"), Finish()])
             raise
         if request.is_upgrade:
-            self._parts.journal.note("handshakes", request)
+            self._context.journal.record("handshakes", request)
             self._upgrade(request)
             self._converse(early)
         else:
-            self._parts.journal.note("http_requests", request)
-            reply = respond(request, self._parts.backend)
-            actions = self._parts.faults.connection(lambda fault: fault.on_http(request, reply))
+            self._context.journal.record("http_requests", request)
+            reply = respond(request, self._context.backend)
+            actions = self._context.faults.connection(lambda fault: fault.on_http(request, reply))
             self._perform([reply.encode()] if actions is None else actions)
             self._perform([Finish()])
 
@@ -240,23 +240,23 @@ class Connection:
 
     def _upgrade(self, request: Request) -> None:
         reply = upgrade_reply(request)
-        actions = self._parts.faults.connection(lambda fault: fault.on_upgrade(reply))
+        actions = self._context.faults.connection(lambda fault: fault.on_upgrade(reply))
         if actions is None and request.path.rstrip("/") != WEBSOCKET_PATH:
             actions = [http_reply(404, b"Not Found"), Finish()]
         if actions is None and request.headers.get("origin") not in ORIGINS:
             actions = [http_reply(403, b"Forbidden"), Finish()]
         if actions is None:
             # Counted first, so that a client which is through finds itself counted.
-            self._number = self._parts.journal.open()
+            self._number = self._context.journal.record_open()
         self._perform([reply] if actions is None else actions)
-        self._number = self._number or self._parts.journal.open()
+        self._number = self._number or self._context.journal.record_open()
 
     def _converse(self, data: bytes) -> None:
-        self._talk = Conversation(self._parts.backend, self._number)
+        self._talk = Conversation(self._context.backend, self._number)
         self._next_beat = time.monotonic() + self._beat_interval_s
-        self._next_tick = time.monotonic() + self._parts.tick_interval_s
+        self._next_tick = time.monotonic() + self._context.tick_interval_s
         hello = self._talk.hello()
-        actions = self._parts.faults.connection(lambda fault: fault.on_open(hello))
+        actions = self._context.faults.connection(lambda fault: fault.on_open(hello))
         for action in [hello] if actions is None else actions:
             if isinstance(action, str):
                 self._emit(Message("hello", encode(action), (action,)))
@@ -306,7 +306,7 @@ class Connection:
         if payload.startswith("~h~"):
             if self._unanswered:
                 self._unanswered.popleft()
-            self._parts.journal.echo()
+            self._context.journal.record_echo()
             return
         message = parsed(payload)
         if message is None:
@@ -324,7 +324,7 @@ class Connection:
     def _answer(self, command: Command, payloads: list[str]) -> None:
         extra: list[Action] = []
         if not self._is_mute:
-            payloads, extra = self._parts.faults.reply(command, payloads)
+            payloads, extra = self._context.faults.reply(command, payloads)
         for action in extra:
             if isinstance(action, EndSession):
                 self._talk.end_session(action.session)
@@ -332,10 +332,10 @@ class Connection:
             # What a test can observe is true before the client can see the answer.
             received = Received(self._number, command.method, command.params)
             sessions = self._talk.chart_sessions, self._talk.quote_sessions
-            self._parts.journal.command(received, *sessions)
+            self._context.journal.record_command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
-        self._perform([a for a in extra if not isinstance(a, Mute | Later | EndSession)])
+        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | EndSession)])
         if self._talk.is_over:
             self._perform([close_frame(1000), Finish()])
 
@@ -344,7 +344,7 @@ class Connection:
             return
         text = "".join(map(encode, payloads))
         message = Message("reply", text, tuple(payloads), symbol)
-        delay_s = sum(action.delay_s for action in extra if isinstance(action, Later))
+        delay_s = sum(action.delay_s for action in extra if isinstance(action, SendLater))
         if delay_s:
             due_at = time.monotonic() + delay_s
             heapq.heappush(self._late, (due_at, next(self._order), message))
@@ -359,7 +359,7 @@ class Connection:
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
         if self._next_tick <= now:
-            self._next_tick = now + self._parts.tick_interval_s
+            self._next_tick = now + self._context.tick_interval_s
             self._outbox.append(lambda: self._pushed(self._talk.updates(self._now())))
         self._empty_outbox()
         while self._late and self._late[0][0] <= now:
@@ -368,7 +368,7 @@ class Connection:
             self._settles_at = math.inf
             for symbol, payload in self._talk.settle():
                 command = Command("resolve_symbol", [], symbol, len(self._talk.chart_sessions))
-                payloads, extra = self._parts.faults.reply(command, [payload])
+                payloads, extra = self._context.faults.reply(command, [payload])
                 self._reply(payloads, symbol, extra)
         self._beat(now)
         self._deliver()
@@ -398,12 +398,12 @@ class Connection:
             self._next_beat = max(self._next_beat + self._beat_interval_s, now - 1.0)
 
     def _emit(self, message: Message) -> None:
-        self._perform(self._parts.faults.message(message))
+        self._perform(self._context.faults.message(message))
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             if self._line is None or isinstance(action, _AT_ONCE):
-                self._doers[type(action)](action)
+                self._actions[type(action)](action)
             else:
                 self._send_by(self._line, action)
 
@@ -422,9 +422,9 @@ class Connection:
     def _deliver(self) -> None:
         if self._line is not None:
             for action in self._line.arrived(time.monotonic()):
-                self._doers[type(action)](action)
+                self._actions[type(action)](action)
 
-    def _send_forever(self, action: Forever) -> None:
+    def _send_forever(self, action: SendForever) -> None:
         block = action.data * (_BLOCK_BYTES // len(action.data) + 1)
         while True:
             self._wire.send(block)

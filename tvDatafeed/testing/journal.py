@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tvDatafeed.testing.faults import Message
+from tvDatafeed.testing.wire.actions import Message
 
-How = Literal["fin", "rst"] | int
+CloseMethod = Literal["fin", "rst"] | int
 
 _LISTS = ("received", "handshakes", "http_requests", "logins")
 
@@ -36,16 +36,16 @@ class Client(Protocol):
     def post(self, message: Message) -> None:
         """Have a message sent."""
 
-    def tick(self, moment: float) -> None:
+    def notify_updates(self, moment: float) -> None:
         """Have the client told what has changed in series and quotes until a moment."""
 
-    def correct(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
         """Have the client told of a bar that was corrected at a moment, if a series holds it."""
 
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""
 
-    def end(self, how: How | None) -> None:
+    def end(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
 
     def join(self, timeout_s: float) -> None:
@@ -100,20 +100,20 @@ class Journal:
             opened, now = self.connections_opened, len(self._sessions)
             return f"{opened} connections opened, {now} open, {len(self.open_sessions)} sessions"
 
-    def note(self, name: str, entry: Any) -> None:
+    def record(self, name: str, entry: Any) -> None:
         """Add an entry to a list; see `copy`."""
         with self.changed:
             self._lists[name].append(entry)
             self.changed.notify_all()
 
-    def enter(self, client: Client) -> None:
+    def add_client(self, client: Client) -> None:
         """Count a TCP connection."""
         with self.changed:
             self.accepted += 1
             self._clients.append(client)
             self.changed.notify_all()
 
-    def open(self) -> int:
+    def record_open(self) -> int:
         """Count a WebSocket connection and return its number."""
         with self.changed:
             self.connections_opened += 1
@@ -121,8 +121,10 @@ class Journal:
             self.changed.notify_all()
             return self.connections_opened
 
-    def command(self, entry: Received, sessions: list[str], quote_sessions: list[str]) -> None:
-        """Note a client message, and the sessions that its connection now has."""
+    def record_command(
+        self, entry: Received, sessions: list[str], quote_sessions: list[str]
+    ) -> None:
+        """Record a client message, and the sessions that its connection now has."""
         with self.changed:
             self._lists["received"].append(entry)
             self._sessions[entry.connection] = sessions
@@ -130,21 +132,21 @@ class Journal:
             self.peak_sessions = max(self.peak_sessions, sum(map(len, self._sessions.values())))
             self.changed.notify_all()
 
-    def echo(self) -> None:
+    def record_echo(self) -> None:
         """Count an echo of a heartbeat."""
         with self.changed:
             self.echoes += 1
             self.changed.notify_all()
 
-    def close(self, client: Client, connection: int) -> None:
-        """Note that a connection is closed, as far as its client can see."""
+    def record_close(self, client: Client, connection: int) -> None:
+        """Record that a connection is closed, as far as its client can see."""
         with self.changed:
             client.has_closed = True
             self._sessions.pop(connection, None)
             self._quote_sessions.pop(connection, None)
             self.changed.notify_all()
 
-    def leave(self, client: Client) -> None:
+    def remove_client(self, client: Client) -> None:
         """Forget a connection, whose thread ends."""
         with self.changed:
             self._clients.remove(client)

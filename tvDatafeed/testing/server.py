@@ -15,19 +15,20 @@ from typing import Any
 
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.testing.accounts import Account
-from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.clock import MarketClock
+from tvDatafeed.testing.accounts.accounts import Account
+from tvDatafeed.testing.accounts.controls import AccountControls
 from tvDatafeed.testing.connection import WEBSOCKET_PATH, Connection
-from tvDatafeed.testing.controls import AccountControls
-from tvDatafeed.testing.delay_line import Link
-from tvDatafeed.testing.faults import Fault, FaultBox, Message
-from tvDatafeed.testing.http import SEARCH_PATH
-from tvDatafeed.testing.http11 import Request
-from tvDatafeed.testing.journal import How, Journal, Received
-from tvDatafeed.testing.market import Market
-from tvDatafeed.testing.parts import Parts
-from tvDatafeed.testing.recordings import Recording
+from tvDatafeed.testing.context import ServerContext
+from tvDatafeed.testing.faults import ActiveFaults, Fault
+from tvDatafeed.testing.journal import CloseMethod, Journal, Received
+from tvDatafeed.testing.market.clock import MarketClock
+from tvDatafeed.testing.market.market import Market
+from tvDatafeed.testing.routes import SEARCH_PATH
+from tvDatafeed.testing.sessions.backend import Backend, Refusal
+from tvDatafeed.testing.wire.actions import Message
+from tvDatafeed.testing.wire.delay_line import Link
+from tvDatafeed.testing.wire.http11 import Request
+from tvDatafeed.testing.wire.recordings import Recording
 
 _STOP_TIMEOUT_S = 5.0
 _SCARCITY_PAUSE_S = 0.01
@@ -114,9 +115,9 @@ class FakeTradingView(AccountControls):
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._office, self.bad_tokens, max_bars_per_reply, plan_limits
+            self.market, clock, self._accounts, self.bad_tokens, max_bars_per_reply, plan_limits
         )
-        self._faults = FaultBox(faults)
+        self._faults = ActiveFaults(faults)
         self._host = host
         self._port = port
         self._tls = tls
@@ -335,7 +336,7 @@ class FakeTradingView(AccountControls):
         values = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
         self._backend.correct(symbol, interval, time, values, moment)
         for client in self._journal.clients():
-            client.correct(symbol, interval, time, moment)
+            client.notify_correction(symbol, interval, time, moment)
 
     def push(self, payload: str) -> None:
         """Send a payload to all WebSocket connections, as a message of its own."""
@@ -352,7 +353,7 @@ class FakeTradingView(AccountControls):
         """
         moment = self._backend.clock()
         for client in self._journal.clients():
-            client.tick(moment)
+            client.notify_updates(moment)
 
     def step(self, seconds: float) -> None:
         """Step the clock, and send what has changed; see `tick`.
@@ -384,7 +385,7 @@ class FakeTradingView(AccountControls):
         clock.step(seconds)
         self.tick()
 
-    def drop_connections(self, how: How = "fin") -> None:
+    def drop_connections(self, how: CloseMethod = "fin") -> None:
         """End all connections and go on listening.
 
         Parameters
@@ -475,15 +476,15 @@ class FakeTradingView(AccountControls):
             while all(key is not stop for key, _events in selector.select()):
                 try:
                     sock, _address = listener.accept()
-                    Connection(self._parts(), sock).start()
+                    Connection(self._context(), sock).start()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except (OSError, RuntimeError):
                     # Descriptors or threads are used up, and may be free again in a moment.
                     time.sleep(_SCARCITY_PAUSE_S)
 
-    def _parts(self) -> Parts:
-        return Parts(
+    def _context(self) -> ServerContext:
+        return ServerContext(
             self._backend,
             self._faults,
             self._journal,

@@ -16,22 +16,7 @@ import types
 import typing
 from typing import Any, Literal
 
-from tvDatafeed.testing.faults.actions import (
-    Action,
-    Beat,
-    Command,
-    EndSession,
-    Finish,
-    Forever,
-    Freeze,
-    Idle,
-    Later,
-    Message,
-    Mute,
-    Reset,
-    Slowly,
-    StopReading,
-)
+from tvDatafeed.testing.faults.active import ActiveFaults
 from tvDatafeed.testing.faults.answers import (
     CompletionFirst,
     CriticalErrorReply,
@@ -48,7 +33,6 @@ from tvDatafeed.testing.faults.answers import (
     UnknownMessages,
 )
 from tvDatafeed.testing.faults.base import Fault, name_of
-from tvDatafeed.testing.faults.box import FaultBox
 from tvDatafeed.testing.faults.frames import (
     BinaryFrame,
     CloseCode,
@@ -94,27 +78,20 @@ from tvDatafeed.testing.faults.packets import (
 
 __all__ = [
     "FAULTS",
-    "Action",
+    "ActiveFaults",
     "BadHeader",
-    "Beat",
     "BinaryFrame",
     "CloseCode",
-    "Command",
     "CompletionFirst",
     "CompressedFrame",
     "ConnectSilence",
     "CriticalErrorReply",
     "Drip",
     "EmptyHistory",
-    "EndSession",
     "EndlessFragments",
     "Fault",
-    "FaultBox",
     "FinMidFrame",
-    "Finish",
     "ForeignSession",
-    "Forever",
-    "Freeze",
     "GiantHeader",
     "GluedHeartbeat",
     "HalfOpen",
@@ -131,25 +108,18 @@ __all__ = [
     "HttpStall",
     "HttpStatus",
     "HttpTruncatedGzip",
-    "Idle",
     "InvalidUtf8",
     "LateReply",
-    "Later",
     "LengthUnit",
-    "Message",
-    "Mute",
     "NeverRead",
     "NoCompletion",
     "ProtocolErrorReply",
     "Redirect",
     "Refuse",
     "ReplaceBars",
-    "Reset",
     "RstMidFrame",
     "SessionCap",
-    "Slowly",
     "SplitPackets",
-    "StopReading",
     "TlsGarbage",
     "TlsStall",
     "TruncatedJson",

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tvDatafeed.testing.faults.actions import Action, Command, EndSession, Finish, Later, Mute
 from tvDatafeed.testing.faults.base import AtAnswer, AtCommand
-from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.websocket import close_frame
+from tvDatafeed.testing.wire.actions import Action, Command, EndSession, Finish, Mute, SendLater
+from tvDatafeed.testing.wire.payloads import to_json
+from tvDatafeed.testing.wire.websocket import close_frame
 
 _BAR_COMMANDS = frozenset({"create_series", "modify_series", "request_more_data"})
 
@@ -18,7 +18,7 @@ _BAR_COMMANDS = frozenset({"create_series", "modify_series", "request_more_data"
 class HeartbeatsOnly(AtCommand):
     """No command is answered and heartbeats go on, as with an expired token."""
 
-    def _strike(self, _command: Command, /) -> Iterable[Action]:
+    def _apply(self, _command: Command, /) -> Iterable[Action]:
         return [Mute()]
 
 
@@ -29,7 +29,7 @@ class TruncatedJson(AtAnswer):
     It is the largest of the answer, and its length is right.
     """
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
         largest = max(payloads, key=len)
         return [p[: len(p) // 2] if p is largest else p for p in payloads]
 
@@ -49,7 +49,7 @@ class HostileJson(AtAnswer):
 
     kind: Literal["nan", "infinity", "long_number", "deep", "lone_surrogate"] = "nan"
 
-    def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action]:
+    def _apply(self, command: Command, payloads: list[str], /) -> Iterable[Action]:
         number = {"nan": "NaN", "infinity": "Infinity", "long_number": "9" * 400}.get(self.kind)
         value = number or {"deep": "[" * 10_000 + "]" * 10_000}.get(self.kind, '"\\ud800"')
         session = to_json(command.params[:1])[1:-1]
@@ -71,7 +71,7 @@ class UnknownMessages(AtAnswer):
         "17",
     )
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
         return [*self.PAYLOADS, *payloads]
 
 
@@ -79,7 +79,7 @@ class UnknownMessages(AtAnswer):
 class NoCompletion(AtAnswer):
     """series_completed never comes; the request's deadline ends it."""
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         kept = [p for p in payloads if _name(p) != "series_completed"]
         return kept if len(kept) < len(payloads) else None
 
@@ -88,7 +88,7 @@ class NoCompletion(AtAnswer):
 class CompletionFirst(AtAnswer):
     """series_completed comes before the bars; the result is empty and late bars are dropped."""
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         done = [p for p in payloads if _name(p) == "series_completed"]
         return [*done, *(p for p in payloads if p not in done)] if done else None
 
@@ -105,7 +105,7 @@ class ForeignSession(AtAnswer):
 
     session: str = "cs_nobodyknows"
 
-    def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         if command.method not in _BAR_COMMANDS:
             return None
         own, foreign = to_json(command.params[0]), to_json(self.session)
@@ -126,8 +126,8 @@ class LateReply(AtAnswer):
 
     delay_s: float = 1.0
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
-        return [*payloads, Later(self.delay_s)]
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
+        return [*payloads, SendLater(self.delay_s)]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class SessionCap(AtCommand):
     limit: int = 10
     reason: str = "session limit reached"
 
-    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, /) -> Iterable[Action] | None:
         if command.method != "chart_create_session" or command.open_sessions <= self.limit:
             return None
         session = command.params[0]
@@ -173,7 +173,7 @@ class ProtocolErrorReply(AtCommand):
     reason: str = "wrong data"
     method: str = "create_series"
 
-    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, /) -> Iterable[Action] | None:
         if command.method != self.method:
             return None
         error = to_json({"m": "protocol_error", "p": [self.reason]})
@@ -196,7 +196,7 @@ class CriticalErrorReply(AtCommand):
     details: str = ""
     method: str = "create_series"
 
-    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, /) -> Iterable[Action] | None:
         if command.method != self.method:
             return None
         session = command.params[0]
@@ -217,7 +217,7 @@ class ReplaceBars(AtAnswer):
 
     rows: Sequence[Any] | Callable[[list[Any]], Sequence[Any]] = ()
 
-    def _strike(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+    def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         if not any(_name(p) == "timescale_update" for p in payloads):
             return None
         return [self._replaced(p) if _name(p) == "timescale_update" else p for p in payloads]

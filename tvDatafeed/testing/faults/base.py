@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.faults.actions import Action, Command, Message
-from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.actions import Action, Command, Message
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class AtUpgrade(Fault, ABC):
 
     def on_upgrade(self, reply: bytes, /) -> Iterable[Action] | None:
         """Strike each upgrade."""
-        return self._strike(reply)
+        return self._apply(reply)
 
     @abstractmethod
-    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, reply: bytes, /) -> Iterable[Action]:
         """Give what happens instead of the usual."""
 
 
@@ -80,10 +80,10 @@ class AtOpen(Fault, ABC):
 
     def on_open(self, hello: str, /) -> Iterable[Action] | None:
         """Strike each hello."""
-        return self._strike(hello)
+        return self._apply(hello)
 
     @abstractmethod
-    def _strike(self, hello: str, /) -> Iterable[Action]:
+    def _apply(self, hello: str, /) -> Iterable[Action]:
         """Give what happens instead of the usual."""
 
 
@@ -92,10 +92,10 @@ class AtCommand(Fault, ABC):
 
     def on_reply(self, command: Command, _payloads: list[str], /) -> Iterable[Action] | None:
         """Strike each command."""
-        return self._strike(command)
+        return self._apply(command)
 
     @abstractmethod
-    def _strike(self, command: Command, /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, /) -> Iterable[Action] | None:
         """Give what happens instead of the usual."""
 
 
@@ -104,10 +104,10 @@ class AtData(Fault, ABC):
 
     def on_message(self, message: Message, /) -> Iterable[Action] | None:
         """Strike what is neither a hello nor a heartbeat."""
-        return self._strike(message) if message.kind in {"reply", "push"} else None
+        return self._apply(message) if message.kind in {"reply", "push"} else None
 
     @abstractmethod
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         """Give what happens instead of the usual."""
 
 
@@ -116,10 +116,10 @@ class AtAnswer(Fault, ABC):
 
     def on_reply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         """Strike each answer."""
-        return self._strike(command, payloads) if payloads else None
+        return self._apply(command, payloads) if payloads else None
 
     @abstractmethod
-    def _strike(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
+    def _apply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         """Give what happens instead of the usual."""
 
 

@@ -4,18 +4,18 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tvDatafeed.testing.faults.actions import (
+from tvDatafeed.testing.faults.base import AtData, Fault
+from tvDatafeed.testing.wire.actions import (
     Action,
     Finish,
-    Forever,
     Freeze,
     Idle,
     Message,
     Reset,
-    Slowly,
+    SendForever,
+    SendSlowly,
 )
-from tvDatafeed.testing.faults.base import AtData, Fault
-from tvDatafeed.testing.websocket import BINARY, TEXT, close_frame, frame, text_frame
+from tvDatafeed.testing.wire.websocket import BINARY, TEXT, close_frame, frame, text_frame
 
 _TEBIBYTE = 1 << 40
 
@@ -24,7 +24,7 @@ _TEBIBYTE = 1 << 40
 class FinMidFrame(AtData):
     """The connection closes inside a frame; requests in flight are asked again elsewhere."""
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return [_half(text_frame(message.text)), Finish()]
 
 
@@ -32,7 +32,7 @@ class FinMidFrame(AtData):
 class RstMidFrame(AtData):
     """The connection is reset inside a frame; requests in flight are asked again elsewhere."""
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return [_half(text_frame(message.text)), Reset()]
 
 
@@ -51,7 +51,7 @@ class CloseCode(AtData):
     code: int = 1001
     reason: str = ""
 
-    def _strike(self, _message: Message, /) -> Iterable[Action]:
+    def _apply(self, _message: Message, /) -> Iterable[Action]:
         return [close_frame(self.code, self.reason), Finish()]
 
 
@@ -76,15 +76,15 @@ class Drip(AtData):
 
     bytes_per_s: float = 1.0
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
-        return [Slowly(text_frame(message.text), self.bytes_per_s)]
+    def _apply(self, message: Message, /) -> Iterable[Action]:
+        return [SendSlowly(text_frame(message.text), self.bytes_per_s)]
 
 
 @dataclass(frozen=True)
 class GiantHeader(AtData):
     """A frame of 1 TiB is announced; it is refused before it is buffered."""
 
-    def _strike(self, _message: Message, /) -> Iterable[Action]:
+    def _apply(self, _message: Message, /) -> Iterable[Action]:
         return [bytes([0x80 | TEXT, 127]) + _TEBIBYTE.to_bytes(8, "big") + bytes(1024), Idle()]
 
 
@@ -100,16 +100,16 @@ class EndlessFragments(AtData):
 
     size: int = 1
 
-    def _strike(self, _message: Message, /) -> Iterable[Action]:
+    def _apply(self, _message: Message, /) -> Iterable[Action]:
         piece = b"x" * self.size
-        return [frame(TEXT, piece, fin=False), Forever(frame(0, piece, fin=False))]
+        return [frame(TEXT, piece, fin=False), SendForever(frame(0, piece, fin=False))]
 
 
 @dataclass(frozen=True)
 class InvalidUtf8(AtData):
     """A text frame is not UTF-8; the connection is broken, with a cause."""
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         data = message.text.encode()
         return [frame(TEXT, _half(data) + b"\xff\xfe" + data[len(data) // 2 :])]
 
@@ -118,7 +118,7 @@ class InvalidUtf8(AtData):
 class BinaryFrame(AtData):
     """Data comes in a binary frame; handled or counted as a violation, never a crash."""
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return [frame(BINARY, message.text.encode())]
 
 
@@ -126,7 +126,7 @@ class BinaryFrame(AtData):
 class CompressedFrame(AtData):
     """Data comes compressed without having been negotiated; never decoded as text by luck."""
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         deflate = zlib.compressobj(wbits=-15)
         data = deflate.compress(message.text.encode()) + deflate.flush(zlib.Z_SYNC_FLUSH)
         return [frame(TEXT, data.removesuffix(b"\x00\x00\xff\xff"), rsv=4)]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tvDatafeed.testing.faults.actions import Action, Forever, Idle, Reset, Slowly
 from tvDatafeed.testing.faults.base import Fault
-from tvDatafeed.testing.http11 import Reply, Request
+from tvDatafeed.testing.wire.actions import Action, Idle, Reset, SendForever, SendSlowly
+from tvDatafeed.testing.wire.http11 import Reply, Request
 
 _MEBIBYTE = 1 << 20
 _HTML = b"<!DOCTYPE html>\n<html><head><title>TradingView</title></head><body>Hello</body></html>\n"
@@ -29,10 +29,10 @@ class AtHttp(Fault, ABC):
 
     def on_http(self, request: Request, reply: Reply, /) -> Iterable[Action] | None:
         """Strike each request of the path."""
-        return self._strike(request, reply) if self.path in {"*", request.path} else None
+        return self._apply(request, reply) if self.path in {"*", request.path} else None
 
     @abstractmethod
-    def _strike(self, request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, request: Request, reply: Reply, /) -> Iterable[Action]:
         """Give what happens instead of the usual."""
 
 
@@ -54,7 +54,7 @@ class HttpStatus(AtHttp):
     body: bytes = b""
     retry_after: str | int | None = None
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         after = [] if self.retry_after is None else [("Retry-After", str(self.retry_after))]
         return [reply.instead(self.status, self.body, *after).encode()]
 
@@ -71,7 +71,7 @@ class HttpHtml(AtHttp):
 
     body: bytes = _HTML
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         return [reply.instead(200, self.body).encode()]
 
 
@@ -90,18 +90,18 @@ class HttpHugeBody(AtHttp):
     size_bytes: int = 64 * _MEBIBYTE
     how: Literal["announced", "endless", "gzip"] = "announced"
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         if self.how == "gzip":
             return [reply.instead(200, gzip.compress(bytes(self.size_bytes)), _GZIP).encode()]
         length = self.size_bytes if self.how == "announced" else None
-        return [reply.instead(200).head(length), Forever(b"<p>no end</p>")]
+        return [reply.instead(200).head(length), SendForever(b"<p>no end</p>")]
 
 
 @dataclass(frozen=True)
 class HttpTruncatedGzip(AtHttp):
     """Half a compressed body comes, and its length is right; an error, not half a reply."""
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         body = gzip.compress(reply.body)
         half = Reply(reply.status, body[: len(body) // 2], reply.headers, reply.date)
         return [half.with_headers(_GZIP).encode()]
@@ -119,8 +119,8 @@ class HttpDrip(AtHttp):
 
     bytes_per_s: float = 1.0
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
-        return [Slowly(reply.encode(), self.bytes_per_s)]
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+        return [SendSlowly(reply.encode(), self.bytes_per_s)]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class HttpStall(AtHttp):
 
     after_bytes: int = 0
 
-    def _strike(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         return [reply.encode()[: self.after_bytes], Idle()]
 
 
@@ -154,7 +154,7 @@ class HttpRedirect(AtHttp):
     location: str = ""
     status: int = 302
 
-    def _strike(self, request: Request, reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, request: Request, reply: Reply, /) -> Iterable[Action]:
         to = ("Location", self.location or request.target)
         return [reply.instead(self.status, b"", to).encode()]
 
@@ -163,5 +163,5 @@ class HttpRedirect(AtHttp):
 class HttpReset(AtHttp):
     """The connection is reset instead of a reply; an error, and no password is sent again."""
 
-    def _strike(self, _request: Request, _reply: Reply, /) -> Iterable[Action]:
+    def _apply(self, _request: Request, _reply: Reply, /) -> Iterable[Action]:
         return [Reset()]

@@ -4,10 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tvDatafeed.testing.faults.actions import Action, Beat, Finish, Idle, Reset, Slowly, StopReading
 from tvDatafeed.testing.faults.base import AtOpen, AtUpgrade, Fault
-from tvDatafeed.testing.http11 import http_reply
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.actions import (
+    Action,
+    Beat,
+    Finish,
+    Idle,
+    Reset,
+    SendSlowly,
+    StopReading,
+)
+from tvDatafeed.testing.wire.http11 import http_reply
+from tvDatafeed.testing.wire.payloads import to_json
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class TlsGarbage(Fault):
 class ConnectSilence(AtUpgrade):
     """The upgrade is never answered; the connect deadline ends it."""
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [Idle()]
 
 
@@ -65,15 +73,15 @@ class HandshakeDrip(AtUpgrade):
 
     bytes_per_s: float = 1.0
 
-    def _strike(self, reply: bytes, /) -> Iterable[Action]:
-        return [Slowly(reply, self.bytes_per_s)]
+    def _apply(self, reply: bytes, /) -> Iterable[Action]:
+        return [SendSlowly(reply, self.bytes_per_s)]
 
 
 @dataclass(frozen=True)
 class HandshakeStall(AtUpgrade):
     """Half the upgrade's answer comes and then nothing; the connect deadline ends it."""
 
-    def _strike(self, reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, reply: bytes, /) -> Iterable[Action]:
         return [reply[: len(reply) // 2], Idle()]
 
 
@@ -98,7 +106,7 @@ class UpgradeStatus(AtUpgrade):
     retry_after: str | int | None = None
     location: str | None = None
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         headers = {"retry_after": self.retry_after, "location": self.location}
         sent = {name: str(value) for name, value in headers.items() if value is not None}
         return [http_reply(self.status, self.body, **sent), Finish()]
@@ -108,7 +116,7 @@ class UpgradeStatus(AtUpgrade):
 class UpgradeGarbage(AtUpgrade):
     """The upgrade is answered by bytes that are no HTTP; an error, not an endless read."""
 
-    def _strike(self, _reply: bytes, /) -> Iterable[Action]:
+    def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [b"\x00\xff\x15\x03 no HTTP at all\r\n\r\n", Finish()]
 
 
@@ -124,7 +132,7 @@ class Redirect(AtOpen):
 
     host: str = "127.0.0.1"
 
-    def _strike(self, _hello: str, /) -> Iterable[Action]:
+    def _apply(self, _hello: str, /) -> Iterable[Action]:
         return [to_json({"redirect": self.host})]
 
 
@@ -132,7 +140,7 @@ class Redirect(AtOpen):
 class NeverRead(AtOpen):
     """The server stops reading after the upgrade; the client's send deadline ends it."""
 
-    def _strike(self, hello: str, /) -> Iterable[Action]:
+    def _apply(self, hello: str, /) -> Iterable[Action]:
         return [hello, StopReading()]
 
 
@@ -148,5 +156,5 @@ class HeartbeatFlood(AtOpen):
 
     per_s: float = 10_000.0
 
-    def _strike(self, hello: str, /) -> Iterable[Action]:
+    def _apply(self, hello: str, /) -> Iterable[Action]:
         return [hello, Beat(1 / self.per_s)]

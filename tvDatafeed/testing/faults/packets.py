@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tvDatafeed.protocol.framing import encode
-from tvDatafeed.testing.faults.actions import Action, Message
 from tvDatafeed.testing.faults.base import AtData
+from tvDatafeed.testing.wire.actions import Action, Message
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class WrongLength(AtData):
 
     delta: int = 1
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return ["".join(_packet(_units(p) + self.delta, p) for p in message.payloads)]
 
 
@@ -37,7 +37,7 @@ class LengthUnit(AtData):
 
     unit: Literal["code_points", "bytes"] = "bytes"
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         size = len if self.unit == "code_points" else lambda text: len(text.encode())
         return ["".join(_packet(size(p), p) for p in message.payloads)]
 
@@ -54,7 +54,7 @@ class BadHeader(AtData):
 
     text: str = "~m~-5~m~"
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return [self.text + message.text]
 
 
@@ -70,7 +70,7 @@ class SplitPackets(AtData):
 
     size: int = 100
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         text, size = message.text, max(1, self.size)
         return [text[start : start + size] for start in range(0, len(text), size)]
 
@@ -87,7 +87,7 @@ class GluedHeartbeat(AtData):
 
     number: int = 1000
 
-    def _strike(self, message: Message, /) -> Iterable[Action]:
+    def _apply(self, message: Message, /) -> Iterable[Action]:
         return [encode(f"~h~{self.number}") + message.text]
 
 

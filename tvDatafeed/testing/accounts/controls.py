@@ -2,7 +2,13 @@
 
 from collections.abc import Iterable
 
-from tvDatafeed.testing.accounts import Account, Cookies, Login, Office, SignInRules
+from tvDatafeed.testing.accounts.accounts import (
+    Account,
+    AccountService,
+    Cookies,
+    Login,
+    SignInRules,
+)
 from tvDatafeed.testing.journal import Journal
 
 
@@ -20,12 +26,12 @@ class AccountControls(SignInRules):
     def __init__(self, accounts: Iterable[Account], journal: Journal) -> None:
         super().__init__()
         self._journal = journal
-        self._office = Office(accounts, self, journal)
+        self._accounts = AccountService(accounts, self, journal)
 
     @property
     def accounts(self) -> dict[str, Account]:
         """The accounts by their names."""
-        return {account.username: account for account in self._office.all()}
+        return {account.username: account for account in self._accounts.all()}
 
     @property
     def logins(self) -> list[Login]:
@@ -35,19 +41,19 @@ class AccountControls(SignInRules):
     @property
     def tokens_issued(self) -> int:
         """How many tokens were issued: by signing in, by pages and by `issue_token`."""
-        return self._office.tokens.issued
+        return self._accounts.tokens.issued
 
     def add_account(self, account: Account) -> None:
         """Add an account, or replace the one of the same name and forgive its wrong passwords."""
-        self._office.add(account)
+        self._accounts.add(account)
 
     def issue_token(self, account: Account | str) -> str:
         """Return a new token of an account, given itself or by name, as its page would."""
-        return self._office.issue(self._account(account))
+        return self._accounts.issue(self._account(account))
 
     def issue_cookies(self, account: Account | str) -> Cookies:
         """Return the cookies of an account that has signed in, as a browser would have them."""
-        return self._office.admit(self._account(account))
+        return self._accounts.admit(self._account(account))
 
     def expire_tokens(self, *, now: bool = False) -> None:
         """Let all tokens issued so far end, whatever their ``exp`` says.
@@ -58,17 +64,17 @@ class AccountControls(SignInRules):
             Also on live connections that use them, which `expired_token_is` says the end of.
             Otherwise a token is looked at when a client sends it.
         """
-        self._office.tokens.end()
+        self._accounts.tokens.end()
         self._recheck(now=now)
 
     def revoke(self, token: str, *, now: bool = False) -> None:
         """Let one token end, whoever issued it; `now` is as in `expire_tokens`."""
-        self._office.tokens.end(token)
+        self._accounts.tokens.end(token)
         self._recheck(now=now)
 
     def expire_cookies(self) -> None:
         """Sign everyone out: all cookies issued so far are an anonymous visitor's."""
-        self._office.dismiss()
+        self._accounts.dismiss()
 
     def _account(self, account: Account | str) -> Account:
         return self.accounts[account] if isinstance(account, str) else account

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tvDatafeed.testing.market import MarketBar
+from tvDatafeed.testing.market.market import MarketBar
 
 __all__ = ["BarCorrections", "Correction", "Corrections", "canonical", "changed"]
 

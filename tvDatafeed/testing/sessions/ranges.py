@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from tvDatafeed.testing.commands import RefusedError
-from tvDatafeed.testing.tape import Tape
+from tvDatafeed.testing.market.history import BarHistory
+from tvDatafeed.testing.wire.commands import RefusedError
 
 # Epoch seconds reach this in the year 5138, so a larger number is milliseconds.
 _LARGEST_SECOND = 1e11
@@ -32,12 +32,12 @@ class Window(NamedTuple):
     timeframe: tuple[int, int] | None
 
 
-def window(tape: Tape, count: Any, wanted_range: str) -> Window:
+def window(history: BarHistory, count: Any, wanted_range: str) -> Window:
     """Return which bars are asked for, raising `RefusedError` when that cannot be read.
 
     Parameters
     ----------
-    tape
+    history
         The bars that there are.
     count
         The fifth parameter of create_series: a number, or a range of one of three kinds.
@@ -52,29 +52,29 @@ def window(tape: Tape, count: Any, wanted_range: str) -> Window:
             wanted, until_s = size, _seconds(moment)
         case ["bar_count", int() | float() as moment, int() as size] if size < 0:
             moment_s = _seconds(moment)
-            times = tape.times_since(moment_s)[:-size]
+            times = history.times_since(moment_s)[:-size]
             wanted, until_s = len(times), times[-1] if times else moment_s
         case ["from_to", int() | float() as start]:
-            wanted = len(tape.times_since(_seconds(start)))
+            wanted = len(history.times_since(_seconds(start)))
         case ["from_to", int() | float() as start, int() | float() as end]:
             until_s = _seconds(end)
-            wanted = sum(time <= until_s for time in tape.times_since(_seconds(start)))
+            wanted = sum(time <= until_s for time in history.times_since(_seconds(start)))
         case str() if count.startswith("r,"):
             wanted, wanted_range = 1, count
         case _:
             raise RefusedError
     if not wanted_range:
         return Window(max(1, wanted), until_s, None)
-    start, end = _bounds(tape, wanted_range)
-    times = tape.times_since(start)
+    start, end = _bounds(history, wanted_range)
+    times = history.times_since(start)
     wanted = max(wanted, len(times))
     before = wanted - len(times)
     last = before + sum(time <= end for time in times) - 1
     return Window(wanted, until_s, (before, last))
 
 
-def _bounds(tape: Tape, text: str) -> tuple[float, float]:
-    now = tape.now
+def _bounds(history: BarHistory, text: str) -> tuple[float, float]:
+    now = history.now
     if bounds := re.fullmatch(r"r,(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text):
         start, end = (_seconds(float(bound)) for bound in bounds.groups())
         return start, end
@@ -83,7 +83,7 @@ def _bounds(tape: Tape, text: str) -> tuple[float, float]:
     named: dict[str, Callable[[], float]] = {
         "ALL": lambda: 0,
         "YTD": lambda: now - datetime.fromtimestamp(now, timezone.utc).timetuple().tm_yday * _DAY_S,
-        "LASTSESSION": lambda: tape.market.bars(tape.symbol, "1D", 1, now)[-1].time,
+        "LASTSESSION": lambda: history.market.bars(history.symbol, "1D", 1, now)[-1].time,
     }
     if text not in named:
         raise RefusedError

@@ -2,9 +2,9 @@
 
 from typing import Any, get_args
 
-from tvDatafeed.testing.accounts import Account, Cookies, Factor, Office, Outcome
-from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.accounts.accounts import Account, AccountService, Cookies, Factor, Outcome
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 SIGNIN_PATH = "/accounts/signin/"
 
@@ -37,70 +37,70 @@ _REFUSALS: dict[Outcome, dict[str, Any]] = {
 }
 
 
-def account_reply(request: Request, office: Office) -> Reply | None:
+def account_reply(request: Request, accounts: AccountService) -> Reply | None:
     """Return the reply to a request that concerns accounts; None for any other."""
     if request.method == "GET" and request.path in _PAGES:
-        return _page(request, office)
+        return _page(request, accounts)
     if request.method == "POST" and request.path == SIGNIN_PATH:
-        return _sign_in(request, office)
+        return _sign_in(request, accounts)
     if request.method == "POST" and request.path in _FACTOR_PATHS:
-        return _second_factor(request, office)
+        return _second_factor(request, accounts)
     return None
 
 
-def _page(request: Request, office: Office) -> Reply:
-    account = office.visitor(request.cookies)
-    user = _GUEST if account is None else _user(account, office.issue(account))
+def _page(request: Request, accounts: AccountService) -> Reply:
+    account = accounts.visitor(request.cookies)
+    user = _GUEST if account is None else _user(account, accounts.issue(account))
     is_authenticated = to_json(account is not None)
     page = _PAGE.format(is_authenticated=is_authenticated, user=to_json(user))
     reply = Reply(200, page.encode())
-    if account is None or not office.rules.rotate_cookies:
+    if account is None or not accounts.rules.rotate_cookies:
         return reply
-    return _with_cookies(reply, _rotated(request, account, office))
+    return _with_cookies(reply, _rotated(request, account, accounts))
 
 
-def _sign_in(request: Request, office: Office) -> Reply:
+def _sign_in(request: Request, accounts: AccountService) -> Reply:
     form = request.form
-    outcome, account = office.sign_in(form.get("username", ""), form.get("password", ""))
+    outcome, account = accounts.sign_in(form.get("username", ""), form.get("password", ""))
     if outcome == "success" and account:
-        return _success(account, office.admit(account), office)
+        return _success(account, accounts.admit(account), accounts)
     if outcome == "second_factor" and account:
         body = _REFUSALS[outcome] | {"two_factor_types": [{"name": account.second_factor}]}
-        return _with_cookies(_json(200, body), office.admit(account, is_whole=False))
+        return _with_cookies(_json(200, body), accounts.admit(account, is_whole=False))
     if outcome == "rate_limit":
-        return _too_many(office.rules.rate_limit_status, outcome, office)
-    return _json(office.rules.refusal_status, _REFUSALS[outcome])
+        return _too_many(accounts.rules.rate_limit_status, outcome, accounts)
+    return _json(accounts.rules.refusal_status, _REFUSALS[outcome])
 
 
-def _second_factor(request: Request, office: Office) -> Reply:
+def _second_factor(request: Request, accounts: AccountService) -> Reply:
     factor = _FACTOR_PATHS[request.path]
-    outcome, account = office.check_code(factor, request.form.get("code", ""), request.cookies)
+    outcome, account = accounts.check_code(factor, request.form.get("code", ""), request.cookies)
     if outcome == "success" and account:
-        return _success(account, _rotated(request, account, office), office)
+        return _success(account, _rotated(request, account, accounts), accounts)
     if outcome == "too_many_codes":
-        return _too_many(429, outcome, office)
+        return _too_many(429, outcome, accounts)
     return _json(403 if outcome == "no_cookies" else 400, _REFUSALS[outcome])
 
 
-def _success(account: Account, cookies: Cookies, office: Office) -> Reply:
-    if office.rules.success_as_html:
+def _success(account: Account, cookies: Cookies, accounts: AccountService) -> Reply:
+    if accounts.rules.success_as_html:
         page = _PAGE.format(is_authenticated="true", user="{}")
         return _with_cookies(Reply(200, page.encode()), cookies)
-    error = {"error": ""} if office.rules.empty_error else {}
-    body = {**error, "user": _user(account, office.issue(account))}
+    error = {"error": ""} if accounts.rules.empty_error else {}
+    body = {**error, "user": _user(account, accounts.issue(account))}
     return _with_cookies(_json(200, body), cookies)
 
 
-def _too_many(status: int, outcome: Outcome, office: Office) -> Reply:
+def _too_many(status: int, outcome: Outcome, accounts: AccountService) -> Reply:
     reply = _json(status, _REFUSALS[outcome])
     if status == 200:  # noqa: PLR2004 - a success has no Retry-After
         return reply
-    return reply.with_headers(("Retry-After", str(office.rules.retry_after_s)))
+    return reply.with_headers(("Retry-After", str(accounts.rules.retry_after_s)))
 
 
-def _rotated(request: Request, account: Account, office: Office) -> Cookies:
-    office.dismiss(request.cookies.get("sessionid", ""))
-    return office.admit(account)
+def _rotated(request: Request, account: Account, accounts: AccountService) -> Cookies:
+    accounts.dismiss(request.cookies.get("sessionid", ""))
+    return accounts.admit(account)
 
 
 def _json(status: int, body: dict[str, Any]) -> Reply:

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from tvDatafeed.testing.corrections import BarCorrections
-from tvDatafeed.testing.market import MarketBar
-from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.tape import Tape
+from tvDatafeed.testing.market.corrections import BarCorrections
+from tvDatafeed.testing.market.history import BarHistory
+from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.wire.payloads import to_json
 
 # Texts of closed bars that are kept: some forty replies of 5000 bars.
 _MAX_CACHED_CHARACTERS = 32 * 1024 * 1024
@@ -51,28 +51,28 @@ class BarTexts:
         self._pages: OrderedDict[tuple[Any, ...], _Finished] = OrderedDict()
         self._characters = 0
 
-    def page(self, tape: Tape, size: int, until: float | None, time_zone: str) -> Page:
-        """Return the last bars up to a moment; see `Tape.bars`."""
-        newest = tape.bars(1, until)
+    def page(self, history: BarHistory, size: int, until: float | None, time_zone: str) -> Page:
+        """Return the last bars up to a moment; see `BarHistory.bars`."""
+        newest = history.bars(1, until)
         if not newest:
             return NO_BARS
-        key = (tape.symbol, tape.interval, tape.shown, size, tape.limit, time_zone)
+        key = (history.symbol, history.interval, history.options, size, history.limit, time_zone)
         with self._lock:
             kept = self._pages.get(key)
-        if kept and kept.before == newest[0].time and kept.corrections is tape.corrections:
+        if kept and kept.before == newest[0].time and kept.corrections is history.corrections:
             done = kept.page
         else:
-            done = self.finished(tape, tape.bars(size, until)[:-1], time_zone)
-            self._keep(key, _Finished(newest[0].time, tape.corrections, done))
-        last = self._texts(tape, newest, done.size, done.newest, time_zone)
+            done = self.finished(history, history.bars(size, until)[:-1], time_zone)
+            self._keep(key, _Finished(newest[0].time, history.corrections, done))
+        last = self._texts(history, newest, done.size, done.newest, time_zone)
         if not done.size:
             return last
         joined = (f"{a},{b}" for a, b in zip(done[3:], last[3:], strict=True))
         return Page(done.size + 1, done.oldest_time, newest[0], *joined)
 
-    def finished(self, tape: Tape, bars: list[MarketBar], time_zone: str) -> Page:
-        """Return the text of these bars of a tape, indexed from 0."""
-        return self._texts(tape, bars, 0, None, time_zone) if bars else NO_BARS
+    def finished(self, history: BarHistory, bars: list[MarketBar], time_zone: str) -> Page:
+        """Return the text of these bars of a history, indexed from 0."""
+        return self._texts(history, bars, 0, None, time_zone) if bars else NO_BARS
 
     def _keep(self, key: tuple[Any, ...], new: _Finished) -> None:
         with self._lock:
@@ -85,15 +85,15 @@ class BarTexts:
 
     def _texts(
         self,
-        tape: Tape,
+        history: BarHistory,
         bars: list[MarketBar],
         first: int,
         previous: MarketBar | None,
         time_zone: str,
     ) -> Page:
-        listing = tape.market.find(tape.symbol)
+        listing = history.market.find(history.symbol)
         exchange = listing.timezone if listing else "Etc/UTC"
-        is_daily = tape.interval[-1] in "DWM"
+        is_daily = history.interval[-1] in "DWM"
         zone = zoneinfo.ZoneInfo(exchange if is_daily or time_zone == "exchange" else time_zone)
         times = ([previous.time] if previous else []) + [bar.time for bar in bars]
         local = [time + _offset_s(zone, time) for time in times]

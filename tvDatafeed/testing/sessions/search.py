@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tvDatafeed.testing.listings import Listing
-from tvDatafeed.testing.market import Market
+from tvDatafeed.testing.market.listings import Listing
+from tvDatafeed.testing.market.market import Market
 
 _PAGE_SIZE = 50
 # What a client may ask for, and TradingView's words for what that is.

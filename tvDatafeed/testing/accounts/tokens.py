@@ -8,7 +8,7 @@ import secrets
 import threading
 from typing import Any
 
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.payloads import to_json
 
 _JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
 _HEADER = {"alg": "RS512", "kid": "GZxU", "typ": "JWT"}

@@ -5,12 +5,12 @@ from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import unquote
 
-from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.http11 import Reply, Request
-from tvDatafeed.testing.market import Market
-from tvDatafeed.testing.payloads import to_json
-from tvDatafeed.testing.search import search
-from tvDatafeed.testing.signin import account_reply
+from tvDatafeed.testing.accounts.signin import account_reply
+from tvDatafeed.testing.market.market import Market
+from tvDatafeed.testing.sessions.backend import Backend
+from tvDatafeed.testing.sessions.search import search
+from tvDatafeed.testing.wire.http11 import Reply, Request
+from tvDatafeed.testing.wire.payloads import to_json
 
 SEARCH_PATH = "/symbol_search/v3/"
 # Older clients ask here, and get a list.
@@ -22,8 +22,8 @@ ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.co
 
 def respond(request: Request, backend: Backend) -> Reply:
     """Return the reply to a request that is no upgrade."""
-    reply = account_reply(request, backend.office) or _other_reply(request, backend.market)
-    date = formatdate(backend.office.rules.auth_clock(), usegmt=True)
+    reply = account_reply(request, backend.accounts) or _other_reply(request, backend.market)
+    date = formatdate(backend.accounts.rules.auth_clock(), usegmt=True)
     return replace(reply, date=date)
 
 

@@ -1,19 +1,18 @@
 """The quote sessions of one connection: a snapshot of each symbol, and what changes afterwards.
 
-The messages have the shape of recorded ones. No recording shows how long a quote lasts, so the
-rhythm is made up: with each tick of the server a session is told what has changed since it was last
-told, in fields that it asked for, and nothing where nothing has. A session that hibernates is told
-all the same.
+The messages have the shape of recorded ones. No recording shows how long a quote stays the same, so
+the rhythm is made up: with each tick, the server sends a session the requested fields that changed
+since its last message, and nothing if none changed. Hibernating sessions get the same messages.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.backend import Backend, Refusal
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol
-from tvDatafeed.testing.payloads import plain
-from tvDatafeed.testing.prices import quote_values
+from tvDatafeed.testing.sessions.backend import Backend, Refusal
+from tvDatafeed.testing.sessions.quote_values import quote_values
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol
+from tvDatafeed.testing.wire.payloads import plain
 
 # The one refusal whose words in quotes are on record, and differ from those in charts.
 _NO_SUCH_SYMBOL = {"s": "error", "errmsg": "no_such_symbol", "v": {}}
@@ -22,8 +21,8 @@ _NO_SUCH_SYMBOL = {"s": "error", "errmsg": "no_such_symbol", "v": {}}
 @dataclass
 class _Session:
     fields: list[str] = field(default_factory=list)
-    # What was last told of each symbol, by the exact string that it was asked for with.
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The last quote sent for each symbol, by the exact string the client used for it.
+    last_sent: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Quotes:
@@ -72,11 +71,11 @@ class Quotes:
         return self.commands[method](session, arguments)
 
     def updates(self, at: float) -> list[tuple[str, str]]:
-        """Return what changed until a moment since last told: (symbol, payload)."""
+        """Return what changed up to a moment since the last message: (symbol, payload)."""
         return [
             (asked_symbol(asked)[0], plain("qsd", name, change))
             for name, session in self._sessions.items()
-            for asked in session.told
+            for asked in session.last_sent
             if (change := self._change(session, asked, at))
         ]
 
@@ -89,14 +88,14 @@ class Quotes:
         # Flags were allowed until 2024-02-06.
         for asked in _symbols("quote_add_symbols", arguments):
             quote = self._quote(self._sessions[session], asked, self._backend.clock())
-            self._sessions[session].told[asked] = quote
+            self._sessions[session].last_sent[asked] = quote
             payloads.append(plain("qsd", session, quote))
             payloads.append(plain("quote_completed", session, asked))
         return payloads
 
     def _remove_symbols(self, session: str, arguments: list[Any]) -> list[str]:
         for asked in _symbols("quote_remove_symbols", arguments):
-            self._sessions[session].told.pop(asked, None)
+            self._sessions[session].last_sent.pop(asked, None)
         return []
 
     def _fast_symbols(self, _session: str, arguments: list[Any]) -> list[str]:
@@ -109,14 +108,14 @@ class Quotes:
         return []
 
     def _change(self, session: _Session, asked: str, at: float) -> dict[str, Any] | None:
-        told, quote = session.told[asked], self._quote(session, asked, at)
-        session.told[asked] = quote
-        if quote["s"] != told["s"]:
+        last_sent, quote = session.last_sent[asked], self._quote(session, asked, at)
+        session.last_sent[asked] = quote
+        if quote["s"] != last_sent["s"]:
             return quote
         values = {
             name: value
             for name, value in quote["v"].items()
-            if name not in told["v"] or told["v"][name] != value
+            if name not in last_sent["v"] or last_sent["v"][name] != value
         }
         return {**quote, "v": values} if values else None
 

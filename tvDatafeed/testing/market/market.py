@@ -15,13 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.adjustments import RATES_USD, last_roll, shown_prices, shown_volumes
-from tvDatafeed.testing.calendar import Integers
-from tvDatafeed.testing.exchanges import LISTINGS
-from tvDatafeed.testing.grid import BarGrid, intraday_seconds, is_valid_interval
-from tvDatafeed.testing.listings import Listing, Shown
+from tvDatafeed.testing.market.adjustments import (
+    RATES_USD,
+    adjusted_prices,
+    adjusted_volumes,
+    last_roll,
+)
+from tvDatafeed.testing.market.calendar import Integers
+from tvDatafeed.testing.market.exchanges import LISTINGS
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
+from tvDatafeed.testing.market.schedule import BarSchedule, intraday_seconds, is_valid_interval
 
-__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "Shown", "is_valid_interval"]
+__all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "PriceOptions", "is_valid_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,15 +84,15 @@ class MarketBar(NamedTuple):
 
 
 class _Chart(NamedTuple):
-    """The bars of a grid as if all were complete.
+    """The bars of a schedule as if all were complete.
 
     `prices` has a row each for open, high, low and close, ``(4, n)``; `paths` has one for each of
     the last bars, of as many as may be forming: the price at the 17 instants.
     """
 
-    shown: Shown
+    options: PriceOptions
     as_of_ms: int
-    grid: BarGrid
+    schedule: BarSchedule
     prices: Floats
     volume: Floats
     paths: Floats
@@ -96,7 +101,7 @@ class _Chart(NamedTuple):
 class _Block(NamedTuple):
     """Consecutive bars, up to the moment when the one after them begins."""
 
-    grid: BarGrid
+    schedule: BarSchedule
     times: list[int]
     until_s: float
 
@@ -160,7 +165,7 @@ class Market:
         now : float
             Epoch seconds UTC.
         adjustment, session, currency, backadjusted
-            As in `Shown`.
+            As in `PriceOptions`.
         as_of : float, optional
             Epoch seconds UTC: the contract of this moment is not shifted when `backadjusted`.
             Default: `now`.
@@ -173,7 +178,7 @@ class Market:
             If the interval is not valid.
         """
         listing = self._listings[symbol]
-        shown = Shown(adjustment, session, currency, backadjusted)
+        options = PriceOptions(adjustment, session, currency, backadjusted)
         block = self._block(symbol, interval, now, session)
         begun = bisect.bisect_right(block.times, now)
         if n < 1 or not begun:
@@ -182,10 +187,10 @@ class Market:
         if backadjusted and listing.expirations:
             as_of_ms = last_roll(listing, int((now if as_of is None else as_of) * 1000))
         if n <= begun:
-            chart, complete = self._live(symbol, interval, block.times[-1], shown, as_of_ms)
+            chart, complete = self._live(symbol, interval, block.times[-1], options, as_of_ms)
             bars, row = complete[begun - n : begun], begun - 1 - len(block.times)
         else:
-            chart = self._chart(symbol, interval, n, block.times[begun - 1], shown, as_of_ms)
+            chart = self._chart(symbol, interval, n, block.times[begun - 1], options, as_of_ms)
             bars, row = _complete_bars(listing, chart), -1
         forming = _forming_bar(listing, chart, row, now)
         if forming is not None:
@@ -223,13 +228,13 @@ class Market:
         listing = self._listings[symbol]
         block = self._blocks.get((symbol, interval, session))
         if block is not None and block.times[0] <= bar_time < block.until_s:
-            grid = block.grid
+            schedule = block.schedule
         else:
-            grid = listing.grid(interval, 1, bar_time, session)
-        if not grid.time.size:
+            schedule = listing.schedule(interval, 1, bar_time, session)
+        if not schedule.time.size:
             raise LookupError(f"{symbol} has no {interval} bar at {bar_time}")
-        close_s = grid.close_s[np.searchsorted(grid.time, bar_time, "right") - 1]
-        is_cut = listing.session != "24x7" and close_s in grid.sessions.close_s
+        close_s = schedule.close_s[np.searchsorted(schedule.time, bar_time, "right") - 1]
+        is_cut = listing.session != "24x7" and close_s in schedule.sessions.close_s
         return int(close_s) - is_cut
 
     def oldest_time(
@@ -242,7 +247,7 @@ class Market:
         symbol, interval, n, now, session
             As in `bars`.
         """
-        times = self._listings[symbol].grid(interval, n, now, session).time
+        times = self._listings[symbol].schedule(interval, n, now, session).time
         return int(times[0]) if times.size else int(now)
 
     def _block(self, symbol: str, interval: str, now: float, session: str) -> _Block:
@@ -253,32 +258,38 @@ class Market:
             return block
         listing, size = self._listings[symbol], _block_bars(interval)
         ahead_s = _AHEAD_BARS[listing.seed % len(_AHEAD_BARS)] * (intraday_seconds(interval) or 0)
-        grid = listing.grid(interval, size, now + ahead_s, session)
-        if np.searchsorted(grid.time, now, "right") < _LIVE_BARS:
-            grid = listing.grid(interval, size, now, session)
-        if not grid.time.size:
-            return _Block(grid, [], now)
-        until_s: float = int(grid.close_s[-1])
-        if until_s in grid.sessions.close_s:
+        schedule = listing.schedule(interval, size, now + ahead_s, session)
+        if np.searchsorted(schedule.time, now, "right") < _LIVE_BARS:
+            schedule = listing.schedule(interval, size, now, session)
+        if not schedule.time.size:
+            return _Block(schedule, [], now)
+        until_s: float = int(schedule.close_s[-1])
+        if until_s in schedule.sessions.close_s:
             until_s = listing.next_open(interval, until_s, session)
         if len(self._blocks) >= _CACHED_BLOCKS:
             self._blocks.clear()
-        block = self._blocks[key] = _Block(grid, grid.time.tolist(), until_s)
+        block = self._blocks[key] = _Block(schedule, schedule.time.tolist(), until_s)
         return block
 
     def _compute_chart(  # noqa: PLR0917 - the keys of the cache
-        self, symbol: str, interval: str, n: int, last_time: int, shown: Shown, as_of_ms: int
+        self,
+        symbol: str,
+        interval: str,
+        n: int,
+        last_time: int,
+        options: PriceOptions,
+        as_of_ms: int,
     ) -> _Chart:
         listing = self._listings[symbol]
-        grid = listing.grid(interval, n, last_time, shown.session)
-        return _chart_of(listing, grid, shown, as_of_ms, 1)
+        schedule = listing.schedule(interval, n, last_time, options.session)
+        return _chart_of(listing, schedule, options, as_of_ms, 1)
 
     def _compute_live(
-        self, symbol: str, interval: str, last_time: int, shown: Shown, as_of_ms: int
+        self, symbol: str, interval: str, last_time: int, options: PriceOptions, as_of_ms: int
     ) -> tuple[_Chart, list[MarketBar]]:
         listing = self._listings[symbol]
-        grid = listing.grid(interval, _block_bars(interval), last_time, shown.session)
-        chart = _chart_of(listing, grid, shown, as_of_ms, grid.time.size)
+        schedule = listing.schedule(interval, _block_bars(interval), last_time, options.session)
+        chart = _chart_of(listing, schedule, options, as_of_ms, schedule.time.size)
         return chart, _complete_bars(listing, chart)
 
 
@@ -286,18 +297,20 @@ def _block_bars(interval: str) -> int:
     return _BLOCK_BARS if intraday_seconds(interval) else _LIVE_BARS
 
 
-def _chart_of(listing: Listing, grid: BarGrid, shown: Shown, as_of_ms: int, paths: int) -> _Chart:
-    opens = grid.time * 1000
-    path = _shown(listing, shown, _instants_ms(grid), opens, as_of_ms)
+def _chart_of(
+    listing: Listing, schedule: BarSchedule, options: PriceOptions, as_of_ms: int, paths: int
+) -> _Chart:
+    opens = schedule.time * 1000
+    path = _adjusted_prices(listing, options, _instants_ms(schedule), opens, as_of_ms)
     prices = np.array([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
-    volume = shown_volumes(listing, shown, _volumes(listing, grid), opens)
-    return _Chart(shown, as_of_ms, grid, prices, volume, path[-paths:].copy())
+    volume = adjusted_volumes(listing, options, _volumes(listing, schedule), opens)
+    return _Chart(options, as_of_ms, schedule, prices, volume, path[-paths:].copy())
 
 
-def _shown(
-    listing: Listing, shown: Shown, moments: Integers, opens: Integers, as_of_ms: int
+def _adjusted_prices(
+    listing: Listing, options: PriceOptions, moments: Integers, opens: Integers, as_of_ms: int
 ) -> Floats:
-    return shown_prices(listing, shown, _price_of(listing), moments, opens, as_of_ms)
+    return adjusted_prices(listing, options, _price_of(listing), moments, opens, as_of_ms)
 
 
 @functools.lru_cache(maxsize=256)
@@ -305,29 +318,29 @@ def _price_of(listing: Listing) -> "functools.partial[Floats]":
     return functools.partial(_prices, listing)
 
 
-def _instants_ms(grid: BarGrid) -> Integers:
+def _instants_ms(schedule: BarSchedule) -> Integers:
     """Return the moments at which each bar looks at the price, ``(n, 17)``, epoch ms."""
-    length_ms = (grid.end - grid.start)[:, np.newaxis] * 1000
-    offset_ms = grid.start[:, np.newaxis] * 1000 + length_ms * np.arange(_SLOTS) // _SLOTS
-    session = np.searchsorted(grid.elapsed * 1000, offset_ms, "right") - 1
-    between_ms = (grid.sessions.open_s - grid.elapsed[:-1]) * 1000
-    return np.column_stack([offset_ms + between_ms[session], grid.close_s * 1000])
+    length_ms = (schedule.end - schedule.start)[:, np.newaxis] * 1000
+    offset_ms = schedule.start[:, np.newaxis] * 1000 + length_ms * np.arange(_SLOTS) // _SLOTS
+    session = np.searchsorted(schedule.elapsed * 1000, offset_ms, "right") - 1
+    between_ms = (schedule.sessions.open_s - schedule.elapsed[:-1]) * 1000
+    return np.column_stack([offset_ms + between_ms[session], schedule.close_s * 1000])
 
 
 def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
-    prices = _ticks(listing.shown(chart.shown), chart.prices).tolist()
+    prices = _ticks(listing.in_currency(chart.options), chart.prices).tolist()
     volume = _countable(listing, chart.volume)
-    return list(map(MarketBar, chart.grid.time.tolist(), *prices, volume))
+    return list(map(MarketBar, chart.schedule.time.tolist(), *prices, volume))
 
 
 def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> MarketBar | None:
     """Return a bar as it stands at `now`, or None if it is complete; -1 is the chart's last row."""
-    grid = chart.grid
-    session = int(np.searchsorted(grid.sessions.open_s, now, "right")) - 1
-    open_ms = int(grid.sessions.open_s[session]) * 1000
-    now_ms = min(int(now * 1000), int(grid.sessions.close_s[session]) * 1000)
-    start_ms, end_ms = int(grid.start[row]) * 1000, int(grid.end[row]) * 1000
-    done_ms = int(grid.elapsed[session]) * 1000 + now_ms - open_ms - start_ms
+    schedule = chart.schedule
+    session = int(np.searchsorted(schedule.sessions.open_s, now, "right")) - 1
+    open_ms = int(schedule.sessions.open_s[session]) * 1000
+    now_ms = min(int(now * 1000), int(schedule.sessions.close_s[session]) * 1000)
+    start_ms, end_ms = int(schedule.start[row]) * 1000, int(schedule.end[row]) * 1000
+    done_ms = int(schedule.elapsed[session]) * 1000 + now_ms - open_ms - start_ms
     length_ms = end_ms - start_ms
     if done_ms >= length_ms:
         return None
@@ -338,13 +351,13 @@ def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> Marke
     # widen; the close follows the market as far as they allow.
     edge = seen[-1] + (path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
-    opens = np.array([grid.time[row] * 1000])
-    price = _shown(listing, chart.shown, np.array([[now_ms]]), opens, chart.as_of_ms)
+    opens = np.array([schedule.time[row] * 1000])
+    price = _adjusted_prices(listing, chart.options, np.array([[now_ms]]), opens, chart.as_of_ms)
     close = min(max(float(price[0, 0]), low), high)
-    as_shown = listing.shown(chart.shown)
-    first, high, low, close = _ticks(as_shown, np.array([seen[0], high, low, close])).tolist()
+    converted = listing.in_currency(chart.options)
+    first, high, low, close = _ticks(converted, np.array([seen[0], high, low, close])).tolist()
     (volume,) = _countable(listing, np.array([chart.volume[row] * (done_ms / length_ms)]))
-    return MarketBar(int(grid.time[row]), first, high, low, close, volume)
+    return MarketBar(int(schedule.time[row]), first, high, low, close, volume)
 
 
 def _ticks(listing: Listing, price: Floats) -> Floats:
@@ -361,11 +374,11 @@ def _countable(listing: Listing, volume: Floats) -> list[float] | list[None]:
     return counted
 
 
-def _volumes(listing: Listing, grid: BarGrid) -> Floats:
-    time_ms = grid.time * 1000
+def _volumes(listing: Listing, schedule: BarSchedule) -> Floats:
+    time_ms = schedule.time * 1000
     activity = 1.0 + 0.5 * _noise(time_ms, _salt(listing, _ACTIVITY_OCTAVE), _ACTIVITY_LATTICE_BITS)
-    chance = 1.0 + 0.6 * _lattice(grid.time, _salt(listing, _VOLUME_OCTAVE))
-    return (grid.end - grid.start) * listing.volume_per_second * activity * chance
+    chance = 1.0 + 0.6 * _lattice(schedule.time, _salt(listing, _VOLUME_OCTAVE))
+    return (schedule.end - schedule.start) * listing.volume_per_second * activity * chance
 
 
 def _prices(listing: Listing, moment_ms: Integers) -> Floats:

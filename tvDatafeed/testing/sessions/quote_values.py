@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.calendar import Session, TradingCalendar
-from tvDatafeed.testing.listings import Listing
-from tvDatafeed.testing.market import MarketBar
+from tvDatafeed.testing.market.calendar import Session, TradingCalendar
+from tvDatafeed.testing.market.listings import Listing
+from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.sessions.backend import Backend
 
 # What TradingView writes where a number has no value.
 NO_VALUE = 1e100
@@ -38,9 +38,9 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
     at
         When, epoch seconds; of a delayed symbol the quote is earlier.
     """
-    now = backend.shown_at(listing.symbol, at)
+    now = backend.data_time(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
-    days = backend.tape(listing.symbol, "1D", "", at=at)
+    days = backend.history(listing.symbol, "1D", "", at=at)
     # A plan's depth is no matter of quotes.
     bars = replace(days, limit=2).bars(2)
     if not bars:

@@ -7,12 +7,12 @@ to the rooms for charts and for quotes. The wording for an unknown session is ma
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.testing.backend import NODE, Backend
-from tvDatafeed.testing.charts import Charts
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_symbol, first_text
-from tvDatafeed.testing.payloads import plain, to_json
-from tvDatafeed.testing.quotes import Quotes
-from tvDatafeed.testing.tokens import claims_of
+from tvDatafeed.testing.accounts.tokens import claims_of
+from tvDatafeed.testing.sessions.backend import NODE, Backend
+from tvDatafeed.testing.sessions.charts import Charts
+from tvDatafeed.testing.sessions.quotes import Quotes
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol, first_text
+from tvDatafeed.testing.wire.payloads import plain, to_json
 
 
 class Conversation:
@@ -147,7 +147,7 @@ class Conversation:
         return refusal
 
     def _judge(self, token: str) -> list[str]:
-        verdict, rules = self._backend.verdict(token), self._backend.office.rules
+        verdict, rules = self._backend.verdict(token), self._backend.accounts.rules
         self._is_silent = verdict == "ended" and rules.expired_token_is == "silent"  # noqa: S105
         return [] if verdict == "good" or self._is_silent else self.end_with("bad auth token")
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Slowly:
+class SendSlowly:
     """Send bytes at a pace."""
 
     data: bytes
@@ -13,7 +13,7 @@ class Slowly:
 
 
 @dataclass(frozen=True)
-class Forever:
+class SendForever:
     """Send the same bytes until the client leaves."""
 
     data: bytes
@@ -57,7 +57,7 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Later:
+class SendLater:
     """Send this answer after a delay, while the conversation goes on."""
 
     delay_s: float
@@ -74,8 +74,8 @@ class EndSession:
 Action = (
     bytes
     | str
-    | Slowly
-    | Forever
+    | SendSlowly
+    | SendForever
     | Finish
     | Reset
     | Freeze
@@ -83,7 +83,7 @@ Action = (
     | StopReading
     | Mute
     | Beat
-    | Later
+    | SendLater
     | EndSession
 )
 

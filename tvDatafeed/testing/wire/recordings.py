@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvDatafeed.protocol.framing import PacketDecoder, Violation
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.payloads import to_json
 
 # Where a message's params name the series and its turnaround; the session is always the first.
 _SERIES_AND_TURNAROUND = {

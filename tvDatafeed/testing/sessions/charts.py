@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.backend import NODE, Backend
-from tvDatafeed.testing.commands import RefusedError, as_text, asked_options, asked_symbol
-from tvDatafeed.testing.corrections import canonical
-from tvDatafeed.testing.grid import is_valid_interval
-from tvDatafeed.testing.listings import Listing, Shown
-from tvDatafeed.testing.market import MarketBar
-from tvDatafeed.testing.pages import NO_BARS, Page, bar_text, series_text
-from tvDatafeed.testing.payloads import plain, to_json
-from tvDatafeed.testing.ranges import window
-from tvDatafeed.testing.recordings import SeriesIds
-from tvDatafeed.testing.tape import Tape, seconds_of
+from tvDatafeed.testing.market.corrections import canonical
+from tvDatafeed.testing.market.history import BarHistory, seconds_of
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
+from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.market.schedule import is_valid_interval
+from tvDatafeed.testing.sessions.backend import NODE, Backend
+from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, series_text
+from tvDatafeed.testing.sessions.ranges import window
+from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.wire.payloads import plain, to_json
+from tvDatafeed.testing.wire.recordings import SeriesIds
 
 # The default range of a range-only request, the number the chart page asks for.
 _BARS_OF_A_PAGE = 300
@@ -35,8 +35,8 @@ class _Symbol:
     name: str
     symbol: str
     listing: Listing | None
-    shown: tuple[tuple[str, Any], ...] = ()
-    is_told: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+    is_answered: bool = False
 
 
 @dataclass
@@ -176,17 +176,17 @@ class Charts:
     def _sent(self, chart: _Chart, series: _Series) -> Page:
         """Return the bars that a series has by now, older pages included."""
         size = series.newest_index + 1
-        return self._texts.page(self._tape(series), size, series.until_s, chart.timezone)
+        return self._texts.page(self._history(series), size, series.until_s, chart.timezone)
 
     def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(spec)]:
-                symbol, options = asked_symbol(spec)
+                symbol, fields = asked_symbol(spec)
                 listing = self._backend.market.find(symbol)
-                shown = asked_options(options)
-                if not self._backend.market.converts(symbol, dict(shown).get("currency")):
+                options = asked_options(fields)
+                if not self._backend.market.converts(symbol, dict(options).get("currency")):
                     listing = None  # made up: what is not quoted in a currency is no symbol
-                chart.symbols[name] = _Symbol(name, symbol, listing, shown)
+                chart.symbols[name] = _Symbol(name, symbol, listing, options)
                 return []
         raise RefusedError
 
@@ -237,7 +237,7 @@ class Charts:
         ids = SeriesIds(chart.session, symbol.name, series.name, series.turnaround)
         recording = self._backend.recordings.get(symbol.symbol)
         if recording:
-            with_symbol, symbol.is_told = not symbol.is_told, True
+            with_symbol, symbol.is_answered = not symbol.is_answered, True
             return recording.payloads(ids, with_symbol=with_symbol)
         payloads = [
             self._backend.stamped("series_loading", chart.session, series.name, series.turnaround)
@@ -249,10 +249,10 @@ class Charts:
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
             return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
-        tape = self._tape(series)
-        wanted, series.until_s, timeframe = window(tape, count, wanted_range)
+        history = self._history(series)
+        wanted, series.until_s, timeframe = window(history, count, wanted_range)
         series.count = wanted
-        page = self._texts.page(tape, wanted, series.until_s, chart.timezone)
+        page = self._texts.page(history, wanted, series.until_s, chart.timezone)
         series.oldest_time, series.newest = page.oldest_time, page.newest
         series.newest_index = page.size - 1
         payloads.append(self._bars_text(chart, series, page, switch=page.size - 1))
@@ -261,9 +261,9 @@ class Charts:
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
-    def _tape(self, series: _Series, at: float | None = None) -> Tape:
+    def _history(self, series: _Series, at: float | None = None) -> BarHistory:
         symbol = series.symbol
-        return self._backend.tape(symbol.symbol, series.interval, self.plan, symbol.shown, at)
+        return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.options, at)
 
     def _series_refusal(self, series: _Series) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -282,9 +282,9 @@ class Charts:
         return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
     def _symbol_answer(self, chart: _Chart, symbol: _Symbol) -> list[str]:
-        if symbol.is_told:
+        if symbol.is_answered:
             return []
-        symbol.is_told = True
+        symbol.is_answered = True
         recording = self._backend.recordings.get(symbol.symbol)
         if recording:
             return recording.symbol_payloads(SeriesIds(chart.session, symbol.name, "", ""))
@@ -296,7 +296,7 @@ class Charts:
             return [
                 self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
             ]
-        info = symbol.listing.info(Shown(**dict(symbol.shown)))
+        info = symbol.listing.info(PriceOptions(**dict(symbol.options)))
         return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
 
     def _request_more_data(self, chart: _Chart, arguments: list[Any]) -> list[str]:
@@ -307,10 +307,10 @@ class Charts:
                 raise RefusedError
         if series.oldest_time is None:
             return [self._completed(chart, series, is_short=True)]
-        older = self._tape(series).before(series.oldest_time, wanted)
+        older = self._history(series).before(series.oldest_time, wanted)
         if not older:
             return [self._completed(chart, series, is_short=True)]
-        page = self._texts.finished(self._tape(series), older, chart.timezone)
+        page = self._texts.finished(self._history(series), older, chart.timezone)
         series.oldest_time = older[0].time
         series.newest_index += len(older)
         return [
@@ -346,42 +346,42 @@ class Charts:
         return [self._backend.stamped(*error)]
 
     def _series_updates(
-        self, chart: _Chart, series: _Series, told: MarketBar, at: float
+        self, chart: _Chart, series: _Series, last_sent: MarketBar, at: float
     ) -> list[str]:
-        tape = self._tape(series, at)
-        size, bars = _LIVE_BARS, tape.bars(_LIVE_BARS)
-        while bars[0].time > told.time and len(bars) == size:
+        history = self._history(series, at)
+        size, bars = _LIVE_BARS, history.bars(_LIVE_BARS)
+        while bars[0].time > last_sent.time and len(bars) == size:
             size *= _LIVE_GROWTH
-            bars = tape.bars(size)
+            bars = history.bars(size)
         payloads = []
         for bar in bars:
-            if bar.time < told.time or bar == told:
+            if bar.time < last_sent.time or bar == last_sent:
                 continue
-            if bar.time == told.time:
-                payloads.append(_du(chart, series, tape, bar, series.newest_index))
+            if bar.time == last_sent.time:
+                payloads.append(_du(chart, series, history, bar, series.newest_index))
             else:
                 series.newest_index += 1
-                item, close_time = bar_text(series.newest_index, bar), tape.close_time(bar.time)
+                item, close_time = bar_text(series.newest_index, bar), history.close_time(bar.time)
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
                 index = series.newest_index
                 update = self._timescale(chart, body, f"{bar.time}.0", mark, index=index, at=at)
                 payloads.append(update)
-            series.newest = told = bar
+            series.newest = last_sent = bar
         return payloads
 
     def _series_corrections(
-        self, chart: _Chart, series: _Series, told: MarketBar, time: int, at: float
+        self, chart: _Chart, series: _Series, last_sent: MarketBar, time: int, at: float
     ) -> list[str]:
-        if series.oldest_time is None or not series.oldest_time <= time <= told.time:
+        if series.oldest_time is None or not series.oldest_time <= time <= last_sent.time:
             return []
-        tape = self._tape(series, at)
-        bars = [bar for bar in tape.since(time) if bar.time <= told.time]
-        if time not in (tape.corrections or ()) or not bars or bars[0] == told:
+        history = self._history(series, at)
+        bars = [bar for bar in history.since(time) if bar.time <= last_sent.time]
+        if time not in (history.corrections or ()) or not bars or bars[0] == last_sent:
             return []
-        if bars[0].time == told.time:
+        if bars[0].time == last_sent.time:
             series.newest = bars[0]
-        return [_du(chart, series, tape, bars[0], series.newest_index + 1 - len(bars))]
+        return [_du(chart, series, history, bars[0], series.newest_index + 1 - len(bars))]
 
     def _bars_text(
         self,
@@ -394,7 +394,7 @@ class Charts:
     ) -> str:
         close_time = None
         if page.newest is not None:
-            close_time = self._tape(series).close_time(page.newest.time)
+            close_time = self._history(series).close_time(page.newest.time)
         body = series_text(
             series.name, series.turnaround, page.bars, close_time, with_node=bool(page.size)
         )
@@ -433,7 +433,7 @@ class Charts:
         # A moment before all bars of the plan has none, though history may.
         is_at_limit = oldest_time is None and series.until_s is not None
         if oldest_time is not None:
-            is_at_limit = self._tape(series).is_at_limit(oldest_time)
+            is_at_limit = self._history(series).is_at_limit(oldest_time)
         if is_at_limit:
             info["data_completed"] = "limit"
         elif is_short:
@@ -443,9 +443,9 @@ class Charts:
         return self._backend.stamped("series_completed", *where, info)
 
 
-def _du(chart: _Chart, series: _Series, tape: Tape, bar: MarketBar, index: int) -> str:
+def _du(chart: _Chart, series: _Series, history: BarHistory, bar: MarketBar, index: int) -> str:
     """Return the message that replaces a bar."""
-    close_time = tape.close_time(series.newest.time if series.newest else bar.time)
+    close_time = history.close_time(series.newest.time if series.newest else bar.time)
     item = bar_text(index, bar)
     body = series_text(series.name, series.turnaround, item, close_time, indexes='"nochange"')
     return f'{{"m":"du","p":[{to_json(chart.session)},{{{body}}}]}}'

@@ -3,18 +3,18 @@
 import ssl
 from dataclasses import dataclass
 
-from tvDatafeed.testing.backend import Backend
-from tvDatafeed.testing.delay_line import Link
-from tvDatafeed.testing.faults import FaultBox
+from tvDatafeed.testing.faults import ActiveFaults
 from tvDatafeed.testing.journal import Journal
+from tvDatafeed.testing.sessions.backend import Backend
+from tvDatafeed.testing.wire.delay_line import Link
 
 
 @dataclass(frozen=True)
-class Parts:
+class ServerContext:
     """The rules, the faults, the journal and the link of a server, and its intervals in seconds."""
 
     backend: Backend
-    faults: FaultBox
+    faults: ActiveFaults
     journal: Journal
     heartbeat_interval_s: float
     tick_interval_s: float

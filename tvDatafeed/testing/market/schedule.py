@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvDatafeed.testing.calendar import (
+from tvDatafeed.testing.market.calendar import (
     MINUTES_A_DAY,
     SECONDS_A_DAY,
     WEEKDAY_OF_DAY_ZERO,
@@ -21,7 +21,7 @@ from tvDatafeed.testing.calendar import (
     day_of,
 )
 
-__all__ = ["BarGrid", "bar_grid", "intraday_seconds", "is_valid_interval"]
+__all__ = ["BarSchedule", "bar_schedule", "intraday_seconds", "is_valid_interval"]
 
 _INTRADAY = re.compile(
     r"(?P<minutes>[1-9][0-9]{0,3})|(?P<hours>[1-4])H|(?P<seconds>1|5|10|15|30|45)S"
@@ -29,7 +29,7 @@ _INTRADAY = re.compile(
 _LONGER = re.compile(r"(?P<days>[1-9][0-9]{0,2})?D|(?P<weeks>[1-9][0-9]?)?W|(?P<months>1|3|6|12)?M")
 
 
-class BarGrid(NamedTuple):
+class BarSchedule(NamedTuple):
     """Consecutive bars, also on the market's own clock, which stands still between sessions.
 
     Attributes
@@ -70,9 +70,9 @@ def intraday_seconds(interval: str) -> int | None:
     return seconds + 60 * minutes + 3600 * hours
 
 
-def bar_grid(
+def bar_schedule(
     calendar: TradingCalendar, first_day: date, interval: str, n: int, now: float
-) -> BarGrid:
+) -> BarSchedule:
     """Return the last `n` bars that have begun at `now`, fewer where history begins.
 
     Parameters
@@ -108,25 +108,25 @@ def bar_grid(
         is_whole = (last - first_day).days <= days
         table = calendar.table(first_day if is_whole else last - timedelta(days=days), last)
         if step_s is None:
-            grid = _longer_bars(table, _periods(table.trade_day, unit, count))
+            schedule = _longer_bars(table, _periods(table.trade_day, unit, count))
         else:
-            grid = _intraday_bars(table, step_s, n + 1, now)
-        begun = int(np.searchsorted(grid.time, now, "right"))
+            schedule = _intraday_bars(table, step_s, n + 1, now)
+        begun = int(np.searchsorted(schedule.time, now, "right"))
         if is_whole or begun > n:
             break
         days *= 2
     chosen = slice(max(0, begun - n), begun)
-    return BarGrid(
-        grid.time[chosen],
-        grid.close_s[chosen],
-        grid.start[chosen],
-        grid.end[chosen],
-        grid.sessions,
-        grid.elapsed,
+    return BarSchedule(
+        schedule.time[chosen],
+        schedule.close_s[chosen],
+        schedule.start[chosen],
+        schedule.end[chosen],
+        schedule.sessions,
+        schedule.elapsed,
     )
 
 
-def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarGrid:
+def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarSchedule:
     """Return the bars of the last sessions that have begun at `now`, `n` or more if there are."""
     begun = int(np.searchsorted(table.open_s, now, "right"))
     counts = -((table.open_s - table.close_s) // step_s)[:begun]
@@ -139,15 +139,15 @@ def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarG
     time = np.repeat(table.open_s, counts) + offset
     close_s = np.minimum(time + step_s, np.repeat(table.close_s, counts))
     start = np.repeat(elapsed[:-1], counts) + offset
-    return BarGrid(time, close_s, start, start + close_s - time, table, elapsed)
+    return BarSchedule(time, close_s, start, start + close_s - time, table, elapsed)
 
 
-def _longer_bars(table: SessionTable, period: Integers) -> BarGrid:
+def _longer_bars(table: SessionTable, period: Integers) -> BarSchedule:
     """Return one bar for each run of equal `period`, a number per session."""
     edges = np.flatnonzero(np.diff(period, prepend=-1 << 40, append=1 << 40))
     first, beyond = edges[:-1], edges[1:]
     elapsed = _elapsed(table)
-    return BarGrid(
+    return BarSchedule(
         table.open_s[first],
         table.close_s[beyond - 1],
         elapsed[first],

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
-from tvDatafeed.testing.calendar import new_york_holidays, yearly_holidays
-from tvDatafeed.testing.listings import Listing
+from tvDatafeed.testing.market.calendar import new_york_holidays, yearly_holidays
+from tvDatafeed.testing.market.listings import Listing
 
 __all__ = ["LISTINGS"]
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from tvDatafeed.testing.http11 import Request
+from tvDatafeed.testing.wire.http11 import Request
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 

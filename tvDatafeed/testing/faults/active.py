@@ -4,11 +4,11 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterable
 
-from tvDatafeed.testing.faults.actions import Action, Command, Message
 from tvDatafeed.testing.faults.base import Fault
+from tvDatafeed.testing.wire.actions import Action, Command, Message
 
 
-class FaultBox:
+class ActiveFaults:
     """The faults that are active, each with the number of strikes it has left."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tvDatafeed.testing.accounts import Office
-from tvDatafeed.testing.corrections import Correction, Corrections, changed
-from tvDatafeed.testing.listings import Shown
-from tvDatafeed.testing.market import Market
-from tvDatafeed.testing.pages import BarTexts
-from tvDatafeed.testing.payloads import plain
-from tvDatafeed.testing.recordings import Recording
-from tvDatafeed.testing.tape import Tape
-from tvDatafeed.testing.tokens import claims_of
+from tvDatafeed.testing.accounts.accounts import AccountService
+from tvDatafeed.testing.accounts.tokens import claims_of
+from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
+from tvDatafeed.testing.market.history import BarHistory
+from tvDatafeed.testing.market.listings import PriceOptions
+from tvDatafeed.testing.market.market import Market
+from tvDatafeed.testing.sessions.pages import BarTexts
+from tvDatafeed.testing.wire.payloads import plain
+from tvDatafeed.testing.wire.recordings import Recording
 
 NODE = "lo1-charts-free-1-tvbs-loopb-1"
 
@@ -60,7 +60,7 @@ class Backend:
         What is traded.
     clock
         Epoch seconds.
-    office
+    accounts
         The accounts, and the tokens that were issued to them.
     bad_tokens
         Tokens that are refused though they look right.
@@ -78,7 +78,7 @@ class Backend:
 
     market: Market
     clock: Callable[[], float]
-    office: Office
+    accounts: AccountService
     bad_tokens: set[str]
     max_bars: int
     plan_limits: Mapping[str, int] | None = None
@@ -88,24 +88,24 @@ class Backend:
     texts: BarTexts = field(default_factory=BarTexts)
     corrections: Corrections = field(default_factory=Corrections)
 
-    def shown_at(self, symbol: str, at: float) -> float:
+    def data_time(self, symbol: str, at: float) -> float:
         """Return the moment that series and quotes of this symbol show at a moment."""
         return at - self.delays_s.get(symbol, 0)
 
-    def tape(
+    def history(
         self,
         symbol: str,
         interval: str,
         plan: str,
-        shown: tuple[tuple[str, Any], ...] = (),
+        options: tuple[tuple[str, Any], ...] = (),
         at: float | None = None,
-    ) -> Tape:
+    ) -> BarHistory:
         """Return the bars of a symbol as a client with this plan may see them.
 
         Parameters
         ----------
-        symbol, interval, shown
-            As in `Tape`.
+        symbol, interval, options
+            As in `BarHistory`.
         plan
             The plan in the client's token.
         at
@@ -114,11 +114,11 @@ class Backend:
         limit = self.max_bars
         if self.plan_limits is not None and interval[-1] not in "DWM":
             limit = self.plan_limits.get(plan, limit)
-        now = self.shown_at(symbol, self.clock() if at is None else at)
+        now = self.data_time(symbol, self.clock() if at is None else at)
         known = self.corrections.of(symbol, interval)
-        if known and not self._is_by_default(symbol, interval, shown):
+        if known and not self._is_by_default(symbol, interval, options):
             known = None
-        return Tape(self.market, symbol, interval, now, limit, shown, known)
+        return BarHistory(self.market, symbol, interval, now, limit, options, known)
 
     def correct(
         self, symbol: str, interval: str, time: int, values: Mapping[str, float | None], at: float
@@ -141,25 +141,27 @@ class Backend:
         """
         if self.market.find(symbol) is None:
             raise ValueError(f"There is no {symbol} in this market")
-        tape = Tape(self.market, symbol, interval, self.shown_at(symbol, at), self.max_bars)
-        bars = tape.bars(1, time)
+        history = BarHistory(
+            self.market, symbol, interval, self.data_time(symbol, at), self.max_bars
+        )
+        bars = history.bars(1, time)
         if not bars or bars[0].time != time:
             raise ValueError(f"{symbol} has no bar of interval {interval} that begins at {time}")
         known = self.corrections.of(symbol, interval) or {}
-        shown = known[time].applied(bars[0]) if time in known else bars[0]
-        self.corrections.add(symbol, interval, Correction(bars[0], changed(shown, values)))
+        current = known[time].applied(bars[0]) if time in known else bars[0]
+        self.corrections.add(symbol, interval, Correction(bars[0], changed(current, values)))
 
     def _is_by_default(
-        self, symbol: str, interval: str, shown: tuple[tuple[str, Any], ...]
+        self, symbol: str, interval: str, options: tuple[tuple[str, Any], ...]
     ) -> bool:
         """Return whether bars that are shown in this way are those of no way in particular."""
         listing = self.market.find(symbol)
-        asked = Shown(**dict(shown))
+        asked = PriceOptions(**dict(options))
         if listing and asked.currency == listing.currency:
             asked = replace(asked, currency=None)
         if interval[-1] in "DWM":
             asked = replace(asked, session="regular")
-        return asked == Shown()
+        return asked == PriceOptions()
 
     def update_mode(self, symbol: str) -> str:
         """Return how the server calls the way a symbol is updated."""
@@ -173,13 +175,13 @@ class Backend:
         """
         if token in self.bad_tokens:
             return "bad"
-        if self.office.tokens.is_known(token):
-            now = self.office.rules.auth_clock()
-            return "ended" if self.office.tokens.has_ended(token, now) else "good"
+        if self.accounts.tokens.is_known(token):
+            now = self.accounts.rules.auth_clock()
+            return "ended" if self.accounts.tokens.has_ended(token, now) else "good"
         if _LITERAL_TOKEN.fullmatch(token):
             return "good"
         claims = claims_of(token)
-        if claims is None or self.office.all():
+        if claims is None or self.accounts.all():
             return "bad"
         expiry = claims.get("exp")
         is_over = isinstance(expiry, int | float) and expiry < self.clock()

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from tvDatafeed.testing.calendar import Integers
-from tvDatafeed.testing.listings import Listing, Shown
+from tvDatafeed.testing.market.calendar import Integers
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
 
 Floats = npt.NDArray[np.float64]
 PriceOf = Callable[[Integers], Floats]
@@ -42,8 +42,13 @@ _CARRY = 0.04
 _YEAR_MS = 365.25 * 86_400_000
 
 
-def shown_prices(  # noqa: PLR0917 - what a price depends on
-    listing: Listing, shown: Shown, price_of: PriceOf, moments: Integers, opens: Integers, now: int
+def adjusted_prices(  # noqa: PLR0917 - what a price depends on
+    listing: Listing,
+    options: PriceOptions,
+    price_of: PriceOf,
+    moments: Integers,
+    opens: Integers,
+    now: int,
 ) -> Floats:
     """Return prices as they are shown.
 
@@ -51,7 +56,7 @@ def shown_prices(  # noqa: PLR0917 - what a price depends on
     ----------
     listing
         Of what.
-    shown
+    options
         How they are shown.
     price_of
         The price before all of this.
@@ -64,19 +69,21 @@ def shown_prices(  # noqa: PLR0917 - what a price depends on
     """
     price = price_of(moments)
     if listing.expirations:
-        price = _premium(listing, shown, price_of, moments, opens, price, now) + price
-    if shown.adjustment == "none":
+        price = _premium(listing, options, price_of, moments, opens, price, now) + price
+    if options.adjustment == "none":
         price = price * _later(_splits(listing), moments)
-    elif shown.adjustment == "dividends":
+    elif options.adjustment == "dividends":
         price = price * _later(_dividends(listing, price_of), moments)
-    if shown.currency not in (None, listing.currency):
-        price = price * (RATES_USD[listing.currency] / RATES_USD[str(shown.currency)])
+    if options.currency not in (None, listing.currency):
+        price = price * (RATES_USD[listing.currency] / RATES_USD[str(options.currency)])
     return price
 
 
-def shown_volumes(listing: Listing, shown: Shown, volume: Floats, opens: Integers) -> Floats:
+def adjusted_volumes(
+    listing: Listing, options: PriceOptions, volume: Floats, opens: Integers
+) -> Floats:
     """Return volumes as they are shown: shares of today, or with adjustment "none" of their day."""
-    if shown.adjustment == "none":
+    if options.adjustment == "none":
         volume = volume / _later(_splits(listing), opens)
     return volume
 
@@ -90,7 +97,7 @@ def last_roll(listing: Listing, moment: int) -> int:
 
 def _premium(  # noqa: PLR0917 - as above
     listing: Listing,
-    shown: Shown,
+    options: PriceOptions,
     price_of: PriceOf,
     moments: Integers,
     opens: Integers,
@@ -105,7 +112,7 @@ def _premium(  # noqa: PLR0917 - as above
     latest = len(expiry) - 1
     ends = expiry[np.minimum(front + ahead, latest)][:, np.newaxis]
     premium: Floats = price * (_CARRY / _YEAR_MS) * (ends - moments)
-    if not shown.backadjusted or not listing.is_continuous:
+    if not options.backadjusted or not listing.is_continuous:
         return premium
     last = int(np.searchsorted(expiry, now, "right"))
     first = int(front.min())

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tvDatafeed.testing.payloads import to_json
+from tvDatafeed.testing.wire.payloads import to_json
 
 
 class RefusedError(Exception):

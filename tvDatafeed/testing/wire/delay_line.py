@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tvDatafeed.testing.faults import Action
+from tvDatafeed.testing.wire.actions import Action
 
 # What a server keeps for one client; beyond it the server waits, as one does whose buffers are
 # full. It is some twenty of the largest replies.

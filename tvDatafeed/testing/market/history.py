@@ -7,12 +7,12 @@ moment does not reach beyond them.
 from dataclasses import dataclass
 from typing import Any
 
-from tvDatafeed.testing.corrections import BarCorrections
-from tvDatafeed.testing.market import Market, MarketBar
+from tvDatafeed.testing.market.corrections import BarCorrections
+from tvDatafeed.testing.market.market import Market, MarketBar
 
 
 @dataclass(frozen=True)
-class Tape:
+class BarHistory:
     """What a series can show.
 
     Parameters
@@ -25,7 +25,7 @@ class Tape:
         The moment of the latest bar, epoch seconds.
     limit
         How many bars there are at the most.
-    shown
+    options
         How they are shown: keywords of `Market.bars` and their values.
     corrections
         Which of them are not as the market has them; None if all are.
@@ -36,7 +36,7 @@ class Tape:
     interval: str
     now: float
     limit: int
-    shown: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
     corrections: BarCorrections | None = None
 
     def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
@@ -105,11 +105,11 @@ class Tape:
 
     @property
     def _session(self) -> str:
-        return str(dict(self.shown).get("session", "regular"))
+        return str(dict(self.options).get("session", "regular"))
 
     def _market_bars(self, n: int, now: float) -> list[MarketBar]:
         bars = self.market.bars(
-            self.symbol, self.interval, n, now, as_of=self.now, **dict(self.shown)
+            self.symbol, self.interval, n, now, as_of=self.now, **dict(self.options)
         )
         known = self.corrections
         if not known:

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from tvDatafeed.testing.calendar import TradingCalendar
-from tvDatafeed.testing.grid import BarGrid, bar_grid
+from tvDatafeed.testing.market.calendar import TradingCalendar
+from tvDatafeed.testing.market.schedule import BarSchedule, bar_schedule
 
-__all__ = ["Listing", "Shown"]
+__all__ = ["Listing", "PriceOptions"]
 
 _LONGER = "DWM"
 
 
 @dataclass(frozen=True)
-class Shown:
+class PriceOptions:
     """How bars are shown to who asks for them.
 
     Parameters
@@ -136,11 +136,11 @@ class Listing:
         """The sessions of this listing."""
         return _calendar(self.session, self.timezone, self.holidays)
 
-    def grid(self, interval: str, n: int, now: float, session: str = "regular") -> BarGrid:
-        """Return the bars of `bar_grid`; a contract has none after its last day."""
+    def schedule(self, interval: str, n: int, now: float, session: str = "regular") -> BarSchedule:
+        """Return the bars of `bar_schedule`; a contract has none after its last day."""
         calendar = self._calendar_of(interval, session)
         now = min(now, self._end_s(calendar) - 1)
-        return bar_grid(calendar, self.first_day, interval, n, now)
+        return bar_schedule(calendar, self.first_day, interval, n, now)
 
     def next_open(self, interval: str, moment: float, session: str = "regular") -> float:
         """Return when the next session opens, at `moment` or later; infinity if none ever does.
@@ -148,7 +148,7 @@ class Listing:
         Parameters
         ----------
         interval, session
-            As in `grid`; the hours before and after the session are sessions of intraday bars.
+            As in `schedule`; the hours before and after the session are sessions of intraday bars.
         moment
             Epoch seconds UTC.
         """
@@ -168,15 +168,15 @@ class Listing:
         # That day may be a holiday.
         return calendar.sessions(last - timedelta(days=10), last)[-1].close_s
 
-    def shown(self, shown: Shown) -> "Listing":
+    def in_currency(self, options: PriceOptions) -> "Listing":
         """Return this listing as it is with prices in another currency."""
-        if shown.currency in (None, self.currency):
+        if options.currency in (None, self.currency):
             return self
         # Cents at least, for what is one unit of some currencies is many of others.
         scale = max(self.pricescale, 100)
-        return replace(self, currency=str(shown.currency), pricescale=scale, minmov=1)
+        return replace(self, currency=str(options.currency), pricescale=scale, minmov=1)
 
-    def info(self, shown: Shown = Shown()) -> dict[str, Any]:
+    def info(self, options: PriceOptions = PriceOptions()) -> dict[str, Any]:
         """Return the third parameter of symbol_resolved, a new dict each time.
 
         Field names and the value of each that does not depend on the listing are those of recorded
@@ -184,12 +184,12 @@ class Listing:
 
         Parameters
         ----------
-        shown
+        options
             With which session, adjustment and currency it was asked for.
         """
-        if shown.currency not in (None, self.currency):
-            return self.shown(shown).info(replace(shown, currency=None))
-        is_extended = shown.session == "extended" and bool(self.extended)
+        if options.currency not in (None, self.currency):
+            return self.in_currency(options).info(replace(options, currency=None))
+        is_extended = options.session == "extended" and bool(self.extended)
         session = self.extended if is_extended else self.session
         full_name = f"{self.feed or self.exchange}:{self.name}"
         info: dict[str, Any] = {

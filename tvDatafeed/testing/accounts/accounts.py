@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.testing.accounts.tokens import Tokens
 from tvDatafeed.testing.journal import Journal
-from tvDatafeed.testing.tokens import Tokens
 
 Factor = Literal["totp", "sms", "email"]
 Outcome = Literal[
@@ -193,7 +193,7 @@ class _Visit:
     is_whole: bool
 
 
-class Office:
+class AccountService:
     """The accounts of one server: it judges passwords and codes and knows who is signed in.
 
     Parameters
@@ -203,7 +203,7 @@ class Office:
     rules
         How they are treated.
     journal
-        Where attempts are noted; its lock is this one's.
+        Where attempts are recorded; its lock is this one's.
     """
 
     def __init__(self, accounts: Iterable[Account], rules: SignInRules, journal: Journal) -> None:
@@ -281,7 +281,7 @@ class Office:
             else:
                 del self._wrong[key]
                 outcome = "second_factor" if account.second_factor else "success"
-            self._journal.note("logins", Login(username, outcome))
+            self._journal.record("logins", Login(username, outcome))
             return outcome, account
 
     def check_code(
@@ -303,7 +303,7 @@ class Office:
                 del self._wrong[key]
                 outcome = "success"
             username = account.username if account else ""
-            self._journal.note("logins", Login(username, outcome, factor))
+            self._journal.record("logins", Login(username, outcome, factor))
             return outcome, account
 
     def _codes(self, account: Account) -> list[str]:

@@ -1,0 +1,1 @@
+"""The accounts of the loopback server: sign-in, cookies and data tokens."""

@@ -1,0 +1,1 @@
+"""The made-up market: its listings, calendars, clock and bars."""

@@ -1,0 +1,1 @@
+"""The chart and quote sessions of one client, and the symbol search."""
