@@ -12,9 +12,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tvDatafeed.cli_arguments import AddCommand
 from tvDatafeed.config import AuthConfig, TvDatafeedConfig
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.validators import Validators
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from tvDatafeed.tokens import TokenCache
 
 __all__ = ["account_config", "add_account_commands", "has_account"]
-
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
 
 _LOGIN_EXAMPLES = """\
 examples:
@@ -66,7 +62,7 @@ class _NoAnswerError(CommandError):
     """Nobody is there to be asked."""
 
 
-def add_account_commands(command: _AddCommand) -> None:
+def add_account_commands(command: AddCommand) -> None:
     """Add ``login``, ``logout`` and ``whoami`` to the parser.
 
     Parameters

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from typing import Any
 
+from tvDatafeed.cli_arguments import AddCommand
 from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
 from tvDatafeed.main import TvDatafeed
@@ -12,10 +12,6 @@ from tvDatafeed.query import SEARCH_TYPES
 from tvDatafeed.table import encodable, printable, table
 
 __all__ = ["add_search_command"]
-
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
 
 _SEARCH_EXAMPLES = """\
 examples:
@@ -29,7 +25,7 @@ nothing is found the exit code is 1.
 """
 
 
-def add_search_command(command: _AddCommand) -> None:
+def add_search_command(command: AddCommand) -> None:
     """Add ``search`` to the parser.
 
     Parameters
