@@ -24,7 +24,15 @@ from tvDatafeed.frames.many import Frames
 from tvDatafeed.interval import Interval, interval_len
 from tvDatafeed.query.dates import DateLike, lineage_problems
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
-from tvDatafeed.query.history import Adjustment, Dates, HistoryQuery, Options, Validation
+from tvDatafeed.query.history import (
+    Adjustment,
+    Dates,
+    FrameOptions,
+    HistoryQuery,
+    RangeOptions,
+    SeriesOptions,
+    Validation,
+)
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.query.symbols import contract_symbol, full_symbol, listed
@@ -345,21 +353,12 @@ class TvDatafeed:
         21
         """
         full = full_symbol(symbol, exchange)
-        options = Options(
-            interval=interval,
-            n_bars=n_bars,
-            extended_session=extended_session,
-            start_date=start_date,
-            end_date=end_date,
-            timezone=timezone,
-            adjustment=adjustment,
-            currency=currency,
-            backadjusted=backadjusted,
-            dates=dates,
-            closed_only=closed_only,
-            validate=validate,
+        query = HistoryQuery(
+            RangeOptions(interval, n_bars, start_date, end_date, timezone),
+            SeriesOptions(extended_session, adjustment, currency, backadjusted),
+            FrameOptions(dates, closed_only, validate),
+            self._config.data,
         )
-        query = HistoryQuery(options, self._config.data)
         full = contract_symbol(full, symbol, fut_contract)
         started = time.monotonic()
         history = self._answer(query.request(full))
@@ -437,21 +436,12 @@ class TvDatafeed:
         >>> list(frames), list(frames.errors)
         (['AAPL'], ['NOPE'])
         """
-        options = Options(
-            interval=interval,
-            n_bars=n_bars,
-            extended_session=extended_session,
-            start_date=start_date,
-            end_date=end_date,
-            timezone=timezone,
-            adjustment=adjustment,
-            currency=currency,
-            backadjusted=backadjusted,
-            dates=dates,
-            closed_only=closed_only,
-            validate=validate,
+        query = HistoryQuery(
+            RangeOptions(interval, n_bars, start_date, end_date, timezone),
+            SeriesOptions(extended_session, adjustment, currency, backadjusted),
+            FrameOptions(dates, closed_only, validate),
+            self._config.data,
         )
-        query = HistoryQuery(options, self._config.data)
         window = check_count("max_concurrent", max_concurrent)
         if on_error not in {"raise", "collect"}:
             raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")

@@ -12,9 +12,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tvDatafeed.cli.arguments import AddCommand
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.config import AuthConfig, TvDatafeedConfig
 from tvDatafeed.validators import Validators
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from tvDatafeed.auth.cache import TokenCache
     from tvDatafeed.auth.signin import SignedIn, SignIn
 
-__all__ = ["account_config", "add_account_commands", "has_account"]
 
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
+__all__ = ["account_config", "add_account_commands", "has_account"]
 
 _LOGIN_EXAMPLES = """\
 examples:
@@ -66,7 +63,7 @@ class _NoAnswerError(CommandError):
     """Nobody is there to be asked."""
 
 
-def add_account_commands(command: _AddCommand) -> None:
+def add_account_commands(command: AddCommand) -> None:
     """Add ``login``, ``logout`` and ``whoami`` to the parser.
 
     Parameters

@@ -1,10 +1,18 @@
-"""What the commands about series have in common: symbols, lengths of bars, numbers."""
+"""What the commands have in common: symbols, lengths of bars, timezones, numbers."""
 
 import argparse
+import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
 from tvDatafeed.interval import Interval
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
+
+# What adds a command: called with its name, what runs it, a summary and examples.
+AddCommand: TypeAlias = Callable[
+    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
+]
 
 # As people write them; a minute's m and a month's M differ by case alone.
 _INTERVALS = {
@@ -55,6 +63,16 @@ def add_series_options(command: argparse.ArgumentParser, default_interval: str) 
     )
 
 
+def add_timezone_option(command: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--timezone`` to a command, with words for its default."""
+    command.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help='zone of the times: UTC, an IANA name, or "exchange" for the symbol\'s own; '
+        f"default: {default}",
+    )
+
+
 def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
     """Return the full symbol that was asked for.
 
@@ -94,3 +112,27 @@ def whole_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def amount(noun: str, *, is_zero_allowed: bool = True) -> Callable[[str], float]:
+    """Return what reads a finite number that is not negative.
+
+    Parameters
+    ----------
+    noun
+        What the number is, for the message about a text that is not one.
+    is_zero_allowed
+        Whether it may be 0.
+    """
+    limit = "of at least 0" if is_zero_allowed else "above 0"
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (0 < number < math.inf or (is_zero_allowed and number == 0)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} {limit}")
+        return number
+
+    return read

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.account import account_config, has_account
-from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.cli.arguments import (
+    AddCommand,
+    add_series_options,
+    add_timezone_option,
+    full_symbol_of,
+    whole_count,
+)
 from tvDatafeed.cli.console import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -33,10 +39,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["add_bar_commands"]
-
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
 
 _FORMATS_OF_SUFFIXES = {
     ".csv": "csv",
@@ -75,7 +77,7 @@ do credentials, such as TV_AUTH_TOKEN; without them the login that "tvdatafeed l
 """
 
 
-def add_bar_commands(command: _AddCommand) -> None:
+def add_bar_commands(command: AddCommand) -> None:
     """Add ``demo`` and ``hist`` to the parser.
 
     Parameters
@@ -114,12 +116,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         "--extended", action="store_true", help="with bars outside the regular session"
     )
     hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
-    hist.add_argument(
-        "--timezone",
-        metavar="ZONE",
-        help='zone of the times: UTC, an IANA name, or "exchange" for the symbol\'s own; '
-        "default: this machine's",
-    )
+    add_timezone_option(hist, "this machine's")
     hist.add_argument(
         "--trading-days",
         action="store_true",

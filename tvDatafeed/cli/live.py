@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.account import account_config, has_account
-from tvDatafeed.cli.arguments import add_series_options, full_symbol_of, whole_count
+from tvDatafeed.cli.arguments import (
+    AddCommand,
+    add_series_options,
+    add_timezone_option,
+    full_symbol_of,
+    whole_count,
+)
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
@@ -24,10 +30,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["add_live_command"]
-
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
 
 _HEADS = ("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
 _NUMBERS = range(2, 9)
@@ -49,7 +51,7 @@ cannot be had any more is told on stderr.
 """
 
 
-def add_live_command(command: _AddCommand) -> None:
+def add_live_command(command: AddCommand) -> None:
     """Add ``live`` to the parser.
 
     Parameters
@@ -68,12 +70,7 @@ def add_live_command(command: _AddCommand) -> None:
     live.add_argument(
         "--forming", action="store_true", help="with each change of the bars that still form"
     )
-    live.add_argument(
-        "--timezone",
-        metavar="ZONE",
-        help="zone of the times: UTC, an IANA name, or exchange for the symbol's own; default: "
-        "this machine's in the table, UTC in JSON",
-    )
+    add_timezone_option(live, "this machine's in the table, UTC in JSON")
 
 
 def _live(arguments: argparse.Namespace) -> int:

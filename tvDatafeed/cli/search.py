@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from typing import Any
 
+from tvDatafeed.cli.arguments import AddCommand
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, write_to_stdout
 from tvDatafeed.cli.table import encodable, printable, table
 from tvDatafeed.config import TvDatafeedConfig
@@ -13,10 +13,6 @@ from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.query.search import SEARCH_TYPES
 
 __all__ = ["add_search_command"]
-
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
 
 _SEARCH_EXAMPLES = """\
 examples:
@@ -30,7 +26,7 @@ nothing is found the exit code is 1.
 """
 
 
-def add_search_command(command: _AddCommand) -> None:
+def add_search_command(command: AddCommand) -> None:
     """Add ``search`` to the parser.
 
     Parameters

@@ -2,23 +2,19 @@
 
 import argparse
 import dataclasses
-import math
 import signal
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tvDatafeed.cli.arguments import AddCommand, amount
 from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
 
 if TYPE_CHECKING:
     from tvDatafeed.testing import Account, FakeTradingView, Fault
 
-__all__ = ["add_serve_command"]
 
-_AddCommand = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
-]
+__all__ = ["add_serve_command"]
 
 _LONGEST_SLEEP_S = 3600.0
 # Open series and quotes are told of the market as often as a page that is watched would show it.
@@ -48,7 +44,7 @@ talks to it. Every fault takes times=N, how often it strikes, and symbol=EXCHANG
 """
 
 
-def add_serve_command(command: _AddCommand) -> None:
+def add_serve_command(command: AddCommand) -> None:
     """Add ``serve`` to the parser.
 
     Parameters
@@ -63,21 +59,21 @@ def add_serve_command(command: _AddCommand) -> None:
     )
     serve.add_argument(
         "--heartbeat",
-        type=_seconds,
+        type=amount("number of seconds", is_zero_allowed=False),
         default=5.0,
         metavar="SECONDS",
         help="time between heartbeats; default: %(default)s",
     )
     serve.add_argument(
         "--round-trip",
-        type=_round_trip,
+        type=amount("number of seconds"),
         default=0.0,
         metavar="SECONDS",
         help="time from a command to its answer; default: none",
     )
     serve.add_argument(
         "--bandwidth",
-        type=_bandwidth,
+        type=amount("number of bytes per second", is_zero_allowed=False),
         metavar="BYTES_PER_S",
         help="bytes that reach a client in a second; default: no limit",
     )
@@ -89,7 +85,7 @@ def add_serve_command(command: _AddCommand) -> None:
     )
     serve.add_argument(
         "--speed",
-        type=_speed,
+        type=amount("speed"),
         default=1.0,
         metavar="X",
         help="seconds of the market in a second, 0 to stand still; default: %(default)s",
@@ -204,34 +200,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
-    seconds = _number(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
-
-
-def _round_trip(text: str) -> float:
-    seconds = _number(text)
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds of at least 0")
-    return seconds
-
-
-def _bandwidth(text: str) -> float:
-    bytes_per_s = _number(text)
-    if not 0 < bytes_per_s < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes per second above 0")
-    return bytes_per_s
-
-
-def _speed(text: str) -> float:
-    speed = _number(text)
-    if not 0 <= speed < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no speed of at least 0")
-    return speed
-
-
 def _moment(text: str) -> float:
     from datetime import datetime, timezone  # noqa: PLC0415 - no help needs it
 
@@ -245,10 +213,3 @@ def _moment(text: str) -> float:
             f"{text!r} is no moment since {_FIRST_YEAR} in ISO 8601, such as 2026-08-20T13:30Z"
         )
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -16,11 +16,11 @@ from tvDatafeed.query.dates import (
     date_range,
     timezone_named,
 )
+from tvDatafeed.query.view import View
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     from tvDatafeed.protocol.events import SeriesRequest
-    from tvDatafeed.query.view import View
 
 
 Adjustment = Literal["splits", "dividends", "none"]
@@ -33,25 +33,34 @@ _DATES = ("open", "trading")
 _VALIDATIONS = ("raise", "off")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be asked for besides the symbol, as a caller gives it.
+@dataclass(frozen=True)
+class RangeOptions:
+    """Which bars a caller of `TvDatafeed.get_hist` asks for, as it was given."""
 
-    The parameters are those of `TvDatafeed.get_hist`.
-    """
+    interval: Interval
+    n_bars: int | None
+    start_date: DateLike | None
+    end_date: DateLike | None
+    timezone: str | None
 
-    interval: Interval = Interval.in_daily
-    n_bars: int | None = None
-    extended_session: bool = False
-    start_date: DateLike | None = None
-    end_date: DateLike | None = None
-    timezone: str | None = None
-    adjustment: Adjustment = "splits"
-    currency: str | None = None
-    backadjusted: bool = False
-    dates: Dates = "open"
-    closed_only: bool = False
-    validate: Validation | None = None
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """Which prices of the symbol a caller of `TvDatafeed.get_hist` asks for, as it was given."""
+
+    extended_session: bool
+    adjustment: Adjustment
+    currency: str | None
+    backadjusted: bool
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """What the frame for a caller of `TvDatafeed.get_hist` contains, as it was given."""
+
+    dates: Dates
+    closed_only: bool
+    validate: Validation | None
 
 
 class HistoryQuery:
@@ -59,10 +68,10 @@ class HistoryQuery:
 
     Parameters
     ----------
-    options
-        As the caller gave them.
+    bars, series, frame
+        The options of `TvDatafeed.get_hist`.
     data
-        What is used where they say nothing.
+        The settings that are used where an option is not given.
 
     Raises
     ------
@@ -70,31 +79,33 @@ class HistoryQuery:
         When one of the options cannot be right.
     """
 
-    def __init__(self, options: Options, data: DataConfig) -> None:
-        self._options = options
+    def __init__(
+        self, bars: RangeOptions, series: SeriesOptions, frame: FrameOptions, data: DataConfig
+    ) -> None:
+        self._interval = bars.interval
+        self._series = series
+        self._frame = frame
         self._data = data
-        self._zone_name = options.timezone or data.timezone
+        self._zone_name = bars.timezone or data.timezone
         zone = None
         if self._zone_name and self._zone_name != EXCHANGE_TIMEZONE:
             zone = timezone_named(self._zone_name)
-        if not isinstance(options.interval, Interval):
-            raise InvalidIntervalError(options.interval, [str(member) for member in Interval])
-        self._range = _checked_range(
-            options, zone, of_exchange=self._zone_name == EXCHANGE_TIMEZONE
-        )
-        self._count = _checked_count(options, data)
-        _check_choice("adjustment", options.adjustment, _ADJUSTMENTS)
-        _check_choice("dates", options.dates, _DATES)
-        if options.validate is not None:
-            _check_choice("validate", options.validate, _VALIDATIONS)
-        self._currency = _checked_currency(options.currency)
+        if not isinstance(bars.interval, Interval):
+            raise InvalidIntervalError(bars.interval, [str(member) for member in Interval])
+        self._range = _checked_range(bars, zone, of_exchange=self._zone_name == EXCHANGE_TIMEZONE)
+        self._count = _checked_count(bars, data)
+        _check_choice("adjustment", series.adjustment, _ADJUSTMENTS)
+        _check_choice("dates", frame.dates, _DATES)
+        if frame.validate is not None:
+            _check_choice("validate", frame.validate, _VALIDATIONS)
+        self._currency = _checked_currency(series.currency)
 
     def request(self, symbol: str) -> "SeriesRequest":
         """Say what to ask TradingView for, for a full symbol."""
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
 
-        options, dates = self._options, self._range
-        interval_s = options.interval.seconds
+        series, dates = self._series, self._range
+        interval_s = self._interval.seconds
         page_size = self._data.max_bars
         count, now_s = self._count, time.time()
         since_s = dates.earliest_s if dates else None
@@ -102,51 +113,53 @@ class HistoryQuery:
         if count is not None:
             # The bar that forms is not among the closed ones, and what may lie beyond an end that
             # is not known exactly yet is not among those up to it.
-            count += bool(options.closed_only) + (dates.surplus_bars(interval_s) if dates else 0)
+            count += bool(self._frame.closed_only) + (
+                dates.surplus_bars(interval_s) if dates else 0
+            )
         elif since_s is not None:
             end_s = now_s if until_s is None else until_s
             page_size = min(page_size, max(int((end_s - since_s) / interval_s), 0) + 2)
         return SeriesRequest(
             symbol=symbol,
-            interval=options.interval.value,
+            interval=self._interval.value,
             count=count,
-            session="extended" if options.extended_session else "regular",
-            adjustment=options.adjustment,
+            session="extended" if series.extended_session else "regular",
+            adjustment=series.adjustment,
             currency=self._currency,
-            backadjusted=bool(options.backadjusted),
+            backadjusted=bool(series.backadjusted),
             page_size=page_size,
             since_s=since_s,
             until_s=until_s,
             is_live=until_s is not None and until_s >= now_s,
         )
 
-    def view(self) -> "View":
+    def view(self) -> View:
         """Say which bars of the answer are shown, and how."""
-        from tvDatafeed.query.view import View  # noqa: PLC0415 - pandas takes its time
-
-        options = self._options
+        frame = self._frame
         return View(
             count=self._count,
             dates=self._range,
-            closed_only=bool(options.closed_only),
+            closed_only=bool(frame.closed_only),
             timezone=self._zone_name,
-            with_trading_days=options.dates == "trading" and not options.interval.is_intraday,
+            with_trading_days=frame.dates == "trading" and not self._interval.is_intraday,
             fill_missing_volume=self._data.fill_missing_volume,
-            validation=options.validate or ("warn" if self._data.validate_data else "off"),
+            validation=frame.validate or ("warn" if self._data.validate_data else "off"),
         )
 
 
-def _checked_range(options: Options, zone: tzinfo | None, *, of_exchange: bool) -> DateRange | None:
-    start, end = options.start_date, options.end_date
+def _checked_range(
+    bars: RangeOptions, zone: tzinfo | None, *, of_exchange: bool
+) -> DateRange | None:
+    start, end = bars.start_date, bars.end_date
     if start is None and end is None:
         return None
-    if start is not None and options.n_bars is not None:
+    if start is not None and bars.n_bars is not None:
         raise DataValidationError(
             "n_bars/date_range",
-            options.n_bars,
+            bars.n_bars,
             "cannot go with start_date; pass one of both, or end_date and n_bars",
         )
-    if start is None and options.n_bars is None:
+    if start is None and bars.n_bars is None:
         raise DataValidationError(
             "date_range", end, "end_date needs a start_date, or n_bars for the last bars up to it"
         )
@@ -155,14 +168,14 @@ def _checked_range(options: Options, zone: tzinfo | None, *, of_exchange: bool) 
         end,
         zone=zone,
         of_exchange=of_exchange,
-        of_trading_days=not options.interval.is_intraday,
+        of_trading_days=not bars.interval.is_intraday,
     )
 
 
-def _checked_count(options: Options, data: DataConfig) -> int | None:
-    if options.n_bars is None and options.start_date is not None:
+def _checked_count(bars: RangeOptions, data: DataConfig) -> int | None:
+    if bars.n_bars is None and bars.start_date is not None:
         return None
-    count = data.default_bars if options.n_bars is None else options.n_bars
+    count = data.default_bars if bars.n_bars is None else bars.n_bars
     return Validators.validate_n_bars(count, max_bars=sys.maxsize)
 
 

@@ -10,10 +10,12 @@ Drip(times=1, symbol=None, bytes_per_s=100.0)
 """
 
 import dataclasses
+import inspect
 import json
 import re
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from tvDatafeed.testing.faults.active import ActiveFaults
@@ -130,59 +132,17 @@ __all__ = [
     "parse_fault",
 ]
 
-# Whoever writes a fault lists it here; the order is that of a connection's life.
-_KINDS: tuple[type[Fault], ...] = (
-    Fault,
-    Refuse,
-    TlsStall,
-    TlsGarbage,
-    ConnectSilence,
-    HandshakeDrip,
-    HandshakeStall,
-    UpgradeStatus,
-    UpgradeGarbage,
-    Redirect,
-    NeverRead,
-    HeartbeatFlood,
-    FinMidFrame,
-    RstMidFrame,
-    CloseCode,
-    HalfOpen,
-    Drip,
-    GiantHeader,
-    EndlessFragments,
-    InvalidUtf8,
-    BinaryFrame,
-    CompressedFrame,
-    WrongLength,
-    LengthUnit,
-    BadHeader,
-    SplitPackets,
-    GluedHeartbeat,
-    HeartbeatsOnly,
-    TruncatedJson,
-    HostileJson,
-    UnknownMessages,
-    NoCompletion,
-    CompletionFirst,
-    ForeignSession,
-    LateReply,
-    SessionCap,
-    ProtocolErrorReply,
-    CriticalErrorReply,
-    ReplaceBars,
-    EmptyHistory,
-    HttpStatus,
-    HttpHtml,
-    HttpHugeBody,
-    HttpTruncatedGzip,
-    HttpDrip,
-    HttpStall,
-    HttpRedirect,
-    HttpReset,
-)
 
-FAULTS: dict[str, type[Fault]] = {name_of(kind): kind for kind in sorted(_KINDS, key=name_of)}
+def _kinds_of(base: type[Fault]) -> Iterator[type[Fault]]:
+    if not inspect.isabstract(base):
+        yield base
+    for kind in base.__subclasses__():
+        yield from _kinds_of(kind)
+
+
+FAULTS: dict[str, type[Fault]] = {
+    name_of(kind): kind for kind in sorted(_kinds_of(Fault), key=name_of)
+}
 """Every fault by the name that `parse_fault` knows it by."""
 
 _FIELD = re.compile(r"(\w+)=(\[.*?\](?=,\w+=|\Z)|\"(?:[^\"\\]|\\.)*\"|[^,]*)(?:,|\Z)")
