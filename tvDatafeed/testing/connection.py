@@ -44,9 +44,9 @@ from tvDatafeed.testing.wire.websocket import (
     PING,
     PONG,
     TEXT,
+    AbortedError,
     FrameError,
     FrameReader,
-    HaltedError,
     Wire,
     close_frame,
     frame,
@@ -170,10 +170,10 @@ class Connection:
     def _pushed(payloads: Iterable[tuple[str, str]]) -> list[Message]:
         return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
-    def end(self, how: CloseMethod | None) -> None:
+    def abort(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
         self._how = how
-        self._wire.halt(abandon=how is None)
+        self._wire.abort(skip_drain=how is None)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread's end."""
@@ -184,7 +184,7 @@ class Connection:
             self._serve()
         except _OverError as over:
             self._how = over.how
-        except HaltedError:
+        except AbortedError:
             pass
         except OSError:
             self._how = None
