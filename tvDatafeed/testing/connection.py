@@ -20,10 +20,10 @@ from tvDatafeed.testing.journal import CloseMethod, Received
 from tvDatafeed.testing.routes import ORIGINS, respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
+    AbortSession,
     Action,
     Beat,
     Command,
-    EndSession,
     Finish,
     Freeze,
     Idle,
@@ -297,7 +297,7 @@ class Connection:
         payloads = PacketDecoder().feed(text)
         # The real server keeps nothing between messages, so a packet that is not whole is wrong.
         if text != "".join(encode(p) for p in payloads if isinstance(p, str)):
-            self._answer(Command("", [], None, 0), self._talk.end_with("wrong data"))
+            self._answer(Command("", [], None, 0), self._talk.close_with("wrong data"))
         for payload in payloads:
             if isinstance(payload, str):
                 self._hear_payload(payload)
@@ -310,7 +310,7 @@ class Connection:
             return
         message = parsed(payload)
         if message is None:
-            self._answer(Command("", [], None, 0), self._talk.end_with("wrong data"))
+            self._answer(Command("", [], None, 0), self._talk.close_with("wrong data"))
             return
         method, params = message
         self._heard += 1
@@ -326,8 +326,8 @@ class Connection:
         if not self._is_mute:
             payloads, extra = self._context.faults.reply(command, payloads)
         for action in extra:
-            if isinstance(action, EndSession):
-                self._talk.end_session(action.session)
+            if isinstance(action, AbortSession):
+                self._talk.abort_session(action.session)
         if command.method:
             # What a test can observe is true before the client can see the answer.
             received = Received(self._number, command.method, command.params)
@@ -335,7 +335,7 @@ class Connection:
             self._context.journal.record_command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
-        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | EndSession)])
+        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | AbortSession)])
         if self._talk.is_over:
             self._perform([close_frame(1000), Finish()])
 
