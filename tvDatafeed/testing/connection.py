@@ -20,10 +20,10 @@ from tvDatafeed.testing.journal import CloseMethod, Received
 from tvDatafeed.testing.routes import ORIGINS, respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
+    AbortSession,
     Action,
     Beat,
     Command,
-    EndSession,
     Finish,
     Freeze,
     Idle,
@@ -44,9 +44,9 @@ from tvDatafeed.testing.wire.websocket import (
     PING,
     PONG,
     TEXT,
+    AbortedError,
     FrameError,
     FrameReader,
-    HaltedError,
     Wire,
     close_frame,
     frame,
@@ -170,10 +170,10 @@ class Connection:
     def _pushed(payloads: Iterable[tuple[str, str]]) -> list[Message]:
         return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
-    def end(self, how: CloseMethod | None) -> None:
+    def abort(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
         self._how = how
-        self._wire.halt(abandon=how is None)
+        self._wire.abort(skip_drain=how is None)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread's end."""
@@ -184,7 +184,7 @@ class Connection:
             self._serve()
         except _OverError as over:
             self._how = over.how
-        except HaltedError:
+        except AbortedError:
             pass
         except OSError:
             self._how = None
@@ -297,7 +297,7 @@ class Connection:
         payloads = PacketDecoder().feed(text)
         # The real server keeps nothing between messages, so a packet that is not whole is wrong.
         if text != "".join(encode(p) for p in payloads if isinstance(p, str)):
-            self._answer(Command("", [], None, 0), self._talk.end_with("wrong data"))
+            self._answer(Command("", [], None, 0), self._talk.close_with("wrong data"))
         for payload in payloads:
             if isinstance(payload, str):
                 self._hear_payload(payload)
@@ -310,7 +310,7 @@ class Connection:
             return
         message = parsed(payload)
         if message is None:
-            self._answer(Command("", [], None, 0), self._talk.end_with("wrong data"))
+            self._answer(Command("", [], None, 0), self._talk.close_with("wrong data"))
             return
         method, params = message
         self._heard += 1
@@ -326,8 +326,8 @@ class Connection:
         if not self._is_mute:
             payloads, extra = self._context.faults.reply(command, payloads)
         for action in extra:
-            if isinstance(action, EndSession):
-                self._talk.end_session(action.session)
+            if isinstance(action, AbortSession):
+                self._talk.abort_session(action.session)
         if command.method:
             # What a test can observe is true before the client can see the answer.
             received = Received(self._number, command.method, command.params)
@@ -335,7 +335,7 @@ class Connection:
             self._context.journal.record_command(received, *sessions)
         self._perform([action for action in extra if isinstance(action, Mute)])
         self._reply(payloads, command.symbol, extra)
-        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | EndSession)])
+        self._perform([a for a in extra if not isinstance(a, Mute | SendLater | AbortSession)])
         if self._talk.is_over:
             self._perform([close_frame(1000), Finish()])
 

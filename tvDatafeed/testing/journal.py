@@ -45,7 +45,7 @@ class Client(Protocol):
     def recheck(self) -> None:
         """Have the token judged once more, which may have ended."""
 
-    def end(self, how: CloseMethod | None) -> None:
+    def abort(self, how: CloseMethod | None) -> None:
         """Have the connection ended, at once and whatever it does; None closes without a word."""
 
     def join(self, timeout_s: float) -> None:

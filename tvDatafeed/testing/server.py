@@ -184,7 +184,7 @@ class FakeTradingView(AccountControls):
             self._stopper.close()
             clients = self._journal.clients()
             for client in clients:
-                client.end(None)
+                client.abort(None)
             for client in clients:
                 client.join(max(0.0, deadline - time.monotonic()))
 
@@ -395,7 +395,7 @@ class FakeTradingView(AccountControls):
         """
         clients = self._journal.clients()
         for client in clients:
-            client.end(how)
+            client.abort(how)
         self.wait_until(lambda _: all(client.has_closed for client in clients), _STOP_TIMEOUT_S)
 
     @property

@@ -242,7 +242,7 @@ class AccountService:
             self._visits[cookies.sessionid] = _Visit(cookies, account.username, is_whole)
         return cookies
 
-    def dismiss(self, sessionid: str | None = None) -> None:
+    def sign_out(self, sessionid: str | None = None) -> None:
         """End one visit, or with None all of them: their cookies are nobody's any more."""
         with self._journal.changed:
             if sessionid is None:

@@ -64,17 +64,17 @@ class AccountControls(SignInRules):
             Also on live connections that use them, which `expired_token_is` says the end of.
             Otherwise a token is looked at when a client sends it.
         """
-        self._accounts.tokens.end()
+        self._accounts.tokens.expire()
         self._recheck(now=now)
 
     def revoke(self, token: str, *, now: bool = False) -> None:
         """Let one token end, whoever issued it; `now` is as in `expire_tokens`."""
-        self._accounts.tokens.end(token)
+        self._accounts.tokens.expire(token)
         self._recheck(now=now)
 
     def expire_cookies(self) -> None:
         """Sign everyone out: all cookies issued so far are an anonymous visitor's."""
-        self._accounts.dismiss()
+        self._accounts.sign_out()
 
     def _account(self, account: Account | str) -> Account:
         return self.accounts[account] if isinstance(account, str) else account

@@ -99,7 +99,7 @@ def _too_many(status: int, outcome: Outcome, accounts: AccountService) -> Reply:
 
 
 def _rotated(request: Request, account: Account, accounts: AccountService) -> Cookies:
-    accounts.dismiss(request.cookies.get("sessionid", ""))
+    accounts.sign_out(request.cookies.get("sessionid", ""))
     return accounts.admit(account)
 
 

@@ -56,7 +56,7 @@ class Tokens:
             self._changed.notify_all()
         return token
 
-    def end(self, token: str | None = None) -> None:
+    def expire(self, token: str | None = None) -> None:
         """Let a token end, or with None all that were issued so far."""
         with self._changed:
             for each in list(self._expiries) if token is None else [token]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tvDatafeed.testing.faults.base import AtAnswer, AtCommand
-from tvDatafeed.testing.wire.actions import Action, Command, EndSession, Finish, Mute, SendLater
+from tvDatafeed.testing.wire.actions import AbortSession, Action, Command, Finish, Mute, SendLater
 from tvDatafeed.testing.wire.payloads import to_json
 from tvDatafeed.testing.wire.websocket import close_frame
 
@@ -154,7 +154,7 @@ class SessionCap(AtCommand):
         text = f'method: {command.method}. args: "[]"'
         return [
             to_json({"m": "critical_error", "p": [session, self.reason, text]}),
-            EndSession(session),
+            AbortSession(session),
         ]
 
 
@@ -201,7 +201,7 @@ class CriticalErrorReply(AtCommand):
             return None
         session = command.params[0]
         error = to_json({"m": "critical_error", "p": [session, self.reason, self.details]})
-        return [error, EndSession(session)]
+        return [error, AbortSession(session)]
 
 
 @dataclass(frozen=True)

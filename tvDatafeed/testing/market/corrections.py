@@ -91,23 +91,23 @@ def changed(bar: MarketBar, values: Mapping[str, float | None]) -> MarketBar:
     ValueError
         If no value is given, one is no price or no volume, or they do not go together.
     """
-    given = {name: float(value) for name, value in values.items() if value is not None}
-    if not given:
+    new_values = {name: float(value) for name, value in values.items() if value is not None}
+    if not new_values:
         raise ValueError("Nothing to correct: give at least one of open, high, low, close, volume")
-    for name, value in given.items():
+    for name, value in new_values.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
-    if "volume" in given and bar.volume is None:
+    if "volume" in new_values and bar.volume is None:
         raise ValueError("volume cannot be corrected: this listing has none")
-    opening, close = given.get("open", bar.open), given.get("close", bar.close)
-    high = given.get("high", max(bar.high, opening, close))
-    low = given.get("low", min(bar.low, opening, close))
+    opening, close = new_values.get("open", bar.open), new_values.get("close", bar.close)
+    high = new_values.get("high", max(bar.high, opening, close))
+    low = new_values.get("low", min(bar.low, opening, close))
     if not low <= min(opening, close) <= max(opening, close) <= high:
         raise ValueError(
             "open, high, low and close do not go together: "
             f"{opening!r}, {high!r}, {low!r}, {close!r}"
         )
-    return MarketBar(bar.time, opening, high, low, close, given.get("volume", bar.volume))
+    return MarketBar(bar.time, opening, high, low, close, new_values.get("volume", bar.volume))
 
 
 def canonical(interval: str) -> str:

@@ -90,7 +90,7 @@ class Conversation:
         try:
             return self._handle_in_session(method, session, params[1:])
         except RefusedError as refused:
-            self.end_session(session)
+            self.abort_session(session)
             literal = f'method: {method}. args: "[{", ".join(map(as_text, params[1:]))}]"'
             details = refused.details or (literal,)
             formatted = self._backend.stamped if refused.is_stamped else plain
@@ -120,13 +120,13 @@ class Conversation:
             return asked_symbol(params[-1])[0]
         return self._charts.symbol_of(method, first_text(params), params[1:])
 
-    def end_session(self, session: str) -> None:
+    def abort_session(self, session: str) -> None:
         """Make a session dead: its later commands are ignored."""
         self._charts.delete(session)
         self._quotes.delete(session)
         self._dead.add(session)
 
-    def end_with(self, reason: str) -> list[str]:
+    def close_with(self, reason: str) -> list[str]:
         """Return a protocol_error, after which the connection is over."""
         self.is_over = True
         return [plain("protocol_error", reason)]
@@ -149,7 +149,7 @@ class Conversation:
     def _judge(self, token: str) -> list[str]:
         verdict, rules = self._backend.verdict(token), self._backend.accounts.rules
         self._is_silent = verdict == "ended" and rules.expired_token_is == "silent"  # noqa: S105
-        return [] if verdict == "good" or self._is_silent else self.end_with("bad auth token")
+        return [] if verdict == "good" or self._is_silent else self.close_with("bad auth token")
 
     def _create_chart(self, params: list[Any]) -> list[str]:
         session = first_text(params)

@@ -64,7 +64,7 @@ class SendLater:
 
 
 @dataclass(frozen=True)
-class EndSession:
+class AbortSession:
     """Make a chart session dead."""
 
     session: str
@@ -84,7 +84,7 @@ Action = (
     | Mute
     | Beat
     | SendLater
-    | EndSession
+    | AbortSession
 )
 
 

@@ -36,7 +36,7 @@ _LENGTH_16, _LENGTH_64 = 126, 127
 _NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class HaltedError(ConnectionAbortedError):
+class AbortedError(ConnectionAbortedError):
     """The server is stopping or dropping this connection."""
 
 
@@ -146,9 +146,9 @@ class FrameReader:
 
 
 class Wire:
-    """One connection's bytes: owned by one thread, woken and halted by any.
+    """One connection's bytes: owned by one thread, woken and aborted by any.
 
-    Every wait ends when `halt` is called, by `HaltedError`.
+    Every wait ends when `abort` is called, by `AbortedError`.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ class Wire:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
-        self._halted = threading.Event()
-        self._is_abandoned = False
+        self._aborted = threading.Event()
+        self._skips_drain = False
         self._wake_lock = threading.Lock()
         self._closed = False
         self._near, self._far = socket.socketpair()
@@ -178,10 +178,10 @@ class Wire:
             if not self._closed:
                 self._far.send(b"\0")
 
-    def halt(self, *, abandon: bool = False) -> None:
-        """End what the owner is doing, with `abandon` even a drain; any thread may call it."""
-        self._is_abandoned |= abandon
-        self._halted.set()
+    def abort(self, *, skip_drain: bool = False) -> None:
+        """End what the owner is doing, with `skip_drain` even a drain; any thread may call it."""
+        self._skips_drain |= skip_drain
+        self._aborted.set()
         self.wake()
 
     def start_tls(self, context: ssl.SSLContext, timeout_s: float) -> None:
@@ -248,12 +248,12 @@ class Wire:
 
     def pause(self, seconds: float) -> None:
         """Neither read nor send for a time."""
-        self._halted.wait(max(0.0, seconds))
+        self._aborted.wait(max(0.0, seconds))
         self._check()
 
     def freeze(self) -> None:
-        """Neither read nor send until halted."""
-        self._halted.wait()
+        """Neither read nor send until aborted."""
+        self._aborted.wait()
         self._check()
 
     def idle(self) -> None:
@@ -262,7 +262,7 @@ class Wire:
             self.wait(SEND_TIMEOUT_S)
 
     def send_last(self, data: bytes) -> None:
-        """Send what fits at once, also when halted."""
+        """Send what fits at once, also when aborted."""
         with contextlib.suppress(OSError):
             self._socket.send(data)
 
@@ -279,7 +279,7 @@ class Wire:
         """Read and forget until the client has closed too, for `DRAIN_S` at most."""
         deadline = time.monotonic() + DRAIN_S
         with contextlib.suppress(OSError):
-            while self.receive() != b"" and not self._is_abandoned:
+            while self.receive() != b"" and not self._skips_drain:
                 self._until_ready(selectors.EVENT_READ, deadline, is_draining=True)
 
     def reset(self) -> None:
@@ -299,14 +299,14 @@ class Wire:
         self._socket.close()
 
     def _check(self) -> None:
-        if self._halted.is_set():
-            raise HaltedError("the server closes this connection")
+        if self._aborted.is_set():
+            raise AbortedError("the server closes this connection")
 
     def _until_ready(self, event: int, deadline: float, *, is_draining: bool = False) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, event)
             while not selector.select(_SLICE_S):
-                if is_draining and self._is_abandoned:
+                if is_draining and self._skips_drain:
                     return
                 if not is_draining:
                     self._check()
