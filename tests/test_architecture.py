@@ -1,12 +1,13 @@
-"""The floors of the house: an import goes down, never up, never in a circle."""
+"""The architecture: which folder may import which, and what may be imported at all."""
 
 import ast
+import functools
 import io
 import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,54 +16,40 @@ PACKAGE = Path(__file__).parents[1] / "tvDatafeed"
 # Lines of code; docstrings, comments and blank lines make a module longer, not larger.
 MAX_LINES = 400
 
-# A package's floor is that of its modules. Whoever adds a module says here where it stands.
-FLOORS = {
-    "cli": 7,
-    "__main__": 7,
-    "__init__": 6,
-    "datafeed": 6,
-    "main": 5,
-    "live": 5,
-    "symbology": 4,
-    "frames": 4,
-    "query": 3,
-    "auth": 4,
-    "consumer": 5,
-    "network": 4,
-    "testing": 4,
-    "protocol": 3,
-    "progress": 3,
-    "seis": 5,
-    "validators": 3,
-    "config": 2,
-    "interval": 2,
-    "ratelimit": 2,
-    "utils": 2,
-    "common": 1,
-    "exceptions": 1,
-}
-# The folders of the loopback TradingView, and the modules at its top.
-TESTING_FLOORS = {
-    "__init__": 7,
-    "server": 6,
-    "connection": 5,
-    "context": 4,
-    "routes": 4,
-    "sessions": 3,
-    "accounts": 2,
-    "faults": 2,
-    "journal": 1,
-    "market": 0,
-    "wire": 0,
-}
-# Who may import what from outside, where not everyone may.
-IMPORTERS = {
+# The rooms: folders, and the files that stand beside them. From top to bottom. An import goes to a
+# lower floor or stays inside its folder; rooms on one floor do not import each other.
+FLOORS = (
+    {"__main__"},
+    {"cli"},
+    {"__init__"},
+    {"datafeed", "seis", "consumer"},
+    {"main", "live"},
+    {"frames", "symbology"},
+    {"query", "auth"},
+    {"network", "testing", "validators"},
+    {"protocol", "config", "ratelimit", "utils"},
+    {"common"},
+    {"exceptions", "interval"},
+)
+# The same for the folders of the loopback TradingView, and the files beside them.
+TESTING_FLOORS = (
+    {"__init__"},
+    {"server"},
+    {"connection"},
+    {"context", "routes"},
+    {"sessions"},
+    {"accounts", "faults"},
+    {"journal"},
+    {"market", "wire"},
+)
+# The modules that may import a library which is imported in one place only.
+DOORS = {
     "websocket": {"network.websocket"},
-    "pandas": {"frames.bars", "frames.history", "frames.quotes", "frames.search"},
     "requests": {"network.http"},
     "urllib3": {"network.http"},
+    "pandas": {"frames.bars", "frames.history", "frames.quotes", "frames.search"},
 }
-# The wire knows no I/O, no threads and no clock.
+# The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {
     "asyncio",
     "datetime",
@@ -88,70 +75,97 @@ class Module:
 
     name: str
     text: str
-    tree: ast.Module
+
+    @functools.cached_property
+    def tree(self):
+        return ast.parse(self.text)
 
     @property
     def room(self):
-        """The part of the name that has a floor."""
+        """The folder, or the file beside the folders."""
         return self.name.partition(".")[0]
 
 
 def _modules() -> Iterator[Module]:
     for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        yield Module(name, text, ast.parse(text))
+        yield Module(name, path.read_text(encoding="utf-8"))
 
 
 MODULES = {module.name: module for module in _modules()}
 every_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 
 
-def imports_of(module):
-    """The dotted names of all that a module imports when it runs, however deep inside."""
-    return set(_imports(module.tree, module.name))
+def breaches(modules):
+    """Return a sentence for each import that breaks the floors, and for each circle."""
+    graph = {m.name: inner_imports(m, modules) for m in modules.values()}
+    found = [
+        f"{importer} imports {imported}, which is not on a lower floor"
+        for importer, names in graph.items()
+        for imported in sorted(names)
+        if not _goes_down(_rooms(importer), _rooms(imported), FLOORS)
+        or not _goes_down(_rooms(importer)[1:], _rooms(imported)[1:], TESTING_FLOORS)
+    ]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append(f"a circle: {' -> '.join(error.args[1])}")
+    return found
 
 
-def _imports(node, importer):
+def _rooms(name):
+    """Return the room of a module, and inside `testing` its room there."""
+    room, _, inner = name.partition(".")
+    return (room, inner.partition(".")[0]) if room == "testing" else (room,)
+
+
+def _goes_down(importer, imported, floors):
+    if not importer or not imported or importer[0] == imported[0]:
+        return True
+    return _floor(importer[0], floors) < _floor(imported[0], floors)
+
+
+def _floor(room, floors):
+    return next(number for number, rooms in enumerate(floors) if room in rooms)
+
+
+def inner_imports(module, modules):
+    """Return the modules of this package that a module imports, for its types alone included."""
+    return {
+        # The last part of a name may stand inside a module, or inside a folder's __init__.
+        next(c for c in (n, f"{n}.__init__", p, f"{p}.__init__", "__init__") if c in modules)
+        for package, n in (name.split(".", 1) for name in imports_of(module) if "." in name)
+        if package == "tvDatafeed"
+        for p in [n.rpartition(".")[0]]
+    }
+
+
+def imports_of(module, *, types=True):
+    """Return the dotted names of all that a module imports, however deep inside."""
+    return set(_imports(module.tree, module.name, types=types))
+
+
+def _imports(node, importer, *, types):
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and _is_type_checking(child.test):
-            children = child.orelse
-        elif isinstance(child, ast.Import):
+        children = [child]
+        if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
-            continue
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, f"{importer} has a relative import"
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
-            continue
-        else:
-            children = [child]
+        elif not types and isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            children = child.orelse
         for inner in children:
-            yield from _imports(inner, importer)
-
-
-def _is_type_checking(test):
-    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
-
-
-def inner_imports_of(module):
-    """The modules of this package that a module imports."""
-    for name in imports_of(module):
-        package, _dot, inner = name.partition(".")
-        if package != "tvDatafeed":
-            continue
-        # The last part may be a name inside a module, or inside a package's __init__.
-        parent = inner.rpartition(".")[0]
-        candidates = (inner, f"{inner}.__init__", parent, f"{parent}.__init__", "__init__")
-        yield next(candidate for candidate in candidates if candidate in MODULES)
+            yield from _imports(inner, importer, types=types)
 
 
 def outer_imports_of(module):
-    """The top-level names of all other libraries that a module imports."""
-    return {name.partition(".")[0] for name in imports_of(module)} - {"tvDatafeed"}
+    """Return the top-level names of all other libraries that a module imports when it runs."""
+    return {n.partition(".")[0] for n in imports_of(module, types=False)} - {"tvDatafeed"}
 
 
 def lines_of_code(module):
-    """How many lines hold code."""
+    """Return how many lines hold code."""
     tokens = tokenize.generate_tokens(io.StringIO(module.text).readline)
     code = {
         line for t in tokens if t.string.strip() and t.type != tokenize.COMMENT for line in _span(t)
@@ -169,64 +183,77 @@ def _span(token):
     return range(token.start[0], token.end[0] + 1)
 
 
-def test_every_room_has_a_floor():
-    """Each module stands on a floor."""
-    assert {module.room for module in MODULES.values()} <= FLOORS.keys()
+def test_imports_go_down_and_make_no_circle():
+    """Each import goes to a lower floor or stays in its folder; none leads back to its start."""
+    assert breaches(MODULES) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "line", "breach"),
+    [
+        pytest.param(
+            "protocol.framing",
+            "from tvDatafeed.network.pool import WebSocketManager",
+            "protocol.framing imports network.pool, which is not on a lower floor",
+            id="up",
+        ),
+        pytest.param(
+            "frames.bars",
+            "from tvDatafeed.symbology import search",
+            "frames.bars imports symbology.search, which is not on a lower floor",
+            id="same floor",
+        ),
+        pytest.param(
+            "query.view",
+            "if TYPE_CHECKING:\n    from tvDatafeed.frames.bars import LiveRows",
+            "query.view imports frames.bars, which is not on a lower floor",
+            id="for types alone",
+        ),
+        pytest.param(
+            "network.sockets",
+            "def connect():\n    from tvDatafeed.network.websocket import dial",
+            "a circle: ",
+            id="circle inside a folder, in a function",
+        ),
+        pytest.param(
+            "testing.wire.http11",
+            "import tvDatafeed.testing.server",
+            "testing.wire.http11 imports testing.server, which is not on a lower floor",
+            id="up inside the loopback server",
+        ),
+        pytest.param(
+            "main",
+            "from tvDatafeed.testing import FakeTradingView",
+            None,
+            id="a lower floor",
+        ),
+    ],
+)
+def test_breach_is_found(where, line, breach):
+    """An import that goes up, sideways or in a circle is reported; one that goes down is not."""
+    changed = MODULES | {where: Module(where, f"{MODULES[where].text}\n{line}\n")}
+    found = breaches(changed)
+    assert found == [] if breach is None else any(text.startswith(breach) for text in found)
 
 
 @every_module
-def test_imports_go_down(module):
-    """No module imports from a floor above its own."""
-    above = {
-        name
-        for name in inner_imports_of(module)
-        if FLOORS[MODULES[name].room] > FLOORS[module.room]
-    }
-    assert above == set()
+def test_testing_is_imported_by_the_command_line_alone(module):
+    """The library itself needs no test server."""
+    rooms = {MODULES[name].room for name in inner_imports(module, MODULES)}
+    assert "testing" not in rooms or module.room in {"testing", "cli"}
 
 
-def test_no_circles():
-    """No module imports itself by way of others."""
-    graph = {name: set(inner_imports_of(module)) for name, module in MODULES.items()}
-    assert list(TopologicalSorter(graph).static_order())
-
-
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("testing.")])
-def test_imports_of_the_loopback_server_go_down(name):
-    """A module of the loopback server imports lower floors, or its own folder."""
-    room = name.split(".")[1]
-    imported = {
-        n.split(".")[1] for n in inner_imports_of(MODULES[name]) if n.startswith("testing.")
-    }
-    above = {n for n in imported - {room} if TESTING_FLOORS[n] >= TESTING_FLOORS[room]}
-    assert above == set()
-
-
-@every_module
-def test_testing_and_command_line_are_imported_by_the_command_line_alone(module):
-    """The library itself needs neither its test server nor its command line."""
-    rooms = {MODULES[name].room for name in inner_imports_of(module)} - {module.room}
-    if FLOORS[module.room] < FLOORS["cli"]:
-        assert rooms.isdisjoint({"testing", *(r for r in FLOORS if FLOORS[r] == FLOORS["cli"])})
-
-
-@pytest.mark.parametrize("library", IMPORTERS)
+@pytest.mark.parametrize("library", DOORS)
 def test_libraries_with_one_door(library):
     """A library that has to be handled with care is imported in one place."""
     importers = {m.name for m in MODULES.values() if library in outer_imports_of(m)}
-    assert importers == IMPORTERS[library]
+    assert importers == DOORS[library]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("protocol.")])
 def test_protocol_is_silent(name):
     """The protocol's modules can neither wait, nor read a clock, nor touch a socket or a file."""
     assert outer_imports_of(MODULES[name]).isdisjoint(FORBIDDEN_IN_PROTOCOL)
-
-
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("protocol.")])
-def test_protocol_reads_no_settings(name):
-    """The protocol's modules receive every limit as an argument."""
-    assert "config" not in inner_imports_of(MODULES[name])
 
 
 @every_module
@@ -242,6 +269,13 @@ def test_environment_has_one_reader(module):
 def test_modules_stay_small(module):
     """A module that has grown past 400 lines of code holds something that lives elsewhere."""
     assert lines_of_code(module) <= MAX_LINES
+
+
+@every_module
+def test_common_helpers_know_nothing_of_tradingview(module):
+    """The folder of common helpers would serve any client of any server."""
+    if module.room == "common":
+        assert "TradingView" not in module.text
 
 
 @every_module

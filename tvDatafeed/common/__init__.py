@@ -1,1 +1,1 @@
-"""Helpers that know nothing of TradingView."""
+"""Helpers that would serve the client of any server."""

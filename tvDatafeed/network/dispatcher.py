@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from tvDatafeed.auth.account import Account
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.exceptions import TvDatafeedError, own_copy
 from tvDatafeed.network.connection import Connection, Limits, Outcome, Outcomes
@@ -62,6 +61,16 @@ class _Job:
     has_renewed: bool = False
 
 
+class TokenSource(Protocol):
+    """Where data tokens come from; `auth.account.Account` is one."""
+
+    def token(self) -> str:
+        """Return the token to use; raise a `TvDatafeedError` when there is none."""
+
+    def renewed(self, token: str, error: TvDatafeedError) -> str | None:
+        """Return another token after a request has failed; None when this one is not to blame."""
+
+
 class Batch:
     """Requests that are asked together.
 
@@ -69,8 +78,8 @@ class Batch:
     ----------
     manager
         The connections.
-    account
-        Whose token is used.
+    tokens
+        Where data tokens come from.
     limits
         How long each request may take, from the moment it is sent; connecting and tries included.
     window
@@ -85,7 +94,7 @@ class Batch:
     def __init__(
         self,
         manager: WebSocketManager,
-        account: Account,
+        tokens: TokenSource,
         limits: Limits,
         *,
         window: int = 1,
@@ -93,7 +102,7 @@ class Batch:
         is_endless: bool = False,
     ) -> None:
         self._manager = manager
-        self._account = account
+        self._tokens = tokens
         self._limits = limits
         self._window = window
         self._show_frames = show_frames
@@ -220,7 +229,7 @@ class Batch:
         """Begin as many as there is room for, and note when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
-            token = self._waiting[0].token or self._account.token()
+            token = self._waiting[0].token or self._tokens.token()
             job = self._waiting.popleft()
             if not job.started:
                 job.started, job.deadline = time.monotonic(), Deadline(self._limits.response_s)
@@ -370,7 +379,7 @@ class Batch:
         renewed = None
         if not job.has_renewed and job.token is not None:
             try:
-                renewed = self._account.renewed(job.token, error)
+                renewed = self._tokens.renewed(job.token, error)
             except TvDatafeedError as no_way:
                 error = no_way
         if renewed is None or job.deadline.expired:
