@@ -248,7 +248,7 @@ class ConnectionFailed:
 
 @dataclass(frozen=True)
 class PingWanted:
-    """A sign of life is wanted: the driver pings, and says `Machine.alive` at the pong."""
+    """A sign of life is wanted: the driver pings, and says `Machine.receive_pong` at the pong."""
 
 
 @dataclass(frozen=True)

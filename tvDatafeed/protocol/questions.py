@@ -260,8 +260,8 @@ class StreamHandler(HistoryHandler):
         return False
 
     @property
-    def wakes_at_s(self) -> float:
-        """When the bar that forms is over."""
+    def closes_at_s(self) -> float:
+        """When the server's clock closes the last bar, epoch seconds UTC; infinity: none forms."""
         return math.inf if self._tracker is None else self._tracker.closes_at_s + self._delay_s
 
     def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
@@ -283,13 +283,13 @@ class StreamHandler(HistoryHandler):
                 bars = [item.v for item in update.s]
                 for bar in bars:
                     check_time(bar.time)
-                self._tracker.take(bars, update.lbs.bar_close_time if update.lbs else None)
+                self._tracker.add(bars, update.lbs.bar_close_time if update.lbs else None)
                 return self._collect(self._tracker, server_time_s, by_clock=False)
         return self._refusal(message)
 
-    def tick(self, server_time_s: float) -> StreamUpdated | None:
-        """Close the last bar when its time is over."""
-        if self._tracker is None or server_time_s <= self.wakes_at_s:
+    def close_by_clock(self, server_time_s: float | None) -> StreamUpdated | None:
+        """Close the last bar if the server's clock has passed its close time."""
+        if self._tracker is None or server_time_s is None or server_time_s <= self.closes_at_s:
             return None
         return self._collect(self._tracker, server_time_s, by_clock=True)
 
@@ -304,7 +304,7 @@ class StreamHandler(HistoryHandler):
         after, bars = self._stream.after, history.bars
         self._delay_s = delay_seconds(history.update_mode)
         self._tracker = tracker = CloseTracker(after, self._length_s)
-        tracker.take(bars, history.close_time_s)
+        tracker.add(bars, history.close_time_s)
         market_time_s = None
         if history.server_time_s is not None:
             market_time_s = history.server_time_s - self._delay_s
