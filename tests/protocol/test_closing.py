@@ -1,4 +1,4 @@
-"""Closed bars are told once and in order, whatever the order in which updates come."""
+"""Closed bars are reported once and in order, in whatever order their updates arrive."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_a_newer_bar_closes_the_one_before():
 
 
 def test_the_clock_closes_the_last_bar():
-    """Two seconds after its close, and then it is told with the time that took."""
+    """Two seconds after its close; the update has the lag."""
     tracker = CloseTracker(bar(0), 60)
     tracker.add([bar(60)], 120)
     assert tracker.collect_closed(122.0).closed == ()
@@ -47,8 +47,8 @@ def test_the_clock_closes_the_last_bar():
     assert tracker.collect_closed(500.0).is_empty
 
 
-def test_a_server_that_says_no_close_is_given_twice_the_length():
-    """What it means is not known, so the lag is not either."""
+def test_a_bar_without_a_close_time_is_closed_after_twice_its_length():
+    """Its true close time is not known, so the lag is not known either."""
     tracker = CloseTracker(None, 60)
     tracker.add([bar(60)], None)
     assert tracker.closes_at_s == 182.0
@@ -56,8 +56,8 @@ def test_a_server_that_says_no_close_is_given_twice_the_length():
     assert (times(update), update.lag_s) == ([60], None)
 
 
-def test_what_was_told_before_is_not_told_again():
-    """The bar that was told last, and all before it, are known."""
+def test_a_reported_bar_is_not_reported_again():
+    """The last known bar and all bars before it are skipped."""
     tracker = CloseTracker(bar(120), 60)
     tracker.add([bar(60), bar(120), bar(180), bar(240)], 300)
     assert tracker.collect_closed(250.0) == LiveUpdate(
@@ -67,7 +67,7 @@ def test_what_was_told_before_is_not_told_again():
 
 @pytest.mark.parametrize("volume", [1.0, math.nan])
 def test_a_correction_is_counted_once(volume):
-    """A bar that changes after it was told is not told again; a number that is missing is equal."""
+    """A closed bar that changes is counted, not reported again; two missing numbers are equal."""
     tracker = CloseTracker(bar(60, volume=volume), 60)
     tracker.add([bar(60, volume=volume), bar(120)], 180)
     assert tracker.collect_closed(None).corrections == 0
@@ -79,8 +79,8 @@ def test_a_correction_is_counted_once(volume):
     assert tracker.collect_closed(None).corrections == 0
 
 
-def test_a_bar_that_comes_too_late_is_a_gap():
-    """Between two that were told it cannot be told in order, and that is said."""
+def test_a_bar_that_arrives_too_late_is_a_gap():
+    """Between two reported bars it can no longer be reported in order."""
     tracker = CloseTracker(bar(60), 60)
     tracker.add([bar(180), bar(240)], 300)
     assert times(tracker.collect_closed(None)) == [180]
@@ -92,8 +92,8 @@ def test_a_bar_that_comes_too_late_is_a_gap():
     assert tracker.collect_closed(None).gaps == ()
 
 
-def test_a_bar_that_comes_late_but_in_order_is_told():
-    """A successor that overtook it closes it at once."""
+def test_a_bar_that_arrives_late_but_in_order_is_reported():
+    """A newer bar that overtook it closes it at once."""
     tracker = CloseTracker(bar(60), 60)
     tracker.add([bar(180)], 240)
     tracker.add([bar(120)], None)
@@ -104,14 +104,14 @@ def test_a_bar_that_comes_late_but_in_order_is_told():
 
 
 def test_memory_is_bounded_and_the_past_is_ignored():
-    """The whole history over again says nothing, and only the last bars are kept."""
+    """The same history again changes nothing, and only the last bars are kept."""
     tracker = CloseTracker(None, 60)
     history = [bar(60.0 * n) for n in range(1, 1001)]
     tracker.add(history, None)
     assert len(tracker.collect_closed(None).closed) == 999
     tracker.add(history, None)
     assert tracker.collect_closed(None) == LiveUpdate(forming=history[-1], last=history[-2])
-    # A bar that is kept can be corrected; an older one is not known any more.
+    # A bar that is kept can be corrected; an older one is ignored.
     for older, corrections in ((KEPT_BARS, 1), (KEPT_BARS + 1, 0)):
         tracker.add([bar(history[-1 - older].time, 9.0)], None)
         update = tracker.collect_closed(None)
@@ -124,26 +124,26 @@ STEPS = st.lists(st.one_of(st.lists(BARS, max_size=5), st.floats(0, 40), st.none
 
 @given(st.none() | BARS, STEPS)
 def test_any_updates_in_any_order(after, steps):
-    """Closed bars are strictly increasing and unique, and each one that came is accounted for."""
+    """Closed bars are strictly increasing, and each bar is either reported or a gap."""
     tracker = CloseTracker(after, 1.0)
-    told, gaps, seen = [], [], set()
+    reported, gaps, seen = [], [], set()
     for step in steps:
         if isinstance(step, list):
             tracker.add(step, None)
             seen |= {b.time for b in step}
         update = tracker.collect_closed(step if isinstance(step, float) else None)
-        told += times(update)
+        reported += times(update)
         gaps += [start for start, _end in update.gaps]
         if update.forming is not None:
-            assert not told or update.forming.time > told[-1]
+            assert not reported or update.forming.time > reported[-1]
     update = tracker.collect_closed(1000.0)
-    told += times(update)
-    assert told == sorted(set(told))
-    assert not set(told) & set(gaps)
-    first = after.time if after is not None else min(told, default=0)
-    # What is older than all that was told is none of a live series.
-    assert {time for time in seen if time > first} <= {*told, *gaps}
-    assert after is None or not told or told[0] > after.time
+    reported += times(update)
+    assert reported == sorted(set(reported))
+    assert not set(reported) & set(gaps)
+    first = after.time if after is not None else min(reported, default=0)
+    # Bars older than all reported ones are not part of the live series.
+    assert {time for time in seen if time > first} <= {*reported, *gaps}
+    assert after is None or not reported or reported[0] > after.time
 
 
 def schedule_with(lead_s=1000.0, **closes):
@@ -168,14 +168,14 @@ def test_a_bar_is_due_after_its_close_by_the_servers_clock():
 
 
 def test_bars_that_are_over_together_share_a_ping():
-    """A thousand series of one interval are found at once."""
+    """A thousand series of one interval become due at once."""
     schedule = schedule_with(**{f"cs_{n}": 1060.0 for n in range(1000)})
     assert schedule.mark_due(61.0)
     assert schedule.next_due_at == math.inf
     assert len(schedule.confirmed(61.0)) == 1000
 
 
-def test_a_pong_that_came_before_a_bar_was_due_proves_nothing():
+def test_a_pong_from_before_a_bar_was_due_does_not_confirm_it():
     """It answers an earlier ping."""
     schedule = schedule_with(cs_a=1060.0, cs_b=1060.5)
     schedule.mark_due(60.1)
@@ -195,8 +195,8 @@ def test_an_update_of_a_due_series_takes_another_ping():
     assert schedule.confirmed(61.3) == ["cs_a"]
 
 
-def test_a_server_without_pongs_is_believed_after_a_while():
-    """The series that have been due for long enough are returned, and no others."""
+def test_without_pongs_a_bar_is_overdue_after_a_while():
+    """Only the series that have been due for long enough are returned."""
     schedule = schedule_with(cs_a=1060.0, cs_b=1065.0)
     assert schedule.overdue(100.0) == []
     schedule.mark_due(61.0)
@@ -207,7 +207,7 @@ def test_a_server_without_pongs_is_believed_after_a_while():
 
 
 def test_without_a_clock_no_bar_is_due():
-    """As soon as the server has sent its time, the series that wait have one too."""
+    """The series that wait become due once the server has sent its time."""
     schedule = CloseSchedule()
     schedule.plan("cs_a", 1060.0)
     assert schedule.server_time_s(5.0) is None
@@ -219,7 +219,7 @@ def test_without_a_clock_no_bar_is_due():
 
 
 def test_a_clock_that_is_set_moves_all_that_wait():
-    """The close times are the server's, so its newest clock counts."""
+    """Close times are in the server's time, so its newest clock counts."""
     schedule = schedule_with(cs_a=1060.0)
     schedule.set_server_time(980.0, 10.0)
     assert schedule.next_due_at == pytest.approx(90.001)

@@ -460,7 +460,7 @@ class Machine:
         lost = {s: p for s, p in sessions.items() if s in violation.lost}
         if not lost:
             # The lost text names no session. A handler that would notice its loss can go on.
-            lost = {s: p for s, p in sessions.items() if not p.handler.shows_losses}
+            lost = {s: p for s, p in sessions.items() if not p.handler.detects_losses}
         for session, pending in lost.items():
             # An answer that has lost a part must not be returned as complete.
             what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
@@ -504,8 +504,8 @@ class Machine:
     def _sent_at_s(self, message: messages.SessionMessage, now: float) -> float | None:
         """Return the server's clock when it sent a message: the message's own time, if it has one.
 
-        A message may arrive after others that were sent later, and it knows nothing of what
-        happened in between.
+        A message may arrive after others that were sent later; what happened in between is not
+        in it.
         """
         return self.server_time_s(now) if message.t_ms is None else message.t_ms / 1000
 
