@@ -68,7 +68,7 @@ class ClientAndServer(RuleBasedStateMachine):
         self.machine = Machine(self.token, Timers(silence_s=20.0, ping_s=5.0))
         self.talk = Conversation(self.server._backend, 1)
         self.wire = [encode(self.talk.hello())]
-        self.machine.opened(self.now)
+        self.machine.start_timers(self.now)
         for series in self.wanted.values():
             self.open(series)
         self.send()
@@ -159,7 +159,7 @@ class ClientAndServer(RuleBasedStateMachine):
             if machine is not self.machine:
                 return
             if text == PONG:
-                machine.alive(self.now)
+                machine.receive_pong(self.now)
             else:
                 machine.receive(text, self.now)
             self.hear()

@@ -28,7 +28,7 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from tvDatafeed.protocol.machine import MAX_VIOLATIONS, Machine, Timers
+from tvDatafeed.protocol.machine import MAX_VIOLATIONS, ConnectionState, Machine, Timers
 
 AAPL = SeriesRequest("NASDAQ:AAPL", "1D", 2)
 BARS = [[100.0, 1.0, 2.0, 0.5, 1.5, 10.0], [200.0, 1.5, 2.5, 1.0, 2.0, 20.0]]
@@ -301,9 +301,126 @@ def living_machine(**limits):
     timers = Timers(**{"silence_s": 20.0, "ping_s": 5.0, "idle_s": 60.0, "age_s": 300.0, **limits})
     machine = Machine(ANONYMOUS_TOKEN, timers)
     assert machine.next_deadline() is None
-    machine.opened(0.0)
+    machine.start_timers(0.0)
     machine.data_to_send()
     return machine
+
+
+def machine_in(state):
+    """Return a machine in a state, at most 8 seconds after its timers started."""
+    machine = Machine(ANONYMOUS_TOKEN, Timers(silence_s=5.0, ping_s=20.0, idle_s=10.0))
+    if state is ConnectionState.CONNECTING:
+        return machine
+    machine.start_timers(0.0)
+    if state is ConnectionState.PROBING:
+        machine.open("cs_a", AAPL, now=0.0, deadline=1000.0)
+        machine.tick(5.0)
+        machine.close("cs_a")
+        return machine
+    machine.receive(encode("~h~1"), now=8.0)
+    if state is not ConnectionState.OPEN:
+        {
+            ConnectionState.RETIRED: be_idle,
+            ConnectionState.REDIRECTED: receive_redirect,
+            ConnectionState.FAILED: receive_protocol_error,
+        }[state](machine)
+    return machine
+
+
+def start_timers(machine):
+    machine.start_timers(9.0)
+
+
+def receive_heartbeat(machine):
+    machine.receive(encode("~h~1"), now=9.0)
+
+
+def receive_pong(machine):
+    machine.receive_pong(9.0)
+
+
+def be_silent(machine):
+    machine.open("cs_s", AAPL, now=9.0, deadline=1000.0)
+    machine.tick(machine.next_deadline())
+
+
+def be_idle(machine):
+    machine.tick(10.0)
+
+
+def cancel_retirement(machine):
+    machine.cancel_retirement(9.0)
+
+
+def receive_redirect(machine):
+    machine.receive(encode('{"redirect":"prodata.tradingview.com"}'), now=9.0)
+
+
+def receive_protocol_error(machine):
+    machine.receive(server("protocol_error", "wrong data"), now=9.0)
+
+
+CHANGES = {
+    (ConnectionState.CONNECTING, start_timers): ConnectionState.OPEN,
+    (ConnectionState.CONNECTING, receive_redirect): ConnectionState.REDIRECTED,
+    (ConnectionState.CONNECTING, receive_protocol_error): ConnectionState.FAILED,
+    (ConnectionState.OPEN, be_silent): ConnectionState.PROBING,
+    (ConnectionState.OPEN, be_idle): ConnectionState.RETIRED,
+    (ConnectionState.OPEN, receive_redirect): ConnectionState.REDIRECTED,
+    (ConnectionState.OPEN, receive_protocol_error): ConnectionState.FAILED,
+    (ConnectionState.PROBING, receive_heartbeat): ConnectionState.OPEN,
+    (ConnectionState.PROBING, receive_pong): ConnectionState.OPEN,
+    (ConnectionState.PROBING, be_silent): ConnectionState.FAILED,
+    (ConnectionState.PROBING, be_idle): ConnectionState.RETIRED,
+    # Any message is an answer to the ping first.
+    (ConnectionState.PROBING, receive_redirect): ConnectionState.REDIRECTED,
+    (ConnectionState.PROBING, receive_protocol_error): ConnectionState.FAILED,
+    (ConnectionState.RETIRED, cancel_retirement): ConnectionState.OPEN,
+}
+STEPS = (
+    start_timers,
+    receive_heartbeat,
+    receive_pong,
+    be_silent,
+    be_idle,
+    cancel_retirement,
+    receive_redirect,
+    receive_protocol_error,
+)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+@pytest.mark.parametrize("state", ConnectionState)
+def test_each_state_changes_as_its_table_says(state, step):
+    """A step that is not in the table leaves the state unchanged."""
+    machine = machine_in(state)
+    assert machine.state is state
+    step(machine)
+    assert machine.state is CHANGES.get((state, step), state)
+
+
+@pytest.mark.parametrize(
+    "state", [ConnectionState.RETIRED, ConnectionState.REDIRECTED, ConnectionState.FAILED]
+)
+def test_timers_end_with_the_connection(state):
+    """After the end nothing has a deadline, and no further event comes."""
+    machine = machine_in(state)
+    machine.events()
+    assert machine.next_deadline() is None
+    machine.tick(10_000.0)
+    machine.receive(bars_of("cs_a"), now=10_000.0)
+    assert machine.events() == []
+
+
+def test_a_retirement_that_is_cancelled_is_repeated_after_the_idle_time():
+    """The idle time starts anew."""
+    machine = machine_in(ConnectionState.RETIRED)
+    machine.cancel_retirement(12.0)
+    machine.receive(encode("~h~1"), now=21.0)
+    machine.events()
+    assert machine.next_deadline() == 22.0
+    machine.tick(22.0)
+    assert machine.events() == [Retired()]
 
 
 def test_silence_is_asked_and_then_given_up():
@@ -328,7 +445,7 @@ def test_any_sign_of_life_ends_the_silence(sign):
     machine = living_machine(idle_s=1000.0)
     machine.tick(20.0)
     if sign == "pong":
-        machine.alive(24.0)
+        machine.receive_pong(24.0)
     else:
         machine.receive(encode("~h~1") if sign == "heartbeat" else bars_of("cs_x"), 24.0)
     machine.tick(25.0)
@@ -507,7 +624,7 @@ def test_time_of_a_message_begins_with_the_connection():
     assert machine.next_deadline() == 60.0
     machine.tick(10.0)
     assert machine.events() == []
-    machine.opened(10.0)
+    machine.start_timers(10.0)
     assert machine.next_deadline() == 15.0
 
 
@@ -516,7 +633,7 @@ def test_retirement_can_be_taken_back():
     machine = living_machine(silence_s=math.inf)
     machine.tick(60.0)
     assert machine.events() == [Retired()]
-    machine.stay(60.0)
+    machine.cancel_retirement(60.0)
     machine.open("cs_a", AAPL, now=61.0, deadline=90.0)
     machine.receive(bars_of("cs_a") + completed("cs_a"), now=62.0)
     assert isinstance(machine.events()[0], Answered)
@@ -552,7 +669,7 @@ def test_whole_answer_has_a_deadline():
 def test_heartbeats_do_not_feed_the_patience_for_data():
     """A request without a message of its own fails, though the connection lives."""
     machine = machine_with("cs_a", deadline=60.0, message_timeout_s=30.0)
-    machine.opened(0.0)
+    machine.start_timers(0.0)
     machine.receive(server("series_loading", "cs_a", "sds_1", "s1"), now=10.0)
     machine.receive(encode("~h~1") + bars_of("cs_other"), now=39.0)
     assert machine.next_deadline() == 40.0
@@ -586,7 +703,7 @@ def test_repr_has_no_token():
     machine = machine_with("cs_a", token=SECRET)
     machine.receive(encode("~h~1"), now=0.0)
     assert SECRET not in repr(machine)
-    assert "open_sessions=1" in repr(machine)
+    assert "connecting open_sessions=1" in repr(machine)
     assert "'heartbeats': 1" in repr(machine)
 
 

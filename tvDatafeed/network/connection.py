@@ -184,7 +184,7 @@ class Connection:
 
     def heard_time_s(self) -> float | None:
         """Give the server's clock when it was heard last, epoch seconds UTC."""
-        return self._machine.server_time_s(self._machine.heard_at)
+        return self._machine.server_time_s(self._machine.last_received_at)
 
     @property
     def counters(self) -> Counter[str]:
@@ -218,7 +218,7 @@ class Connection:
         with self._lock:
             if self._error is not None or len(self._holders) >= self._places:
                 return False
-            if self._machine.is_mute:
+            if self._machine.is_unresponsive:
                 return False  # it beats, and answers nobody
             if token != self._tokens[-1]:
                 # Sent together with what is asked next.
@@ -345,7 +345,7 @@ class Connection:
 
     def _give_up_if_stuck(self, error: WebSocketTimeoutError) -> None:
         """Break a connection that spent a request's whole time on one message."""
-        silent_s = time.monotonic() - self._machine.heard_at
+        silent_s = time.monotonic() - self._machine.last_received_at
         is_stuck = self._transport is not None and self._transport.is_in_a_message
         if is_stuck and silent_s >= error.timeout / 2:
             limit_s = error.timeout
@@ -409,7 +409,7 @@ class Connection:
             case PingWanted():
                 self._ping()
             case Retired() if self._holders:
-                self._machine.stay(time.monotonic())
+                self._machine.cancel_retirement(time.monotonic())
             case Retired():
                 self._leave(WebSocketError("the connection was idle"))
             case Redirected():
@@ -476,7 +476,7 @@ class Connection:
 
     def _open_with(self, transport: Transport, machine: Machine) -> None:
         self._transport = transport
-        machine.opened(time.monotonic())
+        machine.start_timers(time.monotonic())
 
     def _is_over(self) -> bool:
         return self._error is not None
@@ -489,7 +489,7 @@ class Connection:
         if isinstance(text, str):
             self._exchange(lambda machine: machine.receive(text, now))
         elif text is Sign.PONG:
-            self._exchange(lambda machine: machine.alive(now))
+            self._exchange(lambda machine: machine.receive_pong(now))
         else:
             self._exchange(lambda machine: machine.tick(now))
 

@@ -1,8 +1,11 @@
-"""Sealing: which bars of a live series are closed, each told once and in order.
+"""Closing: which bars of a live series are closed, and when the clock may close one.
 
-A bar is closed when a newer one is there, or when the server's clock is past its close. Until then
-it forms, and every word on it replaces the one before. What a bar becomes after it was told as
-closed is a correction, which is counted and not told again.
+A bar is closed when a newer bar exists, or when the server's clock has passed its close time. Until
+then it is forming, and each update replaces its values. A bar that changes after it was reported as
+closed is a correction: it is counted and not reported again.
+
+`CloseTracker` holds the newest bars of one series. `CloseSchedule` decides for all series of a
+connection when the clock closes their last bars. Neither has I/O or a clock of its own.
 """
 
 import math
@@ -12,32 +15,36 @@ from dataclasses import dataclass
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import CLOSED_MARGIN_S
 
-# Corrections concern the last bars; an older one that comes again is a repetition of the past.
+# Corrections concern the last bars; an older bar that arrives again repeats the past.
 KEPT_BARS = 10
+# A message that takes longer than this is on a connection that will be given up.
+PONG_PATIENCE_S = 10.0
+# The server's clock has milliseconds, and a bar is over only after its close time.
+_CLOCK_STEP_S = 0.001
 
 
 @dataclass(frozen=True)
 class LiveUpdate:
-    """What has become of a live series.
+    """The changes of a live series since the previous update.
 
     Parameters
     ----------
     closed
-        The bars that are closed since the last time, ascending, each newer than all before.
+        The bars that have closed, ascending by time; each is newer than all bars before.
     forming
-        The bar that still forms; None when the last one is closed.
+        The bar that is forming; None when the last bar is closed.
     corrections
-        How many bars have other values than when they were told as closed.
+        The number of bars whose values have changed since they were reported as closed.
     gaps
-        From when to when bars are missing that cannot be told in order any more: the opens of the
-        bars around them, epoch seconds UTC; both the same for a bar that came too late.
+        Missing bars that can no longer be reported in order, as pairs of the open times of the bars
+        around them, epoch seconds UTC; for a bar that arrived too late, twice its own open time.
     lag_s
-        How long after its close the last of `closed` was told, by the server's clock; None where
-        that is not known.
+        The time from the close of the last bar in `closed` to this update, by the server's clock,
+        in seconds; None where it is not known.
     by_clock
-        Whether the last bar is closed because of the time alone, with no newer one there.
+        Whether the last bar was closed by the clock, without a newer bar.
     last
-        The bar that was closed last, now or before, with the values that it has now.
+        The newest closed bar, with its current values, whether it closed now or before.
     """
 
     closed: tuple[Bar, ...] = ()
@@ -50,20 +57,20 @@ class LiveUpdate:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody has to be told."""
+        """Whether nothing has changed."""
         return not (self.closed or self.forming or self.corrections or self.gaps)
 
 
 class CloseTracker:
-    """The newest bars of a live series.
+    """The newest bars of one live series, closed and forming.
 
     Parameters
     ----------
     after
-        The bar that was told as closed last; None when there is none yet.
+        The bar that was reported as closed last; None when there is none yet.
     length_s
-        How long a bar is, in seconds: twice that after its open one is closed where the server
-        does not say when.
+        The length of a bar in seconds. A bar without a close time from the server is closed twice
+        this long after its open.
     """
 
     def __init__(self, after: Bar | None, length_s: float) -> None:
@@ -73,8 +80,8 @@ class CloseTracker:
         self._forming: dict[float, Bar] = {}
         self._newest_s = self._closed_s
         self._close_s = math.inf
-        # What the server said of the bar before the last one, and of that.
-        self._said_s: tuple[float | None, float | None] = (None, None)
+        # The server's close times of the second newest and the newest bar.
+        self._server_close_s: tuple[float | None, float | None] = (None, None)
         self._corrections = 0
         self._late: list[float] = []
 
@@ -83,15 +90,15 @@ class CloseTracker:
         """When the clock closes the last bar, epoch seconds UTC; infinity when it is closed."""
         return self._close_s + CLOSED_MARGIN_S if self._forming else math.inf
 
-    def take(self, bars: Iterable[Bar], close_time_s: float | None) -> None:
-        """Take the bars of an update, in any order.
+    def add(self, bars: Iterable[Bar], close_time_s: float | None) -> None:
+        """Add the bars of an update, in any order.
 
         Parameters
         ----------
         bars
-            As the wire has them.
+            The bars as they are on the wire.
         close_time_s
-            When the newest of them closes, epoch seconds UTC; None where the server does not say.
+            The close time of the newest of them, epoch seconds UTC; None when the server gave none.
         """
         newest_s = -math.inf
         for bar in bars:
@@ -99,33 +106,33 @@ class CloseTracker:
             if bar.time > self._closed_s:
                 self._forming[bar.time] = bar
             else:
-                self._take_old(bar)
+                self._add_old(bar)
         if newest_s >= self._newest_s and newest_s > self._closed_s:
-            before, last = self._said_s
-            self._said_s = (last if newest_s > self._newest_s else before), close_time_s
+            before, last = self._server_close_s
+            self._server_close_s = (last if newest_s > self._newest_s else before), close_time_s
             self._newest_s = newest_s
             self._close_s = close_time_s or newest_s + 2 * self._length_s
 
-    def _take_old(self, bar: Bar) -> None:
-        told = self._closed.get(bar.time)
-        if told is not None:
-            self._corrections += not _is_same(told, bar)
+    def _add_old(self, bar: Bar) -> None:
+        known = self._closed.get(bar.time)
+        if known is not None:
+            self._corrections += not _is_same(known, bar)
             self._closed[bar.time] = bar
         elif self._closed and bar.time > min(self._closed):
-            # One between two that were told: it comes too late to be told in order.
+            # It lies between two reported bars, so it can no longer be reported in order.
             self._late.append(bar.time)
             self._closed[bar.time] = bar
 
     def collect_closed(self, market_time_s: float | None, *, by_clock: bool = True) -> LiveUpdate:
-        """Say what has happened since the last time.
+        """Return the changes since the previous call.
 
         Parameters
         ----------
         market_time_s
-            The server's clock less the delay of the data, epoch seconds UTC; None when it is not
-            known, and then only a newer bar closes one.
+            The server's clock less the delay of the data, epoch seconds UTC. None: it is not known,
+            and only a newer bar closes one.
         by_clock
-            Whether it may close the last bar; not while there may be more on its way.
+            Whether the clock may close the last bar; False while updates of it may be on their way.
         """
         times = sorted(self._forming)
         is_over = by_clock and market_time_s is not None and market_time_s > self.closes_at_s
@@ -136,7 +143,7 @@ class CloseTracker:
             self._closed_s = bar.time
         for time in sorted(self._closed)[:-KEPT_BARS]:
             del self._closed[time]
-        close_s = self._said_s[is_over]
+        close_s = self._server_close_s[is_over]
         lag_s = None
         if closed and close_s is not None and market_time_s is not None:
             lag_s = max(market_time_s - close_s, 0.0)
@@ -156,5 +163,101 @@ class CloseTracker:
 def _is_same(one: Bar, other: Bar) -> bool:
     cells = (one.open, one.high, one.low, one.close, one.volume)
     others = (other.open, other.high, other.low, other.close, other.volume)
-    # A number that is missing is NaN, which is not equal to itself.
+    # A missing number is NaN, which is not equal to itself.
     return all(a == b or (a != a and b != b) for a, b in zip(cells, others, strict=True))  # noqa: PLR0124
+
+
+class CloseSchedule:
+    """When the server's clock closes the last bars of the live series of one connection.
+
+    An update that the server sent before a bar's close may arrive after it. So a bar whose time is
+    over becomes *due*, and a ping is sent; the pong proves that no earlier update is on its way.
+    An update that arrives first makes the series wait again, with a new ping.
+
+    Call `plan` after each update of a series and `mark_due` when `next_due_at` has come.
+    `confirmed` and `overdue` return the series whose last bars may be closed; call `plan` again for
+    each of them.
+
+    The cost of a message does not depend on the number of series: all of them are looked at only
+    when the time of a bar is over.
+    """
+
+    def __init__(self) -> None:
+        # How far the server's clock is ahead of the driver's; None until the server has sent it.
+        self._lead_s: float | None = None
+        # A series is in one of these. Waiting: when its last bar closes, by the server's clock.
+        self._waiting: dict[str, float] = {}
+        # Due: since when, by the driver's clock; the first is due for the longest time.
+        self._due: dict[str, float] = {}
+        # No bar of a waiting series closes earlier.
+        self._next_close_s = math.inf
+
+    def set_server_time(self, server_time_s: float, now: float) -> None:
+        """Record the server's clock, epoch seconds UTC, at a moment of the driver's clock."""
+        self._lead_s = server_time_s - now
+
+    def server_time_s(self, now: float) -> float | None:
+        """Return the server's clock, epoch seconds UTC, carried forward; None if not known."""
+        return None if self._lead_s is None else now + self._lead_s
+
+    def plan(self, session: str, closes_at_s: float) -> None:
+        """Set when the last bar of a series closes.
+
+        Parameters
+        ----------
+        session
+            The session of the series.
+        closes_at_s
+            A moment of the server's clock, epoch seconds UTC; infinity when no bar is forming.
+        """
+        if self._due:
+            self._due.pop(session, None)
+        self._waiting[session] = closes_at_s
+        self._next_close_s = min(self._next_close_s, closes_at_s)
+
+    def remove(self, session: str) -> None:
+        """Remove a series, if it is here."""
+        self._waiting.pop(session, None)
+        self._due.pop(session, None)
+
+    @property
+    def next_due_at(self) -> float:
+        """When `mark_due` must be called, on the driver's clock; infinity: no bar is forming."""
+        return self._due_at(self._next_close_s)
+
+    def mark_due(self, now: float) -> bool:
+        """Make the series due whose last bar is over; return whether a ping must be sent."""
+        if now < self.next_due_at:
+            return False
+        over = [s for s, closes_at_s in self._waiting.items() if now >= self._due_at(closes_at_s)]
+        for session in over:
+            del self._waiting[session]
+            self._due[session] = now
+        self._next_close_s = min(self._waiting.values(), default=math.inf)
+        return bool(over)
+
+    def confirmed(self, now: float) -> list[str]:
+        """Return the series that became due before a pong arrived."""
+        return self._take_due(now)
+
+    def overdue(self, now: float) -> list[str]:
+        """Return the series that are due for `PONG_PATIENCE_S`, for a server that sends no pongs.
+
+        Ask after a message: it shows that the server is alive.
+        """
+        return self._take_due(now - PONG_PATIENCE_S) if self._due else []
+
+    def _due_at(self, closes_at_s: float) -> float:
+        if self._lead_s is None:
+            return math.inf
+        return closes_at_s - self._lead_s + _CLOCK_STEP_S
+
+    def _take_due(self, until: float) -> list[str]:
+        taken = []
+        for session, due_at in self._due.items():
+            if due_at > until:
+                break
+            taken.append(session)
+        for session in taken:
+            del self._due[session]
+        return taken

@@ -1,4 +1,4 @@
-"""What is asked of a machine, and what it has to tell: immutable values."""
+"""The requests that a machine sends and the events that it returns: immutable values."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -8,13 +8,13 @@ from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars
 
-# How many bars are asked for in one answer: what TradingView gives without an account.
+# The number of bars in one page: TradingView's limit without an account.
 PAGE_SIZE_BARS = 5000
 
 
 @dataclass(frozen=True)
 class SeriesRequest:
-    """Ask for bars of a symbol: the last ones, those up to a moment, or those since one.
+    """Request bars of a symbol: the last ones, those up to a moment, or those since one.
 
     Parameters
     ----------
@@ -23,22 +23,22 @@ class SeriesRequest:
     interval
         TradingView's own text ("1D").
     count
-        How many bars; None for all since `since_s`.
+        The number of bars; None for all since `since_s`.
     session
         "regular" or "extended".
     adjustment
         "splits", "dividends" or "none".
     currency
-        The currency to convert prices to; None for the symbol's own.
+        The currency that prices are converted to; None for the symbol's own.
     backadjusted
         Whether the contracts of a continuous future are joined without gaps.
     page_size
-        How many bars are asked for at a time.
+        The number of bars that are requested at a time.
     since_s, until_s
-        Epoch seconds UTC. Older bars than the first are not needed, and none that opens after the
-        second counts; the answer may hold both. None: no limit.
+        Epoch seconds UTC. Bars that open before the first are not needed, and bars that open after
+        the second do not count; the answer may hold both. None: no limit.
     is_live
-        Whether to begin at the latest bar although there is an end, which is not in the past.
+        Whether to start at the latest bar although `until_s` is set, because it is not in the past.
     """
 
     symbol: str
@@ -58,7 +58,7 @@ class SeriesRequest:
 
 @dataclass(frozen=True)
 class SymbolRequest:
-    """Ask what a symbol is; as `SeriesRequest`, without bars."""
+    """Request the description of a symbol; the fields are those of `SeriesRequest`."""
 
     symbol: str
     session: str = "regular"
@@ -68,7 +68,7 @@ class SymbolRequest:
 
 @dataclass(frozen=True)
 class QuotesRequest:
-    """Ask for the fields of some symbols' quotes, by TradingView's own names ("lp")."""
+    """Request fields of the quotes of some symbols, by TradingView's own names ("lp")."""
 
     symbols: tuple[str, ...]
     fields: tuple[str, ...]
@@ -77,26 +77,26 @@ class QuotesRequest:
 
     @property
     def symbol(self) -> str:
-        """The symbols, as a message names them."""
+        """The symbols, for the text of an error."""
         first, *others = self.symbols
         return f"{first} and {len(others)} more" if others else first
 
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """Follow the bars of a symbol, from the one on that was told as closed last.
+    """Follow the bars of a symbol, from the last known closed bar on.
 
     Parameters
     ----------
     symbol, interval, session
         As for `SeriesRequest`.
     after
-        The last bar that was told as closed. Those that have closed since are told first, as many
-        as `max_bars` hold. None: only the bar that closed last is.
+        The last known closed bar. The bars that have closed since are reported first, up to
+        `max_bars`. None: only the bar that closed last is reported.
     max_bars
-        How many bars are asked for at the most to reach back to `after`.
+        The greatest number of bars that are requested to reach back to `after`.
     follow
-        Whether the session stays open and tells what happens; otherwise it ends with its answer.
+        Whether the session stays open for updates; otherwise it ends with its answer.
     """
 
     symbol: str
@@ -119,15 +119,15 @@ class History:
     Parameters
     ----------
     request
-        What was asked for.
+        The request.
     bars
-        Ascending, unique by time; empty when the server completed without any.
+        Ascending, unique by time; empty when the server completed the answer without bars.
     info
         The server's description of the symbol (``symbol_resolved``).
     update_mode
         "streaming", "delayed_streaming_900" (15 minutes), "endofday".
     data_completed
-        "end" when no older bars exist, "limit" at the plan's limit, None when there may be more.
+        "end" when no older bars exist, "limit" at the plan's limit, None when more may exist.
     close_time_s
         When the last bar closes, epoch seconds UTC.
     server_time_s
@@ -158,11 +158,11 @@ class Quotes:
     Parameters
     ----------
     request
-        What was asked for.
+        The request.
     by_symbol
-        The values of those that were given; fields without a value are missing.
+        The values of the symbols that were answered; fields without a value are missing.
     errors
-        By symbol, why those others were refused.
+        The errors of the symbols that were refused.
     """
 
     request: QuotesRequest
@@ -175,7 +175,7 @@ Answer: TypeAlias = History | SymbolDescription | Quotes
 
 @dataclass(frozen=True)
 class Answered:
-    """A request was answered whole, at a moment of the driver's clock; its session is closed."""
+    """A request was answered, at a moment of the driver's clock; its session is closed."""
 
     session: str
     answer: Answer
@@ -184,24 +184,25 @@ class Answered:
 
 @dataclass(frozen=True)
 class StreamStarted:
-    """A series is followed from now on, or was looked at once; then its session is closed.
+    """A live series has started. Without `follow` its session is closed again.
 
     Parameters
     ----------
     session
-        Its session.
+        The session of the series.
     request
-        What was asked for.
+        The request.
     info
         The server's description of the symbol.
     update_mode
         As in `History`.
     update
-        What has happened since the bar that was told last.
+        The changes since the last known closed bar.
     closes_at_s
-        When the clock closes the last bar, epoch seconds UTC of the market; infinity when it is.
+        When the clock closes the last bar, epoch seconds UTC of the market; infinity when it is
+        closed.
     market_time_s
-        The server's clock less the delay of the data, epoch seconds UTC; None when not known.
+        The server's clock less the delay of the data, epoch seconds UTC; None if not known.
     at
         The moment on the driver's clock.
     """
@@ -218,7 +219,7 @@ class StreamStarted:
 
 @dataclass(frozen=True)
 class StreamUpdated:
-    """Something has happened to a series that is followed."""
+    """A live series has changed."""
 
     session: str
     update: LiveUpdate
@@ -226,14 +227,14 @@ class StreamUpdated:
 
 @dataclass(frozen=True)
 class Paged:
-    """A part of a long answer has come, the next one was asked for, and its time runs anew."""
+    """A page of a long answer has arrived, and the next one was requested with a new deadline."""
 
     session: str
 
 
 @dataclass(frozen=True)
 class RequestFailed:
-    """A request was refused or ran out of time; its session is closed."""
+    """A request was refused, timed out or lost a part of its answer; its session is closed."""
 
     session: str
     error: TvDatafeedError
@@ -241,24 +242,27 @@ class RequestFailed:
 
 @dataclass(frozen=True)
 class ConnectionFailed:
-    """The connection is of no more use; the driver closes it."""
+    """The connection has failed; the driver closes it."""
 
     error: TvDatafeedError
 
 
 @dataclass(frozen=True)
 class PingWanted:
-    """A sign of life is wanted: the driver pings, and says `Machine.alive` at the pong."""
+    """The driver must send a ping, and call `Machine.receive_pong` at the pong."""
 
 
 @dataclass(frozen=True)
 class Retired:
-    """Nothing runs on the connection and it is idle or old; the driver closes it."""
+    """No session is open and the connection is idle or old; the driver closes it.
+
+    `Machine.cancel_retirement` keeps it open instead.
+    """
 
 
 @dataclass(frozen=True)
 class Redirected:
-    """The server sends its clients to another host; the driver goes there."""
+    """The server redirects to another host; the driver connects there."""
 
     host: str
 

@@ -1,6 +1,7 @@
-"""The machine: one connection's life, without a socket, a thread or a clock.
+"""The state machine of one connection: no socket, no thread, no clock.
 
-The driver gives it text and the time and carries out what it answers:
+The driver passes in the received text and the time, sends `Machine.data_to_send` and acts on
+`Machine.events`:
 
 >>> machine = Machine("unauthorized_user_token")
 >>> request = SeriesRequest("NASDAQ:AAPL", "1D", 10)
@@ -8,53 +9,112 @@ The driver gives it text and the time and carries out what it answers:
 >>> len(machine.data_to_send())  # token, session, symbol, series
 4
 
-Two rules hold here. Every request owns its session, and what comes for a session that is not open
-is dropped by its id. Nothing that the server says raises; a breach of the wire's rules is counted,
-and too many of them end the connection.
+Two rules hold here. Every request has its own session id, and a message for a session that is not
+open is dropped. Server input never raises: violations of the protocol are counted, and more than
+`MAX_VIOLATIONS` of them fail the connection.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, cast
-
-from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
-from tvDatafeed.protocol import messages, refusals
-from tvDatafeed.protocol.events import (
-    Answered,
-    ConnectionFailed,
-    Event,
-    Paged,
-    PingWanted,
-    Redirected,
-    Request,
-    RequestFailed,
-    Retired,
-    SeriesRequest,
-    StreamStarted,
-    StreamUpdated,
-)
-from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from dataclasses import replace
+from tvDatafeed.exceptions import ProtocolError
+from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.exceptions import WebSocketTimeoutError
+from tvDatafeed.protocol import messages
+from tvDatafeed.protocol import refusals
+from tvDatafeed.protocol.closing import CloseSchedule
+from tvDatafeed.protocol.events import Answered
+from tvDatafeed.protocol.events import ConnectionFailed
+from tvDatafeed.protocol.events import Event
+from tvDatafeed.protocol.events import Paged
+from tvDatafeed.protocol.events import PingWanted
+from tvDatafeed.protocol.events import Redirected
+from tvDatafeed.protocol.events import Request
+from tvDatafeed.protocol.events import RequestFailed
+from tvDatafeed.protocol.events import Retired
+from tvDatafeed.protocol.events import SeriesRequest
+from tvDatafeed.protocol.events import StreamStarted
+from tvDatafeed.protocol.events import StreamUpdated
+from tvDatafeed.protocol.framing import PacketDecoder
+from tvDatafeed.protocol.framing import Violation
+from tvDatafeed.protocol.framing import encode
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from tvDatafeed.protocol.questions import (
-    Command,
-    RequestHandler,
-    StreamHandler,
-    handler_for,
-)
+from tvDatafeed.protocol.questions import Command
+from tvDatafeed.protocol.questions import RequestHandler
+from tvDatafeed.protocol.questions import Step
+from tvDatafeed.protocol.questions import StreamHandler
+from tvDatafeed.protocol.questions import handler_for
 from tvDatafeed.protocol.series import BadUpdateError
+from typing import Any
+from typing import cast
+import enum
+import math
 
-__all__ = ["MAX_VIOLATIONS", "Machine", "SeriesRequest", "Timers"]
 
-# One broken packet may be an accident on the way; more than three are another protocol.
+
+__all__ = ["MAX_VIOLATIONS", "ConnectionState", "Machine", "SeriesRequest", "Timers"]
+
+
+class ConnectionState(enum.Enum):
+    """The life of a connection."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    # The server was silent for too long; the driver was asked to ping.
+    PROBING = "probing"
+    # Idle or too old: the driver closes the connection, or cancels the retirement.
+    RETIRED = "retired"
+    REDIRECTED = "redirected"
+    FAILED = "failed"
+
+
+class Trigger(enum.Enum):
+    """What can change the state of a connection."""
+
+    TIMERS_STARTED = "timers started"
+    RECEIVED = "received"
+    SILENCE = "silence"
+    IDLE = "idle"
+    RETIREMENT_CANCELLED = "retirement cancelled"
+    REDIRECT = "redirect"
+    FAULT = "fault"
+
+
+# Every change of a connection's state is an entry of this table; `Machine._change_state` makes it.
+# A trigger without an entry leaves the state as it is, so FAILED and REDIRECTED are final.
+# Received text ends PROBING before it is read; it is read in CONNECTING and OPEN alone.
+TRANSITIONS: dict[tuple[ConnectionState, Trigger], ConnectionState] = {
+    (ConnectionState.CONNECTING, Trigger.TIMERS_STARTED): ConnectionState.OPEN,
+    (ConnectionState.CONNECTING, Trigger.REDIRECT): ConnectionState.REDIRECTED,
+    (ConnectionState.CONNECTING, Trigger.FAULT): ConnectionState.FAILED,
+    (ConnectionState.OPEN, Trigger.SILENCE): ConnectionState.PROBING,
+    (ConnectionState.OPEN, Trigger.IDLE): ConnectionState.RETIRED,
+    (ConnectionState.OPEN, Trigger.REDIRECT): ConnectionState.REDIRECTED,
+    (ConnectionState.OPEN, Trigger.FAULT): ConnectionState.FAILED,
+    (ConnectionState.PROBING, Trigger.RECEIVED): ConnectionState.OPEN,
+    (ConnectionState.PROBING, Trigger.SILENCE): ConnectionState.FAILED,
+    (ConnectionState.PROBING, Trigger.IDLE): ConnectionState.RETIRED,
+    (ConnectionState.RETIRED, Trigger.RETIREMENT_CANCELLED): ConnectionState.OPEN,
+}
+# Tuples, because they are searched by identity: hashing a member of an enum takes a Python call.
+_READING = (ConnectionState.OPEN, ConnectionState.CONNECTING)
+_RUNS_TIMERS = (ConnectionState.OPEN, ConnectionState.PROBING)
+
+
+class _SessionState(enum.Enum):
+    """The life of a session; it ends when it leaves `_Sessions`."""
+
+    # The answer is not complete; the deadlines of the request hold.
+    AWAITING = "awaiting"
+    # A live series; it has no deadline, and `CloseSchedule` knows when its last bar closes.
+    FOLLOWING = "following"
+
+
+# One broken packet can be an accident of the network; more than three are another protocol.
 MAX_VIOLATIONS = 3
-# The server tells its clock in milliseconds.
-_TICK_S = 0.001
-# What is on its way for longer than this is on a line that will be given up.
-_PATIENCE_S = 10.0
-# Messages take their time; a clock that differs by more was set.
-_STEP_S = 1.0
+_NEVER = -math.inf
 
 
 @dataclass(frozen=True)
@@ -64,13 +124,13 @@ class Timers:
     Parameters
     ----------
     silence_s
-        After so long without any message the driver is asked to ping.
+        The driver is asked to ping when nothing was received for this long.
     ping_s
-        After so long without a sign of life since then the connection is given up.
+        The connection fails when nothing was received for this long after that.
     idle_s
-        A connection on which nothing runs is retired after so long.
+        The connection is retired when no session was open for this long.
     age_s
-        A connection older than this is retired as soon as nothing runs on it.
+        A connection older than this is retired as soon as no session is open.
     """
 
     silence_s: float = math.inf
@@ -80,68 +140,105 @@ class Timers:
 
 
 @dataclass
+class _Moments:
+    """When things happened last, on the driver's clock in seconds."""
+
+    timers_started_at: float = _NEVER
+    # Any message or pong.
+    last_received_at: float = _NEVER
+    # A message of any session; heartbeats do not count.
+    last_answered_at: float = _NEVER
+    # The driver was asked to ping a silent server.
+    probed_at: float = _NEVER
+    # The last open session ended, or the connection opened.
+    idle_since: float = _NEVER
+
+
+@dataclass
 class _Pending:
+    """An open session and the deadlines of its request, on the driver's clock in seconds."""
+
     symbol: str
     handler: RequestHandler
     deadline: float
-    asked_at: float
-    heard_at: float
+    requested_at: float
+    last_received_at: float
     message_timeout_s: float | None
     page_timeout_s: float | None
-    # When the last bar of a stream will be over, and when it was noted that it is.
-    wakes_at: float = math.inf
-    due_at: float = math.inf
+    state: _SessionState = _SessionState.AWAITING
 
     @property
     def stream(self) -> StreamHandler:
-        """The handler of a session that has started to be followed."""
+        """The handler of a session in FOLLOWING."""
         return cast("StreamHandler", self.handler)
+
+
+class _Sessions:
+    """The open sessions by id.
+
+    `awaiting` holds those of them in AWAITING. They are few, and each has a deadline that is looked
+    at after every message; a connection may have a thousand more in FOLLOWING.
+    """
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, _Pending] = {}
+        self.awaiting: dict[str, _Pending] = {}
+
+    def add(self, session: str, pending: _Pending) -> None:
+        """Add a session in AWAITING."""
+        self.by_id[session] = self.awaiting[session] = pending
+
+    def follow(self, session: str) -> None:
+        """Change a session from AWAITING to FOLLOWING."""
+        self.awaiting.pop(session).state = _SessionState.FOLLOWING
+
+    def remove(self, session: str) -> _Pending | None:
+        """Remove a session in any state; return None when it is not open."""
+        pending = self.by_id.pop(session, None)
+        if pending is not None and pending.state is _SessionState.AWAITING:
+            del self.awaiting[session]
+        return pending
 
 
 class Machine:
     """One connection to TradingView as a state machine.
 
-    Call `receive` with each text that arrives and `tick` when `next_deadline` has come; after
-    each call send what `data_to_send` gives and act on `events`.
+    Call `receive` with each text that arrives, `receive_pong` at each pong, and `tick` when
+    `next_deadline` has come. After each call send what `data_to_send` returns and act on `events`.
 
     Parameters
     ----------
     token
         The data token; `ANONYMOUS_TOKEN` without an account.
     timers
-        The limits of the connection's life; they run from `opened` on.
+        The limits of the connection's life; they run from `start_timers` on.
 
     Attributes
     ----------
-    is_mute : bool
-        Whether the server has let a request run out of time without a word to anyone.
+    is_unresponsive : bool
+        Whether a request has timed out while no session received any message.
+    last_violation : Violation or None
+        The last violation of the protocol, without the text that was lost with it.
+    counters : Counter
+        The numbers of messages, heartbeats, violations, and ignored and dropped messages.
     """
 
     def __init__(self, token: str, timers: Timers = Timers()) -> None:
+        self._state = ConnectionState.CONNECTING
         self._timers = timers
-        self._opened_at = self._heard_at = self._idle_since = math.inf
-        self._pinged_at: float | None = None
+        self._moments = _Moments()
         self._decoder = PacketDecoder()
         self._outgoing: list[str] = []
         self._events: list[Event] = []
-        self._pending: dict[str, _Pending] = {}
-        # Those of them that have no answer yet, and those whose last bar is over.
-        self._awaited: dict[str, _Pending] = {}
-        self._due: dict[str, _Pending] = {}
-        # No bar closes before: of a hundred streams not each is looked at for each message.
-        self._next_close_at = math.inf
-        self._failed = False
-        # When any session was told of last; heartbeats are nothing of it.
-        self._answered_at = -math.inf
-        self.is_mute: bool = False
+        self._sessions = _Sessions()
+        self._schedule = CloseSchedule()
+        self.is_unresponsive: bool = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
-        # The server's clock is that much ahead of the driver's; None until it was heard.
-        self._server_lead_s: float | None = None
         self.last_violation: Violation | None = None
         self.counters: Counter[str] = Counter()
-        self._handlers: dict[type, Callable[[Any, float], None]] = {
+        self._receivers: dict[type, Callable[[Any, float], None]] = {
             Violation: self._on_violation,
             messages.Heartbeat: self._on_heartbeat,
             messages.Hello: self._on_hello,
@@ -152,49 +249,56 @@ class Machine:
         self.set_token(token)
 
     def __repr__(self) -> str:
-        return f"<Machine open_sessions={len(self._pending)} {dict(self.counters)}>"
+        state, counters = self._state.value, dict(self.counters)
+        return f"<Machine {state} open_sessions={self.open_sessions} {counters}>"
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state of the connection."""
+        return self._state
 
     @property
     def open_sessions(self) -> int:
-        """How many sessions are open."""
-        return len(self._pending)
+        """The number of open sessions."""
+        return len(self._sessions.by_id)
 
     @property
-    def heard_at(self) -> float:
-        """When anything was heard last, on the driver's clock; infinity before it was opened."""
-        return self._heard_at
+    def last_received_at(self) -> float:
+        """When anything was received last, on the driver's clock; -infinity: never."""
+        return self._moments.last_received_at
 
     def server_time_s(self, now: float) -> float | None:
-        """Give the server's clock, epoch seconds UTC, carried forward from when it was heard."""
-        return None if self._server_lead_s is None else now + self._server_lead_s
+        """Return the server's clock at a moment of the driver's clock, epoch seconds UTC.
 
-    def opened(self, now: float) -> None:
-        """Start the timers: the connection stands."""
-        self._opened_at = self._heard_at = self._idle_since = now
-        for pending in self._awaited.values():
-            pending.heard_at = now
+        It is carried forward from the last message that had it; None before the first.
+        """
+        return self._schedule.server_time_s(now)
 
-    def stay(self, now: float) -> None:
-        """Take a retirement back: somebody is about to use the connection."""
-        self._failed = False
-        self._idle_since = now
+    def start_timers(self, now: float) -> None:
+        """Start the timers; the driver calls it once when the connection is established."""
+        self._change_state(Trigger.TIMERS_STARTED)
+        moments = self._moments
+        moments.timers_started_at = moments.last_received_at = moments.idle_since = now
+        for pending in self._sessions.awaiting.values():
+            pending.last_received_at = now
 
-    def alive(self, now: float) -> None:
-        """Take a sign of life that is no message, such as a pong."""
-        self._hear(now)
-        self._close_what_is_due(now, now)
+    def cancel_retirement(self, now: float) -> None:
+        """Keep a retired connection open, because the driver is about to use it."""
+        self._change_state(Trigger.RETIREMENT_CANCELLED)
+        self._moments.idle_since = now
 
-    def _hear(self, now: float) -> None:
-        self._heard_at = now
-        self._pinged_at = None
+    def receive_pong(self, now: float) -> None:
+        """Record a pong: the server is alive, and what it sent before has arrived."""
+        self._record_receipt(now)
+        self._close_bars(self._schedule.confirmed(now), now)
 
     def set_token(self, token: str) -> None:
-        """Sign in with a token, also on a connection in use; a refusal comes as an event."""
+        """Sign in with a token, at any time; a refusal fails the connection with an event."""
         if token != self._token:
             self._token = token
             if token != ANONYMOUS_TOKEN:
                 self._secrets.add(token)
-            self._say("set_auth_token", token)
+            self._send("set_auth_token", token)
 
     def open(
         self,
@@ -206,7 +310,7 @@ class Machine:
         message_timeout_s: float | None = None,
         page_timeout_s: float | None = None,
     ) -> None:
-        """Ask for something; the answer comes as `Answered` or `RequestFailed`.
+        """Send a request; its answer is an `Answered` or a `RequestFailed` event.
 
         Parameters
         ----------
@@ -214,135 +318,154 @@ class Machine:
             A fresh session id of the request's kind (``cs_...``, ``qs_...``), never used before on
             this connection.
         request
-            What to ask for.
+            The request.
         now
             The driver's monotonic clock, seconds.
         deadline
-            When the whole answer must be there, on the same clock.
+            When the answer must be complete, on the same clock.
         message_timeout_s
-            How long this request may stay without any message of its own, seconds.
+            The longest time without any message of this session, in seconds. None: no limit.
         page_timeout_s
-            How long each further part of a long answer may take; `Paged` tells of each. None: the
-            deadline is that of all parts.
+            The time for each further page of a long answer, in seconds; each is announced by a
+            `Paged` event. None: the deadline covers all pages.
         """
         handler = handler_for(session, request, self._text)
-        self._pending[session] = self._awaited[session] = _Pending(
+        pending = _Pending(
             request.symbol, handler, deadline, now, now, message_timeout_s, page_timeout_s
         )
-        for command in handler.open_commands():
-            self._say(*command)
+        self._sessions.add(session, pending)
+        self._send_all(handler.open_commands())
 
     def close(self, session: str) -> None:
-        """Give a request up and free its session on the server; later replies are dropped."""
-        pending = self._forget(session)
+        """Close a session here and on the server; later messages for it are dropped."""
+        pending = self._remove(session)
         if pending is not None:
-            self._say(*pending.handler.close_command())
+            self._send(*pending.handler.close_command())
 
     def receive(self, text: str, now: float) -> None:
-        """Take one WebSocket message."""
-        self._hear(now)
+        """Process one WebSocket message."""
+        self._record_receipt(now)
         for packet in self._decoder.feed(text):
-            if self._failed:
+            if self._state not in _READING:
                 break
             message = packet if isinstance(packet, Violation) else messages.decode(packet)
-            self._handle(message, now)
-        # A server that answers no ping is believed after a while.
-        self._close_what_is_due(now - _PATIENCE_S, now)
+            self._dispatch(message, now)
+        overdue = self._schedule.overdue(now)
+        if overdue:
+            self._close_bars(overdue, now)
 
     def tick(self, now: float) -> None:
-        """Fail the requests whose time is over, and look after the connection itself."""
-        for session, pending in list(self._awaited.items()):
+        """Fail requests whose deadline has passed, and run the timers of the connection."""
+        for session, pending in list(self._sessions.awaiting.items()):
             if now >= pending.deadline:
-                # What was allowed in all; connecting and earlier tries took their part of it.
-                allowed = pending.page_timeout_s or pending.deadline - pending.asked_at
-                self._time_out(session, pending, "answer", allowed)
+                # The whole time allowed: connecting and earlier tries used a part of it.
+                limit_s = pending.page_timeout_s or pending.deadline - pending.requested_at
+                self._time_out(session, pending, "answer", limit_s)
             elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
-        if self._failed:
+        if self._state not in _RUNS_TIMERS:
             return
-        self._note_what_is_due(now)
-        if now >= self._probe_at():
-            self._probe(now)
-        elif not self._pending and now >= self._retire_at():
-            self._failed = True
+        if self._schedule.mark_due(now):
+            self._events.append(PingWanted())
+        if now >= self._silence_ends_at():
+            self._end_silence(now)
+        elif not self._sessions.by_id and now >= self._retire_at():
+            self._change_state(Trigger.IDLE)
             self._events.append(Retired())
 
     def next_deadline(self) -> float | None:
-        """When `tick` must be called next; None while nothing is awaited."""
-        deadlines = [self._deadline_of(pending) for pending in self._awaited.values()]
-        deadlines += (self._probe_at(), self._next_close_at)
-        if not self._pending:
-            deadlines.append(self._retire_at())
-        nearest = min(deadlines)
+        """Return when `tick` must be called next, on the driver's clock; None: never."""
+        deadlines = [self._deadline_of(pending) for pending in self._sessions.awaiting.values()]
+        if self._state in _RUNS_TIMERS:
+            deadlines += (self._silence_ends_at(), self._schedule.next_due_at)
+            if not self._sessions.by_id:
+                deadlines.append(self._retire_at())
+        nearest = min(deadlines, default=math.inf)
         return None if nearest == math.inf else nearest
 
     def data_to_send(self) -> list[str]:
-        """Give the packets to send, each a WebSocket message of its own, and forget them."""
+        """Return the packets to send, each as one WebSocket message, and clear them here."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def events(self) -> list[Event]:
-        """Give what has happened since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
+    def _change_state(self, trigger: Trigger) -> None:
+        self._state = TRANSITIONS.get((self._state, trigger), self._state)
+
+    def _record_receipt(self, now: float) -> None:
+        self._moments.last_received_at = now
+        if self._state is ConnectionState.PROBING:
+            self._change_state(Trigger.RECEIVED)
+
     def _deadline_of(self, pending: _Pending) -> float:
-        # While the connection is being made it has a deadline of its own.
-        if pending.message_timeout_s is None or self._opened_at == math.inf:
+        # While connecting, the driver has a deadline of its own for that.
+        if pending.message_timeout_s is None or self._state is ConnectionState.CONNECTING:
             return pending.deadline
-        return min(pending.deadline, pending.heard_at + pending.message_timeout_s)
+        return min(pending.deadline, pending.last_received_at + pending.message_timeout_s)
 
-    def _probe_at(self) -> float:
-        if self._pinged_at is None:
-            return self._heard_at + self._timers.silence_s
-        return self._pinged_at + self._timers.ping_s
+    def _silence_ends_at(self) -> float:
+        if self._state is ConnectionState.PROBING:
+            return self._moments.probed_at + self._timers.ping_s
+        return self._moments.last_received_at + self._timers.silence_s
 
-    def _probe(self, now: float) -> None:
-        if self._pinged_at is None:
-            self._pinged_at = now
+    def _end_silence(self, now: float) -> None:
+        """Ask for a ping after the first silence, and fail the connection after the second."""
+        self._change_state(Trigger.SILENCE)
+        if self._state is ConnectionState.PROBING:
+            self._moments.probed_at = now
             self._events.append(PingWanted())
             return
-        silent_s = round(self._timers.silence_s + self._timers.ping_s, 3)
-        self._fail(WebSocketTimeoutError("connection", silent_s, detail="nothing was heard"))
+        limit_s = round(self._timers.silence_s + self._timers.ping_s, 3)
+        error = WebSocketTimeoutError("connection", limit_s, detail="nothing was received")
+        self._events.append(ConnectionFailed(error))
 
     def _retire_at(self) -> float:
-        too_old_at = max(self._opened_at + self._timers.age_s, self._idle_since)
-        return min(self._idle_since + self._timers.idle_s, too_old_at)
+        moments, timers = self._moments, self._timers
+        too_old_at = max(moments.timers_started_at + timers.age_s, moments.idle_since)
+        return min(moments.idle_since + timers.idle_s, too_old_at)
 
-    def _forget(self, session: str) -> _Pending | None:
-        """Stop a request, and note since when nothing runs."""
-        pending = self._pending.pop(session, None)
-        self._awaited.pop(session, None)
-        self._due.pop(session, None)
-        if pending is not None and not self._pending:
-            self._idle_since = self._heard_at
+    def _remove(self, session: str) -> _Pending | None:
+        pending = self._sessions.remove(session)
+        if pending is not None:
+            self._schedule.remove(session)
+            if not self._sessions.by_id:
+                self._moments.idle_since = self._moments.last_received_at
         return pending
 
-    def _say(self, *command: object) -> None:
+    def _send(self, *command: object) -> None:
         method, *parameters = command
         self._outgoing.append(encode(messages.encode(str(method), *parameters)))
 
-    def _handle(self, message: messages.Message | Violation, now: float) -> None:
+    def _send_all(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            self._send(*command)
+
+    def _dispatch(self, message: messages.Message | Violation, now: float) -> None:
         self.counters["messages"] += 1
-        handler = self._handlers.get(type(message))
-        if handler is None:
+        receiver = self._receivers.get(type(message))
+        if receiver is None:
             self.counters["ignored"] += 1
             return
         time_ms = getattr(message, "t_ms", None)
         if time_ms is not None:
-            self._learn_time(time_ms / 1000, now)
-        handler(message, now)
+            self._schedule.set_server_time(time_ms / 1000, now)
+        receiver(message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
-        self._violate(violation)
-        lost = {s: p for s, p in self._pending.items() if s in violation.lost}
+        self._record_violation(violation)
+        sessions = self._sessions.by_id
+        lost = {s: p for s, p in sessions.items() if s in violation.lost}
         if not lost:
-            # Whose it was is not known, and most will know by themselves if it was theirs.
-            lost = {s: p for s, p in self._pending.items() if not p.handler.shows_losses}
+            # The lost text names no session. A handler that would notice its loss can go on.
+            lost = {s: p for s, p in sessions.items() if not p.handler.detects_losses}
         for session, pending in lost.items():
-            # A part of the answer is lost, and the rest must not pass for the whole.
+            # An answer that has lost a part must not be returned as complete.
             what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
-            self._end(session, ProtocolError(what))
+            self._fail_request(session, ProtocolError(what))
 
     def _on_heartbeat(self, heartbeat: messages.Heartbeat, _now: float) -> None:
         self.counters["heartbeats"] += 1
@@ -350,134 +473,100 @@ class Machine:
 
     def _on_hello(self, hello: messages.Hello, now: float) -> None:
         if hello.timestamp_ms is not None:
-            self._learn_time(hello.timestamp_ms / 1000, now)
-
-    def _learn_time(self, server_time_s: float, now: float) -> None:
-        before, self._server_lead_s = self._server_lead_s, server_time_s - now
-        if before is not None and abs(self._server_lead_s - before) > _STEP_S:
-            # The server's clock was set: what it closes is due at another moment.
-            for session, pending in self._pending.items():
-                if pending.wakes_at < math.inf:
-                    self._plan_tick(session, pending, now)
+            self._schedule.set_server_time(hello.timestamp_ms / 1000, now)
 
     def _on_redirect(self, redirect: messages.Redirect, _now: float) -> None:
-        self._failed = True
+        self._change_state(Trigger.REDIRECT)
         self._events.append(Redirected(self._text(redirect.host)))
+
+    def _on_protocol_error(self, message: messages.ProtocolErrorReply, _now: float) -> None:
+        self._fail(refusals.connection_refused(self._text(message.p.reason)))
 
     def _on_session_message(self, message: messages.SessionMessage, now: float) -> None:
         session = message.p.session
-        self._answered_at, self.is_mute = now, False
-        pending = self._pending.get(session)
+        self._moments.last_answered_at, self.is_unresponsive = now, False
+        pending = self._sessions.by_id.get(session)
         if pending is None:
             self.counters["dropped"] += 1
             return
-        pending.heard_at = now
+        pending.last_received_at = now
         try:
-            step = pending.handler.receive(message, self._time_of(message, now))
+            step = pending.handler.receive(message, self._sent_at_s(message, now))
         except BadUpdateError as error:
-            self._violate(Violation(str(error)))
-            self._end(session, ProtocolError(f"{pending.symbol}: {error}", retryable=False))
+            self._record_violation(Violation(str(error)))
+            failure = ProtocolError(f"{pending.symbol}: {error}", retryable=False)
+            self._fail_request(session, failure)
             return
         if isinstance(message, messages.CriticalError):
-            # The server has killed this session itself, so there is none to delete.
-            self._forget(session)
-        if isinstance(step, list):
-            self._ask_on(session, pending, step, now)
-        elif isinstance(step, TvDatafeedError):
-            self._end(session, step)
-        elif isinstance(step, StreamStarted):
-            self._follow(session, pending, replace(step, at=now))
-        elif isinstance(step, StreamUpdated):
-            self._events.append(step)
-            self._plan_tick(session, pending, now)
-        elif step is not None:
-            self.close(session)
-            self._events.append(Answered(session, step, now))
+            # The server has deleted this session itself.
+            self._remove(session)
+        self._take_step(session, pending, step, now)
 
-    def _time_of(self, message: messages.SessionMessage, now: float) -> float | None:
-        """Give the server's clock when it sent a message: what it says itself, or the time now.
+    def _sent_at_s(self, message: messages.SessionMessage, now: float) -> float | None:
+        """Return the server's clock when it sent a message: the message's own time, if it has one.
 
-        A message may come later than others that were sent after it, and knows nothing of what
-        happened in between.
+        A message may arrive after others that were sent later; what happened in between is not
+        in it.
         """
-        told = message.t_ms
-        return self.server_time_s(now) if told is None else told / 1000
+        return self.server_time_s(now) if message.t_ms is None else message.t_ms / 1000
 
-    def _follow(self, session: str, pending: _Pending, started: StreamStarted) -> None:
-        """Keep a session open for as long as somebody wants it."""
+    def _take_step(self, session: str, pending: _Pending, step: Step, now: float) -> None:
+        match step:
+            case StreamUpdated():
+                self._events.append(step)
+                self._schedule.plan(session, pending.stream.closes_at_s)
+            case StreamStarted():
+                self._start_stream(session, pending, replace(step, at=now))
+            case list():
+                self._request_page(session, pending, step, now)
+            case TvDatafeedError():
+                self._fail_request(session, step)
+            case None:
+                pass
+            case answer:
+                self.close(session)
+                self._events.append(Answered(session, answer, now))
+
+    def _start_stream(self, session: str, pending: _Pending, started: StreamStarted) -> None:
         if started.request.follow:
-            # It has all the time there is.
-            del self._awaited[session]
-            self._plan_tick(session, pending, started.at)
+            self._sessions.follow(session)
+            self._schedule.plan(session, pending.stream.closes_at_s)
         else:
             self.close(session)
         self._events.append(started)
 
-    def _note_what_is_due(self, now: float) -> None:
-        """Find the streams whose last bar is over, and make sure that nothing is on its way.
-
-        A word of the server that was sent before the close may come after it. A pong is a proof
-        that there is none.
-        """
-        if now < self._next_close_at:
-            return
-        self._next_close_at = math.inf
-        is_any_due = False
-        for session, pending in self._pending.items():
-            if now >= pending.wakes_at:
-                pending.due_at, pending.wakes_at = now, math.inf
-                self._due[session] = pending
-                is_any_due = True
-            self._next_close_at = min(self._next_close_at, pending.wakes_at)
-        if is_any_due:
-            self._events.append(PingWanted())
-
-    def _close_what_is_due(self, until: float, now: float) -> None:
-        for session, pending in list(self._due.items()):
-            if pending.due_at <= until:
-                self._tick(session, pending, now)
-
-    def _tick(self, session: str, pending: _Pending, now: float) -> None:
-        server_time_s = self.server_time_s(now)
-        update = None if server_time_s is None else pending.stream.tick(server_time_s)
-        if update is not None:
-            self._events.append(update)
-        self._plan_tick(session, pending, now)
-
-    def _plan_tick(self, session: str, pending: _Pending, now: float) -> None:
-        wait_s = math.inf
-        if self._server_lead_s is not None:
-            wait_s = pending.stream.wakes_at_s - self._server_lead_s - now
-        # Just after the moment, for until then nothing has happened.
-        pending.wakes_at = now + max(wait_s, 0.0) + _TICK_S
-        self._next_close_at = min(self._next_close_at, pending.wakes_at)
-        self._due.pop(session, None)
-
-    def _ask_on(self, session: str, pending: _Pending, commands: list[Command], now: float) -> None:
-        for command in commands:
-            self._say(*command)
+    def _request_page(
+        self, session: str, pending: _Pending, commands: list[Command], now: float
+    ) -> None:
+        self._send_all(commands)
         if pending.page_timeout_s is not None:
-            pending.asked_at, pending.deadline = now, now + pending.page_timeout_s
+            pending.requested_at, pending.deadline = now, now + pending.page_timeout_s
         self._events.append(Paged(session))
 
-    def _on_protocol_error(self, message: messages.ProtocolErrorReply, _now: float) -> None:
-        self._fail(refusals.connection_refused(self._text(message.p.reason)))
+    def _close_bars(self, sessions: Iterable[str], now: float) -> None:
+        """Close the last bars of live series whose time is over by the server's clock."""
+        for session in sessions:
+            stream = self._sessions.by_id[session].stream
+            update = stream.close_by_clock(self.server_time_s(now))
+            if update is not None:
+                self._events.append(update)
+            self._schedule.plan(session, stream.closes_at_s)
 
     def _text(self, reason: object) -> str:
         return refusals.reason_text(reason, self._secrets)
 
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
-        # Nobody was answered since: what is asked here next would wait in vain, too.
-        self.is_mute = self._answered_at < pending.asked_at
+        # No session was answered since: the next request would not be answered either.
+        self.is_unresponsive = self._moments.last_answered_at < pending.requested_at
         operation = f"{awaited} for {pending.symbol}"
         error = WebSocketTimeoutError(operation, round(limit_s, 3), detail=pending.handler.progress)
-        self._end(session, error)
+        self._fail_request(session, error)
 
-    def _end(self, session: str, error: TvDatafeedError) -> None:
+    def _fail_request(self, session: str, error: TvDatafeedError) -> None:
         self.close(session)
         self._events.append(RequestFailed(session, error))
 
-    def _violate(self, violation: Violation) -> None:
+    def _record_violation(self, violation: Violation) -> None:
         self.counters["violations"] += 1
         self.last_violation = replace(violation, lost="")
         count = self.counters["violations"]
@@ -486,5 +575,5 @@ class Machine:
             self._fail(ProtocolError(what))
 
     def _fail(self, error: TvDatafeedError) -> None:
-        self._failed = True
+        self._change_state(Trigger.FAULT)
         self._events.append(ConnectionFailed(error))

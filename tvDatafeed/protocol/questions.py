@@ -1,7 +1,7 @@
-"""Questions: what each kind of request says on its session, and when its answer is whole.
+"""Request handlers: the commands of each kind of request, and when its answer is complete.
 
-A question speaks in commands - a method and its parameters - and hears the messages of its own
-session. It knows neither the connection nor the time.
+A handler returns the commands to send - a method and its parameters - and receives the messages of
+its own session. It knows neither the connection nor the time.
 """
 
 import math
@@ -34,20 +34,21 @@ _SYMBOL_ID = "sds_sym_1"
 _TURNAROUND = "s1"
 
 Command: TypeAlias = tuple[object, ...]
-# The answer, what a stream tells, the refusal, what to ask next, or nothing yet.
+# What follows from a message: the answer, a change of a live series, the refusal, the commands that
+# request the next page, or nothing yet.
 Step: TypeAlias = "Answer | StreamStarted | StreamUpdated | TvDatafeedError | list[Command] | None"
 Text: TypeAlias = Callable[[object], str]
 
 
 class RequestHandler(ABC):
-    """One request on a session of its own.
+    """The state of one request on its own session.
 
     Parameters
     ----------
     session
         A fresh session id.
     text
-        Makes a reason of the server printable, without secrets.
+        Returns a reason of the server as printable text without secrets.
     """
 
     def __init__(self, session: str, text: Text) -> None:
@@ -56,35 +57,42 @@ class RequestHandler(ABC):
 
     @abstractmethod
     def open_commands(self) -> list[Command]:
-        """Say what opens the session and asks."""
+        """Return the commands that open the session and send the request."""
 
     @abstractmethod
     def close_command(self) -> Command:
-        """Say what frees the session on the server."""
+        """Return the command that deletes the session on the server."""
 
     @abstractmethod
     def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
-        """Take one message of the session.
+        """Process one message of the session.
+
+        Parameters
+        ----------
+        message
+            The message.
+        server_time_s
+            The server's clock when it sent the message, epoch seconds UTC; None if not known.
 
         Raises
         ------
         BadUpdateError
-            When bars came that no market can have.
+            When the message has bars with impossible times, or too many bars.
         """
 
     @property
     def progress(self) -> str:
-        """How far the answer has come, for an error."""
+        """How much of the answer has arrived, for the text of an error."""
         return "nothing had arrived"
 
     @property
-    def shows_losses(self) -> bool:
-        """Whether a message that was lost on its way is missed, and not passed over."""
+    def detects_losses(self) -> bool:
+        """Whether the answer stays incomplete when one of its messages is lost."""
         return True
 
 
 class _ChartHandler(RequestHandler):
-    """A question on a chart session, which begins with a symbol."""
+    """A request on a chart session; its first command resolves a symbol."""
 
     def __init__(self, session: str, symbol: str, text: Text) -> None:
         super().__init__(session, text)
@@ -92,10 +100,10 @@ class _ChartHandler(RequestHandler):
         self._info: dict[str, Any] = {}
 
     def close_command(self) -> Command:
-        """Delete the chart session."""
+        """Return the command that deletes the chart session."""
         return ("chart_delete_session", self._session)
 
-    def _resolving(self, **options: object) -> list[Command]:
+    def _resolve_commands(self, **options: object) -> list[Command]:
         symbol = messages.encode_symbol(self._symbol, **options)
         return [
             ("chart_create_session", self._session, ""),
@@ -105,8 +113,8 @@ class _ChartHandler(RequestHandler):
     def _refusal(self, message: messages.Message) -> TvDatafeedError | None:
         match message:
             case messages.SymbolError(p=refusal):
-                given = (refusal.detail, refusal.subject)
-                details = " ".join(self._text(detail) for detail in given if detail is not None)
+                parts = (refusal.detail, refusal.subject)
+                details = " ".join(self._text(part) for part in parts if part is not None)
                 return refusals.symbol_refused(self._symbol, self._text(refusal.reason), details)
             case messages.SeriesError(p=refusal):
                 return refusals.series_refused(self._symbol, self._text(refusal.reason))
@@ -117,10 +125,10 @@ class _ChartHandler(RequestHandler):
 
 
 class HistoryHandler(_ChartHandler):
-    """Bars, asked for page by page until there are enough.
+    """Requests bars page by page until there are enough.
 
-    The first answer ends at the last bar, or at a moment when there is one: ``["bar_count", moment,
-    n]``, the form of the web client. Older pages come by request_more_data, one at a time.
+    The first page ends at the last bar, or at the end of the request: ``["bar_count", moment, n]``,
+    the form of the web client. Older pages are requested by request_more_data, one at a time.
     """
 
     def __init__(self, session: str, request: SeriesRequest, text: Text) -> None:
@@ -129,29 +137,29 @@ class HistoryHandler(_ChartHandler):
         self._series = Series()
         self._oldest_s: float | None = None
         self._is_probing = False
-        # When the newest message was sent, by the server's clock, epoch milliseconds.
+        # The latest time at which the server sent a message, epoch milliseconds.
         self._newest_ms = 0.0
 
     @property
     def progress(self) -> str:
-        """How many bars have come."""
+        """The number of bars that have arrived."""
         return f"{len(self._series)} bars had arrived"
 
     @property
-    def shows_losses(self) -> bool:
-        """Whether no page has come: those before and after a lost one look like neighbours."""
+    def detects_losses(self) -> bool:
+        """Whether the first page is missing: a gap between two pages cannot be seen."""
         return self._oldest_s is None
 
     def open_commands(self) -> list[Command]:
-        """Ask for the symbol and the first page of its bars."""
+        """Return the commands that request the symbol and the first page of its bars."""
         request = self._request
         count: object = self._next_size()
         if request.until_s is not None and not request.is_live:
-            # A second later, so that a bar which opens at this very moment is among them whether
-            # the server counts its end in or not.
+            # One second later, so that the page has a bar which opens at this moment whether the
+            # server includes the end or not.
             count = ["bar_count", int(request.until_s // 1) + 1, count]
         create = self._session, _SERIES_ID, _TURNAROUND, _SYMBOL_ID, request.interval, count, ""
-        resolving = self._resolving(
+        resolve = self._resolve_commands(
             **{
                 "adjustment": request.adjustment,
                 "session": request.session,
@@ -159,17 +167,17 @@ class HistoryHandler(_ChartHandler):
                 "backadjustment": "default" if request.backadjusted else None,
             }
         )
-        return [*resolving, ("create_series", *create)]
+        return [*resolve, ("create_series", *create)]
 
     def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
-        """Take bars until there are enough, and ask for more until then."""
+        """Add bars, and request another page until there are enough."""
         match message:
             case messages.TimescaleUpdate(p=p) | messages.DataUpdate(p=p):
                 update = p.series.get(_SERIES_ID)
-                # A stale turnaround is another generation of the series.
+                # Another turnaround is an earlier generation of the series.
                 if update is None or update.t not in (None, _TURNAROUND):
                     return None
-                if self._is_of_the_past(message, update):
+                if self._is_outdated(message, update):
                     self._series.add(update)
                 else:
                     self._series.merge(update)
@@ -179,15 +187,15 @@ class HistoryHandler(_ChartHandler):
                 self._info = p.info
         return self._refusal(message)
 
-    def _is_of_the_past(
+    def _is_outdated(
         self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate
     ) -> bool:
-        """Whether what came before it knows more: it was overtaken on its way, or comes twice."""
-        newest_ms, told_ms = self._newest_ms, message.t_ms or 0
-        self._newest_ms = max(newest_ms, told_ms)
-        if 0 < told_ms < newest_ms:
+        """Whether newer values have arrived already: it was overtaken, or it is a duplicate."""
+        newest_ms, sent_ms = self._newest_ms, message.t_ms or 0
+        self._newest_ms = max(newest_ms, sent_ms)
+        if 0 < sent_ms < newest_ms:
             return True
-        # What is live knows more than a page, whenever that comes.
+        # Live updates are newer than an older page, whenever that arrives.
         is_page = isinstance(message, messages.TimescaleUpdate)
         return is_page and self._series.overlaps_from_below(update)
 
@@ -200,10 +208,10 @@ class HistoryHandler(_ChartHandler):
         self._oldest_s = oldest_s
         is_whole = oldest_s is None or data_completed in ("end", "limit") or self._has_enough()
         if not is_whole and (has_grown or not self._is_probing):
-            # One completion without older bars may be the second one of the page before; when the
-            # answer to one more request brings none either, there are none.
-            asked_already, self._is_probing = self._is_probing, not has_grown
-            return None if asked_already else [self._more()]
+            # A completion without older bars can be a second one of the page before. Older bars do
+            # not exist when the answer to one more request has none either.
+            is_requested, self._is_probing = self._is_probing, not has_grown
+            return None if is_requested else [self._more()]
         return History(
             request=self._request,
             bars=self._series.bars,
@@ -229,14 +237,14 @@ class HistoryHandler(_ChartHandler):
 
     def _missing(self) -> int:
         until_s = self._request.until_s
-        got = len(self._series) if until_s is None else self._series.count(until_s)
-        return (self._request.count or 0) - got
+        count = len(self._series) if until_s is None else self._series.count(until_s)
+        return (self._request.count or 0) - count
 
 
 class StreamHandler(HistoryHandler):
-    """Bars as they happen: first those since the one that was told last, then each update."""
+    """Follows a live series: first the bars since the last known one, then each update."""
 
-    # The bar that forms, the one before, and one that both sides know.
+    # The forming bar, the one before, and the last known bar.
     _FEW_BARS = 3
 
     def __init__(self, session: str, request: StreamRequest, text: Text) -> None:
@@ -255,24 +263,24 @@ class StreamHandler(HistoryHandler):
         self._tracker: CloseTracker | None = None
 
     @property
-    def shows_losses(self) -> bool:
-        """Never: the last change of a bar may have been lost."""
+    def detects_losses(self) -> bool:
+        """Always False: the lost message may have been the last change of a bar."""
         return False
 
     @property
-    def wakes_at_s(self) -> float:
-        """When the bar that forms is over."""
+    def closes_at_s(self) -> float:
+        """When the server's clock closes the last bar, epoch seconds UTC; infinity: none forms."""
         return math.inf if self._tracker is None else self._tracker.closes_at_s + self._delay_s
 
     def receive(self, message: messages.Message, server_time_s: float | None) -> Step:
-        """Take the first bars, and then what happens to the newest ones."""
+        """Collect the first bars, then process updates of the newest ones."""
         if self._tracker is None:
             step = super().receive(message, server_time_s)
             if not isinstance(step, History):
                 return step
             if self._stream.after is not None and not step.bars:
                 return ProtocolError(
-                    f"{self._symbol} was answered without bars, and there are some"
+                    f"TradingView sent no bars for {self._symbol}, although some exist"
                 )
             return self._start(step)
         match message:
@@ -283,13 +291,13 @@ class StreamHandler(HistoryHandler):
                 bars = [item.v for item in update.s]
                 for bar in bars:
                     check_time(bar.time)
-                self._tracker.take(bars, update.lbs.bar_close_time if update.lbs else None)
+                self._tracker.add(bars, update.lbs.bar_close_time if update.lbs else None)
                 return self._collect(self._tracker, server_time_s, by_clock=False)
         return self._refusal(message)
 
-    def tick(self, server_time_s: float) -> StreamUpdated | None:
-        """Close the last bar when its time is over."""
-        if self._tracker is None or server_time_s <= self.wakes_at_s:
+    def close_by_clock(self, server_time_s: float | None) -> StreamUpdated | None:
+        """Close the last bar if the server's clock has passed its close time."""
+        if self._tracker is None or server_time_s is None or server_time_s <= self.closes_at_s:
             return None
         return self._collect(self._tracker, server_time_s, by_clock=True)
 
@@ -304,7 +312,7 @@ class StreamHandler(HistoryHandler):
         after, bars = self._stream.after, history.bars
         self._delay_s = delay_seconds(history.update_mode)
         self._tracker = tracker = CloseTracker(after, self._length_s)
-        tracker.take(bars, history.close_time_s)
+        tracker.add(bars, history.close_time_s)
         market_time_s = None
         if history.server_time_s is not None:
             market_time_s = history.server_time_s - self._delay_s
@@ -313,7 +321,7 @@ class StreamHandler(HistoryHandler):
             update = replace(update, closed=update.closed[-1:])
         elif bars and bars[0].time > after.time and history.data_completed != "end":
             update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
-        # The tracker keeps what is needed from here on.
+        # From here on the tracker keeps the bars that are needed.
         self._series, self._info = Series(), {}
         return StreamStarted(
             session=self._session,
@@ -337,28 +345,28 @@ class StreamHandler(HistoryHandler):
 
 
 class SymbolHandler(_ChartHandler):
-    """What a symbol is."""
+    """Requests the description of a symbol."""
 
     def __init__(self, session: str, request: SymbolRequest, text: Text) -> None:
         super().__init__(session, request.symbol, text)
         self._request = request
 
     def open_commands(self) -> list[Command]:
-        """Ask for the symbol alone."""
-        return self._resolving(adjustment="splits", session=self._request.session)
+        """Return the commands that resolve the symbol."""
+        return self._resolve_commands(adjustment="splits", session=self._request.session)
 
     def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
-        """Take the description."""
+        """Return the description when it arrives."""
         if isinstance(message, messages.SymbolResolved):
             return SymbolDescription(self._request, message.p.info)
         return self._refusal(message)
 
 
 class QuotesHandler(RequestHandler):
-    """The quotes of some symbols, once each.
+    """Requests the quotes of some symbols, once each.
 
-    The first values of a symbol may come in several messages; quote_completed follows the last of
-    them, and a refusal comes alone.
+    The first values of a symbol may arrive in several messages, followed by quote_completed. A
+    refused symbol has no quote_completed.
     """
 
     def __init__(self, session: str, request: QuotesRequest, text: Text) -> None:
@@ -370,12 +378,12 @@ class QuotesHandler(RequestHandler):
 
     @property
     def progress(self) -> str:
-        """How many quotes have come."""
+        """The number of quotes that have arrived."""
         total = len(self._request.symbols)
         return f"{total - len(self._awaited)} of {total} quotes had arrived"
 
     def open_commands(self) -> list[Command]:
-        """Ask for the fields of all symbols."""
+        """Return the commands that request the fields of all symbols."""
         return [
             ("quote_create_session", self._session),
             ("quote_set_fields", self._session, *self._request.fields),
@@ -383,14 +391,14 @@ class QuotesHandler(RequestHandler):
         ]
 
     def close_command(self) -> Command:
-        """Delete the quote session."""
+        """Return the command that deletes the quote session."""
         return ("quote_delete_session", self._session)
 
     def receive(self, message: messages.Message, _server_time_s: float | None) -> Step:
-        """Take values until each symbol is complete."""
+        """Collect values until each symbol is complete or refused."""
         match message:
             case messages.QuoteData(p=p) if p.quote.n in self._values:
-                self._take(p.quote)
+                self._add_quote(p.quote)
             case messages.QuoteCompleted(p=p):
                 self._awaited.discard(p.symbol)
             case messages.CriticalError(p=refusal):
@@ -401,7 +409,7 @@ class QuotesHandler(RequestHandler):
         values = {s: v for s, v in self._values.items() if s not in self._errors}
         return Quotes(self._request, values, self._errors)
 
-    def _take(self, quote: messages.QuoteState) -> None:
+    def _add_quote(self, quote: messages.QuoteState) -> None:
         if quote.s == "ok":
             self._values[quote.n].update(quote.v)
             return
@@ -412,7 +420,7 @@ class QuotesHandler(RequestHandler):
 
 
 def handler_for(session: str, request: Request, text: Text) -> RequestHandler:
-    """Make the question that a request is asked with."""
+    """Return the handler for a request."""
     if isinstance(request, SeriesRequest):
         return HistoryHandler(session, request, text)
     if isinstance(request, StreamRequest):
