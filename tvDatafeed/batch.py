@@ -75,8 +75,6 @@ class Batch:
         How long each request may take, from the moment it is sent; connecting and tries included.
     window
         How many run at a time.
-    show_frames
-        Whether outgoing packets go to the log at DEBUG, the token redacted.
     is_endless
         Whether to wait for a connection for as long as it takes, and to give as results of no key
         what comes for sessions that run no more: the ends of streams that were opened here.
@@ -89,14 +87,12 @@ class Batch:
         limits: Limits,
         *,
         window: int = 1,
-        show_frames: bool = False,
         is_endless: bool = False,
     ) -> None:
         self._manager = manager
         self._account = account
         self._limits = limits
         self._window = window
-        self._show_frames = show_frames
         self._is_endless = is_endless
         self._stop = manager.stop
         # None among them: a place may be free, or there will be none.
@@ -273,7 +269,6 @@ class Batch:
                 token,
                 self._stop,
                 self._outcomes,
-                show_frames=self._show_frames,
                 is_patient=self._is_endless,
             )
         except TvDatafeedError:
@@ -283,7 +278,6 @@ class Batch:
             del self._running[session]
             return connection
         job.connection = connection
-        connection.show_frames = self._show_frames
         until = time.monotonic() + (job.deadline.remaining() or 0.0)
         try:
             connection.begin(session, job.request, until, self._limits, job.outcomes)
