@@ -21,7 +21,7 @@ from tvDatafeed import (
     SlowConsumerError,
 )
 from tvDatafeed.liveframes import LiveBar
-from tvDatafeed.mailbox import END, NOTHING, Mailbox
+from tvDatafeed.mailbox import END, Mailbox
 
 
 @pytest.fixture
@@ -394,7 +394,15 @@ def test_mailbox():
     mailbox = Mailbox(3, slow_at=2)
     assert [mailbox.put(n) for n in range(5)] == [False, False, True, False, False]
     assert (len(mailbox), mailbox.dropped) == (3, 2)
-    assert [mailbox.get(0) for _ in range(4)] == [2, 3, 4, NOTHING]
+    assert [mailbox.get() for _ in range(3)] == [2, 3, 4]
+    # It is empty, and the one who waits is not slow any more.
+    taken = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.get()))
+    taker.start()
+    assert until(lambda: mailbox._changed._waiters)  # nothing public shows that somebody waits
+    mailbox.put(5)
+    taker.join(PATIENCE_S)
+    assert taken == [5]
     assert [mailbox.put(n) for n in range(3)] == [False, False, True]
     mailbox.end()
     assert mailbox.put(9) is False

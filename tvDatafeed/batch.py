@@ -331,15 +331,14 @@ class Batch:
             return
         job.connection.end([outcome.session])
         self._manager.wake()
-        if not isinstance(outcome, Answered | RequestFailed):
-            return
         if isinstance(outcome, Answered):
             self._manager.note_success(outcome.at - job.started)
             self._ready.append((job.key, outcome.answer))
-        elif self._is_to_be_asked_again(job, job.connection, outcome.error):
-            self._waiting.appendleft(job)
-        else:
-            self._give_up(job, outcome.error)
+        elif isinstance(outcome, RequestFailed):
+            if self._is_to_be_asked_again(job, job.connection, outcome.error):
+                self._waiting.appendleft(job)
+            else:
+                self._give_up(job, outcome.error)
 
     def _is_to_be_asked_again(
         self, job: _Job, connection: Connection, error: TvDatafeedError

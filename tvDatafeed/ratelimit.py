@@ -3,6 +3,8 @@
 `RateLimiter` makes callers wait for their turn, `RequestTracker` only counts, and
 `CircuitBreaker` stops asking a server that keeps failing. Each may be shared by any number of
 threads; none starts a thread, and none holds its lock while a caller waits or works.
+
+`RequestTracker` and `CircuitBreaker.call` are for programs; the library itself does not use them.
 """
 
 from __future__ import annotations

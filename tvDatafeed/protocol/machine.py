@@ -138,7 +138,6 @@ class Machine:
         self._secrets: set[str] = set()
         # The server's clock is that much ahead of the driver's; None until it was heard.
         self._server_lead_s: float | None = None
-        self.last_violation: Violation | None = None
         self.counters: Counter[str] = Counter()
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             Violation: self._on_violation,
@@ -480,7 +479,6 @@ class Machine:
 
     def _violate(self, violation: Violation) -> None:
         self.counters["violations"] += 1
-        self.last_violation = replace(violation, lost="")
         count = self.counters["violations"]
         if count > MAX_VIOLATIONS:
             what = f"TradingView broke the protocol {count} times, the last: {violation.what}"
