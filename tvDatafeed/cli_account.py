@@ -12,18 +12,21 @@ import json
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tvDatafeed.cli_arguments import AddCommand
-from tvDatafeed.config import AuthConfig, TvDatafeedConfig
+from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, TvDatafeedConfig
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
+from tvDatafeed.main import TvDatafeed
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     from tvDatafeed.signin import SignedIn, SignIn
     from tvDatafeed.tokens import TokenCache
 
-__all__ = ["account_config", "add_account_commands", "has_account"]
+__all__ = ["account_config", "add_account_commands", "make_client"]
+
+_Client = TypeVar("_Client", bound=TvDatafeed)
 
 _LOGIN_EXAMPLES = """\
 examples:
@@ -109,7 +112,17 @@ def account_config() -> TvDatafeedConfig:
     return dataclasses.replace(config, auth=auth)
 
 
-def has_account(config: TvDatafeedConfig) -> bool:
+def make_client(
+    kind: type[_Client], arguments: argparse.Namespace, config: TvDatafeedConfig
+) -> _Client:
+    """Return a client with the account of the settings, or an anonymous one without a warning."""
+    token = None if _has_account(config) else ANONYMOUS_TOKEN
+    client = kind(auth_token=token, config=config)
+    client.ws_debug = client.ws_debug or arguments.debug
+    return client
+
+
+def _has_account(config: TvDatafeedConfig) -> bool:
     """Return whether there is anything to sign in with; nothing is sent."""
     auth = config.auth
     if auth.auth_token or auth.sessionid or auth.username or auth.password:

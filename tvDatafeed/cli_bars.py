@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvDatafeed.cli_account import account_config, has_account
+from tvDatafeed.cli_account import account_config, make_client
 from tvDatafeed.cli_arguments import (
     AddCommand,
     add_series_options,
@@ -17,7 +17,6 @@ from tvDatafeed.cli_arguments import (
     full_symbol_of,
     whole_count,
 )
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig
 from tvDatafeed.console import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -180,7 +179,9 @@ def _demo(arguments: argparse.Namespace) -> int:
         # Someone looks on: the first failure tells more than a minute of further tries.
         config = account_config()
         once = dataclasses.replace(config.network, max_retries=0)
-        with _client(arguments, dataclasses.replace(config, network=once)) as client:
+        with make_client(
+            TvDatafeed, arguments, dataclasses.replace(config, network=once)
+        ) as client:
             try:
                 _show_bars(client, arguments)
             except NetworkError as error:
@@ -188,7 +189,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     from tvDatafeed.testing import FakeTradingView  # noqa: PLC0415
 
-    with FakeTradingView() as server, _client(arguments, server.config()) as client:
+    with FakeTradingView() as server, make_client(TvDatafeed, arguments, server.config()) as client:
         _show_bars(client, arguments)
     show(
         "This market is made up: a loopback TradingView, which ran inside this command, computed\n"
@@ -215,7 +216,7 @@ def _hist(arguments: argparse.Namespace) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    with _client(arguments, account_config()) as client:
+    with make_client(TvDatafeed, arguments, account_config()) as client:
         frames = client.get_hist_multi(
             symbols,
             interval=arguments.interval,
@@ -286,13 +287,6 @@ def _wants_progress(arguments: argparse.Namespace) -> bool:
         return bool(arguments.progress)
     is_seen = len(arguments.symbol) > 1 and sys.stderr.isatty()
     return is_seen and importlib.util.find_spec("tqdm") is not None
-
-
-def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafeed:
-    # The token that stands for "no account", named: the help says so, no warning need to.
-    client = TvDatafeed(auth_token=None if has_account(config) else ANONYMOUS_TOKEN, config=config)
-    client.ws_debug = client.ws_debug or arguments.debug
-    return client
 
 
 def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":

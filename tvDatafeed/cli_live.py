@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tvDatafeed.cli_account import account_config, has_account
+from tvDatafeed.cli_account import account_config, make_client
 from tvDatafeed.cli_arguments import (
     AddCommand,
     add_series_options,
@@ -18,7 +18,7 @@ from tvDatafeed.cli_arguments import (
     full_symbol_of,
     whole_count,
 )
-from tvDatafeed.config import ANONYMOUS_TOKEN, TvDatafeedConfig, terminal_is_dumb
+from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
 from tvDatafeed.consumer import WhichBars
 from tvDatafeed.datafeed import TvDatafeedLive
@@ -76,9 +76,7 @@ def _live(arguments: argparse.Namespace) -> int:
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     is_table = sys.stdout.isatty() and not arguments.json and not terminal_is_dumb()
     config = _config(arguments, is_table=is_table)
-    token = None if has_account(config) else ANONYMOUS_TOKEN
-    with TvDatafeedLive(auth_token=token, config=config) as feed:
-        feed.ws_debug = feed.ws_debug or arguments.debug
+    with make_client(TvDatafeedLive, arguments, config) as feed:
         seises = [_seis(feed, symbol, arguments) for symbol in dict.fromkeys(symbols)]
         which: WhichBars = "all" if is_table or arguments.forming else "closed"
         coming = feed.stream(*seises, bars=which, replay_last=True)
