@@ -736,6 +736,7 @@ class TvDatafeed:
                 # The manager does not know us, so that nothing but the program keeps us alive.
                 weakref.finalize(self, _dropped, made, repr(self)).atexit = False
             self._manager = manager
+        manager.show_frames(self.ws_debug)
         return manager
 
     def _ask(
@@ -749,7 +750,6 @@ class TvDatafeed:
             self._account,
             self._limits(),
             window=window,
-            show_frames=self.ws_debug,
         )
         # Streams are none of these requests.
         return cast("Generator[tuple[int, Answer | TvDatafeedError]]", batch.ask(requests))

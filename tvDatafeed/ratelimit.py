@@ -3,6 +3,8 @@
 `RateLimiter` makes callers wait for their turn, `RequestTracker` only counts, and
 `CircuitBreaker` stops asking a server that keeps failing. Each may be shared by any number of
 threads; none starts a thread, and none holds its lock while a caller waits or works.
+
+`RequestTracker` and `CircuitBreaker.call` are for programs; the library itself does not use them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Literal, ParamSpec, TypeVar
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S
 from tvDatafeed.common.fork import call_in_forked_child
+from tvDatafeed.common.numbers import count
+from tvDatafeed.common.settings import checked
 from tvDatafeed.exceptions import ConfigurationError, RateLimitError
 
 __all__ = ["CircuitBreaker", "RateLimiter", "RequestTracker"]
@@ -71,12 +75,12 @@ class RateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.requests_per_minute: int = _count("requests_per_minute", requests_per_minute)
-        self.burst_size: int = _count("burst_size", burst_size)
+        self.requests_per_minute: int = checked(count, requests_per_minute, "requests_per_minute")
+        self.burst_size: int = checked(count, burst_size, "burst_size")
         self._clock = clock
-        self._spacing = _WINDOW_S / requests_per_minute
+        self._spacing = _WINDOW_S / self.requests_per_minute
         # A full bucket is one whose next token has been due for this long.
-        self._head_start = (burst_size - 1) * self._spacing
+        self._head_start = (self.burst_size - 1) * self._spacing
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
         call_in_forked_child(self._forget_parent)
@@ -189,10 +193,10 @@ class RequestTracker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.window_seconds: float = _seconds("window_seconds", window_seconds)
-        self.max_requests: int = _count("max_requests", max_requests)
+        self.max_requests: int = checked(count, max_requests, "max_requests")
         self._clock = clock
         self._lock = threading.Lock()
-        self._moments: deque[float] = deque(maxlen=max_requests)
+        self._moments: deque[float] = deque(maxlen=self.max_requests)
 
     def add_request(self) -> None:
         """Count one request, made now."""
@@ -268,7 +272,7 @@ class CircuitBreaker:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.failure_threshold: int = _count("failure_threshold", failure_threshold)
+        self.failure_threshold: int = checked(count, failure_threshold, "failure_threshold")
         self.recovery_timeout: float = _seconds("recovery_timeout", recovery_timeout)
         self._clock = clock
         self._lock = threading.Lock()
@@ -400,12 +404,6 @@ class CircuitBreaker:
         if self._probe_at is None:
             return "closed"
         return "half_open" if self._probing or now >= self._probe_at else "open"
-
-
-def _count(parameter: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(parameter, value, "must be a whole number of at least 1")
-    return value
 
 
 def _seconds(parameter: str, value: float) -> float:

@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any, ClassVar, SupportsIndex
 
 from tvDatafeed import config
-from tvDatafeed.common.numbers import whole_number
+from tvDatafeed.common.numbers import count, whole_number
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
@@ -419,12 +419,9 @@ def check_count(field: str, value: Any) -> int:
         When it is none.
     """
     try:
-        number = whole_number(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise DataValidationError(field, value, "must be a whole number of at least 1")
-    return number
+        return count(value)
+    except ValueError as error:
+        raise DataValidationError(field, value, str(error)) from None
 
 
 def _normalised(field: str, value: str, example: str) -> str:

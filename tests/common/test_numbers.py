@@ -2,7 +2,7 @@
 
 import pytest
 
-from tvDatafeed.common.numbers import whole_number
+from tvDatafeed.common.numbers import count, whole_number
 
 
 @pytest.mark.parametrize("value", [True, False, 1.0, "1", None])
@@ -18,3 +18,14 @@ def test_whole_numbers_of_numpy():
     assert whole_number(numpy.int64(7)) == 7
     with pytest.raises(TypeError):
         whole_number(numpy.bool_(True))
+
+
+def test_a_count_is_a_whole_number_of_at_least_one():
+    """numpy's integers are counts; 0, negative numbers and other types are not."""
+    numpy = pytest.importorskip("numpy")
+    counts = [count(value) for value in (1, numpy.int64(7))]
+    assert counts == [1, 7]
+    assert [type(value) for value in counts] == [int, int]
+    for value in (0, -1, True, 1.5, "1", None):
+        with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+            count(value)

@@ -1,27 +1,33 @@
 """Consumers: isolated from each other, bounded, and honest about what goes wrong."""
 
+from tests.feed import BTC
+from tests.feed import Bars
+from tests.feed import Calls
+from tests.feed import LiveServer
+from tests.feed import MINUTE
+from tests.feed import PATIENCE_S
+from tests.feed import live
+from tests.feed import until
+from tests.programs import run
+from tvDatafeed import Consumer
+from tvDatafeed import ConsumerError
+from tvDatafeed import DataValidationError
+from tvDatafeed import Interval
+from tvDatafeed import Seis
+from tvDatafeed import SlowConsumerError
+from tvDatafeed.live.livebar import LiveBar
+from tvDatafeed.live.mailbox import END
+from tvDatafeed.live.mailbox import Mailbox
+from tvDatafeed.live.mailbox import NOTHING
 import functools
 import json
 import logging
+import pandas as pd
+import pytest
 import sys
 import threading
 import time
 
-import pandas as pd
-import pytest
-
-from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
-from tests.programs import run
-from tvDatafeed import (
-    Consumer,
-    ConsumerError,
-    DataValidationError,
-    Interval,
-    Seis,
-    SlowConsumerError,
-)
-from tvDatafeed.live.livebar import LiveBar
-from tvDatafeed.live.mailbox import END, NOTHING, Mailbox
 
 
 @pytest.fixture
@@ -394,7 +400,15 @@ def test_mailbox():
     mailbox = Mailbox(3, slow_at=2)
     assert [mailbox.put(n) for n in range(5)] == [False, False, True, False, False]
     assert (len(mailbox), mailbox.dropped) == (3, 2)
-    assert [mailbox.get(0) for _ in range(4)] == [2, 3, 4, NOTHING]
+    assert [mailbox.get() for _ in range(3)] == [2, 3, 4]
+    # It is empty, and the one who waits is not slow any more.
+    taken = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.get()))
+    taker.start()
+    assert until(lambda: mailbox._changed._waiters)  # nothing public shows that somebody waits
+    mailbox.put(5)
+    taker.join(PATIENCE_S)
+    assert taken == [5]
     assert [mailbox.put(n) for n in range(3)] == [False, False, True]
     mailbox.end()
     assert mailbox.put(9) is False

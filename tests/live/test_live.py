@@ -1,6 +1,7 @@
 """The live feed: each closed bar once and in order, through the API that bots use."""
 
 import datetime as dt
+import logging
 import math
 import threading
 import time
@@ -179,6 +180,19 @@ def test_a_seis_is_listed_once(server, tvl):
     assert found[0] is tvl.new_seis("BITSTAMP:BTCUSD", "ignored", MINUTE)
     created = [m for m in server.received if m.method == "chart_create_session"]
     assert len(created) == listed(server) == 1
+
+
+def test_outgoing_frames_of_a_feed_are_shown_on_request(tvl, caplog):
+    """ws_debug is about the feed's series too, and can be switched off again."""
+    tvl.ws_debug = True
+    with caplog.at_level(logging.DEBUG, "tvDatafeed"):
+        tvl.new_seis(*BTC)
+        assert until(lambda: "create_series" in caplog.text)
+        tvl.ws_debug = False
+        tvl.stats()
+        caplog.clear()
+        tvl.new_seis("NASDAQ:AAPL", "", MINUTE)
+    assert "create_series" not in caplog.text
 
 
 def test_not_listed(server, tvl):

@@ -162,10 +162,8 @@ def test_extra_fields_and_parameters_are_ignored():
     ],
 )
 def test_broken_payloads_are_violations(payload):
-    """What cannot be read, or has parameters of the wrong kind, is recorded and printable."""
-    violation = messages.decode(payload)
-    assert isinstance(violation, Violation)
-    assert violation.excerpt.isprintable()
+    """What cannot be read, or has parameters of the wrong kind, is a violation."""
+    assert isinstance(messages.decode(payload), Violation)
 
 
 @given(st.text() | st.builds(lambda m, p: json.dumps({"m": m, "p": p}), METHODS, JSON))

@@ -4,6 +4,19 @@ A login is kept in the token cache, where ``hist`` finds it. What is typed here 
 no secret is an argument: other users of the machine can read those.
 """
 
+from tvDatafeed.cli.arguments import AddCommand
+from tvDatafeed.cli.console import CommandError
+from tvDatafeed.cli.console import EXIT_FAILURE
+from tvDatafeed.cli.console import EXIT_OK
+from tvDatafeed.cli.console import EXIT_USAGE
+from tvDatafeed.cli.console import show
+from tvDatafeed.config import AuthConfig
+from tvDatafeed.config import TvDatafeedConfig
+from tvDatafeed.main import TvDatafeed
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
+from tvDatafeed.validators import Validators
+from typing import TYPE_CHECKING
+from typing import TypeVar
 import argparse
 import dataclasses
 import datetime as dt
@@ -12,19 +25,17 @@ import json
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING
-
-from tvDatafeed.cli.arguments import AddCommand
-from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
-from tvDatafeed.config import AuthConfig, TvDatafeedConfig
-from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     from tvDatafeed.auth.cache import TokenCache
-    from tvDatafeed.auth.signin import SignedIn, SignIn
+    from tvDatafeed.auth.signin import SignIn
+    from tvDatafeed.auth.signin import SignedIn
 
 
-__all__ = ["account_config", "add_account_commands", "has_account"]
+
+__all__ = ["account_config", "add_account_commands", "make_client"]
+
+_Client = TypeVar("_Client", bound=TvDatafeed)
 
 _LOGIN_EXAMPLES = """\
 examples:
@@ -110,7 +121,17 @@ def account_config() -> TvDatafeedConfig:
     return dataclasses.replace(config, auth=auth)
 
 
-def has_account(config: TvDatafeedConfig) -> bool:
+def make_client(
+    kind: type[_Client], arguments: argparse.Namespace, config: TvDatafeedConfig
+) -> _Client:
+    """Return a client with the account of the settings, or an anonymous one without a warning."""
+    token = None if _has_account(config) else ANONYMOUS_TOKEN
+    client = kind(auth_token=token, config=config)
+    client.ws_debug = client.ws_debug or arguments.debug
+    return client
+
+
+def _has_account(config: TvDatafeedConfig) -> bool:
     """Return whether there is anything to sign in with; nothing is sent."""
     auth = config.auth
     if auth.auth_token or auth.sessionid or auth.username or auth.password:

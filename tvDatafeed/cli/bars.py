@@ -1,41 +1,39 @@
 """The commands that show bars: of TradingView, or of a made-up market."""
 
-import argparse
-import dataclasses
-import importlib.util
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tvDatafeed.cli.account import account_config, has_account
-from tvDatafeed.cli.arguments import (
-    AddCommand,
-    add_series_options,
-    add_timezone_option,
-    full_symbol_of,
-    whole_count,
-)
-from tvDatafeed.cli.console import (
-    EXIT_FAILURE,
-    EXIT_OK,
-    EXIT_USAGE,
-    RENDERERS,
-    CommandError,
-    note,
-    show,
-    write_to_file,
-    write_to_stdout,
-)
+from tvDatafeed.cli.account import account_config
+from tvDatafeed.cli.account import has_account
+from tvDatafeed.cli.account import make_client
+from tvDatafeed.cli.arguments import AddCommand
+from tvDatafeed.cli.arguments import add_series_options
+from tvDatafeed.cli.arguments import add_timezone_option
+from tvDatafeed.cli.arguments import full_symbol_of
+from tvDatafeed.cli.arguments import whole_count
+from tvDatafeed.cli.console import CommandError
+from tvDatafeed.cli.console import EXIT_FAILURE
+from tvDatafeed.cli.console import EXIT_OK
+from tvDatafeed.cli.console import EXIT_USAGE
+from tvDatafeed.cli.console import RENDERERS
+from tvDatafeed.cli.console import note
+from tvDatafeed.cli.console import show
+from tvDatafeed.cli.console import write_to_file
+from tvDatafeed.cli.console import write_to_stdout
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
+from typing import TYPE_CHECKING
+import argparse
+import dataclasses
+import importlib.util
+import sys
+import time
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 
 __all__ = ["add_bar_commands"]
@@ -182,7 +180,9 @@ def _demo(arguments: argparse.Namespace) -> int:
         # Someone looks on: the first failure tells more than a minute of further tries.
         config = account_config()
         once = dataclasses.replace(config.network, max_retries=0)
-        with _client(arguments, dataclasses.replace(config, network=once)) as client:
+        with make_client(
+            TvDatafeed, arguments, dataclasses.replace(config, network=once)
+        ) as client:
             try:
                 _show_bars(client, arguments)
             except NetworkError as error:
@@ -190,7 +190,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     from tvDatafeed.testing import FakeTradingView  # noqa: PLC0415
 
-    with FakeTradingView() as server, _client(arguments, server.config()) as client:
+    with FakeTradingView() as server, make_client(TvDatafeed, arguments, server.config()) as client:
         _show_bars(client, arguments)
     show(
         "This market is made up: a loopback TradingView, which ran inside this command, computed\n"
@@ -217,7 +217,7 @@ def _hist(arguments: argparse.Namespace) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    with _client(arguments, account_config()) as client:
+    with make_client(TvDatafeed, arguments, account_config()) as client:
         frames = client.get_hist_multi(
             symbols,
             interval=arguments.interval,
@@ -288,13 +288,6 @@ def _wants_progress(arguments: argparse.Namespace) -> bool:
         return bool(arguments.progress)
     is_seen = len(arguments.symbol) > 1 and sys.stderr.isatty()
     return is_seen and importlib.util.find_spec("tqdm") is not None
-
-
-def _client(arguments: argparse.Namespace, config: TvDatafeedConfig) -> TvDatafeed:
-    # The token that stands for "no account", named: the help says so, no warning need to.
-    client = TvDatafeed(auth_token=None if has_account(config) else ANONYMOUS_TOKEN, config=config)
-    client.ws_debug = client.ws_debug or arguments.debug
-    return client
 
 
 def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":

@@ -16,3 +16,20 @@ def whole_number(value: Any) -> int:
     if type(value).__name__ in {"bool", "bool_"}:
         raise TypeError("a bool is no number")
     return operator.index(value)
+
+
+def count(value: Any) -> int:
+    """Return a whole number of at least 1, such as numpy's integers, as an int.
+
+    Raises
+    ------
+    ValueError
+        The value is anything else.
+    """
+    try:
+        number = whole_number(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return number

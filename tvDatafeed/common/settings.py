@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from tvDatafeed.common.numbers import whole_number
+from tvDatafeed.common.numbers import count, whole_number
 from tvDatafeed.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,19 +64,9 @@ def timeout(value: Any) -> float:
     return number
 
 
-def _count(value: Any) -> int:
-    try:
-        count = whole_number(value)
-    except TypeError:
-        raise TypeError("must be a whole number") from None
-    if count < 1:
-        raise ValueError("must be at least 1")
-    return count
-
-
 def _count_in_text(text: str) -> int:
     try:
-        return _count(int(text))
+        return count(int(text))
     except ValueError:
         raise ValueError("must be a whole number of at least 1") from None
 
@@ -256,7 +246,7 @@ def _choice(*choices: str) -> _Kind:
 
 SECONDS = _Kind(_seconds, _seconds)
 TIMEOUT = _Kind(timeout, timeout)
-COUNT = _Kind(_count, _count_in_text)
+COUNT = _Kind(count, _count_in_text)
 WHOLE = _Kind(_whole, _whole_in_text)
 FLAG = _Kind(_flag, _flag_in_text)
 VOLUME_FILLING = _choice(*get_args(FillMissingVolume))

@@ -5,12 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import WAIT_SLICE_S
 
 # What `get` gives when nothing will come any more.
 END = object()
-# What it gives when its time is over.
-NOTHING = object()
 
 
 def note_dropped(item: Any) -> None:
@@ -90,27 +88,13 @@ class Mailbox:
                 self._items.clear()
             self._changed.notify_all()
 
-    def get(self, timeout: float | None = None) -> Any:
-        """Give the oldest item as soon as there is one.
-
-        Parameters
-        ----------
-        timeout
-            How long to wait, in seconds; None for ever.
-
-        Returns
-        -------
-        object
-            The item; `END` after the last one, `NOTHING` when the time is over.
-        """
-        deadline = Deadline(timeout)
+    def get(self) -> Any:
+        """Return the oldest item as soon as there is one, and `END` after the last one."""
         with self._changed:
             while not self._items:
                 self._is_slow = False
                 self._more_room = 0
                 if self._has_ended:
                     return END
-                if deadline.expired:
-                    return NOTHING
-                self._changed.wait(deadline.clip(WAIT_SLICE_S))
+                self._changed.wait(WAIT_SLICE_S)
             return self._items.popleft()

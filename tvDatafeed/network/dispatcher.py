@@ -84,8 +84,6 @@ class Batch:
         How long each request may take, from the moment it is sent; connecting and tries included.
     window
         How many run at a time.
-    show_frames
-        Whether outgoing packets go to the log at DEBUG, the token redacted.
     is_endless
         Whether to wait for a connection for as long as it takes, and to give as results of no key
         what comes for sessions that run no more: the ends of streams that were opened here.
@@ -98,14 +96,12 @@ class Batch:
         limits: Limits,
         *,
         window: int = 1,
-        show_frames: bool = False,
         is_endless: bool = False,
     ) -> None:
         self._manager = manager
         self._tokens = tokens
         self._limits = limits
         self._window = window
-        self._show_frames = show_frames
         self._is_endless = is_endless
         self._stop = manager.stop
         # None among them: a place may be free, or there will be none.
@@ -282,7 +278,6 @@ class Batch:
                 token,
                 self._stop,
                 self._outcomes,
-                show_frames=self._show_frames,
                 is_patient=self._is_endless,
             )
         except TvDatafeedError:
@@ -292,7 +287,6 @@ class Batch:
             del self._running[session]
             return connection
         job.connection = connection
-        connection.show_frames = self._show_frames
         until = time.monotonic() + (job.deadline.remaining() or 0.0)
         try:
             connection.begin(session, job.request, until, self._limits, job.outcomes)
@@ -346,15 +340,14 @@ class Batch:
             return
         job.connection.end([outcome.session])
         self._manager.wake()
-        if not isinstance(outcome, Answered | RequestFailed):
-            return
         if isinstance(outcome, Answered):
             self._manager.note_success(outcome.at - job.started)
             self._ready.append((job.key, outcome.answer))
-        elif self._is_to_be_asked_again(job, job.connection, outcome.error):
-            self._waiting.appendleft(job)
-        else:
-            self._give_up(job, outcome.error)
+        elif isinstance(outcome, RequestFailed):
+            if self._is_to_be_asked_again(job, job.connection, outcome.error):
+                self._waiting.appendleft(job)
+            else:
+                self._give_up(job, outcome.error)
 
     def _is_to_be_asked_again(
         self, job: _Job, connection: Connection, error: TvDatafeedError

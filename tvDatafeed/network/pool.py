@@ -90,6 +90,7 @@ class WebSocketManager:
         self._totals: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._tokens: list[str] = []
+        self._shows_frames = False
         self._start_afresh()
         call_in_forked_child(self._forget_parent)
 
@@ -134,6 +135,15 @@ class WebSocketManager:
         self.use_token(token)
         for connection in list(self._connections):
             connection.sign_in(token)
+
+    def show_frames(self, wanted: bool) -> None:
+        """Log the outgoing packets of all connections at DEBUG, the tokens redacted; or stop it."""
+        if wanted == self._shows_frames:
+            return
+        with self._lock:
+            self._shows_frames = wanted
+            for connection in self._connections:
+                connection.show_frames = wanted
 
     def newest(self, token: str) -> str:
         """Give the token that goes before this one, which a slow thread may still have in hand.
@@ -213,7 +223,6 @@ class WebSocketManager:
         stop: threading.Event,
         waker: Waker,
         *,
-        show_frames: bool = False,
         is_patient: bool = False,
     ) -> "Connection | NotYet":
         """Give a connection with a place for a session, or say until when to wait for one.
@@ -228,8 +237,6 @@ class WebSocketManager:
             The manager's `stop` when the request began.
         waker
             Gets None put, once, when a place becomes free or `close` is called after a `NotYet`.
-        show_frames
-            Whether outgoing packets go to the log at DEBUG, the token redacted.
         is_patient
             Whether to go on trying where others are told to give up: when so many connections have
             failed in a row that none is tried for a while.
@@ -250,7 +257,7 @@ class WebSocketManager:
             if until <= time.monotonic():
                 if not is_patient:
                     self._check_breaker()
-                opened = self._open(session, token, show_frames=show_frames)
+                opened = self._open(session, token)
                 if isinstance(opened, Connection):
                     return opened
                 until = time.monotonic() + opened
@@ -280,7 +287,7 @@ class WebSocketManager:
         except RateLimitError as error:
             raise WebSocketError(f"no connection is tried for now: {error}", self._url) from error
 
-    def _open(self, session: str, token: str, *, show_frames: bool) -> Connection | float:
+    def _open(self, session: str, token: str) -> Connection | float:
         """Open a connection, or say how many seconds to wait before one may be opened."""
         try:
             self._limiter.acquire(timeout=0)
@@ -289,7 +296,7 @@ class WebSocketManager:
             return error.retry_after or 0.0
         try:
             connection = Connection(
-                self._network, self._url, token, places=self._places, show_frames=show_frames
+                self._network, self._url, token, places=self._places, show_frames=self._shows_frames
             )
         except TvDatafeedError as error:
             self._breaker.failed(error)

@@ -18,7 +18,6 @@ MAX_PACKETS_PER_TEXT = 10_000
 # A connection is given up after a few violations, so cutting on would only burn time.
 MAX_VIOLATIONS_PER_TEXT = 8
 
-_EXCERPT_CHARACTERS = 80
 _LONGEST_HEADER = len("~m~") + 10 + len("~m~")
 _HEADER = re.compile(r"~m~([0-9]{1,10})~m~")
 _CUT_HEADER = re.compile(r"~(?:m(?:~(?:[0-9]{1,10}(?:~m?)?)?)?)?\Z")
@@ -33,15 +32,12 @@ class Violation:
     ----------
     what
         The rule that was broken, in words.
-    excerpt
-        The first characters of the offending text, printable, at most 80.
     lost
         All of the text that was lost with it; whose part of an answer it was can be told by the
         session ids in it, and by nothing else.
     """
 
     what: str
-    excerpt: str = ""
     lost: str = field(default="", repr=False)
 
 
@@ -59,12 +55,6 @@ def encode(payload: str) -> str:
         The packet, its length counted in UTF-16 code units.
     """
     return f"~m~{_units(payload)}~m~{payload}"
-
-
-def excerpt_of(text: str) -> str:
-    """Shorten text from the server to something a log line can hold."""
-    shown = text[:_EXCERPT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
 
 
 class PacketDecoder:
@@ -215,8 +205,7 @@ def _next_header(text: str, position: int) -> int:
 
 
 def _violation(what: str, text: str, start: int, end: int) -> Violation:
-    lost = text[start:end]
-    return Violation(what, excerpt_of(lost), lost)
+    return Violation(what, text[start:end])
 
 
 def _units(text: str) -> int:

@@ -236,7 +236,6 @@ class Machine:
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
-        self.last_violation: Violation | None = None
         self.counters: Counter[str] = Counter()
         self._receivers: dict[type, Callable[[Any, float], None]] = {
             Violation: self._on_violation,
@@ -568,7 +567,6 @@ class Machine:
 
     def _record_violation(self, violation: Violation) -> None:
         self.counters["violations"] += 1
-        self.last_violation = replace(violation, lost="")
         count = self.counters["violations"]
         if count > MAX_VIOLATIONS:
             what = f"TradingView broke the protocol {count} times, the last: {violation.what}"

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 from msgspec import Struct
 
-from tvDatafeed.protocol.framing import Violation, excerpt_of
+from tvDatafeed.protocol.framing import Violation
 
 
 class Bar(Struct, array_like=True, frozen=True, gc=False):
@@ -326,7 +326,7 @@ def decode(payload: str) -> Message | Violation:
         digits = payload[3:]
         if digits.isascii() and digits.isdigit():
             return Heartbeat(payload)
-        return Violation("heartbeat without a number", excerpt_of(payload))
+        return Violation("heartbeat without a number")
     # The official decoder knows this prefix for JSON; it was never seen on the wire.
     document = payload.removeprefix("~j~")
     try:
@@ -392,7 +392,7 @@ def _decode_without_numbers(document: str) -> Message | None:
 
 
 def _unreadable(what: str, payload: str) -> Violation:
-    return Violation(what, excerpt_of(payload), payload)
+    return Violation(what, payload)
 
 
 def _milliseconds(hello: _Envelope) -> float | None:
