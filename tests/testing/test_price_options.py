@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_market import intervals, ohlc_is_ordered, unhurried
+from tests.testing.bars import intervals, ohlc_is_ordered, unhurried
 from tvDatafeed.testing import LISTINGS, Market
 from tvDatafeed.testing.market.listings import PriceOptions
 
