@@ -17,7 +17,7 @@ import pytest
 import tvDatafeed
 from tests.loopback import NOW, expected
 from tests.programs import start, urls
-from tests.test_loopback_server import Client
+from tests.testing.client import Client
 from tvDatafeed import CaptchaRequiredError, Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.cli.app import main
 from tvDatafeed.config import NetworkConfig

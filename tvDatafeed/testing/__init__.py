@@ -1,7 +1,7 @@
-"""A loopback TradingView to test clients and bots with.
+"""A loopback TradingView for testing clients and bots.
 
-`FakeTradingView` is the server, `Market` what is traded on it, and the faults in
-`tvDatafeed.testing.faults` are what can go wrong.
+`FakeTradingView` is the server, `Market` has the bars that it serves, and the faults in
+`tvDatafeed.testing.faults` can be injected into it.
 
 Examples
 --------

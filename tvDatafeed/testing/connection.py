@@ -1,7 +1,7 @@
 """One client's connection, from its accept to its close.
 
-A thread of its own serves it and alone touches the socket. Here meet what the conversation answers,
-what the faults make of it, and the clock that says when the next heartbeat or update is due.
+Each connection has its own thread, and only that thread uses the socket. It combines the answers of
+the conversation, the active faults, and the times when heartbeats and updates are due.
 """
 
 import heapq
@@ -55,23 +55,23 @@ from tvDatafeed.testing.wire.websocket import (
 )
 
 WEBSOCKET_PATH = "/socket.io/websocket"
-# How long resolve_symbol waits for the create_series that usually follows it: the real server
-# needs longer than that to find a symbol, and then answers both in one message.
+# How long the answer to resolve_symbol waits for the create_series that usually follows: the real
+# server takes longer than that to find a symbol, and then answers both in one message.
 _RESOLVE_PAUSE_S = 0.02
 _HANDSHAKE_TIMEOUT_S = 10.0
-# A flood of heartbeats leaves room for everything else.
+# A limit, so that a flood of heartbeats does not delay other messages.
 _MAX_BEATS_IN_A_ROW = 500
-# Nor does it fill the line of a client that cannot keep up, behind whose backlog data would wait.
+# A client that cannot keep up gets no more heartbeats, so that data does not wait behind them.
 _MAX_UNANSWERED_BEATS = 2000
 _BEATS_PAUSE_S = 0.01
 _BLOCK_BYTES = 4096
-# What the server does to itself, and what it does to the connection and never comes back from.
+# Actions that change only the server's state, and actions after which nothing else is sent.
 _AT_ONCE = (Mute, Beat, StopReading)
 _ENDINGS = (Finish, Reset, Freeze, Idle, SendForever)
 
 
 class _OverError(Exception):
-    """A connection has been served to its end; `how` says how it closes."""
+    """The connection is finished; `how` is how it closes."""
 
     def __init__(self, how: CloseMethod) -> None:
         super().__init__(how)
@@ -122,7 +122,7 @@ class Connection:
         }
 
     def start(self) -> None:
-        """Enter the journal and begin; the thread leaves it again."""
+        """Add the client to the journal and start the thread, which removes it at the end."""
         self._context.journal.add_client(self)
         try:
             self._thread.start()
@@ -132,30 +132,30 @@ class Connection:
             raise
 
     def post(self, message: Message) -> None:
-        """Have a message sent; any thread."""
+        """Queue a message for sending; any thread may call it."""
         self._do_later(lambda: [message])
 
     def notify_updates(self, moment: float) -> None:
-        """Have the client told what has changed until a moment, epoch seconds; any thread."""
+        """Queue the changes up to a moment, epoch seconds; any thread may call it."""
         self._notify(Conversation.updates, moment)
 
     def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
-        """Have live series that hold a bar told that it was corrected; any thread."""
+        """Queue a corrected bar for the live series that hold it; any thread may call it."""
         self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
     def recheck(self) -> None:
-        """Have the token judged once more, which may have ended; any thread."""
+        """Queue another check of the token, which may have expired; any thread may call it."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
 
     def _notify(
-        self, news: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
+        self, changes: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
     ) -> None:
         heard = self._heard
 
         def messages() -> list[Message]:
-            # A client that has spoken since may know of a later moment.
+            # A command received since then may have been answered for a later moment.
             at = moment if heard == self._heard else self._now()
-            return self._pushed(news(self._talk, at))
+            return self._pushed(changes(self._talk, at))
 
         self._do_later(messages)
 
@@ -171,12 +171,12 @@ class Connection:
         return [Message("push", encode(text), (text,), symbol) for symbol, text in payloads]
 
     def abort(self, how: CloseMethod | None) -> None:
-        """Have the connection ended, at once and whatever it does; None closes without a word."""
+        """Close the connection at once; None closes it without a close frame or a drain."""
         self._how = how
         self._wire.abort(skip_drain=how is None)
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread's end."""
+        """Wait until the thread has ended."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -246,7 +246,7 @@ class Connection:
         if actions is None and request.headers.get("origin") not in ORIGINS:
             actions = [http_reply(403, b"Forbidden"), Finish()]
         if actions is None:
-            # Counted first, so that a client which is through finds itself counted.
+            # Counted before the reply is sent, so that a connected client is always counted.
             self._number = self._context.journal.record_open()
         self._perform([reply] if actions is None else actions)
         self._number = self._number or self._context.journal.record_open()
@@ -264,7 +264,7 @@ class Connection:
                 self._perform([action])
         reader = FrameReader()
         while True:
-            # What was ordered before a client spoke comes before what it said.
+            # Messages queued before a command arrived are sent before its answer.
             self._empty_outbox()
             try:
                 for opcode, payload in reader.feed(data):
@@ -295,7 +295,7 @@ class Connection:
 
     def _hear(self, text: str) -> None:
         payloads = PacketDecoder().feed(text)
-        # The real server keeps nothing between messages, so a packet that is not whole is wrong.
+        # The real server keeps no state between messages, so an incomplete packet is an error.
         if text != "".join(encode(p) for p in payloads if isinstance(p, str)):
             self._answer(Command("", [], None, 0), self._talk.close_with("wrong data"))
         for payload in payloads:
@@ -329,7 +329,7 @@ class Connection:
             if isinstance(action, AbortSession):
                 self._talk.abort_session(action.session)
         if command.method:
-            # What a test can observe is true before the client can see the answer.
+            # Record the command before the client can see the answer, so that tests can rely on it.
             received = Received(self._number, command.method, command.params)
             sessions = self._talk.chart_sessions, self._talk.quote_sessions
             self._context.journal.record_command(received, *sessions)
@@ -394,7 +394,7 @@ class Connection:
             payload = f"~h~{self._beats}"
             self._emit(Message("heartbeat", encode(payload), (payload,)))
             self._unanswered.append(now)
-            # Beats that were missed while something else was sent are not made up for.
+            # Heartbeats that were missed while other data was sent are not sent later.
             self._next_beat = max(self._next_beat + self._beat_interval_s, now - 1.0)
 
     def _emit(self, message: Message) -> None:
@@ -410,7 +410,7 @@ class Connection:
     def _send_by(self, line: DelayLine, action: Action) -> None:
         line.put(text_frame(action) if isinstance(action, str) else action, time.monotonic())
         while isinstance(action, _ENDINGS):
-            # Nothing is answered any more, but a client that leaves first is noticed.
+            # Commands are no longer answered, but the client's close is still detected.
             self._deliver()
             self._wire.wait(line.due_at - time.monotonic())
             if self._is_reading:

@@ -1,4 +1,4 @@
-"""What all connections of one server share."""
+"""The objects that all connections of one server share."""
 
 import ssl
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tvDatafeed.testing.wire.delay_line import Link
 
 @dataclass(frozen=True)
 class ServerContext:
-    """The rules, the faults, the journal and the link of a server, and its intervals in seconds."""
+    """The backend, faults, journal and link of a server, and its intervals in seconds."""
 
     backend: Backend
     faults: ActiveFaults

@@ -1,4 +1,4 @@
-"""What the server has seen, counted and kept for tests to ask about and to wait for."""
+"""Record what the server has seen, so that tests can query it and wait for it."""
 
 import threading
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Received:
     Parameters
     ----------
     connection
-        Which connection it came on; the first WebSocket is 1.
+        The number of the connection that received it; the first WebSocket is 1.
     method, params
         The message.
     """
@@ -29,31 +29,31 @@ class Received:
 
 
 class Client(Protocol):
-    """A connected client, as any thread may deal with it."""
+    """A connected client, with the methods that any thread may call."""
 
     has_closed: bool
 
     def post(self, message: Message) -> None:
-        """Have a message sent."""
+        """Queue a message for sending."""
 
     def notify_updates(self, moment: float) -> None:
-        """Have the client told what has changed in series and quotes until a moment."""
+        """Send the changes of series and quotes up to a moment."""
 
     def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
-        """Have the client told of a bar that was corrected at a moment, if a series holds it."""
+        """Send a bar that was corrected at a moment to the series that hold it."""
 
     def recheck(self) -> None:
-        """Have the token judged once more, which may have ended."""
+        """Check the token again, because it may have expired."""
 
     def abort(self, how: CloseMethod | None) -> None:
-        """Have the connection ended, at once and whatever it does; None closes without a word."""
+        """Close the connection at once; None closes it without a close frame or a drain."""
 
     def join(self, timeout_s: float) -> None:
-        """Wait until it is served to its end."""
+        """Wait until the connection's thread has ended."""
 
 
 class Journal:
-    """What the server has seen; every change wakes those who wait for one."""
+    """A record of what the server has seen; every change notifies `changed`."""
 
     def __init__(self) -> None:
         self.changed: threading.Condition = threading.Condition()
@@ -90,12 +90,12 @@ class Journal:
             return self._lists[name].copy()
 
     def clients(self) -> list[Client]:
-        """Return those who have entered and not left."""
+        """Return the clients that are connected."""
         with self.changed:
             return self._clients.copy()
 
     def summary(self) -> str:
-        """Return the counters for a repr."""
+        """Return the counters as text for a repr."""
         with self.changed:
             opened, now = self.connections_opened, len(self._sessions)
             return f"{opened} connections opened, {now} open, {len(self.open_sessions)} sessions"
@@ -107,7 +107,7 @@ class Journal:
             self.changed.notify_all()
 
     def add_client(self, client: Client) -> None:
-        """Count a TCP connection."""
+        """Count a TCP connection and add its client."""
         with self.changed:
             self.accepted += 1
             self._clients.append(client)
@@ -124,7 +124,7 @@ class Journal:
     def record_command(
         self, entry: Received, sessions: list[str], quote_sessions: list[str]
     ) -> None:
-        """Record a client message, and the sessions that its connection now has."""
+        """Record a client message and the sessions that its connection has now."""
         with self.changed:
             self._lists["received"].append(entry)
             self._sessions[entry.connection] = sessions
@@ -133,13 +133,13 @@ class Journal:
             self.changed.notify_all()
 
     def record_echo(self) -> None:
-        """Count an echo of a heartbeat."""
+        """Count a heartbeat that was echoed."""
         with self.changed:
             self.echoes += 1
             self.changed.notify_all()
 
     def record_close(self, client: Client, connection: int) -> None:
-        """Record that a connection is closed, as far as its client can see."""
+        """Record that a connection is closed from its client's point of view."""
         with self.changed:
             client.has_closed = True
             self._sessions.pop(connection, None)
@@ -147,7 +147,7 @@ class Journal:
             self.changed.notify_all()
 
     def remove_client(self, client: Client) -> None:
-        """Forget a connection, whose thread ends."""
+        """Remove a client whose thread ends."""
         with self.changed:
             self._clients.remove(client)
             self.changed.notify_all()

@@ -13,15 +13,15 @@ from tvDatafeed.testing.wire.http11 import Reply, Request
 from tvDatafeed.testing.wire.payloads import to_json
 
 SEARCH_PATH = "/symbol_search/v3/"
-# Older clients ask here, and get a list.
+# Older clients search here; the answer is a list.
 OLD_SEARCH_PATH = "/symbol_search/"
-# A symbol's page, which some clients ask for to learn whether there is such a symbol.
+# The page of a symbol; some clients request it to check that the symbol exists.
 PAGE_PATH = "/symbols/"
 ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.com"})
 
 
 def respond(request: Request, backend: Backend) -> Reply:
-    """Return the reply to a request that is no upgrade."""
+    """Return the reply to a plain HTTP request."""
     reply = account_reply(request, backend.accounts) or _other_reply(request, backend.market)
     date = formatdate(backend.accounts.rules.auth_clock(), usegmt=True)
     return replace(reply, date=date)
@@ -41,7 +41,7 @@ def _other_reply(request: Request, market: Market) -> Reply:
 
 
 def _page(name: str, market: Market) -> Reply:
-    # In a page's address the exchange stands before a hyphen; with a colon it leads there too.
+    # A page's path separates exchange and name by a hyphen; a colon works too.
     listing = market.find(name) or market.find(name.replace("-", ":", 1))
     if listing is None:
         return Reply(404, b"Not Found")

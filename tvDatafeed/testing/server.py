@@ -1,7 +1,7 @@
 """A TradingView on the loopback interface: one port for the WebSocket and for HTTP.
 
-Every connection has a thread of its own, which alone touches the socket. Other threads reach it
-through its outbox, so that no lock is ever held while something is sent.
+Every connection has its own thread, and only that thread uses the socket. Other threads add to its
+outbox, so that no lock is held while data is sent.
 """
 
 import math
@@ -40,45 +40,45 @@ class FakeTradingView(AccountControls):
     Parameters
     ----------
     host, port
-        Where to listen; the port is a number, and 0 takes a free one and keeps it over a restart.
+        Where to listen. Port number 0 selects a free port and keeps it after a restart.
     market
-        What is traded; `Market()` if left out.
+        The listings and their bars; default `Market()`.
     clock
-        Epoch seconds; what the market's time is. A `MarketClock` may be stepped and may run fast.
+        Returns the market's time in epoch seconds. A `MarketClock` can be stepped and can run fast.
     heartbeat_interval_s
         Seconds between heartbeats of a connection.
     faults
-        Active from the start; see `inject`.
+        Faults that are active from the start; see `inject`.
     tls
-        A server-side context, with which the URLs become wss and https.
+        A server-side TLS context. With one, the URLs are wss and https.
     bad_tokens
-        Tokens that get ``protocol_error ["bad auth token"]``. Besides them every token does that
-        is neither TradingView's word for anonymous nor an unexpired JWT; where there are accounts,
-        one of this server. May be changed later as ``server.bad_tokens``.
+        Tokens that get ``protocol_error ["bad auth token"]``. All other tokens are accepted if they
+        are TradingView's literal for anonymous use or an unexpired JWT; if the server has accounts,
+        the JWT must be one that it issued. Can be changed later as ``server.bad_tokens``.
     max_bars_per_reply
-        A series gets no more bars than this, counted back from the latest one, however it asks.
+        The most bars that a series gets, counted back from the latest bar.
     plan_limits
-        Intraday bars by the plan in the client's token, "" being none, instead of that number;
-        `PLAN_BARS` has those of TradingView's pages.
+        For intraday bars, that limit by the plan in the client's token, ``""`` being the free plan;
+        `PLAN_BARS` has the limits on TradingView's pages.
     tick_interval_s
-        Seconds between updates of open series and quotes; None leaves them to `tick`.
+        Seconds between updates of open series and quotes; None sends them only by `tick`.
     echo_timeout_s
-        A connection whose client leaves a heartbeat without its echo for this long is dropped;
-        None to be patient.
+        Close a connection when its client has not echoed a heartbeat for this many seconds; None
+        for no limit.
     accounts
-        Who may sign in; the attributes of `SignInRules` say how they are treated.
+        The accounts that can sign in; the attributes of `SignInRules` configure how they do.
     round_trip_s
-        Seconds from a command to its answer, and how late everything else reaches the client. The
-        server works on meanwhile, so the answers to commands that were sent together come together.
-        TCP's and TLS's own handshakes are not delayed.
+        Seconds from a command to its answer, and the delay of all other messages to the client. The
+        server keeps working meanwhile, so commands that were sent together are answered together.
+        TCP and TLS handshakes are not delayed.
     bandwidth_bytes_per_s
         How many bytes reach the client in a second, one message after the other; None for no limit.
-        Each connection is a link of its own: two clients have twice the bandwidth.
+        Each connection has its own link: two clients have twice the bandwidth.
 
     Raises
     ------
     ValueError
-        If there can be no link of this round trip or bandwidth.
+        If the round trip or the bandwidth is not valid.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class FakeTradingView(AccountControls):
         return f"<FakeTradingView {self._host}:{self._port} {state}, {self._journal.summary()}>"
 
     def start(self) -> None:
-        """Begin to listen; a running server stays as it is.
+        """Start to listen. Calling it on a running server has no effect.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class FakeTradingView(AccountControls):
                 return
             listener = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
             try:
-                # Elsewhere than on Windows this only lets a restarted server have its port back.
+                # Except on Windows, this only allows a restarted server to use its port again.
                 if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
                 else:
@@ -168,16 +168,16 @@ class FakeTradingView(AccountControls):
             self._acceptor.start()
 
     def stop(self) -> None:
-        """End all connections without a word, as a killed server does, and stop listening.
+        """Stop listening and abort all connections without a close frame, as a killed server does.
 
-        A stopped server does nothing here. It may be started again on the same port.
+        Calling it on a stopped server has no effect. It can be started again on the same port.
         """
         with self._lifecycle:
             listener, self._listener = self._listener, None
             acceptor, self._acceptor = self._acceptor, None
             if listener is None or acceptor is None:
                 return
-            # Closing a socket does not wake its accept everywhere; a byte on this one does.
+            # Closing a socket does not end its accept on all platforms; a byte on this one does.
             self._stopper.send(b"\0")
             deadline = time.monotonic() + _STOP_TIMEOUT_S
             acceptor.join(_STOP_TIMEOUT_S)
@@ -190,22 +190,22 @@ class FakeTradingView(AccountControls):
 
     @property
     def port(self) -> int:
-        """The port; 0 until the first start unless one was given."""
+        """The port; 0 before the first start if none was chosen."""
         return self._port
 
     @property
     def ws_url(self) -> str:
-        """What a client opens as its WebSocket."""
+        """The URL of the WebSocket."""
         return f"{'wss' if self._tls else 'ws'}://{self._authority}{WEBSOCKET_PATH}"
 
     @property
     def base_url(self) -> str:
-        """What stands for ``https://www.tradingview.com``."""
+        """The URL that replaces ``https://www.tradingview.com``."""
         return f"{'https' if self._tls else 'http'}://{self._authority}"
 
     @property
     def search_url(self) -> str:
-        """What stands for the symbol search."""
+        """The URL of the symbol search."""
         return f"{self.base_url}{SEARCH_PATH}"
 
     @property
@@ -228,16 +228,16 @@ class FakeTradingView(AccountControls):
         return TvDatafeedConfig(network=NetworkConfig(**{**urls, **overrides}))
 
     def inject(self, *faults: Fault) -> None:
-        """Let faults strike from now on, each as often as its ``times`` says."""
+        """Add faults; each is applied as often as its ``times`` says."""
         self._faults.inject(*faults)
 
     def clear_faults(self) -> None:
-        """Let no fault strike any more; what one has begun, such as a frozen socket, stays."""
+        """Remove all faults; effects that have begun, such as a frozen socket, stay."""
         self._faults.clear()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """The faults that have strikes left."""
+        """The faults that are still applied."""
         return self._faults.active
 
     def refuse(self, symbol: str, refusal: Refusal | None) -> None:
@@ -248,7 +248,7 @@ class FakeTradingView(AccountControls):
         symbol
             The full symbol.
         refusal
-            With what; None to serve it again.
+            The refusal to send; None to serve the symbol again.
 
         Examples
         --------
@@ -262,30 +262,30 @@ class FakeTradingView(AccountControls):
             self._backend.refusals[symbol] = refusal
 
     def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
-        """Answer series of this symbol by a recorded chart session, under the client's own ids.
+        """Answer series of this symbol from a recorded chart session, with the client's own ids.
 
-        Only the main series of the session is served. A client that asks for older bars is told
-        that there are none, which no recording shows.
+        Only the main series of the session is served. A request for older bars is answered without
+        bars; this is made up, no recording shows it.
 
         Parameters
         ----------
         symbol
             ``"EXCHANGE:NAME"``; it need not be in the market.
         payloads
-            JSON texts as captured; see `load_packets`. A hello among them is not sent again.
+            JSON texts as captured; see `load_packets`. A recorded hello is not sent again.
         session
-            The recorded name of the session, such as ``"cs_0USnzSyOw3K4"``, where there are
-            several; None takes the first one.
+            The recorded name of the session, such as ``"cs_0USnzSyOw3K4"``; None for the first
+            session of the recording.
 
         Raises
         ------
         ValueError
-            If there is no such session.
+            If the recording does not have this session.
         """
         self._backend.recordings[symbol] = Recording(payloads, session)
 
     def delay(self, symbol: str, delay_s: int) -> None:
-        """Show a symbol late, as ``delayed_streaming_900`` does with 900 seconds; 0 is live."""
+        """Delay a symbol, like ``delayed_streaming_900`` with 900 seconds; 0 for no delay."""
         self._backend.delays_s[symbol] = delay_s
 
     def correct(
@@ -302,11 +302,11 @@ class FakeTradingView(AccountControls):
     ) -> None:
         """Change a bar after the fact, as exchanges do.
 
-        Each live series that holds the bar is told at once, and whoever asks for it later has the
-        new values, until this server is gone; of a day also in quotes. It is the bar that comes by
-        default which is corrected: of the regular session, adjusted for splits and in the listing's
-        currency. Other intervals stay as they are. From a bar that is still forming the market goes
-        on: its close moves, its range widens, its volume grows.
+        Each live series that holds the bar gets the new values at once, and later requests return
+        them for the lifetime of this server. Quotes use them too if the bar is daily. Only the bar
+        with default options is corrected: regular session, adjusted for splits, in the listing's
+        currency. Other intervals do not change. A bar that is still forming continues from the
+        corrected values: its close moves, its range widens, its volume grows.
 
         Parameters
         ----------
@@ -315,16 +315,16 @@ class FakeTradingView(AccountControls):
         interval
             TradingView's interval string, such as ``"1"`` or ``"1D"``.
         time
-            When the bar begins, epoch seconds.
+            The time of the bar, epoch seconds.
         open, high, low, close, volume
-            The new values, as the listing counts them. One that is left out stays, but a high or
-            low widens to hold the prices that are given.
+            The new values: prices in the listing's currency, volume in its units. Omitted values
+            do not change, except that high and low widen to include the new prices.
 
         Raises
         ------
         ValueError
-            If there is no such bar by now, it cannot have these values, or 10 000 bars have been
-            corrected.
+            If the bar does not exist yet, the values are not valid, or 10 000 bars have been
+            corrected already.
 
         Examples
         --------
@@ -339,24 +339,24 @@ class FakeTradingView(AccountControls):
             client.notify_correction(symbol, interval, time, moment)
 
     def push(self, payload: str) -> None:
-        """Send a payload to all WebSocket connections, as a message of its own."""
+        """Send a payload to all WebSocket connections, as one message."""
         self._post(Message("push", encode(payload), (payload,)))
 
     def send_raw(self, text: str) -> None:
-        """Send a text message to all WebSocket connections as it is."""
+        """Send a text message unchanged to all WebSocket connections."""
         self._post(Message("push", text, (text,)))
 
     def tick(self) -> None:
-        """Send what has changed in each open series and quote since last told, by the clock.
+        """Send what has changed in each open series and quote since the last update.
 
-        Of a bar that was begun this is the present state, and then each bar that has begun since.
+        A series gets the current state of its last bar, then each bar that has begun since.
         """
         moment = self._backend.clock()
         for client in self._journal.clients():
             client.notify_updates(moment)
 
     def step(self, seconds: float) -> None:
-        """Step the clock, and send what has changed; see `tick`.
+        """Step the clock and send what has changed; see `tick`.
 
         Parameters
         ----------
@@ -366,7 +366,7 @@ class FakeTradingView(AccountControls):
         Raises
         ------
         TypeError
-            If the server's clock is no `MarketClock`.
+            If the server's clock is not a `MarketClock`.
         ValueError
             If the seconds are not finite and at least 0.
 
@@ -386,12 +386,12 @@ class FakeTradingView(AccountControls):
         self.tick()
 
     def drop_connections(self, how: CloseMethod = "fin") -> None:
-        """End all connections and go on listening.
+        """Close all connections and keep listening.
 
         Parameters
         ----------
         how
-            ``"fin"``, ``"rst"``, or a close code that is sent in a close frame first.
+            ``"fin"``, ``"rst"``, or the code of a close frame that is sent before the FIN.
         """
         clients = self._journal.clients()
         for client in clients:
@@ -400,12 +400,12 @@ class FakeTradingView(AccountControls):
 
     @property
     def accepted(self) -> int:
-        """How many TCP connections were ever accepted, HTTP included."""
+        """How many TCP connections have been accepted, including HTTP."""
         return self._journal.accepted
 
     @property
     def connections_opened(self) -> int:
-        """How many WebSocket connections were ever opened."""
+        """How many WebSocket connections have been opened."""
         return self._journal.connections_opened
 
     @property
@@ -420,12 +420,12 @@ class FakeTradingView(AccountControls):
 
     @property
     def open_quote_sessions(self) -> set[str]:
-        """The quote sessions that are open; they are none of `open_sessions`."""
+        """The quote sessions that are open; `open_sessions` does not include them."""
         return self._journal.open_quote_sessions
 
     @property
     def peak_sessions(self) -> int:
-        """The most chart sessions that were ever open at once."""
+        """The most chart sessions that were open at the same time."""
         return self._journal.peak_sessions
 
     @property
@@ -435,12 +435,12 @@ class FakeTradingView(AccountControls):
 
     @property
     def received(self) -> list[Received]:
-        """All client messages but echoes, in order."""
+        """All client messages except echoes, in order."""
         return self._journal.copy("received")
 
     @property
     def handshakes(self) -> list[Request]:
-        """All requests for a WebSocket, refused ones included."""
+        """All requests for a WebSocket, including refused ones."""
         return self._journal.copy("handshakes")
 
     @property
@@ -451,19 +451,19 @@ class FakeTradingView(AccountControls):
     def wait_until(
         self, predicate: Callable[["FakeTradingView"], bool], timeout_s: float = 5.0
     ) -> bool:
-        """Wait until something is true of this server, without polling.
+        """Wait, without polling, until a condition on this server is true.
 
         Parameters
         ----------
         predicate
-            A question about the properties above; asked again after each change of one.
+            A function of this server; called again after each change of the properties above.
         timeout_s
-            How long to wait.
+            How long to wait, in seconds.
 
         Returns
         -------
         bool
-            What the predicate said last.
+            The last result of the predicate.
         """
         with self._journal.changed:
             return self._journal.changed.wait_for(lambda: predicate(self), timeout_s)
@@ -480,7 +480,7 @@ class FakeTradingView(AccountControls):
                 except (BlockingIOError, ConnectionError):
                     continue
                 except (OSError, RuntimeError):
-                    # Descriptors or threads are used up, and may be free again in a moment.
+                    # Out of descriptors or threads; try again after a pause.
                     time.sleep(_SCARCITY_PAUSE_S)
 
     def _context(self) -> ServerContext:

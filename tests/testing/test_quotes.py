@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.test_loopback_server import Client, command, names
+from tests.testing.client import Client, names, received
 from tvDatafeed.testing import FakeTradingView, Market, Refusal
 from tvDatafeed.testing.market.market import LISTINGS
 
@@ -70,17 +70,7 @@ def quote(client, *symbols, fields=()):
 def heard(server, client):
     """Have the server tick, and give what the client is told of it."""
     server.tick()
-    return told(client)
-
-
-def told(client):
-    """Give what the client is told until an unknown symbol gets its answer."""
-    client.send(command("chart_create_session", "cs_1"))
-    client.say("resolve_symbol", "cs_1", "sym_1", "NO:SUCH")
-    messages = []
-    while not messages or messages[-1]["m"] != "symbol_error":
-        messages += client.messages()
-    return messages[:-1]
+    return received(client)
 
 
 def changes(messages):
@@ -270,7 +260,7 @@ class TestUpdates:
         """A symbol that was removed, by the string it was added by, is told no more."""
         quote(client, WRAPPED, "NASDAQ:AAPL", "NYSE:IBM", fields=["lp"])
         client.say("quote_remove_symbols", "qs_1", WRAPPED, "NYSE:IBM", "NASDAQ:MSFT")
-        assert told(client) == []
+        assert received(client) == []
         clock.now += HOUR_S
         assert changes(heard(server, client)).keys() == {"NASDAQ:AAPL"}
 
@@ -279,7 +269,7 @@ class TestUpdates:
         quote(client, "NASDAQ:AAPL", fields=["lp_time"])
         client.say("quote_fast_symbols", "qs_1", "NASDAQ:AAPL")
         client.say("quote_hibernate_all", "qs_1")
-        assert told(client) == []
+        assert received(client) == []
         clock.now += 60
         assert changes(heard(server, client)) == {"NASDAQ:AAPL": {"lp_time": NOON + 60}}
 
@@ -314,7 +304,7 @@ class TestSessions:
         assert (error["m"], error["p"][:2]) == ("critical_error", ["qs_1", "invalid_parameters"])
         assert server.open_quote_sessions == set()
         client.say("quote_add_symbols", "qs_1", "NASDAQ:AAPL")
-        assert told(client) == []
+        assert received(client) == []
 
     def test_open_quote_sessions(self, server, client):
         """The server knows the open quote sessions, and counts them among no chart sessions."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_loopback_server import Client, named, names
-from tests.test_quotes_server import told
+from tests.testing.client import Client, named, names, received
 from tvDatafeed.testing import LISTINGS, Account, FakeTradingView, Market, MarketClock
 from tvDatafeed.testing.market import clock as clock_module
 from tvDatafeed.testing.market import corrections as corrections_module
@@ -64,7 +63,7 @@ def items(messages):
 def stepped(server, client, seconds):
     """Step the market and give what the client is told of it."""
     server.step(seconds)
-    return told(client)
+    return received(client)
 
 
 def rows(bars):
@@ -175,7 +174,7 @@ class TestSteps:
         moments = [NOW + 5 * step for step in range(1, 20)]
         for _moment in moments:
             server.step(5)
-        heard = [row for _name, _index, row in items(told(client))]
+        heard = [row for _name, _index, row in items(received(client))]
         bars = [MARKET.bars(COIN, "1", 2, moment) for moment in moments]
         wanted = [bar for (before, bar) in bars for bar in (before, bar)]
         # A bar that ends is told once more before the next one, if it has changed.
@@ -194,19 +193,19 @@ class TestSteps:
         """A clock that is stepped tells nobody; the next tick does."""
         opened(client)
         clock.step(60)
-        assert told(client) == []
+        assert received(client) == []
         server.tick()
-        assert names(told(client)) == ["du", "timescale_update"]
+        assert names(received(client)) == ["du", "timescale_update"]
 
     def test_clock_that_is_set_back(self, server, client, clock):
         """A market of yesterday has no news for a series, which goes on when today comes again."""
         opened(client)
         clock.set(NOW - 86_400)
         server.tick()
-        assert told(client) == []
+        assert received(client) == []
         clock.set(NOW + 60)
         server.tick()
-        assert names(told(client)) == ["du", "timescale_update"]
+        assert names(received(client)) == ["du", "timescale_update"]
 
     def test_other_clocks(self):
         """Only a clock of the market's can be stepped."""
@@ -293,7 +292,7 @@ class TestCorrections:
         known = opened(client)
         time = int(known[4][0])
         server.correct(COIN, "1", time, close=70_000, volume=2)
-        ((name, index, row),) = items(told(client))
+        ((name, index, row),) = items(received(client))
         assert (name, index) == ("du", 4)
         opening, high, low = known[4][1:4]
         assert row == (time, opening, max(high, 70_000.0), min(low, 70_000.0), 70_000.0, 2.0)
@@ -305,15 +304,15 @@ class TestCorrections:
         """From a bar that is forming the market goes on, and its correction stays."""
         known = opened(client)
         server.step(30)
-        told(client)
+        received(client)
         time = int(known[9][0])
         (bar,) = MARKET.bars(COIN, "1", 1, NOW + 30)
         server.correct(COIN, "1", time, high=bar.high + 100, volume=bar.volume + 5)
-        ((name, index, row),) = items(told(client))
+        ((name, index, row),) = items(received(client))
         assert (name, index) == ("du", 9)
         assert row == (time, bar.open, bar.high + 100, bar.low, bar.close, bar.volume + 5)
         server.tick()
-        assert told(client) == []
+        assert received(client) == []
         (_name, index, row), (_new, following, _row) = items(stepped(server, client, 30))
         final = MARKET.bars(COIN, "1", 2, NOW + 60)[0]
         assert (index, following) == (9, 10)
@@ -337,19 +336,19 @@ class TestCorrections:
         client.say("request_more_data", "cs_plain", "sds_1", 20)
         client.messages()
         server.step(180)
-        told(client)
+        received(client)
         server.correct(COIN, "1", int(first) - 600, low=1)
-        ((_name, index, row),) = items(told(client))
+        ((_name, index, row),) = items(received(client))
         assert (index, row[0], row[3]) == (10, first - 600, 1.0)
         server.correct(COIN, "1", int(first), low=1)
-        assert items(told(client))[0][1] == 20
+        assert items(received(client))[0][1] == 20
 
     def test_pages_that_are_asked_for_later(self, server, client):
         """Older pages, ranges and single moments show what was corrected."""
         first = int(opened(client)[0][0])
         server.correct(COIN, "1", first - 60, close=5)
         server.correct(COIN, "1", first, close=6)
-        told(client)
+        received(client)
         client.say("request_more_data", "cs_plain", "sds_1", 3)
         page = named(client.messages(), "timescale_update")["p"][1]["sds_1"]["s"]
         assert page[-1]["v"][4] == 5.0
@@ -370,25 +369,25 @@ class TestCorrections:
         client.say("create_series", "cs_plain", "d", "s1", "sym_2", "1", 9, "")
         client.messages()
         server.correct(COIN, "1", int(known[0][0]) - 60, low=1)
-        assert told(client) == []
+        assert received(client) == []
         server.correct(COIN, "1", int(known[0][0]), low=1)
-        assert [list(message["p"][1]) for message in told(client)] == [["sds_1"]]
+        assert [list(message["p"][1]) for message in received(client)] == [["sds_1"]]
 
     def test_bar_that_is_not_told_yet(self, server, client, clock):
         """A bar that a series has not heard of comes corrected when it comes."""
         opened(client)
         clock.step(90)
         server.correct(COIN, "1", int(NOW) + 60, low=1)
-        assert told(client) == []
+        assert received(client) == []
         server.tick()
-        _du, (_name, index, row) = items(told(client))
+        _du, (_name, index, row) = items(received(client))
         assert (index, row[3]) == (10, 1.0)
 
     def test_names_of_an_interval(self, server, client):
         """An hour is 60 and 1H, and a day is D and 1D."""
         known = opened(client, COIN, "60")
         server.correct(COIN, "1H", int(known[3][0]), low=1)
-        assert items(told(client))[0][1] == 3
+        assert items(received(client))[0][1] == 3
         server.correct(COIN, "D", MARKET.bars(COIN, "1D", 1, NOW)[0].time, low=1)
         assert latest(server, COIN, "1D", 1)[0][3] == 1.0
 
@@ -398,7 +397,7 @@ class TestCorrections:
         time = int(known[4][0])
         server.correct(COIN, "1", time, low=1)
         server.correct(COIN, "1", time, volume=2)
-        first, second = items(told(client))
+        first, second = items(received(client))
         assert (first[2][3], second[2][3], second[2][5]) == (1.0, 1.0, 2.0)
 
     def test_quotes(self, server, client):
@@ -409,7 +408,7 @@ class TestCorrections:
         client.messages()
         server.correct(COIN, "1D", MARKET.bars(COIN, "1D", 1, NOW)[0].time, close=99_999)
         server.tick()
-        (update,) = told(client)
+        (update,) = received(client)
         assert update["p"][1]["v"] == {"lp": 99_999.0, "high_price": 99_999.0}
 
     @pytest.mark.parametrize(
@@ -430,7 +429,7 @@ class TestCorrections:
         assert names(client.messages())[-1] == "series_completed"
         day = MARKET.bars(STOCK, "1D", 2, NOW)[0].time
         server.correct(STOCK, "1D", day, low=1)
-        assert names(told(client)) == ["du"] * is_corrected
+        assert names(received(client)) == ["du"] * is_corrected
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -500,7 +499,7 @@ class TestExpiry:
         server.correct(COIN, "1", int(known[3][0]), low=1)
         # A heartbeat is all that comes before the answer to what is said next.
         client.say("set_auth_token", server.issue_token("alice"))
-        assert told(client) == []
+        assert received(client) == []
         messages = stepped(server, client, 60)
         assert [index for _name, index, _row in items(messages)] == [9, 10, 11, 12, 13]
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.test_loopback_server import ORIGIN, get
+from tests.testing.client import ORIGIN, get
 from tvDatafeed.testing import FakeTradingView, Market
 from tvDatafeed.testing.market.market import LISTINGS
 

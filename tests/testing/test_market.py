@@ -6,29 +6,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.testing.bars import intervals, ohlc_is_ordered, unhurried
 from tvDatafeed.testing.market.market import LISTINGS, Listing, Market, MarketBar
 
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
-INTERVALS = (
-    *("1S", "15S", "1", "3", "5", "7", "15", "30", "45", "60", "1H", "2H", "3H", "4H"),
-    *("1D", "2D", "5D", "1W", "2W", "1M", "3M", "6M", "12M"),
-)
 MARKET = Market()
 
-# The first look at a market computes decades of sessions.
-unhurried = settings(deadline=None)
-
 symbols = st.sampled_from(MARKET.symbols)
-intervals = st.sampled_from(INTERVALS)
 counts = st.integers(1, 60)
 moments = st.floats(-250_000_000, 2_200_000_000)
-
-
-def ohlc_is_ordered(bar):
-    return 0 < bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
 
 
 @pytest.mark.parametrize(
