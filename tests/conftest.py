@@ -9,16 +9,27 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import NOW, impatient
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import TvDatafeed
 from tvDatafeed.testing import FakeTradingView
 
-_THREAD_GRACE_S = 5.0
+_THREAD_GRACE_S = scaled(15.0)
+# Where a process lists its descriptors, if the system does that.
+_DESCRIPTORS = next((f for f in ("/proc/self/fd", "/dev/fd") if Path(f).is_dir()), None)
 
 
 def pytest_configure():
     """Let Ctrl-C be tested where it is ignored, as by the background jobs of a shell."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_servers():
+    """Scale how long a loopback server waits where a test does not say it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeTradingView.wait_until, "__defaults__", (PATIENCE_S,))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +70,5 @@ def _no_leaks():
 
 
 def open_descriptors():
-    """How many descriptors this process has; 0 where the system does not tell."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        if Path(folder).is_dir():
-            return len(os.listdir(folder))  # noqa: PTH208 - a path per descriptor would be slow
-    return 0
+    """Return how many descriptors this process has; 0 where the system does not tell."""
+    return len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS else 0  # noqa: PTH208 - paths are slow

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from tests.programs import environment
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed.auth import Authenticator, Credentials, TradingViewAuth
 from tvDatafeed.authenticator import PRO_WS_URL
 from tvDatafeed.config import ANONYMOUS_TOKEN, AuthConfig, NetworkConfig, TvDatafeedConfig
@@ -445,7 +446,7 @@ def test_faults_of_http(server, fault, error, words):
     auth = authenticator(server, ANN, limits={"max_response_time": 1.0})
     raised = refusal(auth, error)
     assert words in str(raised)
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < scaled(4.0)
     assert len(server.http_requests) == (4 if "more than 3" in words else 1)
 
 
@@ -775,7 +776,7 @@ def in_threads(number, call, switch_interval=0.005):
     barrier, results = threading.Barrier(number), []
 
     def run():
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         results.append(call())
 
     before = sys.getswitchinterval()
@@ -785,7 +786,7 @@ def in_threads(number, call, switch_interval=0.005):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
     finally:
         sys.setswitchinterval(before)
     assert len(results) == number
@@ -805,16 +806,16 @@ def test_waiting_for_another_thread_has_an_end(server):
 
     def ask():
         asked.set()
-        typed.wait(10)
+        typed.wait(PATIENCE_S)
         return TEXT.sms_code
 
     auth = authenticator(server, TEXT, two_factor_code=ask, limits={"max_response_time": 0.3})
     thread = threading.Thread(target=auth.token)
     thread.start()
-    assert asked.wait(5)
+    assert asked.wait(PATIENCE_S)
     assert "did not end" in str(refusal(auth, ConnectionError))
     typed.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert auth.token()
 
 
@@ -831,11 +832,11 @@ def test_each_request_counts_for_the_limiter(server):
 def test_a_forked_child_signs_in_by_itself(server):
     """A sign-in that was under way in the parent is nobody's in the child."""
     asked, typed = threading.Event(), threading.Event()
-    codes = [lambda: asked.set() or typed.wait(10) or TEXT.sms_code, lambda: TEXT.sms_code]
+    codes = [lambda: asked.set() or typed.wait(PATIENCE_S) or TEXT.sms_code, lambda: TEXT.sms_code]
     auth = authenticator(server, TEXT, two_factor_code=lambda: codes.pop(0)() and TEXT.sms_code)
     thread = threading.Thread(target=auth.token)
     thread.start()
-    assert asked.wait(5)
+    assert asked.wait(PATIENCE_S)
     child = os.fork()
     if not child:
         code = 1
@@ -847,7 +848,7 @@ def test_a_forked_child_signs_in_by_itself(server):
         assert os.waitpid(child, 0)[1] == 0
     finally:
         typed.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
 # --- the host of a plan

@@ -17,6 +17,7 @@ import pytest
 import tvDatafeed
 from tests.loopback import NOW, expected
 from tests.programs import start, urls
+from tests.scale import PATIENCE_S
 from tests.test_loopback_server import Client
 from tvDatafeed import CaptchaRequiredError, Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.cli import main
@@ -491,7 +492,7 @@ def test_interrupt(server):
     """Ctrl-C ends a command that waits, at once and without a traceback."""
     server.inject(NoCompletion())
     with start("-c", PROGRAM, "hist", "NASDAQ:AAPL", server=server) as program:
-        assert server.wait_until(series_of, 30)
+        assert server.wait_until(series_of, PATIENCE_S)
         program.send_signal(signal.SIGINT)
         out, err = program.communicate()
     assert (program.returncode, out, err) == (130, "", "")

@@ -12,8 +12,9 @@ import threading
 
 import pytest
 
-from tests.live import PATIENCE_S, LiveServer
+from tests.live import LiveServer
 from tests.programs import environment, run, urls
+from tests.scale import PATIENCE_S
 from tvDatafeed.cli import main
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.loopback import NOW
 from tests.programs import ROOT, run, start
+from tests.scale import PATIENCE_S
 from tvDatafeed.testing import FakeTradingView, MarketClock
 
 FOLDER = ROOT / "examples"
@@ -78,7 +79,7 @@ def test_trading_bot_goes_on_through_a_lost_connection():
             server.drop_connections()
         assert any("back after" in line for line in bot.stdout)
         bot.send_signal(signal.SIGTERM)
-        assert bot.wait(20.0) == 0
+        assert bot.wait(PATIENCE_S) == 0
         assert "Traceback" not in bot.stderr.read()
 
 

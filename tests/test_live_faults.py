@@ -9,7 +9,8 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.live import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.scale import PATIENCE_S
 from tvDatafeed import (
     AuthenticationError,
     DataError,
@@ -332,7 +333,7 @@ def test_session_cap_opens_further_connections(server):
         server.move(60)
         assert bars.wait(2)
         server.drop_connections()
-        assert server.wait_until(lambda s: len(s.open_sessions) == 13, 10.0)
+        assert server.wait_until(lambda s: len(s.open_sessions) == 13, PATIENCE_S)
         assert until(lambda: all(s.state == "LIVE" for s in tvl.status()))
 
 

@@ -15,7 +15,8 @@ import warnings
 
 import pytest
 
-from tests.live import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.live import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
 
@@ -91,7 +92,7 @@ def printed(server, count):
 
 def ended(process):
     """The exit code and the error output of a bot that ends by itself."""
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, err
 
 
@@ -165,7 +166,7 @@ def test_ctrl_c(server, more):
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         code, err = ended(process)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < scaled(5.0)
     assert code == -signal.SIGINT
     assert err.strip().endswith("KeyboardInterrupt")
     assert server.wait_until(lambda s: not s.open_sessions)
@@ -190,7 +191,7 @@ def test_ctrl_c_twice(server):
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         code, err = ended(process)
-        assert time.monotonic() - started < 10.0
+        assert time.monotonic() - started < scaled(10.0)
     assert code == -signal.SIGINT
     assert err.strip().endswith("KeyboardInterrupt")
 
@@ -368,7 +369,7 @@ def test_close_while_it_reconnects(server, fault):
         thread.start()
     for thread in threads:
         thread.join(PATIENCE_S)
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < scaled(4.0)
     assert results == [True] * 8
 
 
@@ -465,20 +466,20 @@ def test_a_crowd_of_seises():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
         assert len(server.open_sessions) == 300
         assert server.open_connections == 10
         assert bars.wait(300)
         server.now += 60
         server.drop_connections()
         # One word for all of them, when the last is back.
-        assert returns.wait(bool, 60)
+        assert returns.wait(bool, scaled(60.0))
         assert bars.wait(600)
         assert {s.state for s in tvl.status()} == {"LIVE"}
         assert len(server.open_sessions) == 300
         assert errors.calls == []
         started = time.monotonic()
         assert tvl.close()
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < scaled(4.0)
     assert len(returns.calls) == 1
     assert len(bars.frames) == 600

@@ -15,6 +15,7 @@ import urllib.request
 import pytest
 import websocket
 
+from tests.scale import PATIENCE_S
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import (
     EndlessFragments,
@@ -149,7 +150,7 @@ def token(**claims):
 def get(url, **headers):
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - loopback only
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:  # noqa: S310
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -381,7 +382,7 @@ class TestHandshake:
     def test_known_origins_and_any_query(self, server, origin):
         """Both of TradingView's origins are welcome, with whatever query the page appends."""
         url = f"{server.ws_url}?from=chart%2F&date=2026-05-06T09%3A00%3A22&type=chart"
-        websocket.create_connection(url, origin=origin, timeout=5).close()
+        websocket.create_connection(url, origin=origin, timeout=PATIENCE_S).close()
         (handshake,) = server.handshakes
         assert handshake.headers["origin"] == origin
         assert handshake.query["type"] == "chart"
@@ -397,7 +398,7 @@ class TestHandshake:
         """An upgrade of another path gets 404."""
         url = server.ws_url.replace("socket.io", "elsewhere")
         with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-            websocket.create_connection(url, origin=ORIGIN, timeout=5)
+            websocket.create_connection(url, origin=ORIGIN, timeout=PATIENCE_S)
         assert caught.value.status_code == 404
 
     def test_tls(self, connect, clock, tmp_path):
@@ -987,7 +988,7 @@ class TestLifecycle:
         port, client = server.port, connect(server)
         server.stop()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         server.start()
         assert server.port == port
         again = connect(server)
@@ -1087,6 +1088,6 @@ class TestHttp:
 
     def test_garbage_instead_of_http(self, server):
         """A request that is none gets 400."""
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
             sock.sendall(b"HELLO\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
