@@ -829,6 +829,7 @@ def test_each_request_counts_for_the_limiter(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.slow
 def test_a_forked_child_signs_in_by_itself(server):
     """A sign-in that was under way in the parent is nobody's in the child."""
     asked, typed = threading.Event(), threading.Event()
@@ -1111,6 +1112,7 @@ print(Authenticator(config).token())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are of POSIX")
+@pytest.mark.slow
 def test_two_processes_that_log_in_at_once(server, tmp_path):
     """They leave one valid cache file, which nobody else could read at any moment."""
     folder = tmp_path / "cache"

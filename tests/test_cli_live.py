@@ -110,6 +110,7 @@ def test_failures(loopback, capsys, arguments, exit_code, words):
     assert words in line
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough(server):
     """As ``head`` does: no traceback, and the exit code of a closed pipe."""
     with subprocess.Popen(
@@ -130,6 +131,7 @@ def test_a_reader_that_has_seen_enough(server):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c(server):
     """It ends with the exit code that a shell expects, and frees the session."""
     with subprocess.Popen(
@@ -171,6 +173,7 @@ class Screen:
 
 
 @posix_only
+@pytest.mark.slow
 def test_table_in_a_terminal(server):
     """One row a symbol, written over itself, with the state and the last warning below."""
     import fcntl  # noqa: PLC0415 - POSIX
@@ -240,6 +243,7 @@ def test_table_in_a_terminal(server):
     assert "".join(rest).strip() in {"", "^C"}
 
 
+@pytest.mark.slow
 def test_help_teaches(server):
     """With examples that can be copied."""
     result = run("-m", "tvDatafeed", "live", "--help", server=server)

@@ -373,6 +373,7 @@ def test_quiet_market_is_no_fault():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
+@pytest.mark.slow
 def test_client_that_slept(server):
     """A program that was stopped past every limit goes on as if nothing had been."""
     program = """
@@ -707,6 +708,7 @@ def test_cell_run_fifty_times_leaves_nothing_behind(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_forked_child_connects_anew(server):
     """The child's call works on its own connection, and the parent's is not disturbed."""
     with TvDatafeed(config=impatient(server)) as tv:
@@ -738,6 +740,7 @@ def _fetch_in_child(tv, queue):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork_while_a_lock_is_held(server):
     """A child born in the middle of a parent's call does not inherit its locks."""
     server.inject(LateReply(delay_s=0.3))
@@ -773,6 +776,7 @@ def run_program(text, server, *, stdin=None, **variables):
     )
 
 
+@pytest.mark.slow
 def test_script_that_forgets_to_close_ends_cleanly(server):
     """At the interpreter's exit there is no traceback, and the server sees the end."""
     program = """
@@ -787,6 +791,7 @@ def test_script_that_forgets_to_close_ends_cleanly(server):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c_in_a_script(server):
     """SIGINT in a call that waits ends the program within the blink of an eye."""
     server.inject(NoCompletion())
@@ -864,6 +869,7 @@ def test_logging_handler_may_use_the_object(server, tv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on descriptors there")
+@pytest.mark.slow
 def test_no_descriptor_left_is_transient(server):
     """Without descriptors the call fails clearly, and works when there are some again."""
     program = """
@@ -907,6 +913,7 @@ def serve_in_process(port=0):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
+@pytest.mark.slow
 def test_server_killed_suspended_and_resumed():
     """The client comes back within its backoff and a round trip, whatever befell the server."""
     process, url = serve_in_process()

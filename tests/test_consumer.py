@@ -576,6 +576,7 @@ def test_what_is_built_when_its_consumer_is_ended_is_not_told(server, tvl, monke
     ],
     ids=["nothing", "logging", "hook"],
 )
+@pytest.mark.slow
 def test_error_that_nobody_would_see(server, more, is_shown):
     """Without a log and without a hook it stands on stderr, as of any thread."""
     program = f"""

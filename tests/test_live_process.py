@@ -97,6 +97,7 @@ def ended(process):
 
 
 @pytest.mark.skipif(not CAN_START_LATE, reason="a fault of Python 3.12.0 and 3.12.1")
+@pytest.mark.slow
 def test_script_that_falls_off_its_end_goes_on(server):
     """It delivers, and survives three restarts of the server (row 80)."""
     with bot(server) as process:
@@ -112,6 +113,7 @@ def test_script_that_falls_off_its_end_goes_on(server):
         assert ended(process)[0] != 0
 
 
+@pytest.mark.slow
 def test_script_with_daemon_threads_ends(server):
     """With ``TV_DAEMON`` nothing keeps the program, and the server sees its end (row 80)."""
     with bot(server, TV_DAEMON="1") as process:
@@ -119,6 +121,7 @@ def test_script_with_daemon_threads_ends(server):
     assert server.wait_until(lambda s: not s.open_connections)
 
 
+@pytest.mark.slow
 def test_script_that_closes_ends(server):
     """After `close`, after `del_tvdatafeed`, after the last `del_seis`, and out of ``with``."""
     for more in (
@@ -133,6 +136,7 @@ def test_script_that_closes_ends(server):
     assert server.wait_until(lambda s: not s.open_connections)
 
 
+@pytest.mark.slow
 def test_script_whose_callback_is_stuck_can_end(server):
     """Once the feed is closed; a WARNING names the callback (row 81)."""
     more = f"""
@@ -157,6 +161,7 @@ def test_script_whose_callback_is_stuck_can_end(server):
         "for _ in tvl.stream(): pass",
     ],
 )
+@pytest.mark.slow
 def test_ctrl_c(server, more):
     """The feed is closed, and KeyboardInterrupt comes out (row 79)."""
     with bot(server, "sys.stdout.write('ready\\n'); sys.stdout.flush()\n" + more) as process:
@@ -173,6 +178,7 @@ def test_ctrl_c(server, more):
 
 
 @posix_only
+@pytest.mark.slow
 def test_ctrl_c_twice(server):
     """The second one does not wait for the callback that the first one waits for."""
     more = f"""
@@ -257,6 +263,7 @@ def interrupted_in(seconds):
 
 
 @posix_only
+@pytest.mark.slow
 def test_sigterm_as_the_readme_has_it(server):
     """``sys.exit`` in a handler leaves the block that closes the feed."""
     more = """
@@ -274,6 +281,7 @@ def test_sigterm_as_the_readme_has_it(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork(server):
     """The parent is not disturbed; the child may ask, and is told why it cannot follow (row 82)."""
     bars = Bars()
@@ -312,6 +320,7 @@ def test_fork(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork_of_a_feed_that_was_not_used(server):
     """It is the parent's all the same (row 82)."""
     with live(server) as tvl:

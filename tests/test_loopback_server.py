@@ -401,6 +401,7 @@ class TestHandshake:
             websocket.create_connection(url, origin=ORIGIN, timeout=PATIENCE_S)
         assert caught.value.status_code == 404
 
+    @pytest.mark.slow
     def test_tls(self, connect, clock, tmp_path):
         """With a context both URLs are secure and a client that trusts it is served."""
         openssl = shutil.which("openssl")

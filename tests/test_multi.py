@@ -167,6 +167,7 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment(server):
     """Wherever it strikes, no lock, no place and no session is kept, and the object is usable."""
     program = """

@@ -301,6 +301,7 @@ for number in range(20):
 
 
 @posix_only
+@pytest.mark.slow
 def test_two_processes_leave_one_valid_file(tmp_path):
     """Two programs that write at once leave one whole file, which nobody else could ever read."""
     cache = TokenCache(tmp_path / "tokens.json")
