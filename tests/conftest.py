@@ -1,6 +1,7 @@
 """What all tests share: the recordings, a loopback server, and the watch over leaks."""
 
 import gc
+import hashlib
 import os
 import signal
 import threading
@@ -51,6 +52,15 @@ def _patient_servers():
     """Scale how long a loopback server waits where a test does not say it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FakeTradingView.wait_until, "__defaults__", (PATIENCE_S,))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes():
+    """Hash passwords at no cost; `test_a_guess_is_costly` holds the real one."""
+    scrypt = hashlib.scrypt
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashlib, "scrypt", lambda *args, **how: scrypt(*args, **{**how, "n": 2}))
         yield
 
 

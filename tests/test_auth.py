@@ -443,7 +443,9 @@ def test_faults_of_http(server, fault, error, words):
     """What is no answer is a typed error in time, and the password is not sent again."""
     server.inject(fault)
     started = time.monotonic()
-    auth = authenticator(server, ANN, limits={"max_response_time": 1.0})
+    # What ends by itself has the time that a busy machine needs.
+    seconds = 0.5 if words == "in time" else PATIENCE_S
+    auth = authenticator(server, ANN, limits={"max_response_time": seconds})
     raised = refusal(auth, error)
     assert words in str(raised)
     assert time.monotonic() - started < scaled(4.0)
@@ -1061,7 +1063,8 @@ def test_no_secret_appears_anywhere(server, caplog, cache_file):
             (None, {"auth_token": "canary-token"}),
             (None, {"sessionid": "canary-session", "sessionid_sign": "canary-sign"}),
         ):
-            auth = authenticator(server, account, limits={"max_response_time": 1.0}, **more)
+            limits = {"max_response_time": 0.2} if isinstance(fault, HttpStall) else None
+            auth = authenticator(server, account, limits=limits, **more)
             attempt(auth.token)
             attempt(lambda auth=auth: auth.renew(auth.token()))
             things += [auth, auth._auth, auth._session, auth._sign_in]

@@ -388,7 +388,7 @@ def test_client_that_slept(server):
         assert process.stdout.readline() == "10\n"
         process.send_signal(signal.SIGSTOP)
         # What passes here is the time of the sleep.
-        threading.Event().wait(1.0)
+        threading.Event().wait(0.5)
         process.send_signal(signal.SIGCONT)
         with at_most(AT_ONCE_S):
             out, err = process.communicate("\n", timeout=PATIENCE_S)

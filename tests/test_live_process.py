@@ -363,7 +363,7 @@ def test_dropped_feed_without_a_seis(server):
 @pytest.mark.parametrize("fault", [Refuse(), ConnectSilence(), CloseCode(1001)], ids=repr)
 def test_close_while_it_reconnects(server, fault):
     """From many threads at once, in a pause or in a connect (row 85)."""
-    tvl = live(server, base_retry_delay=5.0, max_retry_delay=5.0)
+    tvl = live(server, base_retry_delay=60.0, max_retry_delay=60.0)
     states = Calls()
     tvl.on_state = states
     tvl.subscribe(*BTC, Bars())
@@ -444,12 +444,11 @@ def test_last_del_seis_races_new_seis(server):
         ]
         for thread in threads:
             thread.start()
-        threading.Event().wait(3.0)
+        assert until(lambda: len(served) > 100)
         stop.set()
         for thread in threads:
             thread.join(PATIENCE_S)
         assert not any(thread.is_alive() for thread in threads)
-        assert len(served) > 50
         bars = Bars()
         tvl.subscribe("BTCUSD", "BITSTAMP", MINUTE, bars)
         server.move(60)
@@ -459,12 +458,12 @@ def test_last_del_seis_races_new_seis(server):
 
 def test_a_crowd_of_seises():
     """As many connections as the cap asks for, all back after a break (rows 86, 87)."""
-    names = [f"S{n:03}" for n in range(300)]
+    names = [f"S{n:03}" for n in range(100)]
     bitcoin = Market().find("BITSTAMP:BTCUSD")
     market = Market(tuple(dataclasses.replace(bitcoin, symbol=f"NASDAQ:{n}") for n in names))
     errors, returns = Calls(), Calls()
     hooks = {"on_error": errors, "on_reconnect": returns, "on_gap": errors}
-    with LiveServer(market=market) as server, live(server, hooks=hooks, max_sessions=30) as tvl:
+    with LiveServer(market=market) as server, live(server, hooks=hooks, max_sessions=10) as tvl:
         bars = Bars()
 
         def follow(part):
@@ -476,19 +475,19 @@ def test_a_crowd_of_seises():
             thread.start()
         for thread in threads:
             thread.join(PATIENCE_S)
-        assert len(server.open_sessions) == 300
+        assert len(server.open_sessions) == 100
         assert server.open_connections == 10
-        assert bars.wait(300)
+        assert bars.wait(100)
         server.now += 60
         server.drop_connections()
         # One word for all of them, when the last is back.
         assert returns.wait(bool, scaled(60.0))
-        assert bars.wait(600)
+        assert bars.wait(200)
         assert {s.state for s in tvl.status()} == {"LIVE"}
-        assert len(server.open_sessions) == 300
+        assert len(server.open_sessions) == 100
         assert errors.calls == []
         started = time.monotonic()
         assert tvl.close()
         assert time.monotonic() - started < scaled(4.0)
     assert len(returns.calls) == 1
-    assert len(bars.frames) == 600
+    assert len(bars.frames) == 200
