@@ -1,6 +1,7 @@
 """What all tests share: the recordings, a loopback server, and the watch over leaks."""
 
 import gc
+import hashlib
 import os
 import signal
 import threading
@@ -9,16 +10,58 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import NOW, impatient
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import TvDatafeed
 from tvDatafeed.testing import FakeTradingView
 
-_THREAD_GRACE_S = 5.0
+_THREAD_GRACE_S = scaled(15.0)
+# Where a process lists its descriptors, if the system does that.
+_DESCRIPTORS = next((f for f in ("/proc/self/fd", "/dev/fd") if Path(f).is_dir()), None)
+# Run only when the expression of -m names them: it replaces any expression in the settings.
+_ON_DEMAND = ("network", "documentation")
 
 
 def pytest_configure():
-    """Let Ctrl-C be tested where it is ignored, as by the background jobs of a shell."""
+    """Let Ctrl-C and terminals be tested, whatever started this process."""
+    # The workers of pytest-xdist are given a size that would go before that of a terminal.
+    for variable in ("COLUMNS", "LINES"):
+        os.environ.pop(variable, None)
+    # The background jobs of a shell ignore Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark property tests as slow, and deselect what runs on demand only."""
+    asked = config.getoption("markexpr")
+    left_out = [marker for marker in _ON_DEMAND if marker not in asked]
+    kept, deselected = [], []
+    for item in items:
+        if getattr(item.obj, "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.slow)
+        on_demand = any(item.get_closest_marker(marker) for marker in left_out)
+        (deselected if on_demand else kept).append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_servers():
+    """Scale how long a loopback server waits where a test does not say it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeTradingView.wait_until, "__defaults__", (PATIENCE_S,))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes():
+    """Hash passwords at no cost; `test_a_guess_is_costly` holds the real one."""
+    scrypt = hashlib.scrypt
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashlib, "scrypt", lambda *args, **how: scrypt(*args, **{**how, "n": 2}))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +102,5 @@ def _no_leaks():
 
 
 def open_descriptors():
-    """How many descriptors this process has; 0 where the system does not tell."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        if Path(folder).is_dir():
-            return len(os.listdir(folder))  # noqa: PTH208 - a path per descriptor would be slow
-    return 0
+    """Return how many descriptors this process has; 0 where the system does not tell."""
+    return len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS else 0  # noqa: PTH208 - paths are slow

@@ -6,14 +6,13 @@ import time
 import pandas as pd
 
 from tests.loopback import NOW
+from tests.scale import PATIENCE_S
 from tvDatafeed import Interval, TvDatafeedLive
 from tvDatafeed.config import ThreadingConfig
 from tvDatafeed.testing import FakeTradingView
 
 MINUTE = Interval.in_1_minute
 BTC = ("BTCUSD", "BITSTAMP", MINUTE)
-# Long enough for any machine; what is waited for comes in milliseconds.
-PATIENCE_S = 10.0
 
 
 class LiveServer(FakeTradingView):

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.scale import scaled
+
 ROOT = Path(__file__).parents[1]
 # Far beyond what any of them needs; a test that hangs should fail and say where.
-TIMEOUT_S = 60
+TIMEOUT_S = scaled(60.0)
 
 
 def urls(server):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.loopback import NOW
 from tests.programs import ROOT, run, start
+from tests.scale import PATIENCE_S
 from tvDatafeed.testing import FakeTradingView, MarketClock
 
 FOLDER = ROOT / "examples"
@@ -21,6 +22,7 @@ def example(name):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.slow
 def test_example_runs(path):
     """An example ends well, prints something, and leaves nothing on stderr."""
     done = run("-W", "error", str(path), *ENDS.get(path.name, ()))
@@ -29,6 +31,7 @@ def test_example_runs(path):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.slow
 def test_example_has_help(path):
     """Its first line says what it is, and --real asks TradingView."""
     done = run(str(path), "--help")
@@ -39,6 +42,7 @@ def test_example_has_help(path):
 @pytest.mark.parametrize(
     "name", ["basic_usage", "date_range_search", "many_symbols", "symbol_format_guide"]
 )
+@pytest.mark.slow
 def test_real_is_the_service_of_the_environment(server, name):
     """With --real nothing is made up inside."""
     done = run("-W", "error", example(f"{name}.py"), "--real", server=server)
@@ -46,6 +50,7 @@ def test_real_is_the_service_of_the_environment(server, name):
     assert server.connections_opened == 1
 
 
+@pytest.mark.slow
 def test_unknown_symbol():
     """The basic example says in one line that there is nothing to show."""
     done = run(example("basic_usage.py"), "NASDAQ:NOSUCH")
@@ -54,6 +59,7 @@ def test_unknown_symbol():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_live_feed():
     """In a market in a hurry it prints bar after bar."""
     done = run("-W", "error", example("live_feed.py"), "BINANCE:BTCUSDT", "1")
@@ -64,6 +70,7 @@ def test_live_feed():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+@pytest.mark.slow
 def test_trading_bot_goes_on_through_a_lost_connection():
     """And its end is clean when it is told to stop."""
     clock = MarketClock(NOW, speed=1200.0)
@@ -78,7 +85,7 @@ def test_trading_bot_goes_on_through_a_lost_connection():
             server.drop_connections()
         assert any("back after" in line for line in bot.stdout)
         bot.send_signal(signal.SIGTERM)
-        assert bot.wait(20.0) == 0
+        assert bot.wait(PATIENCE_S) == 0
         assert "Traceback" not in bot.stderr.read()
 
 
@@ -101,6 +108,7 @@ def test_notebook_has_its_outputs():
 
 
 @pytest.mark.documentation
+@pytest.mark.slow
 def test_notebook_runs():
     """From its first cell to its last, in a kernel of its own."""
     (path,) = FOLDER.glob("*.ipynb")

@@ -100,8 +100,8 @@ def test_a_connection_that_breaks_between_pages_is_replaced(server):
 
 def test_each_page_has_the_time_of_a_request():
     """A long answer may take longer than one request, but no page of it may."""
-    with FakeTradingView(clock=lambda: NOW, round_trip_s=0.25) as server:
-        with TvDatafeed(config=server.config(max_response_time=0.7)) as tv:
+    with FakeTradingView(clock=lambda: NOW, round_trip_s=0.4) as server:
+        with TvDatafeed(config=server.config(max_response_time=1.3)) as tv:
             tv.get_hist("AAPL", "NASDAQ", MINUTE, 1)
             frame = tv.get_hist("AAPL", "NASDAQ", MINUTE, 20_000)
             assert len(frame) == 20_000

@@ -65,6 +65,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_program_of_2_1():
     """Nothing is changed in it but where the endpoints are."""
     alice = Account("alice", "open sesame")
@@ -94,6 +95,7 @@ def test_program_of_2_1():
 @pytest.mark.parametrize(
     "name", ["tvDatafeed.main", "tvDatafeed.datafeed", "tvDatafeed.seis", "tvDatafeed.consumer"]
 )
+@pytest.mark.slow
 def test_modules_of_2_1(name):
     """Programs import from where things stood."""
     done = run("-W", "error", "-c", f"import {name}")

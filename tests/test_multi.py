@@ -15,6 +15,7 @@ import pytest
 
 from tests.loopback import NOW, expected, impatient
 from tests.programs import run
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import (
     AuthenticationError,
     ConfigurationError,
@@ -124,7 +125,7 @@ def test_they_are_pipelined(market):
         frames = tv.get_hist_multi(GOOD, "NASDAQ", HOUR, 10)
         took = time.monotonic() - started
         assert len(frames) == 93
-        assert 0.9 < took < 4.0
+        assert 0.9 < took < scaled(4.0)
         assert server.peak_sessions == 10
 
 
@@ -134,7 +135,7 @@ def test_the_first_failure_is_raised_and_the_rest_given_up(server, tv):
     started = time.monotonic()
     with pytest.raises(SymbolNotFoundError, match="NOPE"):
         tv.get_hist_multi([*GOOD[:9], "NOPE", *GOOD[9:]], "NASDAQ", HOUR)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < scaled(4.0)
     assert server.wait_until(lambda s: not s.open_sessions)
     server.clear_faults()
     assert len(tv.get_hist("S000", "NASDAQ")) == 10
@@ -155,8 +156,8 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         tv.get_hist_multi(GOOD, "NASDAQ", HOUR)
-    assert time.monotonic() - started < 2.0
-    interrupter.join(5)
+    assert time.monotonic() - started < scaled(4.0)
+    interrupter.join(PATIENCE_S)
     assert server.wait_until(lambda s: not s.open_sessions)
     server.clear_faults()
     assert len(tv.get_hist_multi(GOOD[:20], "NASDAQ", HOUR)) == 20
@@ -166,6 +167,7 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment(server):
     """Wherever it strikes, no lock, no place and no session is kept, and the object is usable."""
     program = """
@@ -333,7 +335,7 @@ def test_a_window_wider_than_the_places_waits_for_nobody(server):
             max_concurrent=20,
             progress=lambda done, *_: told.append(done),
         )
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < scaled(4.0)
     assert len(frames) == 40
     assert told == list(range(1, 41))
     assert server.connections_opened == 1
@@ -354,7 +356,7 @@ def test_threads_wait_for_a_place_and_not_for_a_connection(server):
             thread.start()
         for thread in threads:
             thread.join()
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < scaled(4.0)
     assert results == [10] * 30
     assert server.connections_opened == 1
 
@@ -397,7 +399,7 @@ def test_an_outage_takes_its_time_once(server):
     started = time.monotonic()
     with TvDatafeed(config=config) as tv:
         frames = tv.get_hist_multi(GOOD, "NASDAQ", HOUR, on_error="collect")
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < scaled(4.0)
     assert frames == {}
     assert list(frames.errors) == GOOD
     assert all(isinstance(e, WebSocketError) for e in frames.errors.values())

@@ -52,6 +52,7 @@ def test_package_example():
     assert doctest.testmod(tvDatafeed).failed == 0
 
 
+@pytest.mark.slow
 def test_import_is_light():
     """Importing the package loads none of the libraries that take their time."""
     heavy = {"pandas", "numpy", "requests", "websocket", "ssl", "msgspec", "tzlocal"}
@@ -88,6 +89,7 @@ def test_star_import():
     assert names.keys() - {"__builtins__"} == set(tvDatafeed.__all__)
 
 
+@pytest.mark.slow
 def test_another_package_named_websocket(tmp_path):
     """It stands where websocket-client should: the error says so, and what to do."""
     (tmp_path / "websocket.py").write_text("class WebSocketClient: pass", encoding="utf-8")
@@ -106,6 +108,7 @@ except ConfigurationError as error:
 
 
 @pytest.mark.documentation
+@pytest.mark.slow
 def test_reference(tmp_path):
     """The pages of the public names are built from their docstrings, without a warning."""
     pages = ("tvDatafeed", "tvDatafeed.config", "tvDatafeed.testing")

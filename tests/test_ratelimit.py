@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.scale import scaled
 from tvDatafeed import ratelimit
 from tvDatafeed.exceptions import ConfigurationError, RateLimitError, WebSocketError
 from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter, RequestTracker
 
 # How long a test waits for a thread that should need no time at all.
-_GRACE_S = 10.0
+_GRACE_S = scaled(10.0)
 
 pauses = st.floats(0, 40)
 

@@ -1,6 +1,7 @@
 """Data tokens: what they say, and the file that keeps them from everyone else."""
 
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -282,8 +283,23 @@ def test_a_login_shows_no_secret():
     assert pickle.loads(pickle.dumps(LOGIN)) == LOGIN  # noqa: S301
 
 
+def test_a_guess_is_costly(cache, monkeypatch):
+    """Each guess of a password in the file takes 16 MB of memory and the time to fill it."""
+    hashed = []
+
+    def scrypt(password, **how):
+        hashed.append(how)
+        return b"hash"
+
+    monkeypatch.setattr(hashlib, "scrypt", scrypt)
+    cache.store(LOGIN, SITE, "a")
+    assert [128 * how["n"] * how["r"] * how["p"] for how in hashed] == [16 * 2**20]
+
+
 WRITER = """
-import sys
+import hashlib, sys
+scrypt = hashlib.scrypt
+hashlib.scrypt = lambda *args, **how: scrypt(*args, **{**how, "n": 2})
 from tvDatafeed.auth.cache import CachedLogin, TokenCache
 cache = TokenCache(sys.argv[1])
 print("ready", flush=True)
@@ -294,6 +310,7 @@ for number in range(20):
 
 
 @posix_only
+@pytest.mark.slow
 def test_two_processes_leave_one_valid_file(tmp_path):
     """Two programs that write at once leave one whole file, which nobody else could ever read."""
     cache = TokenCache(tmp_path / "tokens.json")

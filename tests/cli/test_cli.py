@@ -17,6 +17,7 @@ import pytest
 import tvDatafeed
 from tests.loopback import NOW, expected
 from tests.programs import start, urls
+from tests.scale import PATIENCE_S
 from tests.testing.client import Client
 from tvDatafeed import CaptchaRequiredError, Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.cli.app import main
@@ -447,6 +448,7 @@ def test_help(command, capsys):
     assert f"  tvdatafeed {command or 'hist'} " in examples
 
 
+@pytest.mark.slow
 def test_help_is_quick():
     """Help loads nothing that takes its time."""
     with start("-X", "importtime", "-m", "tvDatafeed", "--help") as program:
@@ -464,6 +466,7 @@ def test_console_script():
     assert all(script.value == "tvDatafeed.cli:main" for script in scripts)
 
 
+@pytest.mark.slow
 def test_closed_pipe(server):
     """A reader that has seen enough, as head has, ends the program without a word."""
     question = ["hist", "NASDAQ:AAPL", "--bars", "5000", "--format", "csv"]
@@ -475,6 +478,7 @@ def test_closed_pipe(server):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a disk that is always full")
+@pytest.mark.slow
 def test_full_disk(server):
     """A stdout that cannot be written to is one sentence and no traceback."""
     with (
@@ -487,11 +491,12 @@ def test_full_disk(server):
 
 
 @needs_signals
+@pytest.mark.slow
 def test_interrupt(server):
     """Ctrl-C ends a command that waits, at once and without a traceback."""
     server.inject(NoCompletion())
     with start("-c", PROGRAM, "hist", "NASDAQ:AAPL", server=server) as program:
-        assert server.wait_until(series_of, 30)
+        assert server.wait_until(series_of, PATIENCE_S)
         program.send_signal(signal.SIGINT)
         out, err = program.communicate()
     assert (program.returncode, out, err) == (130, "", "")
@@ -499,6 +504,7 @@ def test_interrupt(server):
 
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_serve(number):
     """Serve prints three lines to export, serves whoever uses them, and ends well when told to."""
     arguments = [
@@ -531,6 +537,7 @@ def test_serve(number):
 
 
 @needs_signals
+@pytest.mark.slow
 def test_serve_with_accounts():
     """Whoever has none of their own can sign in in each way that the README has."""
     with start("-m", "tvDatafeed", "serve", "--accounts") as program:
@@ -560,6 +567,7 @@ def test_serve_with_accounts():
 @pytest.mark.parametrize(
     "moment", ["2026-08-14T22:00Z", "2026-08-14T22:00", "2026-08-14T18:00-04:00"]
 )
+@pytest.mark.slow
 def test_serve_at_a_moment(moment):
     """The clock of the market starts when it is told to, and stands still at no speed."""
     with serving("--start", moment, "--speed", "0") as network:
@@ -570,6 +578,7 @@ def test_serve_at_a_moment(moment):
 
 
 @needs_signals
+@pytest.mark.slow
 def test_serve_is_live():
     """Whoever leaves a series open is told of new bars, and a fast clock brings them soon."""
     with serving("--start", "2026-08-14T22:00Z", "--speed", "600") as network:

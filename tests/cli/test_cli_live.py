@@ -12,8 +12,9 @@ import threading
 
 import pytest
 
-from tests.feed import PATIENCE_S, LiveServer
+from tests.feed import LiveServer
 from tests.programs import environment, run, urls
+from tests.scale import PATIENCE_S
 from tvDatafeed.cli.app import main
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
@@ -109,6 +110,7 @@ def test_failures(loopback, capsys, arguments, exit_code, words):
     assert words in line
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough(server):
     """As ``head`` does: no traceback, and the exit code of a closed pipe."""
     with subprocess.Popen(
@@ -129,6 +131,7 @@ def test_a_reader_that_has_seen_enough(server):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c(server):
     """It ends with the exit code that a shell expects, and frees the session."""
     with subprocess.Popen(
@@ -170,6 +173,7 @@ class Screen:
 
 
 @posix_only
+@pytest.mark.slow
 def test_table_in_a_terminal(server):
     """One row a symbol, written over itself, with the state and the last warning below."""
     import fcntl  # noqa: PLC0415 - POSIX
@@ -239,6 +243,7 @@ def test_table_in_a_terminal(server):
     assert "".join(rest).strip() in {"", "^C"}
 
 
+@pytest.mark.slow
 def test_help_teaches(server):
     """With examples that can be copied."""
     result = run("-m", "tvDatafeed", "live", "--help", server=server)

@@ -53,6 +53,7 @@ def test_no_line_is_wrapped(loopback, capsys, monkeypatch, columns):
     assert line.rstrip("…") == "NYSE:IBM  stock  NYSE      International"[: len(line.rstrip("…"))]
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_whole_lines(server):
     """Where there is no terminal nothing is cut, so that other programs find all of it."""
     result = run("-m", "tvDatafeed", "search", "international", server=server)
@@ -60,6 +61,7 @@ def test_a_pipe_gets_whole_lines(server):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.slow
 def test_scripts_that_cannot_be_shown(server, encoding):
     """What a terminal or a code page does not know is a question mark, and the rest is there."""
     program = f"import sys; sys.stdout.reconfigure(encoding={encoding!r}); {SEARCH_SAMSUNG}"

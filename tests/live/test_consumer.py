@@ -1,33 +1,28 @@
 """Consumers: isolated from each other, bounded, and honest about what goes wrong."""
 
-from tests.feed import BTC
-from tests.feed import Bars
-from tests.feed import Calls
-from tests.feed import LiveServer
-from tests.feed import MINUTE
-from tests.feed import PATIENCE_S
-from tests.feed import live
-from tests.feed import until
-from tests.programs import run
-from tvDatafeed import Consumer
-from tvDatafeed import ConsumerError
-from tvDatafeed import DataValidationError
-from tvDatafeed import Interval
-from tvDatafeed import Seis
-from tvDatafeed import SlowConsumerError
-from tvDatafeed.live.livebar import LiveBar
-from tvDatafeed.live.mailbox import END
-from tvDatafeed.live.mailbox import Mailbox
-from tvDatafeed.live.mailbox import NOTHING
 import functools
 import json
 import logging
-import pandas as pd
-import pytest
 import sys
 import threading
 import time
 
+import pandas as pd
+import pytest
+
+from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.programs import run
+from tests.scale import PATIENCE_S, scaled
+from tvDatafeed import (
+    Consumer,
+    ConsumerError,
+    DataValidationError,
+    Interval,
+    Seis,
+    SlowConsumerError,
+)
+from tvDatafeed.live.livebar import LiveBar
+from tvDatafeed.live.mailbox import END, Mailbox
 
 
 @pytest.fixture
@@ -335,7 +330,7 @@ def test_close_with_a_callback_that_is_stuck(server, caplog):
     assert gate.entered.wait(PATIENCE_S)
     started = time.monotonic()
     assert tvl.close(timeout=0.3) is False
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < scaled(4.0)
     warnings = [r.getMessage() for r in logged(caplog, logging.WARNING, "tvDatafeed.live.registry")]
     assert len(warnings) == 1
     assert consumer.name in warnings[0]
@@ -589,6 +584,7 @@ def test_what_is_built_when_its_consumer_is_ended_is_not_told(server, tvl, monke
     ],
     ids=["nothing", "logging", "hook"],
 )
+@pytest.mark.slow
 def test_error_that_nobody_would_see(server, more, is_shown):
     """Without a log and without a hook it stands on stderr, as of any thread."""
     program = f"""

@@ -15,7 +15,8 @@ import warnings
 
 import pytest
 
-from tests.feed import BTC, MINUTE, PATIENCE_S, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
 
@@ -91,11 +92,12 @@ def printed(server, count):
 
 def ended(process):
     """The exit code and the error output of a bot that ends by itself."""
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, err
 
 
 @pytest.mark.skipif(not CAN_START_LATE, reason="a fault of Python 3.12.0 and 3.12.1")
+@pytest.mark.slow
 def test_script_that_falls_off_its_end_goes_on(server):
     """It delivers, and survives three restarts of the server (row 80)."""
     with bot(server) as process:
@@ -111,6 +113,7 @@ def test_script_that_falls_off_its_end_goes_on(server):
         assert ended(process)[0] != 0
 
 
+@pytest.mark.slow
 def test_script_with_daemon_threads_ends(server):
     """With ``TV_DAEMON`` nothing keeps the program, and the server sees its end (row 80)."""
     with bot(server, TV_DAEMON="1") as process:
@@ -118,6 +121,7 @@ def test_script_with_daemon_threads_ends(server):
     assert server.wait_until(lambda s: not s.open_connections)
 
 
+@pytest.mark.slow
 def test_script_that_closes_ends(server):
     """After `close`, after `del_tvdatafeed`, after the last `del_seis`, and out of ``with``."""
     for more in (
@@ -132,6 +136,7 @@ def test_script_that_closes_ends(server):
     assert server.wait_until(lambda s: not s.open_connections)
 
 
+@pytest.mark.slow
 def test_script_whose_callback_is_stuck_can_end(server):
     """Once the feed is closed; a WARNING names the callback (row 81)."""
     more = f"""
@@ -156,6 +161,7 @@ def test_script_whose_callback_is_stuck_can_end(server):
         "for _ in tvl.stream(): pass",
     ],
 )
+@pytest.mark.slow
 def test_ctrl_c(server, more):
     """The feed is closed, and KeyboardInterrupt comes out (row 79)."""
     with bot(server, "sys.stdout.write('ready\\n'); sys.stdout.flush()\n" + more) as process:
@@ -165,13 +171,14 @@ def test_ctrl_c(server, more):
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         code, err = ended(process)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < scaled(5.0)
     assert code == -signal.SIGINT
     assert err.strip().endswith("KeyboardInterrupt")
     assert server.wait_until(lambda s: not s.open_sessions)
 
 
 @posix_only
+@pytest.mark.slow
 def test_ctrl_c_twice(server):
     """The second one does not wait for the callback that the first one waits for."""
     more = f"""
@@ -190,7 +197,7 @@ def test_ctrl_c_twice(server):
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         code, err = ended(process)
-        assert time.monotonic() - started < 10.0
+        assert time.monotonic() - started < scaled(10.0)
     assert code == -signal.SIGINT
     assert err.strip().endswith("KeyboardInterrupt")
 
@@ -256,6 +263,7 @@ def interrupted_in(seconds):
 
 
 @posix_only
+@pytest.mark.slow
 def test_sigterm_as_the_readme_has_it(server):
     """``sys.exit`` in a handler leaves the block that closes the feed."""
     more = """
@@ -273,6 +281,7 @@ def test_sigterm_as_the_readme_has_it(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork(server):
     """The parent is not disturbed; the child may ask, and is told why it cannot follow (row 82)."""
     bars = Bars()
@@ -311,6 +320,7 @@ def test_fork(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork_of_a_feed_that_was_not_used(server):
     """It is the parent's all the same (row 82)."""
     with live(server) as tvl:
@@ -353,7 +363,7 @@ def test_dropped_feed_without_a_seis(server):
 @pytest.mark.parametrize("fault", [Refuse(), ConnectSilence(), CloseCode(1001)], ids=repr)
 def test_close_while_it_reconnects(server, fault):
     """From many threads at once, in a pause or in a connect (row 85)."""
-    tvl = live(server, base_retry_delay=5.0, max_retry_delay=5.0)
+    tvl = live(server, base_retry_delay=60.0, max_retry_delay=60.0)
     states = Calls()
     tvl.on_state = states
     tvl.subscribe(*BTC, Bars())
@@ -368,7 +378,7 @@ def test_close_while_it_reconnects(server, fault):
         thread.start()
     for thread in threads:
         thread.join(PATIENCE_S)
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < scaled(4.0)
     assert results == [True] * 8
 
 
@@ -434,12 +444,11 @@ def test_last_del_seis_races_new_seis(server):
         ]
         for thread in threads:
             thread.start()
-        threading.Event().wait(3.0)
+        assert until(lambda: len(served) > 100)
         stop.set()
         for thread in threads:
             thread.join(PATIENCE_S)
         assert not any(thread.is_alive() for thread in threads)
-        assert len(served) > 50
         bars = Bars()
         tvl.subscribe("BTCUSD", "BITSTAMP", MINUTE, bars)
         server.move(60)
@@ -449,12 +458,12 @@ def test_last_del_seis_races_new_seis(server):
 
 def test_a_crowd_of_seises():
     """As many connections as the cap asks for, all back after a break (rows 86, 87)."""
-    names = [f"S{n:03}" for n in range(300)]
+    names = [f"S{n:03}" for n in range(100)]
     bitcoin = Market().find("BITSTAMP:BTCUSD")
     market = Market(tuple(dataclasses.replace(bitcoin, symbol=f"NASDAQ:{n}") for n in names))
     errors, returns = Calls(), Calls()
     hooks = {"on_error": errors, "on_reconnect": returns, "on_gap": errors}
-    with LiveServer(market=market) as server, live(server, hooks=hooks, max_sessions=30) as tvl:
+    with LiveServer(market=market) as server, live(server, hooks=hooks, max_sessions=10) as tvl:
         bars = Bars()
 
         def follow(part):
@@ -465,20 +474,20 @@ def test_a_crowd_of_seises():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
-        assert len(server.open_sessions) == 300
+            thread.join(PATIENCE_S)
+        assert len(server.open_sessions) == 100
         assert server.open_connections == 10
-        assert bars.wait(300)
+        assert bars.wait(100)
         server.now += 60
         server.drop_connections()
         # One word for all of them, when the last is back.
-        assert returns.wait(bool, 60)
-        assert bars.wait(600)
+        assert returns.wait(bool, scaled(60.0))
+        assert bars.wait(200)
         assert {s.state for s in tvl.status()} == {"LIVE"}
-        assert len(server.open_sessions) == 300
+        assert len(server.open_sessions) == 100
         assert errors.calls == []
         started = time.monotonic()
         assert tvl.close()
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < scaled(4.0)
     assert len(returns.calls) == 1
-    assert len(bars.frames) == 600
+    assert len(bars.frames) == 200

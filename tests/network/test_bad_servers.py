@@ -1,6 +1,5 @@
 """A server that misbehaves: a typed error within the deadline, or the right bars; never a hang."""
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.loopback import NOW, expected
+from tests.scale import AT_ONCE_S, PATIENCE_S, at_most
 from tvDatafeed import (
     DataNotFoundError,
     Interval,
@@ -59,17 +59,7 @@ from tvDatafeed.testing import (
     WrongLength,
 )
 
-# Well under the limits, so that a limit that is not kept is seen.
-PATIENCE_S = 3.0
 SYMBOL = "BINANCE:DOGEUSDT"  # its name has a character outside the Basic Multilingual Plane
-
-
-@contextlib.contextmanager
-def at_most(seconds):
-    """Hold a block to its time."""
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
 
 
 def ask(server, count=20, **limits):
@@ -105,7 +95,7 @@ def assert_right(server, frame, count=20):
 def test_handshake_that_fails_is_typed_at_once(server, fault, error, retryable, words):
     """Refusals, statuses and garbage are told apart, and no body enters the message."""
     server.inject(fault)
-    with at_most(PATIENCE_S), pytest.raises(error, match=words) as caught:
+    with at_most(AT_ONCE_S), pytest.raises(error, match=words) as caught:
         ask(server)
     assert type(caught.value) is error
     assert caught.value.retryable is retryable
@@ -131,7 +121,7 @@ def test_captive_portal_is_shown_at_debug_only(server, caplog):
 def test_handshake_that_stalls_meets_the_connect_deadline(server, fault):
     """Silence, half an answer, and a byte now and then end with the connect timeout."""
     server.inject(fault)
-    with at_most(PATIENCE_S), pytest.raises(WebSocketTimeoutError, match="connect") as caught:
+    with at_most(AT_ONCE_S), pytest.raises(WebSocketTimeoutError, match="connect") as caught:
         ask(server, connect_timeout=0.4)
     assert caught.value.timeout == 0.4
 
@@ -168,7 +158,7 @@ def test_connection_refused():
     network = NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/", max_retries=0)
     config = TvDatafeedConfig(network=network)
     tv = TvDatafeed(config=config)
-    with at_most(PATIENCE_S), pytest.raises(WebSocketError, match=str(port)) as caught:
+    with at_most(AT_ONCE_S), pytest.raises(WebSocketError, match=str(port)) as caught:
         tv.get_hist(SYMBOL)
     assert caught.value.retryable
     assert isinstance(caught.value.__cause__, OSError)
@@ -208,7 +198,7 @@ def test_what_can_be_understood_is_understood(fault):
     # A quick heart: what waits for the next message does not wait long.
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
         server.inject(fault)
-        with at_most(PATIENCE_S):
+        with at_most(AT_ONCE_S):
             assert_right(server, ask(server))
 
 
@@ -235,7 +225,7 @@ def test_glued_heartbeat_is_echoed(server):
 def test_connection_that_ends_raises_at_once(server, fault, words):
     """An end in mid-frame or with a close code is an error now, never partial data."""
     server.inject(fault)
-    with at_most(PATIENCE_S), pytest.raises(WebSocketError, match=words) as caught:
+    with at_most(AT_ONCE_S), pytest.raises(WebSocketError, match=words) as caught:
         ask(server)
     assert str(caught.value).isprintable()
 
@@ -254,7 +244,7 @@ def test_connection_that_ends_raises_at_once(server, fault, words):
 def test_broken_websocket_is_a_protocol_error(server, fault):
     """What is no text message is refused, a giant before it is buffered."""
     server.inject(fault)
-    with at_most(PATIENCE_S), pytest.raises(ProtocolError) as caught:
+    with at_most(AT_ONCE_S), pytest.raises(ProtocolError) as caught:
         ask(server)
     assert caught.value.__cause__ is not None
 
@@ -268,7 +258,7 @@ def test_answer_that_does_not_come_meets_the_deadline(fault):
     """A drip, a silent server, one that only beats, and a lost packet end in time."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:
         server.inject(fault)
-        with at_most(PATIENCE_S), pytest.raises(WebSocketTimeoutError, match=SYMBOL) as caught:
+        with at_most(AT_ONCE_S), pytest.raises(WebSocketTimeoutError, match=SYMBOL) as caught:
             ask(server, max_response_time=0.5)
         assert caught.value.timeout == pytest.approx(0.5, abs=0.05)
 
@@ -288,7 +278,7 @@ def test_answer_that_does_not_come_meets_the_deadline(fault):
 def test_answer_with_a_lost_part_is_asked_for_again(server, tv, fault):
     """A message that cannot be read spoils its answer alone: the next one is whole."""
     server.inject(fault)
-    with at_most(PATIENCE_S):
+    with at_most(AT_ONCE_S):
         assert_right(server, tv.get_hist(SYMBOL, n_bars=20, timezone="UTC"))
     assert server.connections_opened == 1
     assert tv.stats()["violations"] == 1
@@ -298,7 +288,7 @@ def test_answer_with_a_lost_part_is_asked_for_again(server, tv, fault):
 def test_answers_that_always_lack_a_part_are_an_error(server):
     """When no try gives a whole answer the error names the symbol and is printable."""
     server.inject(TruncatedJson())
-    with at_most(PATIENCE_S), pytest.raises(ProtocolError, match=SYMBOL) as caught:
+    with at_most(AT_ONCE_S), pytest.raises(ProtocolError, match=SYMBOL) as caught:
         ask(server)
     assert str(caught.value).isprintable()
 
@@ -310,7 +300,7 @@ def test_answer_of_wrong_lengths_ends_the_connection(delta):
         server.inject(WrongLength(delta=delta))
         with (
             TvDatafeed(config=server.config(max_retries=0)) as tv,
-            at_most(PATIENCE_S),
+            at_most(AT_ONCE_S),
             pytest.raises(ProtocolError, match="wrong packet length"),
         ):
             tv.get_hist("NASDAQ:AAPL")
@@ -351,11 +341,11 @@ def test_server_that_does_not_read_is_given_up(server):
             errors.append(caught.value)
 
         threads = [threading.Thread(target=fill) for _ in range(600)]
-        tv.max_response_time = 5
+        tv.max_response_time = 1.5
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_S)
     assert len(errors) == 600
 
 

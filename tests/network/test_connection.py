@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from tests.loopback import NOW, expected, impatient
+from tests.scale import AT_ONCE_S, PATIENCE_S, at_most, scaled
 from tvDatafeed import (
     ConfigurationError,
     Interval,
@@ -58,15 +59,6 @@ from tvDatafeed.testing import (
 )
 
 SYMBOL = "NASDAQ:AAPL"
-SOON_S = 3.0
-
-
-@contextlib.contextmanager
-def at_most(seconds):
-    """Hold a block to its time."""
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
 
 
 def assert_right(server, frame, symbol=SYMBOL, count=10):
@@ -104,7 +96,7 @@ def warnings_of(caplog, name="tvDatafeed.network.pool"):
 def test_transient_fault_is_invisible(server, tv, fault):
     """What passes is waited out: the call gives its bars, and the count tells what happened."""
     server.inject(fault)
-    with at_most(SOON_S):
+    with at_most(AT_ONCE_S):
         assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
     assert sum(tv.stats()["errors"].values()) == fault.times
     assert tv.stats()["reconnects"] == fault.times
@@ -114,14 +106,14 @@ def test_stalled_connect_is_tried_again(server):
     """A server that says nothing at first is asked a second time after the connect timeout."""
     server.inject(ConnectSilence(times=1))
     config = impatient(server, connect_timeout=0.2)
-    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
 
 
 def test_drip_is_given_up_and_asked_again(server):
     """A message that does not end in its time costs the connection, not the answer."""
     server.inject(Drip(bytes_per_s=20, times=1))
-    with TvDatafeed(ws_timeout=0.3, config=impatient(server)) as tv, at_most(SOON_S):
+    with TvDatafeed(ws_timeout=0.3, config=impatient(server)) as tv, at_most(AT_ONCE_S):
         assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
     assert server.connections_opened == 2
 
@@ -141,7 +133,7 @@ def test_drip_is_given_up_and_asked_again(server):
 def test_fault_that_stays_is_raised_after_the_retries(server, fault, error):
     """As many tries as max_retries says, then the last fault with its cause."""
     server.inject(fault)
-    with TvDatafeed(config=impatient(server, max_retries=2)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server, max_retries=2)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(error) as caught:
             tv.get_hist(SYMBOL)
     assert type(caught.value) is error
@@ -156,7 +148,7 @@ def test_fault_that_stays_is_raised_after_the_retries(server, fault, error):
 def test_three_in_a_row_are_fatal(server, fault):
     """A policy violation, or an unnamed protocol_error, is believed the third time."""
     server.inject(fault)
-    with TvDatafeed(config=impatient(server, max_retries=10)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server, max_retries=10)) as tv, at_most(AT_ONCE_S):
         with pytest.raises((WebSocketError, ProtocolError)):
             tv.get_hist(SYMBOL)
         assert server.connections_opened == 3
@@ -172,7 +164,7 @@ def test_three_in_a_row_are_fatal(server, fault):
 def test_fatal_faults_are_not_tried_again(server, fault):
     """A refusal that will stay is raised at once, after one attempt."""
     server.inject(fault)
-    with TvDatafeed(config=impatient(server)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError) as caught:
             tv.get_hist(SYMBOL)
     assert caught.value.retryable is False
@@ -185,13 +177,13 @@ def test_retry_after_is_honoured(server):
     started = time.monotonic()
     with TvDatafeed(config=impatient(server)) as tv:
         tv.get_hist(SYMBOL)
-    assert 1.0 <= time.monotonic() - started < 1.0 + SOON_S
+    assert 1.0 <= time.monotonic() - started < 1.0 + scaled(AT_ONCE_S)
 
 
 def test_retry_after_beyond_the_deadline_is_raised_at_once(server):
     """Where waiting cannot help, the error comes now and says when to come back."""
     server.inject(UpgradeStatus(429, retry_after=100))
-    with TvDatafeed(config=impatient(server, max_response_time=20)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server, max_response_time=20)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(RateLimitError) as caught:
             tv.get_hist(SYMBOL)
     assert caught.value.retry_after == 100
@@ -206,7 +198,7 @@ def test_attempts_are_spaced_by_a_growing_backoff(server):
     with TvDatafeed(config=config) as tv, pytest.raises(WebSocketError):
         tv.get_hist(SYMBOL)
     # 0.1, 0.2 and 0.2 s, each at least half.
-    assert 0.25 <= time.monotonic() - started < 0.5 + SOON_S
+    assert 0.25 <= time.monotonic() - started < 0.5 + scaled(AT_ONCE_S)
 
 
 def test_backoff_is_reset_by_an_answer_only(server, caplog):
@@ -236,7 +228,7 @@ def test_open_circuit_fails_fast_with_the_last_cause(server):
     """After failures in a row nothing is tried for a while; then one probe is let through."""
     server.inject(Refuse("rst"))
     config = impatient(server, max_retries=1, failure_threshold=2, recovery_timeout=0.5)
-    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError, match="reset"):
             tv.get_hist(SYMBOL)
         assert server.accepted == 2
@@ -255,7 +247,7 @@ def test_open_circuit_fails_fast_with_the_last_cause(server):
 def test_handshakes_are_limited(server):
     """More connections than the limit allows are refused with the time to come back."""
     config = impatient(server, requests_per_minute=60, burst_size=1, max_response_time=0.5)
-    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         tv.get_hist(SYMBOL)
         tv.close()
         with pytest.raises(RateLimitError) as caught:
@@ -279,7 +271,7 @@ def test_syn_black_hole_meets_the_connect_timeout():
     """A host that does not answer is given up after the connect timeout, not the system's."""
     with BlackHole() as hole:
         config = hole.config(connect_timeout=0.3, max_retries=0)
-        with TvDatafeed(config=config) as tv, at_most(SOON_S):
+        with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
             with pytest.raises(WebSocketTimeoutError, match="connect"):
                 tv.get_hist(SYMBOL)
 
@@ -312,7 +304,7 @@ def test_own_authority_is_trusted_by_ca_file(tls_server, authority, tmp_path):
 
 def test_certificate_that_is_not_trusted_is_fatal(tls_server):
     """There is no second try and no way around it."""
-    with TvDatafeed(config=impatient(tls_server)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(tls_server)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError, match="certificate") as caught:
             tv.get_hist(SYMBOL)
     assert caught.value.retryable is False
@@ -329,7 +321,7 @@ def test_tls_that_stalls_or_is_none(tls_server, fault, error):
     """The connect deadline covers the TLS handshake, and plain text is no TLS."""
     tls_server.inject(fault)
     config = impatient(tls_server, connect_timeout=0.3, max_retries=0)
-    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         with pytest.raises(error) as caught:
             tv.get_hist(SYMBOL)
     assert type(caught.value) is error
@@ -341,7 +333,7 @@ def test_half_open_connection_is_noticed_and_replaced(server):
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=60) as silent:
         silent.inject(HalfOpen(times=1))
         config = impatient(silent, silence_timeout=0.2, ping_timeout=0.2)
-        with TvDatafeed(config=config) as tv, at_most(SOON_S):
+        with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
             assert_right(silent, tv.get_hist(SYMBOL, timezone="UTC"))
         assert silent.connections_opened == 2
 
@@ -380,6 +372,7 @@ def test_quiet_market_is_no_fault():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
+@pytest.mark.slow
 def test_client_that_slept(server):
     """A program that was stopped past every limit goes on as if nothing had been."""
     program = """
@@ -394,10 +387,10 @@ def test_client_that_slept(server):
         assert process.stdout.readline() == "10\n"
         process.send_signal(signal.SIGSTOP)
         # What passes here is the time of the sleep.
-        threading.Event().wait(1.0)
+        threading.Event().wait(0.5)
         process.send_signal(signal.SIGCONT)
-        with at_most(SOON_S):
-            out, err = process.communicate("\n", timeout=20)
+        with at_most(AT_ONCE_S):
+            out, err = process.communicate("\n", timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, "10\n")
     assert "Traceback" not in err
 
@@ -451,7 +444,7 @@ def ask_in_threads(tv, symbols, **arguments):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     return results
 
 
@@ -478,7 +471,7 @@ def test_session_cap_of_the_server_is_worked_around(server):
 def test_session_cap_of_nothing_is_a_rate_limit(server):
     """A server that lets no session in at all is a RateLimitError in the end."""
     server.inject(SessionCap(limit=0))
-    with TvDatafeed(config=impatient(server)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(RateLimitError):
             tv.get_hist(SYMBOL)
 
@@ -539,7 +532,7 @@ def test_redirect_in_circles_ends(server):
 def test_redirect_to_another_site_is_not_followed(server, host):
     """The token goes to no host that is not of the same site."""
     server.inject(Redirect(host))
-    with TvDatafeed(config=impatient(server, max_retries=0)) as tv, at_most(SOON_S):
+    with TvDatafeed(config=impatient(server, max_retries=0)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError):
             tv.get_hist(SYMBOL)
     assert server.connections_opened == 1
@@ -574,10 +567,10 @@ def test_proxy_that_refuses_is_named_without_its_password(reply, words):
         thread.start()
         proxy = f"http://ann:hunter2@127.0.0.1:{listener.getsockname()[1]}"
         network = NetworkConfig(ws_url="ws://tradingview.invalid/", proxy=proxy, max_retries=0)
-        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(SOON_S):
+        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(AT_ONCE_S):
             with pytest.raises(WebSocketError, match=words) as caught:
                 tv.get_hist(SYMBOL)
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert seen[0].startswith("CONNECT tradingview.invalid:80 ")
     assert "Basic YW5uOmh1bnRlcjI=" in seen[0]
     for text in (str(caught.value), repr(network), repr(tv)):
@@ -605,7 +598,7 @@ def test_tunnel_of_a_proxy_carries_the_socket(server):
             back = threading.Thread(target=pump, args=(upstream, client))
             back.start()
             pump(client, upstream)
-            back.join(5)
+            back.join(PATIENCE_S)
             client.close()
             upstream.close()
 
@@ -617,7 +610,7 @@ def test_tunnel_of_a_proxy_carries_the_socket(server):
         )
         with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv:
             assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
 def test_proxy_is_never_used_for_this_machine(server):
@@ -644,23 +637,23 @@ def test_close_during_the_backoff_is_immediate(server):
     assert server.wait_until(lambda s: s.accepted >= 1)
     while not tv.stats()["errors"]:
         thread.join(0.01)
-    with at_most(1.0):
+    with at_most(AT_ONCE_S):
         assert tv.close() is True
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert "closed by this program" in str(results[0])
 
 
 def test_close_during_the_connect_is_immediate(server):
     """A call that waits for a handshake ends when the object is closed, and so does its thread."""
     server.inject(ConnectSilence())
-    tv = TvDatafeed(config=impatient(server, connect_timeout=30))
+    tv = TvDatafeed(config=impatient(server, connect_timeout=PATIENCE_S))
     results = []
     thread = threading.Thread(target=lambda: results.extend(ask_in_threads(tv, [SYMBOL])))
     thread.start()
     assert server.wait_until(lambda s: s.accepted >= 1)
-    with at_most(1.0):
+    with at_most(AT_ONCE_S):
         assert tv.close() is True
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert "closed by this program" in str(results[0])
 
 
@@ -672,7 +665,7 @@ def test_close_from_many_threads(server):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE_S)
     assert server.wait_until(lambda s: s.open_connections == 0)
 
 
@@ -714,6 +707,7 @@ def test_cell_run_fifty_times_leaves_nothing_behind(server):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_forked_child_connects_anew(server):
     """The child's call works on its own connection, and the parent's is not disturbed."""
     with TvDatafeed(config=impatient(server)) as tv:
@@ -745,6 +739,7 @@ def _fetch_in_child(tv, queue):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+@pytest.mark.slow
 def test_fork_while_a_lock_is_held(server):
     """A child born in the middle of a parent's call does not inherit its locks."""
     server.inject(LateReply(delay_s=0.3))
@@ -758,9 +753,9 @@ def test_fork_while_a_lock_is_held(server):
             warnings.simplefilter("ignore", DeprecationWarning)
             child = context.Process(target=_fetch_in_child, args=(tv, queue))
             child.start()
-        assert queue.get(timeout=20) == 10
-        child.join(20)
-        thread.join(20)
+        assert queue.get(timeout=PATIENCE_S) == 10
+        child.join(PATIENCE_S)
+        thread.join(PATIENCE_S)
         assert child.exitcode == 0
         queue.close()
         queue.join_thread()
@@ -780,6 +775,7 @@ def run_program(text, server, *, stdin=None, **variables):
     )
 
 
+@pytest.mark.slow
 def test_script_that_forgets_to_close_ends_cleanly(server):
     """At the interpreter's exit there is no traceback, and the server sees the end."""
     program = """
@@ -788,12 +784,13 @@ def test_script_that_forgets_to_close_ends_cleanly(server):
         print(len(tv.get_hist("NASDAQ:AAPL")))
         """
     with run_program(program, server) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out.strip(), err) == (0, "10", "")
     assert server.wait_until(lambda s: s.open_connections == 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
+@pytest.mark.slow
 def test_ctrl_c_in_a_script(server):
     """SIGINT in a call that waits ends the program within the blink of an eye."""
     server.inject(NoCompletion())
@@ -805,10 +802,10 @@ def test_ctrl_c_in_a_script(server):
             print("interrupted")
         """
     with run_program(program, server) as process:
-        assert server.wait_until(lambda s: s.open_sessions, timeout_s=20)
+        assert server.wait_until(lambda s: s.open_sessions, timeout_s=PATIENCE_S)
         process.send_signal(signal.SIGINT)
-        with at_most(2.0):
-            out, _ = process.communicate(timeout=10)
+        with at_most(AT_ONCE_S):
+            out, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out.strip()) == (0, "interrupted")
 
 
@@ -861,7 +858,7 @@ def test_logging_handler_may_use_the_object(server, tv):
     server.inject(CloseCode(1001, times=2))
     tv.ws_debug = True
     try:
-        with at_most(SOON_S):
+        with at_most(AT_ONCE_S):
             assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
             tv.close()
     finally:
@@ -871,6 +868,7 @@ def test_logging_handler_may_use_the_object(server, tv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on descriptors there")
+@pytest.mark.slow
 def test_no_descriptor_left_is_transient(server):
     """Without descriptors the call fails clearly, and works when there are some again."""
     program = """
@@ -897,7 +895,7 @@ def test_no_descriptor_left_is_transient(server):
         tv.close()
         """
     with run_program(program, server) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert out.split() == ["True", "True", "10"]
     assert "Traceback" not in err
     assert "ResourceWarning" not in err
@@ -914,6 +912,7 @@ def serve_in_process(port=0):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
+@pytest.mark.slow
 def test_server_killed_suspended_and_resumed():
     """The client comes back within its backoff and a round trip, whatever befell the server."""
     process, url = serve_in_process()
@@ -933,13 +932,13 @@ def test_server_killed_suspended_and_resumed():
         with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv:
             assert len(tv.get_hist(SYMBOL)) == 10
             process.kill()
-            process.wait(10)
+            process.wait(PATIENCE_S)
             process.stdout.close()
             replaced = []
             starter = threading.Thread(target=lambda: replaced.append(serve_in_process(port)[0]))
             starter.start()
             assert len(tv.get_hist(SYMBOL)) == 10
-            starter.join(20)
+            starter.join(PATIENCE_S)
             process = replaced[0]
 
             process.send_signal(signal.SIGSTOP)
@@ -949,13 +948,13 @@ def test_server_killed_suspended_and_resumed():
             asker.join(0.5)
             assert not frames
             process.send_signal(signal.SIGCONT)
-            with at_most(SOON_S):
-                asker.join(10)
+            with at_most(AT_ONCE_S):
+                asker.join(PATIENCE_S)
             assert len(frames[0]) == 10
     finally:
         process.send_signal(signal.SIGCONT)
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         process.stdout.close()
 
 
@@ -975,7 +974,7 @@ def test_stats_count_what_happened(server, tv):
     assert stats["messages"] >= 12
     assert stats["violations"] == 0
     assert stats["errors"] == {"WebSocketError": 1}
-    assert 0 < stats["latency_p50_s"] <= stats["latency_p99_s"] < SOON_S
+    assert 0 < stats["latency_p50_s"] <= stats["latency_p99_s"] < scaled(AT_ONCE_S)
 
 
 def test_address_that_swallows_packets_does_not_hide_the_next(server, monkeypatch):
@@ -988,7 +987,7 @@ def test_address_that_swallows_packets_does_not_hide_the_next(server, monkeypatc
             "look_up",
             lambda host, port: [*look_up(host, silent_port), *look_up(host, port)],
         )
-        with TvDatafeed(config=impatient(server, connect_timeout=1.0)) as tv, at_most(SOON_S):
+        with TvDatafeed(config=impatient(server, connect_timeout=1.0)) as tv, at_most(AT_ONCE_S):
             assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
         assert tv.stats()["errors"] == {}
 
@@ -997,7 +996,7 @@ def test_redirect_whose_target_dies_is_taken_back(server):
     """When the other host is gone, the one of the settings is asked again."""
     with FakeTradingView(clock=lambda: NOW) as first:
         first.inject(Redirect(f"127.0.0.1:{server.port}", times=1))
-        with TvDatafeed(config=impatient(first)) as tv, at_most(SOON_S):
+        with TvDatafeed(config=impatient(first)) as tv, at_most(AT_ONCE_S):
             assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
             server.stop()
             assert_right(first, tv.get_hist(SYMBOL, timezone="UTC"))
@@ -1021,8 +1020,8 @@ def test_probe_that_ends_without_a_verdict_frees_its_place(server, end):
             thread.start()
             assert server.wait_until(lambda s: s.accepted == 2 and not s.faults)
             tv.close()
-            thread.join(5)
-        with at_most(SOON_S):
+            thread.join(PATIENCE_S)
+        with at_most(AT_ONCE_S):
             assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
 
 
@@ -1045,18 +1044,18 @@ def test_proxy_that_drips_meets_the_connect_deadline():
             connect_timeout=0.4,
             max_retries=0,
         )
-        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(SOON_S):
+        with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(AT_ONCE_S):
             with pytest.raises(WebSocketTimeoutError, match=r"connect timed out after 0\.4s"):
                 tv.get_hist(SYMBOL)
         over.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
 def test_patience_for_a_message_does_not_shorten_the_connect(server):
     """A handshake that times out is tried again, however short ws_timeout is."""
     server.inject(ConnectSilence(times=1))
     config = impatient(server, connect_timeout=0.6)
-    with TvDatafeed(ws_timeout=0.3, config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(ws_timeout=0.3, config=config) as tv, at_most(AT_ONCE_S):
         assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
 
 
@@ -1080,7 +1079,7 @@ def test_limits_of_many_years_are_no_limits(server):
 def test_host_that_is_no_name_is_a_fatal_error_of_ours(host):
     """A label that is empty or too long is told as what it is."""
     config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://{host}/"))
-    with TvDatafeed(config=config) as tv, at_most(SOON_S):
+    with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError) as caught:
             tv.get_hist(SYMBOL)
     assert host in str(caught.value)
@@ -1107,7 +1106,7 @@ def test_connections_that_die_together_are_one_warning(server, caplog):
         asker.start()
         assert server.wait_until(lambda s: len(s.open_sessions) == 6)
         server.drop_connections("rst")
-        asker.join(20)
+        asker.join(PATIENCE_S)
     for frame in results:
         assert_right(server, frame)
     assert len(warnings_of(caplog)) == 1
@@ -1146,7 +1145,7 @@ def test_collector_may_run_in_the_reader(server, monkeypatch):
         # The reader warns when it has closed: its warning belongs to this test.
         for thread in threading.enumerate():
             if thread.name.startswith("tvDatafeed"):
-                thread.join(5)
+                thread.join(PATIENCE_S)
 
 
 def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeypatch):

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import pytest
 import trustme
 
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConnectionError, NetworkError, RateLimitError  # noqa: A004
 from tvDatafeed.network.http import MAX_BODY_BYTES, HttpClient
@@ -49,7 +50,7 @@ class Site:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
 
     def _serve(self):
         for reply in self._replies:
@@ -155,7 +156,7 @@ def chunks(*pieces):
     return OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(pieces)
 
 
-BOMB = gzip.compress(bytes(64 * 1024 * 1024))
+BOMB = gzip.compress(bytes(64 * 1024 * 1024), compresslevel=1)
 BAD = [
     # What ends too early may be whole next time.
     (b"", ConnectionError, True),
@@ -163,7 +164,7 @@ BAD = [
     (chunks(b"5\r\nhello\r\n"), ConnectionError, True),
     (chunks(b"zz\r\nhello\r\n"), ConnectionError, True),
     (
-        with_body(gzip.compress(b"hello")[:-5], b"Content-Encoding: gzip"),
+        with_body(gzip.compress(b"hello", mtime=0)[:-5], b"Content-Encoding: gzip"),
         ConnectionError,
         True,
     ),
@@ -193,7 +194,7 @@ def test_bad_answers(reply, error, retryable):
         started = time.monotonic()
         with pytest.raises(error) as caught:
             client(max_response_time=30.0).get(site.url, cookies={"sessionid": CANARY})
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < scaled(4.0)
     assert retryable is None or caught.value.retryable is retryable
     assert_harmless(caught.value)
 
@@ -228,7 +229,7 @@ def test_the_deadline_covers_all(reply):
         started = time.monotonic()
         with pytest.raises(ConnectionError, match="in time") as caught:
             client(max_response_time=0.4).get(site.url)
-    assert 0.3 < time.monotonic() - started < 1.5
+    assert 0.3 < time.monotonic() - started < scaled(4.0)
     assert caught.value.retryable
 
 
@@ -245,7 +246,7 @@ def test_silence_between_bytes_has_its_own_limit():
         started = time.monotonic()
         with pytest.raises(ConnectionError, match="in time"):
             client(recv_timeout=0.2, max_response_time=20.0).get(site.url)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < scaled(4.0)
 
 
 def test_no_limit_between_bytes_leaves_the_deadline():
@@ -419,7 +420,7 @@ def test_a_stalled_tls_handshake_meets_the_connect_timeout():
         started = time.monotonic()
         with pytest.raises(ConnectionError, match="in time"):
             client(connect_timeout=0.3).get(f"https://127.0.0.1:{listener.getsockname()[1]}/")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < scaled(4.0)
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"])
@@ -457,7 +458,7 @@ def test_a_proxy_opens_a_tunnel():
         thread.start()
         proxy = f"http://ann:hunter2@127.0.0.1:{listener.getsockname()[1]}"
         reply = client(proxy=proxy).get("http://tradingview.invalid/", cookies={"a": CANARY})
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert reply.body == b"hello"
     assert seen[0][0] == "CONNECT tradingview.invalid:80 HTTP/1.1"
     assert seen[0][1]["proxy-authorization"] == "Basic YW5uOmh1bnRlcjI="
@@ -534,7 +535,7 @@ def reply_with(body=b"", **headers):
         ("soon", None),
         ("", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-        (formatdate(time.time() + 1e6, usegmt=True), 3600),
+        pytest.param(formatdate(time.time() + 1e6, usegmt=True), 3600, id="in days"),
     ],
 )
 def test_retry_after(header, seconds):

@@ -7,6 +7,7 @@ import urllib.request
 
 import websocket
 
+from tests.scale import PATIENCE_S
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import load_packets
 
@@ -98,7 +99,7 @@ def token(**claims):
 def get(url, **headers):
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - loopback only
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:  # noqa: S310
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:

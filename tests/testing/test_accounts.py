@@ -11,6 +11,7 @@ import pytest
 import requests
 import websocket
 
+from tests.scale import PATIENCE_S
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import (
     Account,
@@ -67,10 +68,14 @@ class Site:
         self.url, self.browser = server.base_url, browser
 
     def get(self, path="/", **options):
-        return self.browser.get(self.url + path, timeout=5, allow_redirects=False, **options)
+        return self.browser.get(
+            self.url + path, timeout=PATIENCE_S, allow_redirects=False, **options
+        )
 
     def post(self, path, **options):
-        return self.browser.post(self.url + path, timeout=5, allow_redirects=False, **options)
+        return self.browser.post(
+            self.url + path, timeout=PATIENCE_S, allow_redirects=False, **options
+        )
 
     def sign_in(self, username="alice", password=PASSWORD):
         form = {"username": username, "password": password, "remember": "on"}
@@ -103,7 +108,7 @@ def connect(server):
 class Socket:
     def __init__(self, server, token):
         self.socket = websocket.create_connection(
-            server.ws_url, origin="https://www.tradingview.com", timeout=5
+            server.ws_url, origin="https://www.tradingview.com", timeout=PATIENCE_S
         )
         self.payloads()
         self.say("set_auth_token", token)
@@ -264,7 +269,7 @@ class TestSignIn:
     )
     def test_other_requests(self, server, site, method, path):
         """Without the trailing slash, or without a POST, nobody signs in."""
-        reply = site.browser.request(method, site.url + path, timeout=5)
+        reply = site.browser.request(method, site.url + path, timeout=PATIENCE_S)
         assert (reply.status_code, server.logins) == (404, [])
 
     def test_body_of_another_kind(self, server, site):
@@ -396,7 +401,7 @@ class TestPage:
         with FakeTradingView(host="localhost") as foreign:
             server.inject(HttpRedirect(foreign.base_url + "/", path="/"))
             site.sign_in()
-            site.browser.get(server.base_url, timeout=5)
+            site.browser.get(server.base_url, timeout=PATIENCE_S)
             assert "sessionid" in server.http_requests[-1].cookies
             assert [request.cookies for request in foreign.http_requests] == [{}]
 
@@ -589,7 +594,7 @@ class TestRequests:
     @pytest.mark.parametrize("length", ["-1", "many"])
     def test_bad_length(self, server, browser, length):
         """A length that is none gets 400."""
-        reply = browser.get(server.base_url, headers={"Content-Length": length}, timeout=5)
+        reply = browser.get(server.base_url, headers={"Content-Length": length}, timeout=PATIENCE_S)
         assert reply.status_code == 400
 
     def test_body_without_bound(self, server, site):

@@ -10,6 +10,7 @@ import threading
 import pytest
 import websocket
 
+from tests.scale import PATIENCE_S
 from tests.testing.client import ORIGIN, command, names
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import EndlessFragments, FakeTradingView, HalfOpen
@@ -20,7 +21,7 @@ class TestHandshake:
     def test_known_origins_and_any_query(self, server, origin):
         """Both of TradingView's origins are welcome, with whatever query the page appends."""
         url = f"{server.ws_url}?from=chart%2F&date=2026-05-06T09%3A00%3A22&type=chart"
-        websocket.create_connection(url, origin=origin, timeout=5).close()
+        websocket.create_connection(url, origin=origin, timeout=PATIENCE_S).close()
         (handshake,) = server.handshakes
         assert handshake.headers["origin"] == origin
         assert handshake.query["type"] == "chart"
@@ -36,7 +37,7 @@ class TestHandshake:
         """An upgrade of another path gets 404."""
         url = server.ws_url.replace("socket.io", "elsewhere")
         with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-            websocket.create_connection(url, origin=ORIGIN, timeout=5)
+            websocket.create_connection(url, origin=ORIGIN, timeout=PATIENCE_S)
         assert caught.value.status_code == 404
 
     def test_tls(self, connect, clock, tmp_path):
@@ -191,7 +192,7 @@ class TestLifecycle:
         port, client = server.port, connect(server)
         server.stop()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         server.start()
         assert server.port == port
         again = connect(server)

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from tests.scale import PATIENCE_S
 from tests.testing.client import ORIGIN, get
 
 
@@ -55,6 +56,6 @@ class TestHttp:
 
     def test_garbage_instead_of_http(self, server):
         """A request that is none gets 400."""
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
             sock.sendall(b"HELLO\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -1,19 +1,15 @@
 """How bars of the made-up market are shown: adjustments, hours, currencies and contracts."""
 
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
-from tests.testing.bars import intervals
-from tests.testing.bars import ohlc_is_ordered
-from tests.testing.bars import unhurried
-from tvDatafeed.testing import LISTINGS
-from tvDatafeed.testing import Market
-from tvDatafeed.testing.market.listings import PriceOptions
-from zoneinfo import ZoneInfo
 import datetime as dt
+from zoneinfo import ZoneInfo
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-
+from tests.testing.bars import intervals, ohlc_is_ordered, unhurried
+from tvDatafeed.testing import LISTINGS, Market
+from tvDatafeed.testing.market.listings import PriceOptions
 
 NOW = 1_787_240_000  # 2026-08-20, a Thursday: 11:33 in New York
 NEW_YORK = ZoneInfo("America/New_York")

@@ -4,19 +4,6 @@ A login is kept in the token cache, where ``hist`` finds it. What is typed here 
 no secret is an argument: other users of the machine can read those.
 """
 
-from tvDatafeed.cli.arguments import AddCommand
-from tvDatafeed.cli.console import CommandError
-from tvDatafeed.cli.console import EXIT_FAILURE
-from tvDatafeed.cli.console import EXIT_OK
-from tvDatafeed.cli.console import EXIT_USAGE
-from tvDatafeed.cli.console import show
-from tvDatafeed.config import AuthConfig
-from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.main import TvDatafeed
-from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from tvDatafeed.validators import Validators
-from typing import TYPE_CHECKING
-from typing import TypeVar
 import argparse
 import dataclasses
 import datetime as dt
@@ -25,12 +12,18 @@ import json
 import secrets
 import sys
 import time
+from typing import TYPE_CHECKING, TypeVar
+
+from tvDatafeed.cli.arguments import AddCommand
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
+from tvDatafeed.config import AuthConfig, TvDatafeedConfig
+from tvDatafeed.main import TvDatafeed
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
+from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
     from tvDatafeed.auth.cache import TokenCache
-    from tvDatafeed.auth.signin import SignIn
-    from tvDatafeed.auth.signin import SignedIn
-
+    from tvDatafeed.auth.signin import SignedIn, SignIn
 
 
 __all__ = ["account_config", "add_account_commands", "make_client"]

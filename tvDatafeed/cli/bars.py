@@ -1,39 +1,39 @@
 """The commands that show bars: of TradingView, or of a made-up market."""
 
-from collections.abc import Callable
-from pathlib import Path
-from tvDatafeed.cli.account import account_config
-from tvDatafeed.cli.account import has_account
-from tvDatafeed.cli.account import make_client
-from tvDatafeed.cli.arguments import AddCommand
-from tvDatafeed.cli.arguments import add_series_options
-from tvDatafeed.cli.arguments import add_timezone_option
-from tvDatafeed.cli.arguments import full_symbol_of
-from tvDatafeed.cli.arguments import whole_count
-from tvDatafeed.cli.console import CommandError
-from tvDatafeed.cli.console import EXIT_FAILURE
-from tvDatafeed.cli.console import EXIT_OK
-from tvDatafeed.cli.console import EXIT_USAGE
-from tvDatafeed.cli.console import RENDERERS
-from tvDatafeed.cli.console import note
-from tvDatafeed.cli.console import show
-from tvDatafeed.cli.console import write_to_file
-from tvDatafeed.cli.console import write_to_stdout
-from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.exceptions import NetworkError
-from tvDatafeed.frames.plot import plot
-from tvDatafeed.main import TvDatafeed
-from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from typing import TYPE_CHECKING
 import argparse
 import dataclasses
 import importlib.util
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvDatafeed.cli.account import account_config, make_client
+from tvDatafeed.cli.arguments import (
+    AddCommand,
+    add_series_options,
+    add_timezone_option,
+    full_symbol_of,
+    whole_count,
+)
+from tvDatafeed.cli.console import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_USAGE,
+    RENDERERS,
+    CommandError,
+    note,
+    show,
+    write_to_file,
+    write_to_stdout,
+)
+from tvDatafeed.exceptions import NetworkError
+from tvDatafeed.frames.plot import plot
+from tvDatafeed.main import TvDatafeed
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 
 __all__ = ["add_bar_commands"]

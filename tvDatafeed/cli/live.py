@@ -1,42 +1,31 @@
 """The command that follows symbols: a table in a terminal, lines for everything else."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
-from tvDatafeed.cli.account import account_config
-from tvDatafeed.cli.account import has_account
-from tvDatafeed.cli.account import make_client
-from tvDatafeed.cli.arguments import AddCommand
-from tvDatafeed.cli.arguments import add_series_options
-from tvDatafeed.cli.arguments import add_timezone_option
-from tvDatafeed.cli.arguments import full_symbol_of
-from tvDatafeed.cli.arguments import whole_count
-from tvDatafeed.cli.console import CommandError
-from tvDatafeed.cli.console import EXIT_FAILURE
-from tvDatafeed.cli.console import EXIT_OK
-from tvDatafeed.cli.console import show
-from tvDatafeed.cli.console import write_to_stdout
-from tvDatafeed.cli.table import cut_to_terminal
-from tvDatafeed.cli.table import encodable
-from tvDatafeed.cli.table import printable
-from tvDatafeed.cli.table import table
-from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.config import terminal_is_dumb
-from tvDatafeed.datafeed import TvDatafeedLive
-from tvDatafeed.live.seis import Seis
-from tvDatafeed.live.seis import WhichBars
-from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from typing import TYPE_CHECKING
 import argparse
 import dataclasses
 import json
 import logging
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tvDatafeed.cli.account import account_config, make_client
+from tvDatafeed.cli.arguments import (
+    AddCommand,
+    add_series_options,
+    add_timezone_option,
+    full_symbol_of,
+    whole_count,
+)
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
+from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
+from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
+from tvDatafeed.datafeed import TvDatafeedLive
+from tvDatafeed.live.seis import Seis, WhichBars
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 
 __all__ = ["add_live_command"]

@@ -14,45 +14,34 @@ open is dropped. Server input never raises: violations of the protocol are count
 `MAX_VIOLATIONS` of them fail the connection.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from collections.abc import Iterable
-from dataclasses import dataclass
-from dataclasses import replace
-from tvDatafeed.exceptions import ProtocolError
-from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.exceptions import WebSocketTimeoutError
-from tvDatafeed.protocol import messages
-from tvDatafeed.protocol import refusals
-from tvDatafeed.protocol.closing import CloseSchedule
-from tvDatafeed.protocol.events import Answered
-from tvDatafeed.protocol.events import ConnectionFailed
-from tvDatafeed.protocol.events import Event
-from tvDatafeed.protocol.events import Paged
-from tvDatafeed.protocol.events import PingWanted
-from tvDatafeed.protocol.events import Redirected
-from tvDatafeed.protocol.events import Request
-from tvDatafeed.protocol.events import RequestFailed
-from tvDatafeed.protocol.events import Retired
-from tvDatafeed.protocol.events import SeriesRequest
-from tvDatafeed.protocol.events import StreamStarted
-from tvDatafeed.protocol.events import StreamUpdated
-from tvDatafeed.protocol.framing import PacketDecoder
-from tvDatafeed.protocol.framing import Violation
-from tvDatafeed.protocol.framing import encode
-from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from tvDatafeed.protocol.questions import Command
-from tvDatafeed.protocol.questions import RequestHandler
-from tvDatafeed.protocol.questions import Step
-from tvDatafeed.protocol.questions import StreamHandler
-from tvDatafeed.protocol.questions import handler_for
-from tvDatafeed.protocol.series import BadUpdateError
-from typing import Any
-from typing import cast
 import enum
 import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-
+from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
+from tvDatafeed.protocol import messages, refusals
+from tvDatafeed.protocol.closing import CloseSchedule
+from tvDatafeed.protocol.events import (
+    Answered,
+    ConnectionFailed,
+    Event,
+    Paged,
+    PingWanted,
+    Redirected,
+    Request,
+    RequestFailed,
+    Retired,
+    SeriesRequest,
+    StreamStarted,
+    StreamUpdated,
+)
+from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
+from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
+from tvDatafeed.protocol.questions import Command, RequestHandler, Step, StreamHandler, handler_for
+from tvDatafeed.protocol.series import BadUpdateError
 
 __all__ = ["MAX_VIOLATIONS", "ConnectionState", "Machine", "SeriesRequest", "Timers"]
 

@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import NamedTuple
 
+from tests.scale import PATIENCE_S
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import load_packets
 
@@ -25,7 +26,7 @@ class Client:
     """A client on a bare socket, that shows frames as they are."""
 
     def __init__(self, server):
-        self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
         self.buffer = b""
 
     def ask_for_upgrade(self):
