@@ -30,11 +30,13 @@ from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
+    import threading
+
     import pandas as pd
 
-    from tvDatafeed.live.callbacks import Hooks
-    from tvDatafeed.live.fanout import Statuses
+    from tvDatafeed.live.callbacks import CallbackThread
     from tvDatafeed.live.registry import Registry
+    from tvDatafeed.live.status import Statuses
 
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
@@ -147,31 +149,36 @@ class TvDatafeedLive(TvDatafeed, Feed):
 
     @property
     def _registry(self) -> "Registry":
-        """What is listed; made when it is first needed, for sockets and JSON take their time."""
+        """The registry; made when it is first needed, since sockets and JSON are slow to import."""
         from tvDatafeed.live.registry import Registry  # noqa: PLC0415 - as said
-        from tvDatafeed.live.supervisor import Streams  # noqa: PLC0415 - as said
+        from tvDatafeed.live.supervisor import StreamSupervisor  # noqa: PLC0415 - as said
 
         made = self._made_registries.get("registry")
         if made is not None:
             return made
 
-        def streams(hooks: "Hooks", on_reconnect: Callable[[float, float], object]) -> Streams:
-            return Streams(
+        def make_supervisor(
+            callbacks: "CallbackThread",
+            on_reconnect: Callable[[float, float], object],
+            lock: "threading.Condition",
+        ) -> StreamSupervisor:
+            return StreamSupervisor(
                 self._connections,
                 self._account,
                 self._limits,
                 network=self._config.network,
                 threads=self._config.threading,
                 max_bars=self._config.data.max_bars,
-                hooks=hooks,
+                callbacks=callbacks,
                 on_reconnect=on_reconnect,
+                lock=lock,
             )
 
         registry = Registry(
             self,
             self,
             self._config,
-            streams,
+            make_supervisor,
             lambda: self._connections().last_error,
             process=self._process,
         )
@@ -243,10 +250,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ValueError
             It is not listed.
         """
-        try:
-            self._registry.del_seis(seis, _checked_timeout(timeout))
-        except LockTimeoutError:
-            return False
+        _checked_timeout(timeout)
+        self._registry.del_seis(seis)
         return True
 
     def new_consumer(
@@ -301,6 +306,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         """
         if not isinstance(seis, Seis):
             raise ValueError("Seis is not listed")  # noqa: TRY004 - as for one that is not
+        _checked_timeout(timeout)
         registry = self._registry
         consumer = Consumer(
             seis,
@@ -310,12 +316,9 @@ class TvDatafeedLive(TvDatafeed, Feed):
             max_queue=max_queue,
             on_slow=on_slow,
             stop_on_error=self._config.threading.stop_consumer_on_error,
-            post=registry.post,
+            queue_call=registry.queue_call,
         )
-        try:
-            registry.add_consumer(consumer, _checked_timeout(timeout), replay=replay_last)
-        except LockTimeoutError:
-            return False
+        registry.add_consumer(consumer, replay=replay_last)
         return consumer
 
     def del_consumer(self, consumer: Consumer, timeout: float = -1) -> bool:
@@ -333,10 +336,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         bool
             True when it has ended, also when it had before; False when the time is over.
         """
-        try:
-            self._registry.del_consumer(consumer, _checked_timeout(timeout))
-        except LockTimeoutError:
-            return False
+        _checked_timeout(timeout)
+        self._registry.del_consumer(consumer)
         return True
 
     def subscribe(
@@ -472,13 +473,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         TvDatafeedError, ValueError
             As there.
         """
-        limit_s = _checked_timeout(timeout)
-        # In a forked child nobody is left to leave it.
-        if os.getpid() == self._process:
-            try:
-                self._registry.await_turn(limit_s)
-            except LockTimeoutError:
-                return False
+        _checked_timeout(timeout)
         if start_date is not None and n_bars == 10:  # noqa: PLR2004 - the documented default
             n_bars = None
         return super().get_hist(
@@ -511,7 +506,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def _try_again(self) -> None:
         registry = self._made_registries.get("registry")
         if registry is not None and os.getpid() == self._process:
-            registry.try_again()
+            registry.try_all_again()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the feed has ended: nothing is listed any more.
@@ -555,14 +550,14 @@ class TvDatafeedLive(TvDatafeed, Feed):
             return super().close(timeout)
         limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
         deadline = Deadline(limit_s)
-        has_ended = registry.end(deadline, drain=drain)
+        has_ended = registry.close(deadline, drain=drain)
         return super().close(deadline.remaining()) and has_ended
 
     def del_tvdatafeed(self) -> None:
         """End the feed: all Seises and consumers. A later `new_seis` begins anew."""
         registry = self._made_registries.get("registry")
         if registry is not None:
-            registry.end(Deadline(self._config.threading.shutdown_timeout), drain=True)
+            registry.close(Deadline(self._config.threading.shutdown_timeout), drain=True)
 
 
 def _checked_timeout(timeout: float) -> float | None:

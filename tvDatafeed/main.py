@@ -10,7 +10,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from tvDatafeed.auth.account import Account, filled, sign_in, with_credentials
+from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
@@ -144,7 +144,7 @@ class TvDatafeed:
     ) -> None:
         if auth_token:
             # The others serve to renew it, where they are any good; nobody looks at them now.
-            username, password = filled(username), filled(password)
+            username, password = none_if_blank(username), none_if_blank(password)
         self._config = with_credentials(
             TvDatafeedConfig.from_env() if config is None else config,
             {
@@ -173,7 +173,7 @@ class TvDatafeed:
         self._manager: WebSocketManager | None = None
         self._made_managers: dict[str, WebSocketManager] = {}
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
-        self._account = Account(sign_in(self._config, self._limiter))
+        self._account = Account(make_authenticator(self._config, self._limiter))
         if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
 
@@ -742,17 +742,17 @@ class TvDatafeed:
     def _ask(
         self, requests: "Sequence[Request]", *, window: int = 1
     ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
-        """Ask for something, and give each answer or error as it comes, with its place."""
-        from tvDatafeed.network.dispatcher import Batch  # noqa: PLC0415 - as above
+        """Send requests; yield each answer or error as it arrives, with its index."""
+        from tvDatafeed.network.dispatcher import Dispatcher  # noqa: PLC0415 - as above
 
-        batch = Batch(
+        dispatcher = Dispatcher(
             self._connections(),
             self._account,
             self._limits(),
             window=window,
         )
         # Streams are none of these requests.
-        return cast("Generator[tuple[int, Answer | TvDatafeedError]]", batch.ask(requests))
+        return cast("Generator[tuple[int, Answer | TvDatafeedError]]", dispatcher.run(requests))
 
     def _limits(self) -> "Limits":
         """Say how long a request may take, as of now."""
@@ -765,7 +765,7 @@ class TvDatafeed:
 
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""
-        ((_place, result),) = self._ask([request])
+        ((_index, result),) = self._ask([request])
         if isinstance(result, TvDatafeedError):
             raise self._with_suggestions(result)
         return result
@@ -798,7 +798,7 @@ class TvDatafeed:
 def _dropped(manager: "WebSocketManager", who: str) -> None:
     """Close what a program let go without closing it."""
     if manager.is_open:
-        # First closed, then told: a warning may be an error. Without locks, for the collector
-        # may run in a thread that holds one.
-        manager.abandon()
+        # Closed before the warning, which may be an error. Without locks, since the collector may
+        # run in a thread that holds one.
+        manager.abort_unlocked()
         warnings.warn(f"{who} was not closed; use 'with' or close()", ResourceWarning, stacklevel=2)

@@ -624,7 +624,7 @@ def test_a_token_is_renewed_before_it_ends(server, way):
     given = cookies_of(server, ANN) if way == "cookies" else {}
     auth = authenticator(server, None if given else ANN, clock=clock, **given)
     first = auth.token()
-    assert auth.renewal_due() == pytest.approx(clock.now + 2700, abs=2)
+    assert auth.next_renewal_s() == pytest.approx(clock.now + 2700, abs=2)
     clock.now += 2690
     assert auth.token() == first
     clock.now += 20
@@ -659,7 +659,7 @@ def test_a_renewal_that_fails_early_is_no_error(server, caplog):
     assert [auth.token() for _ in range(5)] == [first] * 5
     assert len(server.http_requests) == 2
     assert len(caplog.records) == 1
-    assert auth.renewal_due() > clock.now + 20
+    assert auth.next_renewal_s() > clock.now + 20
     clock.now += 1000
     with pytest.raises(NetworkError):
         authenticator(server, clock=clock, **cookies_of(server, ANN)).token()
@@ -682,7 +682,7 @@ def test_a_token_without_ways_is_never_due(server):
     token = server.issue_token(ANN)
     auth = authenticator(server, auth_token=token)
     assert auth.token() == token
-    assert auth.renewal_due() is None
+    assert auth.next_renewal_s() is None
     assert auth.identity().expires_at <= time.time()
 
 

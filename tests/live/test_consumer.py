@@ -22,7 +22,7 @@ from tvDatafeed import (
     SlowConsumerError,
 )
 from tvDatafeed.live.livebar import LiveBar
-from tvDatafeed.live.mailbox import END, Mailbox
+from tvDatafeed.live.mailbox import Mailbox
 
 
 @pytest.fixture
@@ -391,25 +391,31 @@ def test_consumer_by_itself():
 
 
 def test_mailbox():
-    """Bounded, in order, and told once when its taker is slow."""
+    """Bounded and in order; it reports once that its reader is slow."""
+    dropped = []
+
+    class Item(int):
+        def record_dropped(self):
+            dropped.append(self)
+
     mailbox = Mailbox(3, slow_at=2)
-    assert [mailbox.put(n) for n in range(5)] == [False, False, True, False, False]
-    assert (len(mailbox), mailbox.dropped) == (3, 2)
-    assert [mailbox.get() for _ in range(3)] == [2, 3, 4]
-    # It is empty, and the one who waits is not slow any more.
+    assert [mailbox.deliver(Item(n)) for n in range(5)] == [False, False, True, False, False]
+    assert (len(mailbox), mailbox.dropped, dropped) == (3, 2, [0, 1])
+    assert [mailbox.take() for _ in range(3)] == [2, 3, 4]
+    # It is empty, and a reader that waits is not slow any more.
     taken = []
-    taker = threading.Thread(target=lambda: taken.append(mailbox.get()))
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take()))
     taker.start()
-    assert until(lambda: mailbox._changed._waiters)  # nothing public shows that somebody waits
-    mailbox.put(5)
+    assert until(lambda: mailbox._changed._waiters)  # nothing public shows that a thread waits
+    mailbox.deliver(Item(5))
     taker.join(PATIENCE_S)
     assert taken == [5]
-    assert [mailbox.put(n) for n in range(3)] == [False, False, True]
-    mailbox.end()
-    assert mailbox.put(9) is False
-    assert [mailbox.get() for _ in range(4)] == [0, 1, 2, END]
-    mailbox.end(discard=True)
-    assert mailbox.get() is END
+    assert [mailbox.deliver(Item(n)) for n in range(3)] == [False, False, True]
+    mailbox.finish()
+    assert mailbox.deliver(Item(9)) is False
+    assert [mailbox.take() for _ in range(4)] == [0, 1, 2, None]
+    mailbox.abort()
+    assert mailbox.take() is None
 
 
 def test_two_callbacks_that_end_the_feed_together(server, tvl):
@@ -537,18 +543,21 @@ def test_iterator_that_is_collected_while_a_bar_is_told(server, tvl):
     seis = tvl.new_seis(*BTC)
 
     class Collecting(Bars):
-        """A receiver that has the iterator collected from within."""
+        """A subscriber that has the iterator collected during a delivery."""
 
-        make_room = put = staticmethod(lambda _what: None)
+        make_room = notify_slow = staticmethod(lambda _what: None)
+        finish = staticmethod(lambda: None)
 
-        def offer(self, item):
+        def deliver(self, item):
             iterators.clear()
             self(item.seis, item.frame())
+            return False
 
     iterators = [tvl.stream(seis, replay_last=True)]
     next(iterators[0])
     bars = Collecting()
-    tvl._registry._listings[seis].channel.tap(bars, replay=False)
+    # A subscriber of our own is added where iterators are; there is no public way.
+    tvl._registry._registered[seis].series.add_iterator(bars, replay=False)
     server.move(60)
     assert bars.wait(1)
     server.move(60)

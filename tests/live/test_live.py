@@ -301,23 +301,27 @@ def test_a_seis_without_consumers_goes_on(server, tvl):
     assert until(lambda: tvl.status()[0].delivered == 4)
 
 
-def test_timeouts_of_old(server, tvl, monkeypatch):
-    """A registry that is held gives False, from `subscribe` an error, and changes nothing."""
-    seis = tvl.new_seis(*BTC)
+def test_timeouts_of_old(server, tvl):
+    """A Seis that another thread is opening gives False, from `subscribe` an error; no call waits
+    for anything else."""
+    seis = tvl.new_seis("BTCUSDT", "BINANCE", MINUTE)
     consumer = tvl.new_consumer(seis, Bars())
-    with tvl._registry._lock:
-        for timeout in (0, 0.05):
-            assert tvl.new_seis("BTCUSDT", "BINANCE", MINUTE, timeout) is False
-            assert tvl.del_seis(seis, timeout) is False
-            assert tvl.new_consumer(seis, Bars(), timeout) is False
-            assert tvl.del_consumer(consumer, timeout) is False
-            assert seis.get_hist(5, timeout) is False
-            assert tvl.get_hist("AAPL", "NASDAQ", timeout=timeout) is False
-            with pytest.raises(LockTimeoutError):
-                tvl.subscribe(*BTC, Bars(), timeout)
-    assert [s.seis for s in tvl.status()] == [seis]
+    server.inject(NoCompletion(times=1))
+    other = threading.Thread(target=lambda: _outcome(tvl))
+    other.start()
+    assert server.wait_until(lambda s: len(s.open_sessions) == 2)
+    for timeout in (0, 0.05):
+        assert tvl.new_seis(*BTC, timeout) is False
+        with pytest.raises(LockTimeoutError):
+            tvl.subscribe(*BTC, Bars(), timeout)
+        assert tvl.del_consumer(tvl.new_consumer(seis, Bars(), timeout), timeout) is True
+        assert len(seis.get_hist(5, timeout)) == 5
+        assert len(tvl.get_hist("AAPL", "NASDAQ", timeout=timeout)) == 10
     assert seis.get_consumers() == [consumer]
-    assert len(seis.get_hist(5)) == 5
+    assert tvl.del_seis(seis, 0) is True
+    tvl.close()
+    other.join(PATIENCE_S)
+    assert not other.is_alive()
 
 
 def test_another_thread_that_lists_it_is_waited_for(server):
@@ -421,7 +425,8 @@ def test_status_in_a_notebook(server, tvl):
     assert "<table" in html
     for cell in ("BITSTAMP:BTCUSD", "LIVE", "state", "lag_ms"):
         assert cell in html
-    tvl._registry._listings[Seis(*BTC)].channel.failed(DataError("<b>no</b>"))
+    # An error with this text cannot be had from the server.
+    tvl._registry._registered[Seis(*BTC)].series.report(DataError("<b>no</b>"))
     assert "&lt;b&gt;no&lt;/b&gt;" in tvl.status()._repr_html_()
     tvl.del_tvdatafeed()
     assert "<table" in tvl.status()._repr_html_()

@@ -21,7 +21,7 @@ from tvDatafeed import (
     WebSocketError,
 )
 from tvDatafeed.auth.account import Account as TokenAccount
-from tvDatafeed.network.dispatcher import Opened
+from tvDatafeed.network.dispatcher import OpenStream
 from tvDatafeed.testing import (
     Account,
     BadHeader,
@@ -291,7 +291,7 @@ def test_storm_is_bounded(server, caplog):
         server.clear_faults()
         server.now += 60
         assert bars.wait(2)
-    warnings = [r for r in caplog.records if r.name == "tvDatafeed.network.pool"]
+    warnings = [r for r in caplog.records if r.name == "tvDatafeed.network"]
     assert len([r for r in warnings if r.levelno == logging.WARNING]) <= 3
 
 
@@ -466,7 +466,7 @@ def test_the_last_bar_of_a_session_is_closed_by_the_clock(server):
 
 def test_a_stream_that_stays_silent_is_looked_after(server, monkeypatch):
     """A server that forgets a series: it is opened anew, and nothing was missed (safety net)."""
-    monkeypatch.setattr("tvDatafeed.live.supervisor.SILENCE_S", 0.1)
+    monkeypatch.setattr("tvDatafeed.live.streaming.SILENCE_S", 0.1)
     bars = Bars()
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
@@ -589,17 +589,17 @@ def test_bug_in_the_reader_is_survived(server, monkeypatch, caplog):
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
-        from tvDatafeed.live.fanout import Channel  # noqa: PLC0415 - to be broken
+        from tvDatafeed.live.fanout import Fanout  # noqa: PLC0415 - to be broken
 
-        real, broken = Channel.moved, []
+        real, broken = Fanout.deliver, []
 
-        def moved(channel, what):
+        def deliver(fanout, update, **how):
             if not broken:
                 broken.append(True)
                 raise MemoryError
-            real(channel, what)
+            return real(fanout, update, **how)
 
-        monkeypatch.setattr(Channel, "moved", moved)
+        monkeypatch.setattr(Fanout, "deliver", deliver)
         server.move(60)
         server.move(60)
         assert bars.wait(3)
@@ -692,7 +692,7 @@ def test_a_rate_limit_of_an_open_session_passes(server):
 
 def test_a_late_correction_does_not_end_the_watch(server, monkeypatch):
     """A bar that the clock closed is corrected, and then the server forgets the series."""
-    monkeypatch.setattr("tvDatafeed.live.supervisor.SILENCE_S", 0.1)
+    monkeypatch.setattr("tvDatafeed.live.streaming.SILENCE_S", 0.1)
     bars = Bars()
     with live(server) as tvl:
         tvl.subscribe(*BTC, bars)
@@ -720,8 +720,10 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
         real, has_failed = TokenAccount.token, threading.Event()
 
         def token(account):
-            ready = tvl._registry._streams._batch._ready
-            if not has_failed.is_set() and any(isinstance(result, Opened) for _, result in ready):
+            ready = tvl._registry._supervisor._dispatcher._ready
+            if not has_failed.is_set() and any(
+                isinstance(result, OpenStream) for _, result in ready
+            ):
                 has_failed.set()
                 if then == "delete":
                     for status in tvl.status():
@@ -729,8 +731,8 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
                 raise NetworkError("no token now")
             if not has_failed.is_set():
                 # Those that run are answered by now.
-                batch = tvl._registry._streams._batch
-                until(lambda: batch._outcomes.qsize() >= len(batch._running))
+                dispatcher = tvl._registry._supervisor._dispatcher
+                until(lambda: dispatcher._outcomes.qsize() >= len(dispatcher._running))
             return real(account)
 
         monkeypatch.setattr(TokenAccount, "token", token)
@@ -780,7 +782,7 @@ def test_the_gap_begins_where_the_server_was_heard_last(server):
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
         (connection,) = tvl._connections()._connections
-        heard_s = connection.heard_time_s()
+        heard_s = connection.last_received_time_s()
         threading.Event().wait(0.3)
         server.drop_connections()
         assert returns.wait(bool)

@@ -66,7 +66,7 @@ def assert_right(server, frame, symbol=SYMBOL, count=10):
     pd.testing.assert_frame_equal(frame, expected(server, symbol, Interval.in_daily, count))
 
 
-def warnings_of(caplog, name="tvDatafeed.network.pool"):
+def warnings_of(caplog, name="tvDatafeed.network"):
     """The WARNING records of one logger."""
     return [r for r in caplog.records if r.name == name and r.levelno == logging.WARNING]
 
@@ -1154,10 +1154,10 @@ def test_ctrl_c_in_the_middle_of_a_send_costs_the_connection(server, tv, monkeyp
     send = websocket.Transport.send
     left = [KeyboardInterrupt()]
 
-    def interrupted(self, texts, deadline):
+    def interrupted(self, *arguments):
         if left:
             raise left.pop()
-        send(self, texts, deadline)
+        send(self, *arguments)
 
     monkeypatch.setattr(websocket.Transport, "send", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tvDatafeed.ratelimit import RateLimiter
 
 
-def sign_in(config: "TvDatafeedConfig", limiter: "RateLimiter") -> "Authenticator | None":
-    """Make what signs in, where there are credentials, and sign in with a password.
+def make_authenticator(
+    config: "TvDatafeedConfig", limiter: "RateLimiter"
+) -> "Authenticator | None":
+    """Return what signs in, if there are credentials; with a password, sign in at once.
 
     Raises
     ------
@@ -39,8 +41,8 @@ def sign_in(config: "TvDatafeedConfig", limiter: "RateLimiter") -> "Authenticato
     return authenticator
 
 
-def filled(text: str | None) -> str | None:
-    """Give a text, or None for one that is blank."""
+def none_if_blank(text: str | None) -> str | None:
+    """Return a text, or None for a blank one."""
     return text if text and text.strip() else None
 
 
@@ -89,9 +91,9 @@ class Account:
             raise ConfigurationError("token", token, "must be a text")
         return str(token)
 
-    def renewal_due(self) -> float | None:
-        """Return when another token will be had, seconds since 1970; None for never."""
-        return None if self._authenticator is None else self._authenticator.renewal_due()
+    def next_renewal_s(self) -> float | None:
+        """Return when the token is to be renewed, epoch seconds; None: never."""
+        return None if self._authenticator is None else self._authenticator.next_renewal_s()
 
     def assign(self, token: str) -> None:
         """Use another token from now on."""
@@ -100,25 +102,25 @@ class Account:
         else:
             self._authenticator.set_token(token)
 
-    def renewed(self, token: str, error: TvDatafeedError) -> str | None:
+    def token_after(self, token: str, error: TvDatafeedError) -> str | None:
         """Return another token after a request has failed; None when this one is not to blame.
 
-        A token is refused in so many words, or has expired and is answered with heartbeats alone.
+        The server refuses a token, or sends nothing but heartbeats after one that has expired.
 
         Raises
         ------
         TvDatafeedError
-            When it is, and there is no other.
+            The token is to blame, and there is no other.
         """
         if not isinstance(error, AuthenticationError | WebSocketTimeoutError):
             return None
         if not self._was_refused(token, error):
             return None
         try:
-            return self._another(token)
+            return self._replacement(token)
         except AuthenticationError as no_way:
             if isinstance(error, AuthenticationError):
-                # The server's own words come first, and then why they could not be helped.
+                # The server's own reason first, chained to why there is no other token.
                 raise error from no_way
             raise no_way from error
 
@@ -130,7 +132,7 @@ class Account:
         end = expiry_of(token)
         return end is not None and end <= time.time()
 
-    def _another(self, token: str) -> str:
+    def _replacement(self, token: str) -> str:
         if self._authenticator is None:
             raise AuthenticationError(
                 "the token has expired, and TradingView answers it with heartbeats alone; "

@@ -257,7 +257,7 @@ class Authenticator:
         session = self._current(None)
         return Identity(session.username, session.plan, expiry_of(session.token), session.source)
 
-    def renewal_due(self) -> float | None:
+    def next_renewal_s(self) -> float | None:
         """Return when `token` will give another token, seconds since 1970; None for never.
 
         An open connection has to be told the new one before the old one ends.

@@ -1,108 +1,128 @@
-"""Hooks: what a program wants to be told of the feed, called in a thread of their own."""
+"""The thread that calls the hooks of a program."""
 
 import logging
+import queue
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# News that a program is so slow to take are not worth more memory.
+# A program that is slow to handle events does not need more of them than this.
 _KEPT_CALLS = 10_000
 
+_Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 
-def show_unheard(who: object, error: BaseException) -> None:
-    """Write an error to stderr, unless logging is set up: then it stands in the log already.
+
+def show_unhandled(who: object, error: BaseException) -> None:
+    """Write an error to stderr, unless logging is configured: then it stands in the log already.
 
     Python does so with the errors of any thread.
     """
-    heard: logging.Logger | None = logger
-    while heard is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in heard.handlers):
+    ancestor: logging.Logger | None = logger
+    while ancestor is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in ancestor.handlers):
             return
-        heard = heard.parent
+        ancestor = ancestor.parent
     if sys.stderr is not None:
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         sys.stderr.write(f"tvDatafeed: {who}:\n{''.join(lines)}")
 
 
-class Hooks:
-    """Calls that must not be made where they come up: in a reader's thread, or under a lock.
+class CallbackThread:
+    """Calls functions of the program, in order, in a thread that lives while there is a feed.
 
-    They are made one after the other, in a thread that lives while there is a feed.
+    They must not be called where their events come up: in the thread that delivers bars.
+
+    Parameters
+    ----------
+    lock
+        The lock of the feed, notified when the thread ends.
     """
 
-    def __init__(self) -> None:
-        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._dropped = 0
+    def __init__(self, lock: threading.Condition) -> None:
+        # None ends the thread, if the feed is still closed then.
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._lock = lock
         self._is_open = False
-        # The one that calls; None when there is none, or it will not look for calls any more.
+        self._dropped = 0
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition(threading.Lock())
+
+    def open(self) -> None:
+        """Accept calls from now on; the feed's lock is held, and `start` follows without it."""
+        self._is_open = True
+        # A thread that waits for the end of an earlier opening does not wait for this one.
+        self._lock.notify_all()
 
     def start(self) -> None:
-        """Begin to call; what is posted before is not.
+        """Start the thread, unless it runs.
 
         Raises
         ------
         RuntimeError
-            When the system gives no thread.
+            The system gives no thread.
         """
-        with self._changed:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="tvDatafeed-hooks", daemon=True)
-                thread.start()
-                self._thread = thread
-            self._is_open = True
-            # Whoever waits for the end does not wait for that of another beginning.
-            self._changed.notify_all()
+        with self._lock:
+            if self._thread is not None or not self._is_open:
+                return
+            thread = threading.Thread(target=self._run, name="tvDatafeed-hooks", daemon=True)
+            self._thread = thread
+        try:
+            thread.start()
+        except BaseException:
+            # No thread; or Ctrl-C, and then the thread may have begun.
+            with self._lock:
+                if thread.ident is None:
+                    self._thread = None
+            raise
 
-    def end(self) -> None:
-        """Call what was posted, and no more."""
-        with self._changed:
-            self._is_open = False
-            self._changed.notify_all()
+    def close(self) -> None:
+        """Accept no more calls, and end the thread after the last one; the feed's lock is held."""
+        self._is_open = False
+        self._calls.put(None)
 
     @property
     def thread(self) -> threading.Thread | None:
-        """The thread that calls."""
+        """The thread, while it runs."""
         return self._thread
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the last call after `end`; False when that takes longer."""
+        """Wait for the last call after `close`; False when that takes longer, in seconds."""
         deadline = Deadline(timeout)
-        with self._changed:
+        with self._lock:
             thread = self._thread
             if thread is threading.current_thread():
                 return True
             while self._thread is thread and not self._is_open:
-                if deadline.expired:
-                    return False
-                self._changed.wait(deadline.clip(WAIT_SLICE_S))
-            gone = None if self._thread is thread else thread
-        if gone is not None:
-            gone.join(deadline.remaining())
+                if thread is None or deadline.expired:
+                    return thread is None
+                self._lock.wait(deadline.clip(WAIT_SLICE_S))
+            has_ended = self._thread is not thread
+        if thread is not None and has_ended:
+            thread.join(deadline.remaining())
         return True
 
-    def post(self, function: Callable[..., object] | None, *arguments: Any) -> None:
-        """Have a function called; None is nothing to call."""
-        if function is None:
+    def queue(self, function: Callable[..., object] | None, *arguments: Any) -> None:
+        """Call a function in the thread; None is ignored. Called without locks."""
+        if function is None or not self._is_open:
             return
-        with self._changed:
-            if not self._is_open:
-                return
-            self._calls.append((function, arguments))
-            if len(self._calls) > _KEPT_CALLS:
-                self._calls.popleft()
+        if self._calls.qsize() >= _KEPT_CALLS:
+            with suppress(queue.Empty):
+                self._calls.get_nowait()
+            with self._lock:
                 self._dropped += 1
-            self._changed.notify_all()
+        self._calls.put((function, arguments))
 
     def _run(self) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return  # given up while it was being started
         while (call := self._next()) is not None:
             function, arguments = call
             try:
@@ -112,16 +132,17 @@ class Hooks:
                 name = getattr(function, "__name__", repr(function))
                 logger.exception("the hook %s raised %s", name, type(error).__name__)
 
-    def _next(self) -> tuple[Callable[..., object], tuple[Any, ...]] | None:
-        with self._changed:
-            dropped, self._dropped = self._dropped, 0
-            while not self._calls and self._is_open:
-                self._changed.wait(WAIT_SLICE_S)
-            if not self._calls:
-                self._thread = None
-                self._changed.notify_all()
-                return None
-            call = self._calls.popleft()
-        if dropped:
-            logger.warning("the hooks are too slow: %d calls of them were dropped", dropped)
+    def _next(self) -> _Call | None:
+        """Wait for a call; return None when the feed is closed and all calls were made."""
+        call = None
+        while call is None:
+            call = self._calls.get()
+            with self._lock:
+                dropped, self._dropped = self._dropped, 0
+                if call is None and not self._is_open and self._calls.empty():
+                    self._thread = None
+                    self._lock.notify_all()
+                    return None
+            if dropped:
+                logger.warning("the hooks are too slow: %d of their calls were dropped", dropped)
         return call

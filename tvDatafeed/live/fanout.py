@@ -1,201 +1,120 @@
-"""Channels: one Seis's way from its stream to those who are told of its bars."""
+"""The fan-out of one series to its subscribers: consumers and iterators."""
 
-import datetime as dt
-import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.live.livebar import LiveBar, Look
-from tvDatafeed.live.seis import Seis, State
+from tvDatafeed.live.livebar import LiveBar, LiveBarFormat
+from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.closing import LiveUpdate
-from tvDatafeed.protocol.events import StreamStarted
 from tvDatafeed.protocol.messages import Bar
 
-_MILLISECONDS = 1000
-_SHOWN = ("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms", "error")
 
+class Subscriber(Protocol):
+    """A receiver of bars: a consumer, or the mailbox of an iterator."""
 
-class Receiver(Protocol):
-    """Who takes bars, quickly and in any thread: a consumer, or an iterator's mailbox."""
-
-    def offer(self, item: LiveBar, /) -> object:
-        """Take a bar."""
+    def deliver(self, item: LiveBar, /) -> bool:
+        """Accept a bar, quickly and in any thread; return whether the subscriber became slow."""
 
     def make_room(self, count: int, /) -> object:
-        """Expect so many bars at once, which were missed and are there now."""
+        """Expect a number of bars at once, which were missed and are there now."""
 
-    def put(self, item: None, /) -> object:
-        """Take the end: nothing more will come."""
+    def notify_slow(self, seis: Seis, /) -> object:
+        """Report that the subscriber became slow; called without locks."""
+
+    def finish(self) -> object:
+        """Accept the end: no bar follows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeisStatus:
-    """How one Seis is doing.
+@dataclass
+class Counts:
+    """What was delivered of one series so far.
 
     Attributes
     ----------
-    seis : Seis
-        The series.
-    state : str
-        "STARTING", "LIVE", "RECONNECTING", "FAILED" or "STOPPED".
-    last_bar : datetime or None
-        When the last closed bar opened, aware UTC; None before the first.
+    last : LiveBar or None
+        The bar that was delivered as closed last.
     delivered : int
-        How many closed bars have come.
-    dropped : int
-        How many bars consumers and iterators were too slow for.
+        How many closed bars there were.
     corrections : int
-        How many bars have changed after they were told as closed.
-    lag_ms : float or None
-        How long after its close the last bar was told, by the server's clock, in milliseconds.
-    error : TvDatafeedError or None
-        Why it has failed.
+        How many of them changed afterwards.
+    lag_s : float or None
+        How long after its close the last one came, by the server's clock, in seconds.
     """
 
-    seis: Seis
-    state: str
-    last_bar: dt.datetime | None
-    delivered: int
-    dropped: int
-    corrections: int
-    lag_ms: float | None
-    error: TvDatafeedError | None
+    last: LiveBar | None = None
+    delivered: int = 0
+    corrections: int = 0
+    lag_s: float | None = None
 
 
-class Statuses(list[SeisStatus]):
-    """How the Seises of a feed are doing: a list, which a notebook shows as a table."""
+class Fanout:
+    """Delivers the bars of one series to its subscribers.
 
-    def _repr_html_(self) -> str:
-        from tvDatafeed.frames.bars import html_table  # noqa: PLC0415 - pandas takes its time
-
-        rows = []
-        for status in self:
-            seis = {"symbol": status.seis.full_symbol, "interval": status.seis.interval.value}
-            shown = {name: getattr(status, name) for name in _SHOWN}
-            rows.append({name: "" if v is None else v for name, v in (seis | shown).items()})
-        return html_table(rows)
-
-
-class Channel:
-    """What is known of one Seis, and who is told of it.
+    It has no lock of its own: it is guarded by that of the `LiveSeries` that it belongs to.
 
     Parameters
     ----------
     seis
-        The series; its consumers are told.
-    look
-        How its bars are shown.
-    on_gap, on_state, on_failure
-        Have the program told, without making anyone wait: of bars that are missing, from and to as
-        epoch seconds UTC; of a change of state; of an error.
+        The series. It owns the list of its consumers.
+    bar_format
+        The format of its rows.
     """
 
-    def __init__(
-        self,
-        seis: Seis,
-        look: Look,
-        *,
-        on_gap: Callable[[Seis, float, float], object],
-        on_state: Callable[[Seis, State], object],
-        on_failure: Callable[[Seis, TvDatafeedError], object],
-    ) -> None:
-        self.seis = seis
-        self._look = look
-        self._on_gap = on_gap
-        self._on_state = on_state
-        self._on_failure = on_failure
-        self._lock = threading.Lock()
-        # Whoever forgets an iterator ends it, in whatever thread and under whatever lock.
-        self._taps: tuple[weakref.ref[Receiver], ...] = ()
-        self._last: LiveBar | None = None
-        self._state = State.STARTING
-        self._error: TvDatafeedError | None = None
-        self._delivered = 0
-        self._corrections = 0
-        self._lag_s: float | None = None
+    def __init__(self, seis: Seis, bar_format: LiveBarFormat) -> None:
+        self._seis = seis
+        self._format = bar_format
+        # Weak, so that an iterator that a program forgets is gone; that happens in any thread and
+        # under any lock.
+        self._iterators: tuple[weakref.ref[Subscriber], ...] = ()
+        self.counts = Counts()
 
-    def started(self, started: StreamStarted) -> None:
-        """Take what the server says of the symbol, and the bars since the last one."""
-        self._look.learn(started.info, started.update_mode)
-        self._tell(started.update, is_refill=True)
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """Return the present subscribers."""
+        iterators = (reference() for reference in self._iterators)
+        return (*self._seis.get_consumers(), *(i for i in iterators if i is not None))
 
-    def moved(self, moved: LiveUpdate) -> None:
-        """Tell what has happened; in the reader's thread."""
-        self._tell(moved, is_refill=False)
+    def deliver(self, update: LiveUpdate, *, is_refill: bool) -> list[Subscriber]:
+        """Deliver an update to all subscribers; return those that became slow with it.
 
-    def _tell(self, moved: LiveUpdate, *, is_refill: bool) -> None:
-        with self._lock:
-            receivers = self.receivers()
-            if is_refill:
-                for receiver in receivers:
-                    receiver.make_room(len(moved.closed))
-            before: Bar | None = self._last.bar if self._last else None
-            for bar in moved.closed:
-                self._last = LiveBar(bar, is_closed=True, before=before, look=self._look)
-                before = bar
-                for receiver in receivers:
-                    receiver.offer(self._last)
-            if moved.forming is not None and receivers:
-                item = LiveBar(moved.forming, is_closed=False, before=before, look=self._look)
-                for receiver in receivers:
-                    receiver.offer(item)
-            self._delivered += len(moved.closed)
-            self._corrections += moved.corrections
-            if moved.closed:
-                self._lag_s = moved.lag_s
-        for start_s, end_s in moved.gaps:
-            self._on_gap(self.seis, start_s, end_s)
+        Parameters
+        ----------
+        update
+            What has happened to the series.
+        is_refill
+            Whether its bars were missed during a gap and come at once.
+        """
+        subscribers = self.subscribers()
+        if is_refill:
+            for subscriber in subscribers:
+                subscriber.make_room(len(update.closed))
+        counts = self.counts
+        before: Bar | None = counts.last.bar if counts.last else None
+        slow: dict[Subscriber, None] = {}
+        for bar in update.closed:
+            counts.last = LiveBar(bar, is_closed=True, before=before, format=self._format)
+            before = bar
+            slow.update(_deliver(counts.last, subscribers))
+        if update.forming is not None and subscribers:
+            item = LiveBar(update.forming, is_closed=False, before=before, format=self._format)
+            slow.update(_deliver(item, subscribers))
+        counts.delivered += len(update.closed)
+        counts.corrections += update.corrections
+        if update.closed:
+            counts.lag_s = update.lag_s
+        return list(slow)
 
-    def state(self, state: State) -> None:
-        """Note a change of state, and tell of it."""
-        self._state = state
-        if state is not State.FAILED:
-            self._error = None
-        self._on_state(self.seis, state)
+    def add_iterator(self, subscriber: Subscriber) -> None:
+        """Add a subscriber that is no consumer, for as long as the program holds it."""
+        present = (reference for reference in self._iterators if reference() is not None)
+        self._iterators = (*present, weakref.ref(subscriber))
 
-    def failed(self, error: TvDatafeedError) -> None:
-        """Note an error, and tell of it."""
-        self._error = error
-        self._on_failure(self.seis, error)
-
-    def attach(self, receiver: Receiver, add: Callable[[], object], *, replay: bool) -> None:
-        """Let somebody be told from now on, beginning with the bar that closed last."""
-        with self._lock:
-            add()
-            if replay and self._last is not None:
-                receiver.offer(self._last)
-
-    def receivers(self) -> tuple[Receiver, ...]:
-        """Give those who are told."""
-        taps = (tap() for tap in self._taps)
-        return (*self.seis.get_consumers(), *(tap for tap in taps if tap is not None))
-
-    def tap(self, receiver: Receiver, *, replay: bool) -> None:
-        """Let somebody be told who is no consumer, for as long as anyone holds it."""
-        self.attach(receiver, lambda: self._add_tap(receiver), replay=replay)
-
-    def _add_tap(self, receiver: Receiver) -> None:
-        held = (tap for tap in self._taps if tap() is not None)
-        self._taps = (*held, weakref.ref(receiver))
-
-    def status(self) -> SeisStatus:
-        """Say how the Seis is doing."""
-        with self._lock:
-            last = self._last
-            return SeisStatus(
-                seis=self.seis,
-                state=self._state.value,
-                last_bar=None if last is None else _moment(last.bar.time),
-                delivered=self._delivered,
-                dropped=self._look.dropped,
-                corrections=self._corrections,
-                lag_ms=None if self._lag_s is None else round(self._lag_s * _MILLISECONDS, 3),
-                error=self._error,
-            )
+    def replay_last(self, subscriber: Subscriber) -> None:
+        """Deliver the bar that closed last, if there is one."""
+        if self.counts.last is not None:
+            subscriber.deliver(self.counts.last)
 
 
-def _moment(time_s: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(time_s, dt.timezone.utc)
+def _deliver(item: LiveBar, subscribers: Iterable[Subscriber]) -> dict[Subscriber, None]:
+    return {subscriber: None for subscriber in subscribers if subscriber.deliver(item)}

@@ -1,4 +1,4 @@
-"""Live bars as frames: one row, built in the thread of the one who is told."""
+"""Live bars as frames of one row, built in the thread of the subscriber."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LiveBar:
-    """A bar of a live series as it was told.
+    """A bar of a live series as it was delivered.
 
     Parameters
     ----------
@@ -35,27 +35,31 @@ class LiveBar:
         Whether it can no longer change; otherwise it still forms.
     before
         The closed bar before it; None when it is not known.
-    look
-        How the bars of its series are shown.
+    format
+        The format of its series.
     """
 
     bar: Bar
     is_closed: bool
     before: Bar | None
-    look: "Look"
+    format: "LiveBarFormat"
 
     @property
     def seis(self) -> Seis:
-        """Whose bar it is."""
-        return self.look.seis
+        """The series of the bar."""
+        return self.format.seis
 
     def frame(self) -> "pd.DataFrame":
-        """Build its frame, a new one each time."""
-        return self.look.frame(self)
+        """Return its frame, a new one each time."""
+        return self.format.frame(self)
+
+    def record_dropped(self) -> None:
+        """Count the bar as dropped."""
+        self.format.dropped += 1
 
 
-class Look:
-    """How the bars of one live series are shown.
+class LiveBarFormat:
+    """The format of the rows of one live series.
 
     Parameters
     ----------
@@ -63,6 +67,11 @@ class Look:
         The series.
     data
         The settings.
+
+    Attributes
+    ----------
+    dropped : int
+        How many bars subscribers were too slow for. Written under the lock of the series.
     """
 
     def __init__(self, seis: Seis, data: DataConfig) -> None:
@@ -70,29 +79,20 @@ class Look:
         self._data = data
         self._zone_name = data.timezone
         self._delay_s = 0
-        self._is_to_check = data.validate_data
-        self._lock = threading.Lock()
-        self._dropped = 0
+        # The warnings that may still be logged. Consumers check in threads of their own, and to
+        # pop from a list is atomic.
+        self._warnings = [logger.warning] if data.validate_data else []
+        self.dropped: int = 0
         self._local = threading.local()
 
     def learn(self, info: Mapping[str, Any], update_mode: str) -> None:
-        """Take what the server says of the symbol when its series starts."""
+        """Use the server's description of the symbol; called when its series starts."""
         if self._data.timezone == EXCHANGE_TIMEZONE:
             self._zone_name = str(info.get("timezone") or "UTC")
         self._delay_s = delay_seconds(update_mode)
 
-    @property
-    def dropped(self) -> int:
-        """How many bars have gone untaken, by all who were told."""
-        return self._dropped
-
-    def note_dropped(self) -> None:
-        """Count a bar that somebody was too slow to take."""
-        with self._lock:
-            self._dropped += 1
-
     def frame(self, item: LiveBar) -> "pd.DataFrame":
-        """Build the frame of a bar.
+        """Return the frame of a bar.
 
         Returns
         -------
@@ -114,17 +114,18 @@ class Look:
         )
 
     def _check(self, bar: Bar) -> None:
-        """Warn of the first bar of the series that no market can have; it is shown as it came."""
-        if not self._is_to_check or (problem := _problem(bar)) is None:
+        """Warn of the first impossible bar of the series; it is delivered as it came."""
+        if not self._warnings or (problem := _problem(bar)) is None:
             return
-        with self._lock:
-            is_first, self._is_to_check = self._is_to_check, False
-        if is_first:
-            logger.warning(
-                "%s: a live bar %s; kept as sent, and others like it are not told of",
-                self.seis.full_symbol,
-                problem,
-            )
+        try:
+            warn = self._warnings.pop()
+        except IndexError:
+            return
+        warn(
+            "%s: a live bar %s; kept as sent, and others like it are not reported",
+            self.seis.full_symbol,
+            problem,
+        )
 
 
 def _problem(bar: Bar) -> str | None:

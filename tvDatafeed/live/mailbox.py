@@ -1,62 +1,68 @@
-"""Mailboxes: bounded queues between the reader of a connection and those who take their time."""
+"""Mailboxes: bounded queues between the thread that delivers bars and one that takes its time."""
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S
 
-# What `get` gives when nothing will come any more.
-END = object()
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def note_dropped(item: Any) -> None:
-    """Let a bar be counted that goes untaken; what is no bar is not."""
-    look = getattr(item, "look", None)
-    if look is not None:
-        look.note_dropped()
+class LiveItem(Protocol):
+    """An item of a mailbox: a bar of a live series, or a frame that a program has put in."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the bar can no longer change."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the frame that a callback is called with."""
+
+    def record_dropped(self) -> None:
+        """Count the item as dropped because its subscriber is too slow."""
 
 
 class Mailbox:
-    """A queue that never makes the one wait who puts something in.
+    """A queue on which a delivery never waits.
 
     Parameters
     ----------
     limit
-        How many items it holds; the oldest goes when another one comes.
+        How many items it holds; beyond that the oldest is dropped.
     slow_at
-        With so many waiting the taker counts as slow.
-    on_drop
-        Called with each item that goes untaken, under the mailbox's lock.
+        With more waiting items than this, the reader of the mailbox counts as slow.
+
+    Attributes
+    ----------
+    dropped : int
+        How many items were dropped.
     """
 
-    def __init__(
-        self, limit: int, slow_at: int, on_drop: Callable[[Any], object] = lambda _item: None
-    ) -> None:
+    def __init__(self, limit: int, slow_at: int) -> None:
         self._limit = limit
         self._slow_at = slow_at
-        self._on_drop = on_drop
         self._more_room = 0
-        self._items: deque[Any] = deque()
+        self._items: deque[LiveItem] = deque()
         self._changed = threading.Condition(threading.Lock())
-        self._has_ended = self._is_discarded = False
+        self._is_finished = self._is_aborted = False
         self._is_slow = False
         self.dropped: int = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: Any) -> bool:
-        """Add an item; after `end` it is not taken.
+    def deliver(self, item: LiveItem) -> bool:
+        """Add an item; ignored after `finish` and `abort`.
 
         Returns
         -------
         bool
-            Whether the taker has become slow with it: that is told once until all was taken.
+            Whether the reader of the mailbox has become slow: True once until it is empty again.
         """
         with self._changed:
-            if self._has_ended:
+            if self._is_finished:
                 return False
             self._items.append(item)
             waiting = len(self._items) - self._more_room
@@ -64,37 +70,41 @@ class Mailbox:
             self._is_slow = self._is_slow or becomes_slow
             if waiting > self._limit:
                 self.dropped += 1
-                self._on_drop(self._items.popleft())
+                self._items.popleft().record_dropped()
             self._changed.notify()
             return becomes_slow
 
     def make_room(self, count: int) -> None:
-        """Hold so many more items until all were taken: they come at once, for nobody's fault."""
+        """Hold this many more items until the mailbox is empty: they come at once after a gap."""
         with self._changed:
             self._more_room = max(self._more_room, count)
 
     @property
-    def is_discarded(self) -> bool:
-        """Whether nothing can be had any more."""
+    def is_aborted(self) -> bool:
+        """Whether nothing can be taken any more."""
         with self._changed:
-            return self._is_discarded
+            return self._is_aborted
 
-    def end(self, *, discard: bool = False) -> None:
-        """Take nothing more in; what is there can still be had, or is thrown away."""
+    def finish(self) -> None:
+        """Accept nothing more; waiting items can still be taken."""
         with self._changed:
-            self._has_ended = True
-            if discard:
-                self._is_discarded = True
-                self._items.clear()
+            self._is_finished = True
             self._changed.notify_all()
 
-    def get(self) -> Any:
-        """Return the oldest item as soon as there is one, and `END` after the last one."""
+    def abort(self) -> None:
+        """Accept nothing more, and drop the waiting items."""
+        with self._changed:
+            self._is_finished = self._is_aborted = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def take(self) -> LiveItem | None:
+        """Wait for the oldest item and return it; None after the last one."""
         with self._changed:
             while not self._items:
                 self._is_slow = False
                 self._more_room = 0
-                if self._has_ended:
-                    return END
+                if self._is_finished:
+                    return None
                 self._changed.wait(WAIT_SLICE_S)
             return self._items.popleft()

@@ -1,15 +1,15 @@
-"""The registry of a live feed: which Seises are listed, who consumes them, and how it all ends.
+"""The registry of a live feed: which Seises are registered, and how the feed ends.
 
-One lock guards what is listed. It is held for a change of that alone: never over a callback, the
-network or a wait. Below it come the lock of a channel, and that of a mailbox.
+One lock guards what is registered. It is held for a change of that alone: never over a callback,
+the network, a wait or the start of a thread. Below it come the lock of a series, and that of a
+mailbox.
 """
 
 import datetime as dt
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,26 +24,24 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
     own_copy,
 )
-from tvDatafeed.live.callbacks import Hooks, show_unheard
-from tvDatafeed.live.fanout import Channel, Statuses
-from tvDatafeed.live.livebar import LiveBar, Look
-from tvDatafeed.live.mailbox import END, Mailbox, note_dropped
+from tvDatafeed.live.callbacks import CallbackThread, show_unhandled
+from tvDatafeed.live.iterator import BarIterator
+from tvDatafeed.live.livebar import LiveBarFormat
 from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
-from tvDatafeed.live.stream import Stream
-from tvDatafeed.live.supervisor import Streams
+from tvDatafeed.live.status import Statuses
+from tvDatafeed.live.stream import LiveSeries
+from tvDatafeed.live.supervisor import StreamSupervisor
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Generator
 
+    import pandas as pd
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Whoever waits for the registry looks so often.
-_TURN_PAUSE_S = 0.0005
 
-
-class Hooked(Protocol):
-    """What a program wants to be told of; see `TvDatafeedLive`."""
+class HookTarget(Protocol):
+    """The object that has the hooks of a program; see `TvDatafeedLive`."""
 
     on_error: OnError | None
     on_gap: Callable[[Seis, dt.datetime, dt.datetime], object] | None
@@ -51,31 +49,43 @@ class Hooked(Protocol):
     on_state: Callable[[Seis, str], object] | None
 
 
+class MakeSupervisor(Protocol):
+    """Makes what keeps the series open."""
+
+    def __call__(
+        self,
+        callbacks: CallbackThread,
+        on_reconnect: Callable[[float, float], object],
+        lock: threading.Condition,
+        /,
+    ) -> StreamSupervisor:
+        """Return a supervisor for a feed."""
+
+
 @dataclass(eq=False)
-class _Listing:
-    """A Seis that is listed, and how many calls have asked for it."""
+class _Registered:
+    """A registered Seis, its series, and how many calls have asked for it."""
 
     seis: Seis
-    channel: Channel
-    stream: Stream
+    series: LiveSeries
     claims: int = 0
 
 
 class Registry:
-    """What one live feed follows, and for whom.
+    """The Seises that one live feed follows.
 
     Parameters
     ----------
     feed
-        What the Seises are listed in.
-    hooked
-        The same, as far as it has hooks.
+        The feed that the Seises are registered in.
+    hooks
+        The same object, as far as it has hooks.
     config
         The settings.
-    streams
-        Makes what keeps the series open, given the hooks and what to call after a reconnection.
+    make_supervisor
+        Makes what keeps the series open.
     last_error
-        Gives the last fault of a connection.
+        Returns the last fault of a connection.
     process
         The id of the process that made the feed.
     """
@@ -83,54 +93,28 @@ class Registry:
     def __init__(
         self,
         feed: Feed,
-        hooked: Hooked,
+        hooks: HookTarget,
         config: TvDatafeedConfig,
-        streams: Callable[[Hooks, Callable[[float, float], object]], Streams],
+        make_supervisor: MakeSupervisor,
         last_error: Callable[[], TvDatafeedError | None],
         *,
         process: int,
     ) -> None:
         self._feed = feed
-        self._hooked = hooked
+        self._hooks = hooks
         self._config = config
         self._last_error = last_error
-        self._lock = threading.Lock()
-        self._listings: dict[Seis, _Listing] = {}
-        self._changed = threading.Condition()
-        self._consumers: set[Consumer] = set()
-        self._keeper: threading.Thread | None = None
-        self._hooks = Hooks()
-        self._streams = streams(self._hooks, self._tell_reconnect)
-        # Those who are ending all this, and may wait for each other.
-        self._enders: list[threading.Thread] = []
         self._process = process
-
-    def await_turn(self, timeout: float | None) -> None:
-        """Wait until no other thread holds the registry; then none will for more than a moment.
-
-        The lock itself is taken with a plain "with", which alone gives it back whenever Ctrl-C may
-        come.
-
-        Parameters
-        ----------
-        timeout
-            How long to wait, in seconds; None without end.
-
-        Raises
-        ------
-        LockTimeoutError
-            Another thread holds it for longer.
-        ThreadingError
-            This is another process than the one which made the feed.
-        """
-        self.check_process()
-        if timeout is None:
-            return
-        until = Deadline(timeout)
-        while self._lock.locked():
-            if until.expired:
-                raise LockTimeoutError(timeout, "the live feed")
-            time.sleep(_TURN_PAUSE_S)
+        # Guards all below, and what of the supervisor and the callbacks says so.
+        self._lock = threading.Condition(threading.Lock())
+        self._registered: dict[Seis, _Registered] = {}
+        # Seises that were removed while consumers of them still run.
+        self._ending: list[Seis] = []
+        self._keeper: threading.Thread | None = None
+        # The threads that end the feed, and may wait for each other.
+        self._enders: list[threading.Thread] = []
+        self._callbacks = CallbackThread(self._lock)
+        self._supervisor = make_supervisor(self._callbacks, self._notify_reconnect, self._lock)
 
     def check_process(self) -> None:
         """Refuse to work in a forked child, whose threads are the parent's.
@@ -138,7 +122,7 @@ class Registry:
         Raises
         ------
         ThreadingError
-            This is one.
+            This process is not the one that made the feed.
         """
         if os.getpid() != self._process:
             raise ThreadingError(
@@ -147,14 +131,14 @@ class Registry:
             )
 
     def new_seis(self, wanted: Seis, timeout: float | None, response_s: float) -> Seis:
-        """List a Seis, or give the one that is listed.
+        """Register a Seis, or return the registered one.
 
         Parameters
         ----------
         wanted
-            One that is equal to it.
+            A Seis that is equal to it.
         timeout
-            How long to wait for other threads, in seconds; None without end.
+            How long to wait for another thread that registers it, in seconds; None without end.
         response_s
             How long TradingView may take, in seconds.
 
@@ -163,241 +147,225 @@ class Registry:
         LockTimeoutError
             Another thread takes longer.
         TvDatafeedError
-            The Seis cannot be followed; it is not listed then.
+            The Seis cannot be followed; it is not registered then.
         """
         until = Deadline(timeout)
         while True:
-            self.await_turn(until.remaining())
+            self.check_process()
             with self._lock:
-                listing, is_ours = self._listings.get(wanted), False
-                if listing is None:
-                    listing, is_ours = self._list(wanted), True
-                listing.claims += 1
-            # Another thread is waited for as long as the caller likes.
+                registered, is_ours = self._registered.get(wanted), False
+                if registered is None:
+                    registered, is_ours = self._register(wanted), True
+                registered.claims += 1
+            # Another thread is waited for as long as the caller allows.
             patience = Deadline(None) if is_ours else until
             try:
-                if self._is_settled(listing, patience, response_s):
-                    return listing.seis
+                self._supervisor.start()
+                if self._is_settled(registered, patience, response_s):
+                    return registered.seis
             except BaseException as error:
-                # It cannot be had; or Ctrl-C, and perhaps others have asked for it.
+                # It cannot be followed; or Ctrl-C, and perhaps other threads have asked for it.
                 is_refused = isinstance(error, TvDatafeedError)
-                self._give_back(
-                    listing, for_all=is_refused and not isinstance(error, LockTimeoutError)
+                self._release_claim(
+                    registered, for_all=is_refused and not isinstance(error, LockTimeoutError)
                 )
                 raise
 
-    def _list(self, seis: Seis) -> _Listing:
-        """Enter a Seis and have its stream opened; the registry is held."""
-        channel = Channel(
-            seis,
-            Look(seis, self._config.data),
-            on_gap=self._tell_gap,
-            on_state=self._tell_state,
-            on_failure=self._tell_failure,
-        )
-        listing = _Listing(seis, channel, Stream(seis.full_symbol, seis.interval, channel))
+    def _register(self, seis: Seis) -> _Registered:
+        """Register a Seis; the lock is held."""
+        series = LiveSeries(seis, LiveBarFormat(seis, self._config.data), self)
+        registered = _Registered(seis, series)
         seis.tvdatafeed = self._feed
-        self._listings[seis] = listing
-        try:
-            self._streams.want(listing.stream)
-        except BaseException:
-            self._remove(listing)
-            raise
-        return listing
+        self._registered[seis] = registered
+        self._supervisor.follow(series)
+        return registered
 
-    def _is_settled(self, listing: _Listing, patience: Deadline, response_s: float) -> bool:
-        """Wait until a Seis has started; False when it was deleted meanwhile."""
-        stream = listing.stream
-        if stream.has_lived:
-            # What has failed is tried again.
-            self._streams.again(stream)
+    def _is_settled(self, registered: _Registered, patience: Deadline, response_s: float) -> bool:
+        """Wait until a Seis has started; False when it was removed meanwhile."""
+        series = registered.series
+        if series.has_lived:
+            self._try_again(series)
         limit = Deadline(response_s)
-        while not stream.settled.wait(limit.clip(patience.clip(WAIT_SLICE_S))):
+        while not series.settled.wait(limit.clip(patience.clip(WAIT_SLICE_S))):
             if limit.expired:
-                raise self._too_late(listing.seis, response_s)
+                raise self._start_timeout(registered.seis, response_s)
             if patience.expired:
-                raise LockTimeoutError(patience.seconds or 0.0, f"{listing.seis!r}")
-        if stream.error is not None and not stream.has_lived:
-            raise own_copy(stream.error)
-        return stream.is_wanted
+                raise LockTimeoutError(patience.seconds or 0.0, f"{registered.seis!r}")
+        if series.error is not None and not series.has_lived:
+            raise own_copy(series.error)
+        return series.is_wanted
 
-    def _too_late(self, seis: Seis, response_s: float) -> WebSocketTimeoutError:
+    def _start_timeout(self, seis: Seis, response_s: float) -> WebSocketTimeoutError:
         last_error = self._last_error()
         detail = "" if last_error is None else f"the last fault was: {last_error}"
         return WebSocketTimeoutError(f"start of {seis!r}", response_s, detail=detail)
 
-    def _give_back(self, listing: _Listing, *, for_all: bool) -> None:
+    def _release_claim(self, registered: _Registered, *, for_all: bool) -> None:
         with self._lock:
-            listing.claims -= 1
-            is_listed = self._listings.get(listing.seis) is listing
-            if is_listed and (for_all or not listing.claims):
-                self._remove(listing)
+            registered.claims -= 1
+            is_registered = self._registered.get(registered.seis) is registered
+            if is_registered and (for_all or not registered.claims):
+                self._remove(registered)
 
-    def del_seis(self, seis: Seis, timeout: float | None) -> None:
-        """Take a Seis out.
-
-        Parameters
-        ----------
-        seis
-            The one, or one that is equal to it.
-        timeout
-            How long to wait for other threads, in seconds; None without end.
+    def del_seis(self, seis: Seis) -> None:
+        """Remove a Seis, or one that is equal to it.
 
         Raises
         ------
-        LockTimeoutError
-            Another thread takes longer.
         ValueError
-            It is not listed.
+            It is not registered.
         """
-        self.await_turn(timeout)
+        self.check_process()
         with self._lock:
-            self._remove(self._listing_of(seis))
+            self._remove(self._find(seis))
 
-    def _remove(self, listing: _Listing) -> None:
-        """Take a Seis out; the registry is held, and whoever is interrupted may do it again."""
-        self._streams.unwant(listing.stream)
-        # They end when they have had what waits for them.
-        for receiver in listing.channel.receivers():
-            receiver.put(None)
-        del listing.seis.tvdatafeed
-        self._listings.pop(listing.seis, None)
-        with self._changed:
-            self._changed.notify_all()
+    def _remove(self, registered: _Registered) -> None:
+        """Remove a Seis; the lock is held, and an interrupted caller may do it again."""
+        seis = registered.seis
+        self._supervisor.release(registered.series)
+        if seis.running_consumers() and not any(seis is other for other in self._ending):
+            self._ending.append(seis)
+        # They end after the bars that wait for them.
+        registered.series.finish()
+        del seis.tvdatafeed
+        self._registered.pop(seis, None)
+        self._lock.notify_all()
 
-    def _listing_of(self, seis: Seis) -> _Listing:
-        listing = self._listings.get(seis) if isinstance(seis, Seis) else None
-        if listing is None:
+    def _find(self, seis: Seis) -> _Registered:
+        registered = self._registered.get(seis) if isinstance(seis, Seis) else None
+        if registered is None:
             raise ValueError("Seis is not listed")
-        return listing
+        return registered
 
-    def add_consumer(self, consumer: Consumer, timeout: float | None, *, replay: bool) -> None:
-        """Start a consumer and let it be told.
+    def add_consumer(self, consumer: Consumer, *, replay: bool) -> None:
+        """Start a consumer, and deliver bars to it.
 
         Parameters
         ----------
         consumer
-            Its Seis is the one that it is for, or one that is equal to it.
-        timeout
-            How long to wait for other threads, in seconds; None without end.
+            Its Seis is the registered one, or one that is equal to it.
         replay
             Whether it begins with the bar that closed last.
 
         Raises
         ------
-        LockTimeoutError
-            Another thread takes longer.
         ValueError
-            The Seis is not listed.
+            The Seis is not registered.
         ThreadingError
             The system gives no thread; nothing has changed.
         """
-        self.await_turn(timeout)
+        self.check_process()
         with self._lock:
-            listing = self._listing_of(consumer.seis)
-            consumer.seis = seis = listing.seis
-            with self._changed:
-                self._consumers.add(consumer)
-            try:
-                self._keep_alive()
-                consumer.begin(self._has_ended)
-                listing.channel.attach(consumer, lambda: seis.add_consumer(consumer), replay=replay)
-            except BaseException:
-                # No thread; or Ctrl-C, and nobody will ever ask for it.
-                consumer.stop()
-                self._has_ended(consumer)
-                raise
-
-    def del_consumer(self, consumer: Consumer, timeout: float | None) -> None:
-        """Tell a consumer no more, and end it when its callback returns.
-
-        Parameters
-        ----------
-        consumer
-            The consumer.
-        timeout
-            How long to wait for other threads, in seconds; None without end.
-
-        Raises
-        ------
-        LockTimeoutError
-            Another thread takes longer.
-        """
-        self.await_turn(timeout)
-        with self._lock:
-            _detach(consumer)
+            consumer.seis = seis = self._find(consumer.seis).seis
+        try:
+            consumer.start_thread(self._remove_consumer)
+            with self._lock:
+                # It may have been removed meanwhile.
+                series = self._find(seis).series
+                consumer.seis = seis = series.seis
+                series.subscribe(consumer, lambda: seis.add_consumer(consumer), replay=replay)
+            self._keep_alive()
+        except BaseException:
+            # No thread; or Ctrl-C, and the caller will never have the consumer.
             consumer.stop()
+            self._remove_consumer(consumer)
+            raise
 
-    def _has_ended(self, consumer: Consumer) -> None:
-        _detach(consumer)
-        with self._changed:
-            self._consumers.discard(consumer)
-            self._changed.notify_all()
+    def del_consumer(self, consumer: Consumer) -> None:
+        """Deliver no more bars to a consumer, and end it when its callback returns."""
+        self.check_process()
+        with self._lock, suppress(NameError):
+            consumer.seis.pop_consumer(consumer)
+        consumer.stop()
+
+    def _remove_consumer(self, consumer: Consumer) -> None:
+        """Remove a consumer that has ended, from the Seis that lists it."""
+        with self._lock:
+            consumer.seis.remove_ended(consumer)
+            self._ending = [seis for seis in self._ending if seis.running_consumers()]
+            self._lock.notify_all()
+
+    def _running_consumers(self) -> list[Consumer]:
+        """Return the consumers whose threads have not ended; the lock is held."""
+        return [c for seis in (*self._registered, *self._ending) for c in seis.running_consumers()]
 
     def _keep_alive(self) -> None:
-        """Let the program live while there are consumers, unless it shall not."""
-        with self._changed:
-            if self._keeper is not None or self._config.threading.daemon:
+        """Keep the process alive while there are consumers, unless the settings say otherwise."""
+        if self._config.threading.daemon:
+            return
+        with self._lock:
+            if self._keeper is not None:
                 return
             keeper = threading.Thread(target=self._keep, name="tvDatafeed-keeper", daemon=False)
-            try:
-                keeper.start()
-            except RuntimeError as error:
-                raise ThreadingError(f"no thread for the live feed: {error}") from error
             self._keeper = keeper
+        try:
+            keeper.start()
+        except BaseException as error:
+            with self._lock:
+                if keeper.ident is None:
+                    self._keeper = None
+            if isinstance(error, RuntimeError):
+                raise ThreadingError(f"no thread for the live feed: {error}") from error
+            raise
 
     def _keep(self) -> None:
-        with self._changed:
-            while self._consumers:
-                self._changed.wait()
-            self._keeper = None
+        with self._lock:
+            while self._keeper is threading.current_thread() and self._running_consumers():
+                self._lock.wait()
+            if self._keeper is threading.current_thread():
+                self._keeper = None
 
-    def post(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have a function called in the thread of the hooks."""
-        self._hooks.post(function, *arguments)
+    def queue_call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function in the thread of the hooks."""
+        self._callbacks.queue(function, *arguments)
 
     def call_on_error(self, who: Any, error: BaseException) -> None:
-        """Call the hook for errors; without one they shall not go unseen."""
-        hook = self._hooked.on_error or show_unheard
+        """Call the hook for errors; without one, write the error where it is seen."""
+        hook = self._hooks.on_error or show_unhandled
         hook(who, error)
 
     def iterate(
         self, seises: tuple[Seis, ...], bars: WhichBars, max_queue: int, *, replay: bool
     ) -> "Generator[tuple[Seis, pd.DataFrame]]":
-        """Give bars as they come; see `TvDatafeedLive.stream`."""
+        """Yield bars as they come; see `TvDatafeedLive.stream`."""
         self.check_process()
         with self._lock:
-            listings = [self._listing_of(s) for s in seises] or list(self._listings.values())
-            tap = _Tap(max_queue, len(listings), wants_all=bars == "all", post=self._tell_slow)
-            for listing in listings:
-                listing.channel.tap(tap, replay=replay)
-        return tap.bars()
+            found = [self._find(seis) for seis in seises] or list(self._registered.values())
+            iterator = BarIterator(
+                max_queue, len(found), wants_all=bars == "all", report_slow=self._report_slow
+            )
+            for registered in found:
+                registered.series.add_iterator(iterator, replay=replay)
+        return iterator.bars()
 
     def status(self) -> Statuses:
-        """Say how each Seis is doing."""
+        """Return how each Seis is doing."""
         self.check_process()
         with self._lock:
-            return Statuses(listing.channel.status() for listing in self._listings.values())
+            return Statuses(registered.series.status() for registered in self._registered.values())
 
-    def try_again(self) -> None:
-        """Open anew what has failed."""
+    def try_all_again(self) -> None:
+        """Try again to open what has failed."""
         self.check_process()
+        for registered in list(self._registered.values()):
+            self._try_again(registered.series)
+
+    def _try_again(self, series: LiveSeries) -> None:
         with self._lock:
-            for listing in self._listings.values():
-                self._streams.again(listing.stream)
+            self._supervisor.try_again(series)
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until nothing is listed; False when the time is over before, in seconds."""
+        """Wait until no Seis is registered; False when the time is over before, in seconds."""
         deadline = Deadline(timeout)
-        with self._changed:
-            while self._listings:
+        with self._lock:
+            while self._registered:
                 if deadline.expired:
                     return False
-                self._changed.wait(deadline.clip(WAIT_SLICE_S))
+                self._lock.wait(deadline.clip(WAIT_SLICE_S))
         return True
 
-    def end(self, deadline: Deadline, *, drain: bool) -> bool:
-        """Take all Seises out, and wait for all threads but this one.
+    def close(self, deadline: Deadline, *, drain: bool) -> bool:
+        """Remove all Seises, and wait for all threads but this one.
 
         Returns
         -------
@@ -406,135 +374,79 @@ class Registry:
         """
         self.check_process()
         me = threading.current_thread()
-        with self._changed:
-            self._enders.append(me)
+        # To append and to remove are atomic.
+        self._enders.append(me)
         try:
             with self._lock:
-                for listing in list(self._listings.values()):
-                    self._remove(listing)
-            with self._changed:
-                consumers = list(self._consumers)
+                for registered in list(self._registered.values()):
+                    self._remove(registered)
+                consumers = self._running_consumers()
             for consumer in consumers:
                 if drain:
-                    consumer.put(None)
+                    consumer.finish()
                 else:
                     consumer.stop()
-            has_ended = self._streams.join(deadline.remaining())
+            has_ended = self._supervisor.join(deadline.remaining())
             for consumer in consumers:
-                if consumer.ident is not None and self._may_wait_for(consumer):
+                if self._may_wait_for(consumer):
                     consumer.join(deadline.remaining())
-            if self._may_wait_for(self._hooks.thread):
-                has_ended = self._hooks.join(deadline.remaining()) and has_ended
+            if self._may_wait_for(self._callbacks.thread):
+                has_ended = self._callbacks.join(deadline.remaining()) and has_ended
             late = [c for c in consumers if c.is_alive() and self._may_wait_for(c)]
             for consumer in late:
                 logger.warning("the callback of %s still runs, and was left alone", consumer.name)
-            self._forsake(late)
+            self._abort(late)
         except BaseException:
-            # Ctrl-C once more: whoever is in a hurry does not wait for them either.
-            self._forsake(list(self._consumers))
+            # A second Ctrl-C: the user does not want to wait for the consumers either.
+            with self._lock:
+                consumers = self._running_consumers()
+            self._abort(consumers)
             raise
         finally:
-            with self._changed:
-                self._enders.remove(me)
+            self._enders.remove(me)
         return has_ended and not late
 
-    def _forsake(self, consumers: list[Consumer]) -> None:
-        """Let the program end although these have not."""
+    def _abort(self, consumers: list[Consumer]) -> None:
+        """Let the process end although these consumers have not."""
         for consumer in consumers:
             consumer.stop()
-        with self._changed:
-            self._consumers.difference_update(consumers)
-            self._changed.notify_all()
+            self._remove_consumer(consumer)
 
     def _may_wait_for(self, thread: threading.Thread | None) -> bool:
-        """Whether it does not wait for this one: two callbacks may end the feed together."""
+        """Whether a thread does not wait for this one: two callbacks may close the feed at once."""
         me = threading.current_thread()
         if thread is None or thread is me:
             return False
-        is_awaited = isinstance(me, Consumer) or me is self._hooks.thread
+        is_awaited = isinstance(me, Consumer) or me is self._callbacks.thread
         return not (is_awaited and thread in self._enders)
 
-    def _tell_failure(self, seis: Seis, error: TvDatafeedError) -> None:
+    def notify_failure(self, seis: Seis, error: TvDatafeedError) -> None:
+        """Report the error of a series."""
         logger.warning("%r: %s", seis, error)
-        self._hooks.post(self.call_on_error, seis, error)
+        self._callbacks.queue(self.call_on_error, seis, error)
 
-    def _tell_slow(self, seis: Seis, waiting: int) -> None:
-        what = (
-            f"the loop over stream() is slower than the bars come: {waiting} wait, and of those "
-            "beyond the oldest go; make it quicker, or raise max_queue"
-        )
-        self._hooks.post(self._call_slow, SlowConsumerError(what, seis))
-
-    def _call_slow(self, error: SlowConsumerError) -> None:
-        logger.warning("%s", error)
-        self.call_on_error(error.seis, error)
-
-    def _tell_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
-        # Logged there, since here a connection is locked.
-        self._hooks.post(self._call_on_gap, seis, _moment(start_s), _moment(end_s))
+    def notify_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
+        """Report missing bars; epoch seconds UTC."""
+        self._callbacks.queue(self._call_on_gap, seis, _moment(start_s), _moment(end_s))
 
     def _call_on_gap(self, seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
         logger.warning("%r: bars from %s to %s were missed and cannot be had", seis, start, end)
-        if self._hooked.on_gap is not None:
-            self._hooked.on_gap(seis, start, end)
+        if self._hooks.on_gap is not None:
+            self._hooks.on_gap(seis, start, end)
 
-    def _tell_state(self, seis: Seis, state: State) -> None:
-        self._hooks.post(self._hooked.on_state, seis, state.value)
+    def notify_state(self, seis: Seis, state: State) -> None:
+        """Report a change of state."""
+        self._callbacks.queue(self._hooks.on_state, seis, state.value)
 
-    def _tell_reconnect(self, start_s: float, end_s: float) -> None:
-        self._hooks.post(self._hooked.on_reconnect, _moment(start_s), _moment(end_s))
+    def _notify_reconnect(self, start_s: float, end_s: float) -> None:
+        self._callbacks.queue(self._hooks.on_reconnect, _moment(start_s), _moment(end_s))
 
+    def _report_slow(self, error: SlowConsumerError) -> None:
+        self._callbacks.queue(self._call_on_slow, error)
 
-class _Tap:
-    """Takes the bars of some Seises for an iterator.
-
-    The channels do not hold it: with the iterator it is gone.
-    """
-
-    def __init__(
-        self,
-        max_queue: int,
-        sources: int,
-        *,
-        wants_all: bool,
-        post: Callable[[Seis, int], object],
-    ) -> None:
-        limit = max_queue * max(sources, 1)
-        self._mailbox = Mailbox(limit, slow_at=limit, on_drop=note_dropped)
-        self._limit = limit
-        self._wants_all = wants_all
-        self._post = post
-        self._sources = sources
-        self._lock = threading.Lock()
-        if not sources:
-            self._mailbox.end()
-
-    def bars(self) -> "Generator[tuple[Seis, pd.DataFrame]]":
-        """Give the bars until the last of the Seises has ended."""
-        while (item := self._mailbox.get()) is not END:
-            yield item.seis, item.frame()
-
-    def offer(self, item: LiveBar) -> None:
-        """Take a bar, if it is one that is wanted."""
-        if (item.is_closed or self._wants_all) and self._mailbox.put(item):
-            self._post(item.seis, self._limit)
-
-    def make_room(self, count: int) -> None:
-        """Expect so many bars at once."""
-        self._mailbox.make_room(count)
-
-    def put(self, _end: None) -> None:
-        """Take the end of one of the Seises; with the last one the iteration ends."""
-        with self._lock:
-            self._sources -= 1
-            is_last = self._sources <= 0
-        if is_last:
-            self._mailbox.end()
-
-
-def _detach(consumer: Consumer) -> None:
-    with suppress(NameError):
-        consumer.seis.pop_consumer(consumer)
+    def _call_on_slow(self, error: SlowConsumerError) -> None:
+        logger.warning("%s", error)
+        self.call_on_error(error.seis, error)
 
 
 def _moment(time_s: float) -> dt.datetime:

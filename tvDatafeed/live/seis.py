@@ -8,6 +8,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,13 +19,12 @@ from tvDatafeed.exceptions import (
     ThreadingError,
 )
 from tvDatafeed.interval import Interval
-from tvDatafeed.live.mailbox import END, Mailbox, note_dropped
+from tvDatafeed.live.mailbox import LiveItem, Mailbox
 from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.live.livebar import LiveBar
 
 __all__ = ["Consumer", "Feed", "Seis", "State"]
 
@@ -35,12 +35,12 @@ WhichBars = Literal["closed", "all"]
 OnSlow = Literal["drop_oldest", "block"]
 
 DEFAULT_QUEUE_SIZE = 1000
-# A callback that always raises is logged whole once in so many seconds.
+# A callback that always raises is logged once in this time; the errors between are counted.
 _LOG_PAUSE_S = 60.0
 
 
 class State(Enum):
-    """What the series of a Seis is doing."""
+    """The state of a live series."""
 
     STARTING = "STARTING"
     LIVE = "LIVE"
@@ -50,7 +50,7 @@ class State(Enum):
 
 
 class Feed(ABC):
-    """What a Seis is listed in: the live feed, as far as its shortcuts need it."""
+    """The live feed, as far as the shortcuts of a Seis need it."""
 
     @abstractmethod
     def new_consumer(
@@ -61,7 +61,7 @@ class Feed(ABC):
         *arguments: Any,
         **options: Any,
     ) -> "Consumer | bool":
-        """Have a callback called with each bar of a Seis."""
+        """Call a callback with each bar of a Seis."""
 
     @abstractmethod
     def del_consumer(self, consumer: "Consumer", timeout: float = -1) -> bool:
@@ -69,7 +69,7 @@ class Feed(ABC):
 
     @abstractmethod
     def del_seis(self, seis: "Seis", timeout: float = -1) -> bool:
-        """Follow a Seis no longer."""
+        """Stop following a Seis."""
 
     @abstractmethod
     def hist_of(self, seis: "Seis", n_bars: int, timeout: float) -> "pd.DataFrame | bool":
@@ -97,10 +97,11 @@ class Seis:
         self._exchange = exchange
         self._interval = interval
         self._feed: Feed | None = None
-        self._lock = threading.Lock()
-        # Replaced and never changed, so that it is read without the lock.
-        self._consumers: tuple[Consumer, ...] = ()
+        # The consumers whose threads run, and whether bars go to them. This is the only list of
+        # them. Each change and each copy of it is atomic, so that it needs no lock.
+        self._consumers: dict[Consumer, bool] = {}
         self._newest: Any = None
+        self._newest_lock = threading.Lock()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -143,7 +144,7 @@ class Seis:
 
     @property
     def tvdatafeed(self) -> Feed | None:
-        """The live feed that it is listed in; None when it is in none."""
+        """The live feed that it is registered in; None without one."""
         return self._feed
 
     @tvdatafeed.setter
@@ -161,12 +162,12 @@ class Seis:
     def new_consumer(
         self, callback: Callable[..., object], timeout: float = -1, **options: Any
     ) -> "Consumer | bool":
-        """Have a callback called with each bar; see `TvDatafeedLive.new_consumer`."""
-        return self._listing().new_consumer(self, callback, timeout, **options)
+        """Call a callback with each bar; see `TvDatafeedLive.new_consumer`."""
+        return self._registered_feed().new_consumer(self, callback, timeout, **options)
 
     def del_consumer(self, consumer: "Consumer", timeout: float = -1) -> bool:
         """End a consumer; see `TvDatafeedLive.del_consumer`."""
-        return self._listing().del_consumer(consumer, timeout)
+        return self._registered_feed().del_consumer(consumer, timeout)
 
     def get_hist(self, n_bars: int = 10, timeout: float = -1) -> "pd.DataFrame | bool":
         """Get the last bars; see `TvDatafeedLive.get_hist`.
@@ -178,25 +179,24 @@ class Seis:
         timeout : float, default -1
             As there, in seconds.
         """
-        return self._listing().hist_of(self, n_bars, timeout)
+        return self._registered_feed().hist_of(self, n_bars, timeout)
 
     def del_seis(self, timeout: float = -1) -> bool:
-        """Follow it no longer; see `TvDatafeedLive.del_seis`."""
-        return self._listing().del_seis(self, timeout)
+        """Stop following it; see `TvDatafeedLive.del_seis`."""
+        return self._registered_feed().del_seis(self, timeout)
 
-    def _listing(self) -> Feed:
+    def _registered_feed(self) -> Feed:
         feed = self._feed
         if feed is None:
             raise NameError("TvDatafeed not provided")
         return feed
 
     def add_consumer(self, consumer: "Consumer") -> None:
-        """Add a consumer to those that are told."""
-        with self._lock:
-            self._consumers = (*self._consumers, consumer)
+        """Add a consumer; bars of the feed go to it from now on."""
+        self._consumers[consumer] = True
 
     def pop_consumer(self, consumer: "Consumer") -> None:
-        """Take a consumer from those that are told.
+        """Send no more bars to a consumer; its thread is not ended by that.
 
         Parameters
         ----------
@@ -206,19 +206,27 @@ class Seis:
         Raises
         ------
         NameError
-            When it is none of them.
+            It does not receive bars of this Seis.
         """
-        with self._lock:
-            if consumer not in self._consumers:
-                raise NameError("Consumer does not exist in the list")
-            self._consumers = tuple(c for c in self._consumers if c is not consumer)
+        if not self._consumers.get(consumer):
+            raise NameError("Consumer does not exist in the list")
+        self._consumers[consumer] = False
 
     def get_consumers(self) -> "list[Consumer]":
-        """Give those that are told, as a list of one's own."""
-        return list(self._consumers)
+        """Return the consumers that receive bars, in a new list."""
+        return [c for c, receives in tuple(self._consumers.items()) if receives]
+
+    def running_consumers(self) -> "list[Consumer]":
+        """Return the consumers whose threads have not ended, in a new list."""
+        # Not by `is_alive`: after a `join` that Ctrl-C has interrupted it says False.
+        return [c for c in tuple(self._consumers) if c.ident is not None]
+
+    def remove_ended(self, consumer: "Consumer") -> None:
+        """Remove a consumer whose thread has ended."""
+        self._consumers.pop(consumer, None)
 
     def is_new_data(self, data: "pd.DataFrame") -> bool:
-        """Whether the first bar of a frame is newer than that of any frame that was shown here.
+        """Whether the first bar of a frame is newer than that of all earlier frames.
 
         Parameters
         ----------
@@ -226,7 +234,7 @@ class Seis:
             Bars, as from `TvDatafeed.get_hist`.
         """
         first = data.index[0]
-        with self._lock:
+        with self._newest_lock:
             if self._newest is not None and first <= self._newest:
                 return False
             self._newest = first
@@ -234,7 +242,7 @@ class Seis:
 
 
 class Consumer(threading.Thread):
-    """A callback that is told of the bars of a Seis, in a thread of its own.
+    """Calls a callback with each bar of a Seis, in a thread of its own.
 
     Parameters
     ----------
@@ -246,15 +254,15 @@ class Consumer(threading.Thread):
         Called with ``(consumer, exception)`` when the callback raises, in this thread, and when it
         is too slow.
     bars : {"closed", "all"}, default "closed"
-        Whether it is also told of the bar that forms, at each change.
+        Whether the callback is also called with the forming bar, at each change.
     max_queue : int, default 1000
-        How many bars wait for it at the most, apart from those that come at once after an outage.
+        How many bars wait for it at most, not counting those that come at once after an outage.
     on_slow : {"drop_oldest", "block"}, default "drop_oldest"
         What happens beyond that: the oldest bar goes, or as many again wait before it does.
     stop_on_error : bool, default False
         Whether the first exception of the callback is its last.
-    post : callable, optional
-        Has a function called with arguments in another thread.
+    queue_call : callable, optional
+        Calls a function with arguments in another thread.
 
     Attributes
     ----------
@@ -277,7 +285,7 @@ class Consumer(threading.Thread):
         max_queue: int = DEFAULT_QUEUE_SIZE,
         on_slow: OnSlow = "drop_oldest",
         stop_on_error: bool = False,
-        post: Callable[..., object] | None = None,
+        queue_call: Callable[..., object] | None = None,
     ) -> None:
         if not callable(callback):
             raise DataValidationError("callback", callback, "must be callable as f(seis, data)")
@@ -287,7 +295,7 @@ class Consumer(threading.Thread):
             raise DataValidationError("on_slow", on_slow, "must be 'drop_oldest' or 'block'")
         size = check_count("max_queue", max_queue)
         limit = size * 2 if on_slow == "block" else size
-        self._mailbox = Mailbox(limit, slow_at=size, on_drop=note_dropped)
+        self._mailbox = Mailbox(limit, slow_at=size)
         self.seis = seis
         self.callback: Callable[..., object] | None = callback
         self.on_error = on_error
@@ -295,15 +303,15 @@ class Consumer(threading.Thread):
         self._max_queue = size
         self._wants_all = bars == "all"
         self._stops_on_error = stop_on_error
-        self._post = post
+        self._queue_call = queue_call
         self._on_end: Callable[[Consumer], object] = lambda _consumer: None
         self._quiet_until = 0.0
         self._unlogged = 0
         self._callback_name = getattr(callback, "__name__", "callback")
         interval = getattr(seis.interval, "value", seis.interval)
         name = f"{self._callback_name}_{seis.symbol}_{seis.exchange}_{interval}"
-        # What keeps a program alive is the feed, so that a callback which never comes back
-        # cannot keep it from ending once the feed is closed.
+        # The feed keeps the process alive, so that a callback which never returns does not, once
+        # the feed is closed.
         super().__init__(name=name, daemon=True)
 
     def __repr__(self) -> str:
@@ -321,18 +329,18 @@ class Consumer(threading.Thread):
         """How many bars were dropped because the callback was too slow."""
         return self._mailbox.dropped
 
-    def begin(self, on_end: "Callable[[Consumer], object]") -> None:
-        """Start the thread, and say whom to tell when it has ended.
+    def start_thread(self, on_end: "Callable[[Consumer], object]") -> None:
+        """Start the thread.
 
         Parameters
         ----------
         on_end : callable
-            Called with this consumer, in its thread.
+            Called with this consumer when it has ended, in its thread.
 
         Raises
         ------
         ThreadingError
-            When the system gives no thread.
+            The system gives no thread.
         """
         self._on_end = on_end
         try:
@@ -340,28 +348,34 @@ class Consumer(threading.Thread):
         except RuntimeError as error:
             raise ThreadingError(f"no thread for {self}: {error}") from error
 
-    def offer(self, item: "LiveBar") -> None:
-        """Take a bar of the feed, if it is one that is wanted; quick, and called in any thread."""
-        if (item.is_closed or self._wants_all) and self._mailbox.put(item):
-            self._report_slow()
+    def deliver(self, item: LiveItem) -> bool:
+        """Accept a bar, if it is wanted; return whether the callback became too slow.
+
+        It is quick, and called in any thread.
+        """
+        return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
     def make_room(self, count: int) -> None:
-        """Expect so many bars at once: they were missed, and `max_queue` is not for them."""
+        """Expect a number of bars at once: they were missed, and `max_queue` is not for them."""
         self._mailbox.make_room(count)
 
+    def finish(self) -> None:
+        """End the consumer after the bars that wait for it."""
+        self._mailbox.finish()
+
     def put(self, data: "pd.DataFrame | None") -> None:
-        """Have the callback called with a frame; None ends the consumer when it comes to that."""
+        """Call the callback with a frame; None ends the consumer after the bars before it."""
         if data is None:
-            self._mailbox.end()
+            self.finish()
         else:
-            self._mailbox.put(data)
+            self._mailbox.deliver(_ProgramFrame(data))
 
     def stop(self) -> None:
-        """End the consumer: the callback that runs is its last, and what waits is thrown away."""
-        self._mailbox.end(discard=True)
+        """End the consumer: a running call is the last one, and waiting bars are dropped."""
+        self._mailbox.abort()
 
     def del_consumer(self, timeout: float = -1) -> bool:
-        """Take the consumer off its Seis; True when it is off, also when it was already.
+        """Remove the consumer from its Seis; True when it is removed, also when it was before.
 
         Parameters
         ----------
@@ -374,46 +388,46 @@ class Consumer(threading.Thread):
         return self.seis.del_consumer(self, timeout)
 
     def run(self) -> None:
-        """Call back with each bar until `stop`, or None was put."""
+        """Call the callback with each bar, until `stop` or `finish`."""
         try:
-            while (item := self._mailbox.get()) is not END:
+            while (item := self._mailbox.take()) is not None:
                 if not self._call(item):
                     return
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a callback ends this thread
             logger.error(  # noqa: TRY400 - the traceback is that of an exit
                 "%s has ended: its callback raised %s", self.name, type(error).__name__
             )
-            self._tell(error)
+            self._notify(error)
         finally:
-            self._mailbox.end(discard=True)
+            self._mailbox.abort()
             self.callback = None
             self._on_end(self)
 
-    def _call(self, item: Any) -> bool:
-        """Call back, and say whether to go on."""
+    def _call(self, item: LiveItem) -> bool:
+        """Call the callback, and return whether to go on."""
         callback = self.callback
         if callback is None:
             return False
         try:
-            frame = item.frame() if hasattr(item, "is_closed") else item
-            if self._mailbox.is_discarded:
+            frame = item.frame()
+            if self._mailbox.is_aborted:
                 return False  # ended while the frame was built
             try:
                 callback(self.seis, frame)
             finally:
                 self.delivered += 1
         except Exception as error:  # noqa: BLE001 - whatever a program does here
-            return self._has_failed(error)
+            return self._handle(error)
         return True
 
-    def _has_failed(self, error: Exception) -> bool:
+    def _handle(self, error: Exception) -> bool:
         self._log(error)
         if not self._stops_on_error:
-            self._tell(error)
+            self._notify(error)
             return True
         end = ConsumerError(f"the consumer has ended, for its callback raised {error!r}", self.seis)
         end.__cause__ = error
-        self._tell(end)
+        self._notify(end)
         return False
 
     def _log(self, error: Exception) -> None:
@@ -425,7 +439,7 @@ class Consumer(threading.Thread):
         self._quiet_until, self._unlogged = now + _LOG_PAUSE_S, 0
         logger.error("the callback of %s raised an exception%s", self.name, more, exc_info=error)
 
-    def _tell(self, error: BaseException) -> None:
+    def _notify(self, error: BaseException) -> None:
         if self.on_error is None:
             return
         try:
@@ -433,15 +447,31 @@ class Consumer(threading.Thread):
         except Exception:
             logger.exception("on_error of %s raised an exception itself", self.name)
 
-    def _report_slow(self) -> None:
-        # By another thread: this one may be the connection's, and the callback blocks our own.
-        if self._post is not None:
+    def notify_slow(self, _seis: Seis) -> None:
+        """Report that the callback is slower than the bars come."""
+        # In another thread: the callback blocks that of this consumer.
+        if self._queue_call is not None:
             what = (
                 f"the callback is slower than the bars come: {self._max_queue} wait, "
                 "and of those beyond the oldest go; make it quicker, or raise max_queue"
             )
-            self._post(self._tell_slow, SlowConsumerError(what, self.seis))
+            self._queue_call(self._notify_slow, SlowConsumerError(what, self.seis))
 
-    def _tell_slow(self, error: SlowConsumerError) -> None:
+    def _notify_slow(self, error: SlowConsumerError) -> None:
         logger.warning("%s: %s", self.name, error)
-        self._tell(error)
+        self._notify(error)
+
+
+@dataclass(frozen=True)
+class _ProgramFrame:
+    """A frame that a program has put into the mailbox of a consumer itself."""
+
+    data: "pd.DataFrame"
+    is_closed: bool = True
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the frame."""
+        return self.data
+
+    def record_dropped(self) -> None:
+        """Do nothing: only bars of the feed are counted."""

@@ -1,105 +1,219 @@
-"""A stream: one series that a live feed wants, and where it left off."""
+"""One live series: what it was doing last, and the way of its bars to its subscribers."""
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.interval import Interval
-from tvDatafeed.live.seis import State
-from tvDatafeed.network.connection import Connection, Outcome
-from tvDatafeed.network.dispatcher import Batch
+from tvDatafeed.live.fanout import Fanout, Subscriber
+from tvDatafeed.live.livebar import LiveBarFormat
+from tvDatafeed.live.seis import Seis, State
+from tvDatafeed.live.status import SeisStatus
+from tvDatafeed.network.connection import Connection, Outcome, OutcomeReceiver
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
 from tvDatafeed.protocol.messages import Bar
 
+_MILLISECONDS = 1000
 
-class Listener(Protocol):
-    """Who is told of a stream.
 
-    `started` and `moved` are called in the reader's thread, under the connection's lock: they are
-    quick. The others are called in the thread that keeps the streams.
+class SeriesHooks(Protocol):
+    """The receiver of a series' events; called without locks, and quick."""
+
+    def notify_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
+        """Report missing bars; epoch seconds UTC."""
+
+    def notify_state(self, seis: Seis, state: State) -> None:
+        """Report a change of state."""
+
+    def notify_failure(self, seis: Seis, error: TvDatafeedError) -> None:
+        """Report an error."""
+
+
+class Attempt:
+    """One try to open a series, and the session that comes of it.
+
+    Its events count only while it is the series' present attempt, so that an event which is late
+    changes nothing.
     """
 
-    def started(self, started: StreamStarted) -> None:
-        """Take what the server says of the symbol, and the bars since the last one."""
+    def __init__(self, series: "LiveSeries") -> None:
+        self._series = series
 
-    def moved(self, moved: LiveUpdate) -> None:
-        """Take what has happened."""
-
-    def state(self, state: State) -> None:
-        """Take a change of state."""
-
-    def failed(self, error: TvDatafeedError) -> None:
-        """Take an error."""
+    def deliver(self, outcome: Outcome) -> None:
+        """Accept an event of the connection."""
+        self._series.receive(self, outcome)
 
 
-class Stream:
-    """One series that is wanted, and where it left off.
+class LiveSeries:
+    """One series that a live feed keeps open.
+
+    The attributes are grouped by the thread that writes them. What the delivering thread shares
+    with others is guarded by the lock of the series, which is held for one update: never over a
+    hook, the network or a wait. Below it comes the lock of a mailbox.
 
     Parameters
     ----------
-    symbol
-        The full symbol.
-    interval
-        The length of a bar.
-    listener
-        Who is told.
+    seis
+        The symbol and the interval.
+    bar_format
+        The format of its rows.
+    hooks
+        Where its events go.
 
     Attributes
     ----------
     settled : threading.Event
-        Set when the stream has started for the first time, or never will.
+        Set when the series has opened for the first time, or never will.
+    is_wanted : bool
+        Whether it is to be kept open.
+    state : State
+        What it is doing.
     error : TvDatafeedError or None
         Why it has failed.
+    last_closed : Bar or None
+        The bar that was delivered as closed last, with the values that it has now.
     """
 
-    def __init__(self, symbol: str, interval: Interval, listener: Listener) -> None:
-        self.symbol = symbol
-        self.interval = interval
-        self.listener = listener
+    def __init__(self, seis: Seis, bar_format: LiveBarFormat, hooks: SeriesHooks) -> None:
+        self.seis = seis
         self.settled: threading.Event = threading.Event()
-        self.error: TvDatafeedError | None = None
-        self.state = State.STARTING
+        self._format = bar_format
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._fanout = Fanout(seis, bar_format)
+        # Called when the clock has closed the last bar; set once, before the series is opened.
+        self.on_silence: Callable[[LiveSeries], object] = lambda _series: None
+
+        # Written by the threads of the program, under the lock of the feed.
         self.is_wanted = True
+
+        # Written by the thread of the supervisor.
+        self.state = State.STARTING
+        self.error: TvDatafeedError | None = None
+        self.reported_error: TvDatafeedError | None = None
         self.has_lived = False
-        self.batch: Batch | None = None
+        self.has_complained = False
+        self.dispatcher: OutcomeReceiver | None = None
         self.connection: Connection | None = None
         self.session: str | None = None
-        self.tries = 0
-        # Losses one after the other of sessions on which nothing had happened yet.
-        self.losses = 0
-        # In vain, one after the other, and the news that there were before.
-        self.looks = 0
-        self.old_news = 0
-        self.has_complained = False
-        # Written by the reader of the connection alone, while there is one.
-        self.after: Bar | None = None
-        self.news: int = 0
-        self.opening_news = 0
+        # Tries in a row that failed to open it, and sessions in a row that were lost unused.
+        self.failed_openings = 0
+        self.unused_sessions = 0
+        # Openings in a row that brought no news, and the number of updates at the last one.
+        self.silent_reopens = 0
+        self.updates_at_opening = 0
+        self.updates_at_check = 0
+
+        # Written under the lock of the series: by the thread that delivers its events, but the
+        # attempt by the supervisor.
+        self._attempt: Attempt | None = None
+        self.last_closed: Bar | None = None
+        self.updates: int = 0
         self.is_forming: bool = False
-        self.quiet: Callable[[Stream], None] = lambda _stream: None
 
     def __repr__(self) -> str:
-        return f"<Stream {self.symbol} {self.interval.value} {self.state.value}>"
+        symbol, interval = self.seis.full_symbol, self.seis.interval.value
+        return f"<LiveSeries {symbol} {interval} {self.state.value}>"
 
-    def put(self, outcome: Outcome) -> None:
-        """Take an event of the connection."""
+    def new_attempt(self) -> Attempt:
+        """Return a new attempt to open the series; events of earlier ones are ignored from now."""
+        with self._lock:
+            self._attempt = Attempt(self)
+            return self._attempt
+
+    def end_attempt(self) -> None:
+        """Ignore events of the present attempt from now on."""
+        with self._lock:
+            self._attempt = None
+
+    def receive(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Process an event of the connection; called in the thread that delivers it."""
         match outcome:
             case StreamUpdated(update=update):
-                self.listener.moved(update)
-                self._note(update)
-                if update.by_clock:
-                    self.quiet(self)
+                if self._distribute(attempt, update) and update.by_clock:
+                    self.on_silence(self)
                 return
             case StreamStarted(update=update):
-                self.listener.started(outcome)
-                self._note(update)
-        if self.batch is not None:
-            self.batch.put(outcome)
+                self._distribute(attempt, update, outcome)
+        if self.dispatcher is not None:
+            self.dispatcher.deliver(outcome)
 
-    def _note(self, update: LiveUpdate) -> None:
-        # Not before it was told: whatever fails there is asked for once more.
-        self.after = update.last or self.after
-        self.is_forming = update.forming is not None
-        self.news += not update.by_clock
+    def _distribute(
+        self, attempt: Attempt, update: LiveUpdate, started: StreamStarted | None = None
+    ) -> bool:
+        """Deliver an update to the subscribers; return whether it was of the present attempt."""
+        with self._lock:
+            if attempt is not self._attempt:
+                return False
+            if started is not None:
+                self._format.learn(started.info, started.update_mode)
+            slow = self._fanout.deliver(update, is_refill=started is not None)
+            # After the delivery: if that fails, the bars are asked for once more.
+            self.last_closed = update.last or self.last_closed
+            self.is_forming = update.forming is not None
+            self.updates += not update.by_clock
+        for subscriber in slow:
+            subscriber.notify_slow(self.seis)
+        for start_s, end_s in update.gaps:
+            self._hooks.notify_gap(self.seis, start_s, end_s)
+        return True
+
+    def subscribe(self, subscriber: Subscriber, add: Callable[[], object], *, replay: bool) -> None:
+        """Add a subscriber, which receives each later bar once.
+
+        Parameters
+        ----------
+        subscriber
+            The consumer or iterator.
+        add
+            Puts it into its list.
+        replay
+            Whether it begins with the bar that closed last.
+        """
+        with self._lock:
+            add()
+            if replay:
+                self._fanout.replay_last(subscriber)
+
+    def add_iterator(self, subscriber: Subscriber, *, replay: bool) -> None:
+        """Add a subscriber that is no consumer, for as long as the program holds it."""
+        self.subscribe(subscriber, lambda: self._fanout.add_iterator(subscriber), replay=replay)
+
+    def finish(self) -> None:
+        """End all subscribers, after the bars that wait for them."""
+        for subscriber in self._fanout.subscribers():
+            subscriber.finish()
+
+    def change_state(self, state: State) -> None:
+        """Record a state, and report it."""
+        self.state = state
+        if state is not State.FAILED:
+            self.reported_error = None
+        self._hooks.notify_state(self.seis, state)
+
+    def report(self, error: TvDatafeedError) -> None:
+        """Record an error, and report it."""
+        self.reported_error = error
+        self._hooks.notify_failure(self.seis, error)
+
+    def status(self) -> SeisStatus:
+        """Return how the series is doing."""
+        with self._lock:
+            counts = self._fanout.counts
+            last, lag_s = counts.last, counts.lag_s
+            return SeisStatus(
+                seis=self.seis,
+                state=self.state.value,
+                last_bar=None if last is None else _moment(last.bar.time),
+                delivered=counts.delivered,
+                dropped=self._format.dropped,
+                corrections=counts.corrections,
+                lag_ms=None if lag_s is None else round(lag_s * _MILLISECONDS, 3),
+                error=self.reported_error,
+            )
+
+
+def _moment(time_s: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_s, dt.timezone.utc)

@@ -1,21 +1,18 @@
-"""Streams: the series that a live feed wants, kept open through whatever happens.
+"""The supervisor: keeps the series of a live feed open through outages.
 
-A thread of its own opens them, a few at a time, and opens again what was lost; the reader of each
-connection hands what happens on a stream straight to its listener. Where a stream left off is
-known to the stream alone, so that one that is opened again goes on from there.
+A thread of its own opens them, a few at a time, and opens again what was lost. Updates do not pass
+here: the thread that delivers a connection's events hands them to the series.
 """
 
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from enum import Enum
 
-from tvDatafeed.auth.account import Account
-from tvDatafeed.common.backoff import backoff_s, doubled_s
-from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
     NetworkError,
@@ -24,467 +21,454 @@ from tvDatafeed.exceptions import (
     ThreadingError,
     TvDatafeedError,
 )
-from tvDatafeed.live.callbacks import Hooks
+from tvDatafeed.live.callbacks import CallbackThread
+from tvDatafeed.live.modes import BarSource
+from tvDatafeed.live.outage import Outage
+from tvDatafeed.live.polling import Polling
+from tvDatafeed.live.renewal import RenewableTokens, TokenRenewal
 from tvDatafeed.live.seis import State
-from tvDatafeed.live.stream import Stream
-from tvDatafeed.live.timers import Plans
+from tvDatafeed.live.stream import LiveSeries
+from tvDatafeed.live.streaming import Streaming
+from tvDatafeed.live.timers import TimerQueue
 from tvDatafeed.network.connection import Connection, Limits
-from tvDatafeed.network.dispatcher import Batch, Opened
+from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
 from tvDatafeed.network.pool import WebSocketManager
-from tvDatafeed.protocol.events import RequestFailed, StreamRequest, StreamStarted
+from tvDatafeed.protocol.events import RequestFailed, StreamRequest
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# How many streams are being opened at a time: as fast as answers come, and no faster.
+# How many series are being opened at a time: as fast as answers come, and no faster.
 WINDOW = 20
-# A stream whose last bar is over and that stays silent is opened anew after so long, in case that
-# it is the stream and not the market; each time in vain the pause doubles.
-SILENCE_S = 10.0
-LONGEST_PAUSE_S = 300.0
-# Not longer, since the wall clock, which tells when a token ends, may be set.
-_TOKEN_LOOK_S = 60.0
-_FIRST_RETRY_S = 1.0
-# Whoever waits for the thread's end looks so often whether somebody begins anew.
-_JOIN_SLICE_S = 0.05
+_PAUSE_AFTER_BUG_S = 1.0
 
 
-@dataclass
-class _Episode:
-    """From when on streams are lost, until the last of them is back."""
+class Event(Enum):
+    """What happens to a series, as far as its state changes."""
 
-    since_s: float
-    lost: set[Stream]
-    any_is_back: bool = False
+    WANTED = "a program has registered it, or tries again what has failed"
+    OPENED = "its session has started"
+    LOST = "its session or the connection has ended"
+    DELAYED = "it could not be opened, and will be tried again"
+    REFUSED = "it cannot be opened, and trying again will not help"
+    RELEASED = "no program wants it any more"
 
 
-class Streams:
-    """The streams of one feed.
+# Every change of a series' state. What is not here does not happen.
+NEXT_STATE: dict[tuple[State, Event], State] = {
+    (State.STARTING, Event.WANTED): State.STARTING,
+    (State.STARTING, Event.OPENED): State.LIVE,
+    (State.STARTING, Event.DELAYED): State.RECONNECTING,
+    (State.STARTING, Event.REFUSED): State.FAILED,
+    (State.STARTING, Event.RELEASED): State.STOPPED,
+    # A silent series is opened again, and a polled one each time.
+    (State.LIVE, Event.OPENED): State.LIVE,
+    (State.LIVE, Event.LOST): State.RECONNECTING,
+    (State.LIVE, Event.DELAYED): State.RECONNECTING,
+    (State.LIVE, Event.REFUSED): State.FAILED,
+    (State.LIVE, Event.RELEASED): State.STOPPED,
+    (State.RECONNECTING, Event.OPENED): State.LIVE,
+    (State.RECONNECTING, Event.LOST): State.RECONNECTING,
+    (State.RECONNECTING, Event.DELAYED): State.RECONNECTING,
+    (State.RECONNECTING, Event.REFUSED): State.FAILED,
+    (State.RECONNECTING, Event.RELEASED): State.STOPPED,
+    (State.FAILED, Event.WANTED): State.STARTING,
+    (State.FAILED, Event.RELEASED): State.STOPPED,
+    (State.STOPPED, Event.RELEASED): State.STOPPED,
+}
+
+
+class StreamSupervisor:
+    """Keeps the series of one feed open.
 
     Parameters
     ----------
     connections
-        Gives the connections.
-    account
-        Whose token is used.
+        Returns the connections.
+    tokens
+        Where data tokens come from.
     limits
-        Gives how long one opening may take.
+        Returns how long one opening may take.
     network, threads
         Settings: the pauses between tries; whether to stream or to poll, and how.
     max_bars
-        How many bars are asked for at the most to fill a gap.
-    hooks
-        Run while any stream is wanted.
+        How many bars are requested at most to fill a gap.
+    callbacks
+        Runs while any series is followed.
     on_reconnect
-        Called with the moments, epoch seconds UTC, between which nothing came, when every stream
-        that was lost is back.
+        Called after an outage; see `Outage`.
+    lock
+        The lock of the feed; guards which series are followed, and the thread.
     """
 
     def __init__(
         self,
         connections: Callable[[], WebSocketManager],
-        account: Account,
+        tokens: RenewableTokens,
         limits: Callable[[], Limits],
         *,
         network: NetworkConfig,
         threads: ThreadingConfig,
         max_bars: int,
-        hooks: Hooks,
+        callbacks: CallbackThread,
         on_reconnect: Callable[[float, float], object],
+        lock: threading.Condition,
     ) -> None:
         self._connections = connections
-        self._account = account
+        self._tokens = tokens
         self._limits = limits
         self._network = network
         self._threads = threads
         self._max_bars = max_bars
-        self._hooks = hooks
+        self._callbacks = callbacks
         self._on_reconnect = on_reconnect
-        self._lock = threading.Lock()
-        self._wanted: set[Stream] = set()
-        self._orders: deque[tuple[Callable[[Stream], None], Stream]] = deque()
+
+        # Written under the lock of the feed.
+        self._lock = lock
+        self._followed: set[LiveSeries] = set()
         self._thread: threading.Thread | None = None
-        self._batch: Batch | None = None
-        self._start_afresh()
+        self._dispatcher: Dispatcher | None = None
 
-    def _start_afresh(self) -> None:
-        self._asked: set[Stream] = set()
-        self._sessions: dict[str, Stream] = {}
-        self._plans: Plans[Stream] = Plans()
+        # Written by any thread; to append and to pop are atomic.
+        self._commands: deque[tuple[Callable[[LiveSeries], None], LiveSeries]] = deque()
+
+        # Written by the thread of the supervisor.
+        self._reset()
+
+    def _reset(self) -> None:
+        self._opening: set[LiveSeries] = set()
+        self._sessions: dict[str, LiveSeries] = {}
+        self._timers: TimerQueue[LiveSeries] = TimerQueue()
+        # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
-        self._episode: _Episode | None = None
-        self._no_renewal_before = 0.0
+        self._outage = Outage(self._on_reconnect)
+        self._renewal = TokenRenewal(self._tokens, self._connections)
+        self._source = self._new_source()
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether the server tells of bars; otherwise it is asked for them."""
-        return self._threads.live_mode == "stream"
+    def _new_source(self) -> BarSource:
+        if self._threads.live_mode == "poll":
+            return Polling(self._timers, self._reopen, self._threads)
+        return Streaming(self._timers, self._reopen)
 
-    def want(self, stream: Stream) -> None:
-        """Open a stream, and keep it open from now on.
+    def follow(self, series: LiveSeries) -> None:
+        """Keep a series open from now on; the feed's lock is held, and `start` follows."""
+        series.on_silence = self._notice_silence
+        self._followed.add(series)
+        self._command(self._begin, series)
+
+    def release(self, series: LiveSeries) -> None:
+        """Close a series; the feed's lock is held. No event of it follows."""
+        series.is_wanted = False
+        self._followed.discard(series)
+        if self._thread is None:
+            series.settled.set()
+        else:
+            self._command(self._end, series)
+
+    def try_again(self, series: LiveSeries) -> None:
+        """Try again to open a series that has failed; the feed's lock is held."""
+        if series in self._followed and self._thread is not None:
+            self._command(self._restart, series)
+
+    def _command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
+        """Have the supervisor's thread call a function; called in any thread."""
+        self._commands.append((call, series))
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.wake()
+
+    def start(self) -> None:
+        """Start the thread, unless it runs or no series is followed; called without locks.
 
         Raises
         ------
         ThreadingError
-            When the system gives no thread.
+            The system gives no thread; no series is followed then.
         """
+        manager, limits = self._connections(), self._limits()
         with self._lock:
-            self._wanted.add(stream)
-            self._orders.append((self._begin, stream))
-            if self._thread is not None:
-                self._wake()
+            if self._thread is not None or not self._followed:
                 return
-            self._batch = self._new_batch()
-            thread = threading.Thread(
-                target=self._run, args=(self._batch,), name="tvDatafeed-live", daemon=True
+            dispatcher = self._dispatcher = self._new_dispatcher(manager, limits)
+            thread = self._thread = threading.Thread(
+                target=self._run, args=(dispatcher,), name="tvDatafeed-live", daemon=True
             )
-            try:
-                self._hooks.start()
-                thread.start()
-            except RuntimeError as error:
-                self._wanted.discard(stream)
-                self._orders.clear()
-                self._batch = None
-                self._hooks.end()
+            self._callbacks.open()
+        try:
+            self._callbacks.start()
+            thread.start()
+        except BaseException as error:
+            # No thread; or Ctrl-C, and then the thread may have begun.
+            if thread.ident is None:
+                self._give_up(error)
+            if isinstance(error, RuntimeError):
                 raise ThreadingError(f"no thread for the live feed: {error}") from error
-            self._thread = thread
+            raise
 
-    def unwant(self, stream: Stream) -> None:
-        """Close a stream; nothing is told of it from now on."""
-        stream.is_wanted = False
+    def _give_up(self, error: BaseException) -> None:
+        """Fail all series that wait for a thread which was not started."""
         with self._lock:
-            self._wanted.discard(stream)
-            if self._thread is not None:
-                self._orders.append((self._end, stream))
-                self._wake()
-
-    def again(self, stream: Stream) -> None:
-        """Try once more to open a stream that has failed."""
-        with self._lock:
-            if stream in self._wanted and self._thread is not None:
-                self._orders.append((self._restart, stream))
-                self._wake()
+            self._thread = self._dispatcher = None
+            failed, self._followed = self._followed, set()
+            self._commands.clear()
+            self._callbacks.close()
+        for series in failed:
+            series.error = ThreadingError(f"no thread for the live feed: {error}")
+            series.settled.set()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the thread, unless there are streams again; False when that takes longer."""
+        """Wait for the thread, unless series are followed again; False when that takes longer."""
         deadline = Deadline(timeout)
-        while True:
-            with self._lock:
-                thread = self._thread
-                if thread is None or self._wanted:
-                    return True
-            if thread is threading.current_thread():
+        with self._lock:
+            thread = self._thread
+            if thread is None or thread is threading.current_thread():
                 return True
-            if deadline.expired:
-                return False
-            thread.join(deadline.clip(_JOIN_SLICE_S))
+            while self._thread is thread and not self._followed:
+                if deadline.expired:
+                    return False
+                self._lock.wait(deadline.clip(WAIT_SLICE_S))
+            if self._thread is thread:
+                return True
+        thread.join(deadline.remaining())
+        return True
 
-    def _wake(self) -> None:
-        batch = self._batch
-        if batch is not None:
-            batch.put(None)
+    def _new_dispatcher(self, manager: WebSocketManager, limits: Limits) -> Dispatcher:
+        return Dispatcher(manager, self._tokens, limits, window=WINDOW, keeps_running=True)
 
-    def _new_batch(self) -> Batch:
-        return Batch(
-            self._connections(),
-            self._account,
-            self._limits(),
-            window=WINDOW,
-            is_endless=True,
-        )
-
-    def _run(self, batch: Batch) -> None:
-        self._start_afresh()
+    def _run(self, dispatcher: Dispatcher) -> None:
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return  # given up while it was being started
+        self._reset()
         while self._is_needed():
             try:
-                if batch.is_stopped:
-                    # Closed just when somebody began anew.
-                    batch = self._replaced(batch)
-                self._work(batch)
+                if dispatcher.is_stopped:
+                    # The connections were closed just when a series was registered.
+                    dispatcher = self._replace(dispatcher)
+                self._run_once(dispatcher)
             except Exception:
                 logger.exception("the live feed failed and goes on; please report this")
-                time.sleep(_FIRST_RETRY_S)
-        # What has come meanwhile belongs to streams that nobody wants.
-        batch.release()
-
-    def _replaced(self, batch: Batch) -> Batch:
-        with self._lock:
-            self._batch = replacement = self._new_batch()
-            wanted = list(self._wanted)
-        # First of all: what comes from now on comes there.
-        for stream in wanted:
-            stream.batch = replacement
-        strays = batch.strays()
-        batch.release()
-        asked, self._asked = self._asked, set()
-        for stray in strays:
-            self._lost(stray.session, stray.error)
-        for stream in wanted:
-            connection, session = stream.connection, stream.session
-            if stream in asked:
-                self._ask(stream)
-            elif session and connection and connection.error is not None:
-                self._lost(session, connection.error)
-        return replacement
+                time.sleep(_PAUSE_AFTER_BUG_S)
+        # What has come meanwhile belongs to released series.
+        dispatcher.release()
 
     def _is_needed(self) -> bool:
         with self._lock:
-            if self._wanted or self._orders:
+            if self._followed or self._commands:
                 return True
-            self._thread = self._batch = None
-            self._hooks.end()
+            self._thread = self._dispatcher = None
+            self._callbacks.close()
+            self._lock.notify_all()
             return False
 
-    def _work(self, batch: Batch) -> None:
-        """Do what is to be done, and wait for the next result, order or moment."""
-        until = min(self._do_what_is_due(), self._renew_token())
-        if not self._wanted:
+    def _replace(self, stopped: Dispatcher) -> Dispatcher:
+        """Continue with new connections where the old ones were closed on purpose."""
+        manager, limits = self._connections(), self._limits()
+        with self._lock:
+            self._dispatcher = dispatcher = self._new_dispatcher(manager, limits)
+            followed = list(self._followed)
+        # First, so that later events go to the new dispatcher.
+        for series in followed:
+            series.dispatcher = dispatcher
+        failures = stopped.failed_sessions()
+        stopped.release()
+        opening, self._opening = self._opening, set()
+        for failure in failures:
+            self._lost(failure.session, failure.error)
+        for series in followed:
+            connection, session = series.connection, series.session
+            if series in opening:
+                self._open(series)
+            elif session and connection and connection.error is not None:
+                self._lost(session, connection.error)
+        return dispatcher
+
+    def _run_once(self, dispatcher: Dispatcher) -> None:
+        """Do what is due, and wait for the next result, command or moment."""
+        while self._commands:
+            call, series = self._commands.popleft()
+            call(series)
+        until = min(self._timers.run_due(), self._renewal.run_due())
+        if not self._followed:
             return
         try:
-            result = batch.next(until)
+            result = dispatcher.next(until)
         except TvDatafeedError as no_token:
-            self._has_no_token(batch, no_token)
+            for series in dispatcher.cancel_waiting():
+                self._not_opened(series, no_token)
             return
         match result:
-            case (stream, Opened() as opened):
-                self._opened(stream, opened)
+            case (series, OpenStream() as stream):
+                self._opened(series, stream)
             case (_, RequestFailed(session=session, error=error)):
                 self._lost(session, error)
-            case (stream, TvDatafeedError() as error):
-                self._not_opened(stream, error)
+            case (series, TvDatafeedError() as error):
+                self._not_opened(series, error)
 
-    def _do_what_is_due(self) -> float:
-        """Obey, and do what was planned; say when the next plan is due."""
-        while self._orders:
-            act, stream = self._orders.popleft()
-            act(stream)
-        return self._plans.run()
+    def _begin(self, series: LiveSeries) -> None:
+        if series.is_wanted:
+            self._advance(series, Event.WANTED)
+            self._open(series, first=True)
 
-    def _begin(self, stream: Stream) -> None:
-        stream.quiet = self._note_silence
-        self._show(stream, State.STARTING)
-        self._ask(stream, first=True)
+    def _restart(self, series: LiveSeries) -> None:
+        if series.state is State.FAILED and series.is_wanted:
+            series.error = None
+            series.failed_openings = 0
+            self._begin(series)
 
-    def _restart(self, stream: Stream) -> None:
-        if stream.state is State.FAILED and stream.is_wanted:
-            stream.error = None
-            stream.tries = 0
-            self._begin(stream)
+    def _end(self, series: LiveSeries) -> None:
+        if self._dispatcher is not None and series in self._opening:
+            self._dispatcher.cancel(series)
+        self._opening.discard(series)
+        self._timers.cancel(series)
+        self._leave(series)
+        self._outage.settle(series)
+        self._advance(series, Event.RELEASED)
+        series.settled.set()
 
-    def _ask(self, stream: Stream, *, first: bool = False) -> None:
-        is_on_its_way = stream in self._asked or stream.session is not None
-        if self._batch is None or not stream.is_wanted or is_on_its_way:
+    def _reopen(self, series: LiveSeries) -> None:
+        self._leave(series)
+        self._open(series)
+
+    def _open(self, series: LiveSeries, *, first: bool = False) -> None:
+        is_on_its_way = series in self._opening or series.session is not None
+        if self._dispatcher is None or not series.is_wanted or is_on_its_way:
             return
-        self._plans.drop(stream)
-        stream.batch = self._batch
-        self._asked.add(stream)
+        self._timers.cancel(series)
+        self._opening.add(series)
+        series.dispatcher = self._dispatcher
         request = StreamRequest(
-            stream.symbol,
-            stream.interval.value,
-            after=stream.after,
+            series.seis.full_symbol,
+            series.seis.interval.value,
+            after=series.last_closed,
             max_bars=self._max_bars,
-            follow=self.is_streaming,
+            follow=self._source.keeps_session,
         )
-        self._batch.add(stream, request, outcomes=stream, first=first)
+        self._dispatcher.add(series, request, receiver=series.new_attempt(), first=first)
 
-    def _end(self, stream: Stream) -> None:
-        if self._batch is not None and stream in self._asked:
-            self._batch.cancel(stream)
-        self._asked.discard(stream)
-        self._plans.drop(stream)
-        self._leave(stream)
-        self._is_accounted_for(stream)
-        self._show(stream, State.STOPPED)
-        stream.settled.set()
-
-    def _leave(self, stream: Stream) -> None:
-        """Close the session of a stream, if it has one."""
-        connection, stream.connection = stream.connection, None
-        session, stream.session = stream.session, None
+    def _leave(self, series: LiveSeries) -> None:
+        """Close the session of a series, if it has one."""
+        series.end_attempt()
+        connection, series.connection = series.connection, None
+        session, series.session = series.session, None
         if connection is not None and session is not None:
             self._sessions.pop(session, None)
-            connection.end([session])
-            self._connections().wake()
+            connection.release([session])
+            self._connections().notify_all()
 
-    def _opened(self, stream: Stream, opened: Opened) -> None:
-        self._asked.discard(stream)
-        started = opened.started
-        stream.connection, stream.session = opened.connection, started.session
-        if not stream.is_wanted or not started.request.follow:
-            self._leave(stream)
+    def _opened(self, series: LiveSeries, stream: OpenStream) -> None:
+        self._opening.discard(series)
+        started, connection = stream.started, stream.connection
+        series.connection, series.session = connection, started.session
+        back_s = connection.server_time_s() or time.time()
+        if series.is_wanted and started.request.follow:
+            self._sessions[started.session] = series
         else:
-            self._sessions[started.session] = stream
-        if not stream.is_wanted:
+            self._leave(series)
+        if not series.is_wanted:
             return
-        stream.tries = 0
-        stream.has_lived = True
-        stream.has_complained = False
-        self._show(stream, State.LIVE)
-        stream.settled.set()
-        self._is_accounted_for(stream, is_back=True)
+        series.failed_openings = 0
+        series.has_lived = True
+        series.has_complained = False
+        self._advance(series, Event.OPENED)
+        series.settled.set()
+        self._outage.settle(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
-        stream.looks = 0 if has_news else stream.looks + 1
-        stream.old_news = stream.opening_news = stream.news
-        if not started.request.follow:
-            self._plans.add(self._poll_pause_s(stream, started), self._ask, stream)
-        elif started.update.forming is None:
-            self._note_silence(stream)
+        series.silent_reopens = 0 if has_news else series.silent_reopens + 1
+        series.updates_at_check = series.updates_at_opening = series.updates
+        self._source.opened(series, started)
 
-    def _not_opened(self, stream: Stream, error: TvDatafeedError) -> None:
-        self._asked.discard(stream)
-        if not stream.is_wanted:
+    def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
+        self._opening.discard(series)
+        if not series.is_wanted:
             return
-        if self._batch is not None and self._batch.is_stopped:
-            self._asked.add(stream)  # by the batch that comes next
+        if self._dispatcher is not None and self._dispatcher.is_stopped:
+            self._opening.add(series)  # opened by the next dispatcher
             return
-        if self._is_final(error) or not stream.has_lived:
-            self._fail(stream, error)
+        if self._is_final(error) or not series.has_lived:
+            self._fail(series, error)
             return
-        self._show(stream, State.RECONNECTING)
+        self._advance(series, Event.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError):
-            self._complain(stream, error)
-        self._plans.add(self._retry_pause_s(error, stream.tries), self._ask, stream)
-        stream.tries += 1
+            self._complain(series, error)
+        series.failed_openings += 1
+        self._timers.schedule(series, self._pause_s(error, series.failed_openings), self._open)
 
     def _is_final(self, error: TvDatafeedError) -> bool:
         if isinstance(error, ThreadingError):
             return False
         if not isinstance(error, NetworkError):
             return True
-        return not error.retryable or self._connections().is_struck_out
+        return not error.retryable or self._connections().has_given_up
 
-    def _retry_pause_s(self, error: TvDatafeedError, tries: int) -> float:
+    def _pause_s(self, error: TvDatafeedError, failures: int) -> float:
         network = self._network
         if isinstance(error, RateLimitError):
             return max(network.max_retry_delay, error.retry_after or 0.0)
-        return backoff_s(tries + 1, network.base_retry_delay, network.max_retry_delay)
+        return backoff_s(failures, network.base_retry_delay, network.max_retry_delay)
 
-    def _poll_pause_s(self, stream: Stream, started: StreamStarted) -> float:
-        """Say when a bar is due, or how long to wait for one that is."""
-        threads = self._threads
-        if started.update.forming is not None and started.market_time_s is not None:
-            due_s = started.closes_at_s - started.market_time_s
-            return max(due_s, threads.retry_sleep)
-        vain = max(stream.looks - threads.retry_limit, 0)
-        return doubled_s(vain, threads.retry_sleep, LONGEST_PAUSE_S)
-
-    def _note_silence(self, stream: Stream) -> None:
-        """Look after a stream whose last bar is over; also called in the reader's thread."""
-        self._orders.append((self._watch, stream))
-        self._wake()
-
-    def _watch(self, stream: Stream) -> None:
-        news, session = stream.news, stream.session
-        if session is None:
-            return  # it is lost or deleted, and there are other plans for it
-        if news != stream.old_news:
-            stream.looks = 0
-        pause_s = doubled_s(stream.looks, SILENCE_S, LONGEST_PAUSE_S)
-
-        def look(stream: Stream) -> None:
-            if stream.session != session:
-                return
-            if stream.news == news:
-                self._leave(stream)
-                self._ask(stream)
-            elif not stream.is_forming:
-                # There was a word on what is closed, as of a correction, and nothing since.
-                self._watch(stream)
-
-        self._plans.add(pause_s, look, stream)
+    def _notice_silence(self, series: LiveSeries) -> None:
+        """Watch a series whose last bar the clock has closed; called in the delivering thread."""
+        self._command(self._source.check_silence, series)
 
     def _lost(self, session: str, error: TvDatafeedError) -> None:
-        """Take the end of a session that was open."""
-        stream = self._sessions.get(session)
-        if stream is None or stream.connection is None:
+        """Handle the end of an open session."""
+        series = self._sessions.get(session)
+        if series is None or series.connection is None:
             return
-        connection = stream.connection
-        self._leave(stream)
+        connection = series.connection
+        self._leave(series)
         manager = self._connections()
         pause_s = 0.0
         if connection.is_usable:
-            manager.note_failure(connection, error)
-            if not manager.learns_cap(connection, error):
+            manager.record_failure(connection, error)
+            if not manager.lower_session_limit(connection, error):
                 if not isinstance(error, ProtocolError | RateLimitError):
-                    self._fail(stream, error)
+                    self._fail(series, error)
                     return
-                pause_s = self._reopening_pause_s(stream, error)
+                pause_s = self._pause_before_reopening_s(series, error)
         elif connection not in self._counted:
             self._counted = {c for c in self._counted if c.is_usable} | {connection}
             if not manager.follow_redirect(connection):
-                manager.note_failure(connection, error)
-                manager.tell("the live feed", error)
-        if self._episode is None:
-            self._episode = _Episode(connection.heard_time_s() or time.time(), set())
-        self._episode.lost.add(stream)
-        self._show(stream, State.RECONNECTING)
+                manager.record_failure(connection, error)
+                manager.log_retry("the live feed", error)
+        self._outage.add(series, connection.last_received_time_s() or time.time())
+        self._advance(series, Event.LOST)
         if pause_s:
-            self._plans.add(pause_s, self._ask, stream)
+            self._timers.schedule(series, pause_s, self._open)
         else:
-            self._ask(stream)
+            self._open(series)
 
-    def _reopening_pause_s(self, stream: Stream, error: TvDatafeedError) -> float:
-        """Say how long to wait where the server, or what it sends, is to blame."""
+    def _pause_before_reopening_s(self, series: LiveSeries, error: TvDatafeedError) -> float:
+        """Return the pause after the server, or a message of it, has ended a sound session."""
         if isinstance(error, RateLimitError):
-            self._complain(stream, error)
-            return self._retry_pause_s(error, 0)
-        # At once, unless it is the same again before anything else.
-        stream.losses = stream.losses + 1 if stream.news == stream.opening_news else 0
-        return self._retry_pause_s(error, stream.losses) if stream.losses > 1 else 0.0
+            self._complain(series, error)
+            return self._pause_s(error, 1)
+        # At once, unless it ends again before any update.
+        is_unused = series.updates == series.updates_at_opening
+        series.unused_sessions = series.unused_sessions + 1 if is_unused else 0
+        if series.unused_sessions <= 1:
+            return 0.0
+        return self._pause_s(error, series.unused_sessions + 1)
 
     @staticmethod
-    def _complain(stream: Stream, error: TvDatafeedError) -> None:
-        """Tell of a fault that waiting may cure, once for all tries."""
-        if not stream.has_complained:
-            stream.has_complained = True
-            stream.listener.failed(error)
+    def _complain(series: LiveSeries, error: TvDatafeedError) -> None:
+        """Report an error that waiting may cure, once for all tries."""
+        if not series.has_complained:
+            series.has_complained = True
+            series.report(error)
 
-    def _is_accounted_for(self, stream: Stream, *, is_back: bool = False) -> None:
-        """Note that a stream is lost no more, and tell of the last one."""
-        episode = self._episode
-        if episode is None or stream not in episode.lost:
-            return
-        episode.lost.discard(stream)
-        if is_back and stream.connection is not None:
-            episode.any_is_back = True
-        if episode.lost:
-            return
-        self._episode = None
-        if episode.any_is_back:
-            connection = stream.connection
-            back_s = (connection.server_time_s() if connection else None) or time.time()
-            self._on_reconnect(episode.since_s, max(back_s, episode.since_s))
-
-    def _fail(self, stream: Stream, error: TvDatafeedError) -> None:
-        is_first = not stream.settled.is_set()
-        stream.error = error
-        self._show(stream, State.FAILED)
-        self._is_accounted_for(stream)
-        stream.settled.set()
+    def _fail(self, series: LiveSeries, error: TvDatafeedError) -> None:
+        is_first = not series.settled.is_set()
+        series.error = error
+        self._advance(series, Event.REFUSED)
+        self._outage.settle(series)
+        series.settled.set()
         if not is_first:
-            stream.listener.failed(error)
-
-    def _has_no_token(self, batch: Batch, error: TvDatafeedError) -> None:
-        for stream in batch.cancel_waiting():
-            self._not_opened(stream, error)
-
-    def _renew_token(self) -> float:
-        """Sign in anew before the token ends; say when to look again, on the monotonic clock."""
-        due = self._account.renewal_due()
-        now = time.monotonic()
-        if due is None:
-            return math.inf
-        wait_s = max(due - time.time(), self._no_renewal_before - now)
-        if wait_s > 0:
-            return now + min(wait_s, _TOKEN_LOOK_S)
-        try:
-            self._connections().sign_in(self._account.token())
-        except TvDatafeedError as error:
-            logger.warning("the token could not be renewed before its end: %s", error)
-            self._no_renewal_before = now + _TOKEN_LOOK_S
-        return now + _FIRST_RETRY_S
+            series.report(error)
 
     @staticmethod
-    def _show(stream: Stream, state: State) -> None:
-        if stream.state is not state or state is State.STARTING:
-            stream.state = state
-            stream.listener.state(state)
+    def _advance(series: LiveSeries, event: Event) -> None:
+        """Change the state of a series as the table says, and report it."""
+        state = NEXT_STATE[series.state, event]
+        if state is not series.state or event is Event.WANTED:
+            series.change_state(state)

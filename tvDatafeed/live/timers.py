@@ -1,4 +1,4 @@
-"""Plans: what is to be done later, one thing for each of many."""
+"""Timers of one thread: calls that are due later, at most one for each key."""
 
 import heapq
 import itertools
@@ -9,50 +9,50 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-# Plans that were replaced or dropped are kept up to so many, since to look for them takes its time.
-_SPARE = 100
+# Cancelled timers stay in the heap up to this number, since a search for them takes its time.
+_KEPT_CANCELLED = 100
 
 
-class Plans(Generic[K]):
-    """What is to be done, with what, and when; a later plan for the same replaces the one before.
+class TimerQueue(Generic[K]):
+    """Calls that are due later; a new timer for a key replaces the one before.
 
-    Of one thread alone.
+    It belongs to one thread, and has no lock.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, K]] = []
-        self._acts: dict[K, tuple[int, Callable[[K], object]]] = {}
+        self._calls: dict[K, tuple[int, Callable[[K], object]]] = {}
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._acts)
+        return len(self._calls)
 
-    def add(self, seconds: float, act: Callable[[K], object], key: K) -> None:
-        """Have a function called with the key after so many seconds."""
+    def schedule(self, key: K, delay_s: float, call: Callable[[K], object]) -> None:
+        """Call a function with the key after a delay in seconds."""
         number = next(self._numbers)
-        self._acts[key] = number, act
-        heapq.heappush(self._heap, (time.monotonic() + seconds, number, key))
-        if len(self._heap) > _SPARE + 2 * len(self._acts):
-            self._heap = [plan for plan in self._heap if self._is_valid(plan)]
+        self._calls[key] = number, call
+        heapq.heappush(self._heap, (time.monotonic() + delay_s, number, key))
+        if len(self._heap) > _KEPT_CANCELLED + 2 * len(self._calls):
+            self._heap = [timer for timer in self._heap if self._is_valid(timer)]
             heapq.heapify(self._heap)
 
-    def drop(self, key: K) -> None:
-        """Forget what was planned for a key, if anything was."""
-        self._acts.pop(key, None)
+    def cancel(self, key: K) -> None:
+        """Remove the timer of a key, if there is one."""
+        self._calls.pop(key, None)
 
-    def run(self) -> float:
-        """Do all that is due, and say when the next is, on the monotonic clock; or infinity."""
+    def run_due(self) -> float:
+        """Run what is due; return when the next timer is, on the monotonic clock, or infinity."""
         while self._heap:
-            plan = self._heap[0]
-            at, _number, key = plan
-            if at > time.monotonic() and self._is_valid(plan):
-                return at
+            timer = self._heap[0]
+            due_at, _number, key = timer
+            if due_at > time.monotonic() and self._is_valid(timer):
+                return due_at
             heapq.heappop(self._heap)
-            if self._is_valid(plan):
-                _number, act = self._acts.pop(key)
-                act(key)
+            if self._is_valid(timer):
+                _number, call = self._calls.pop(key)
+                call(key)
         return math.inf
 
-    def _is_valid(self, plan: tuple[float, int, K]) -> bool:
-        _at, number, key = plan
-        return self._acts.get(key, (None, None))[0] == number
+    def _is_valid(self, timer: tuple[float, int, K]) -> bool:
+        _due_at, number, key = timer
+        return self._calls.get(key, (None, None))[0] == number

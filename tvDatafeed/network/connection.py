@@ -1,15 +1,16 @@
 """A connection: a machine, a transport and the thread that reads.
 
-Who touches what: the reader thread owns the read side of the socket; the connection's lock
-guards the machine and the send side, and is held for one change of state and one bounded send;
-everyone else waits for outcomes in a queue of their own, with the deadlines that the machine keeps.
+Who touches what: the reader thread owns the read side of the socket. The connection's lock guards
+the machine and the fields beside it, and is held for one change of state. Outcomes are delivered
+and packets are sent after it is released, each by one thread at a time and in order. A thread that
+waits for an answer waits at a queue of its own, with the deadlines that the machine keeps.
 """
 
 import functools
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -24,7 +25,15 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
     own_copy,
 )
-from tvDatafeed.network.websocket import Sign, Transport, dial
+from tvDatafeed.network.websocket import (
+    Ping,
+    ReceiveResult,
+    Transport,
+    close_frame,
+    dial,
+    ping_frame,
+    pong_frame,
+)
 from tvDatafeed.protocol.events import (
     Answered,
     ConnectionFailed,
@@ -42,25 +51,24 @@ from tvDatafeed.protocol.machine import Machine, Timers
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# The lock is held for microseconds, unless a send is stuck.
-_LOCK_PATIENCE_S = 0.2
-_LOCK_PAUSE_S = 0.0005
-# A reader that is still connecting notices within a tenth of this that it is not wanted, unless
-# it looks up a name: how long that takes the system does not say.
+# A send that takes longer than this is stuck: the peer has stopped reading.
+_STUCK_SEND_S = 0.2
+# A peer that does not read its close frame at once does not get one.
+_CLOSE_GRACE_S = 0.2
+# Only the last ping needs an answer (RFC 6455, 5.5.3); a flood of them is not kept.
+_KEPT_CONTROL_FRAMES = 16
+# A reader that is still connecting notices an abort within a tenth of this, unless it looks up a
+# name: how long that takes is up to the system.
 _CONNECTING_PATIENCE_S = 1.0
 
 Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUpdated
 
 
-class Outcomes(Protocol):
-    """Where the events of a request go: a queue, or one that takes them in the reader's thread.
+class OutcomeReceiver(Protocol):
+    """Where the events of a request go."""
 
-    What takes them there does so under the connection's lock: it is quick, and calls nothing of
-    the connection.
-    """
-
-    def put(self, item: Outcome, /) -> object:
-        """Take an event."""
+    def deliver(self, outcome: Outcome, /) -> object:
+        """Accept an event, quickly; called in any thread, without locks, one call at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Limits:
 
 
 class Connection:
-    """One WebSocket connection; it connects in its own thread as soon as it is made.
+    """One WebSocket connection; it connects in its own thread after `start`.
 
     Parameters
     ----------
@@ -90,24 +98,19 @@ class Connection:
         Where to connect.
     token
         The data token of the first sign-in.
-    places
+    max_sessions
         How many requests may run here at a time.
     show_frames
-        Whether outgoing packets go to the log at DEBUG, the token redacted.
+        Whether outgoing packets are logged at DEBUG, the token redacted.
 
     Attributes
     ----------
     show_frames : bool
         As given; may be assigned.
-    proven : bool
+    has_answered : bool
         Whether a request has been answered here, if only by a refusal: the proof of health.
     redirected_to : str or None
-        The host that the server sends its clients to.
-
-    Raises
-    ------
-    ThreadingError
-        When the system gives no thread.
+        The host that the server redirects its clients to.
     """
 
     def __init__(
@@ -116,14 +119,19 @@ class Connection:
         url: str,
         token: str,
         *,
-        places: int,
+        max_sessions: int,
         show_frames: bool = False,
     ) -> None:
         self._network = network
         self._url = url
+        self.show_frames = show_frames
+        self.has_answered: bool = False
+        self.redirected_to: str | None = None
+        # Everything below is guarded by this lock. It is held for one change of state: never over
+        # a send, a receive or a delivery.
+        self._lock = threading.Lock()
         # All tokens that were used here, in order: any of them may stand in what is logged.
         self._tokens = [token]
-        self._lock = threading.Lock()
         self._machine = Machine(
             token,
             Timers(
@@ -133,30 +141,47 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
+        self._max_sessions = max_sessions
+        # The sessions that have a slot here, whether a request was sent on them yet or not.
+        self._sessions: set[str] = set()
+        self._receivers: dict[str, OutcomeReceiver] = {}
         self._transport: Transport | None = None
         self._error: TvDatafeedError | None = None
-        self._deliberate = False
-        self._waiting: dict[str, Outcomes] = {}
-        self._places = places
-        # The sessions that have a place here, whether anything was asked on them yet or not.
-        self._holders: set[str] = set()
+        self._is_deliberate = False
         self._lost_requests = 0
-        self.show_frames = show_frames
-        self.proven: bool = False
-        self.redirected_to: str | None = None
+        # One thread at a time delivers, and one sends; the others leave their part to it.
+        self._deliveries: deque[tuple[OutcomeReceiver, Outcome]] = deque()
+        self._in_hand: tuple[OutcomeReceiver, Outcome] | None = None
+        self._deliverer: int | None = None
+        self._control_frames: list[bytes] = []
+        self._sender: int | None = None
+        self._sending_since = 0.0
+        # A transport that its reader has left while another thread was sending.
+        self._left_transport: Transport | None = None
         self._reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
-        try:
-            self._reader.start()
-        except RuntimeError as error:
-            raise ThreadingError(f"no thread for the connection: {error}") from error
-        except BaseException:
-            # Ctrl-C: the thread may have begun, and nobody will ever ask for it.
-            self.abandon(WebSocketError("interrupted"))
-            raise
 
     def __repr__(self) -> str:
         state = "broken" if self._error else "open" if self._transport else "connecting"
         return f"<Connection {state} {self._url} {self._machine!r}>"
+
+    def start(self) -> None:
+        """Start to connect.
+
+        Raises
+        ------
+        ThreadingError
+            The system gives no thread; the connection is broken then.
+        """
+        try:
+            self._reader.start()
+        except RuntimeError as error:
+            no_thread = ThreadingError(f"no thread for the connection: {error}")
+            self.abort(no_thread)
+            raise no_thread from error
+        except BaseException:
+            # Ctrl-C: the thread may have begun, and the caller will never use it.
+            self.abort_unlocked(WebSocketError("interrupted"))
+            raise
 
     @property
     def is_usable(self) -> bool:
@@ -165,13 +190,13 @@ class Connection:
 
     @property
     def error(self) -> TvDatafeedError | None:
-        """Why the connection is of no more use."""
+        """Why the connection has ended; None while it is usable."""
         return self._error
 
     @property
-    def is_lost(self) -> bool:
-        """Whether it ended against our will, and with something at stake."""
-        return not self._deliberate and (not self.proven or self._lost_requests > 0)
+    def failed_with_work(self) -> bool:
+        """Whether it ended by a fault, and before its first answer or with requests on it."""
+        return not self._is_deliberate and (not self.has_answered or self._lost_requests > 0)
 
     @property
     def open_sessions(self) -> int:
@@ -179,11 +204,11 @@ class Connection:
         return self._machine.open_sessions
 
     def server_time_s(self) -> float | None:
-        """Give the server's clock, epoch seconds UTC; None until it was heard."""
+        """Return the server's clock, epoch seconds UTC; None before it is known."""
         return self._machine.server_time_s(time.monotonic())
 
-    def heard_time_s(self) -> float | None:
-        """Give the server's clock when it was heard last, epoch seconds UTC."""
+    def last_received_time_s(self) -> float | None:
+        """Return the server's clock at the last receive, epoch seconds UTC; None as above."""
         return self._machine.server_time_s(self._machine.last_received_at)
 
     @property
@@ -192,65 +217,66 @@ class Connection:
         return self._machine.counters
 
     def sign_in(self, token: str) -> None:
-        """Use another token from now on, without asking for anything."""
+        """Use another token from now on, without sending a request."""
 
         def use(machine: Machine) -> None:
-            if self._error is None and token != self._tokens[-1]:
-                self._tokens.append(token)
-                machine.set_token(token)
+            if self._error is None:
+                self._use_token(machine, token)
 
         self._exchange(use)
 
-    def is_surely_of(self, token: str) -> bool:
-        """Whether a refused token can have been no other than this."""
+    def _use_token(self, machine: Machine, token: str) -> None:
+        if token != self._tokens[-1]:
+            self._tokens.append(token)
+            machine.set_token(token)
+
+    def only_used_token(self, token: str) -> bool:
+        """Whether no other token than this one was ever used here."""
         return self._tokens == [token]
 
-    def reserve(self, token: str, session: str) -> bool:
-        """Give a session a place, and sign in with its token; `end` takes the place back.
+    def acquire_slot(self, token: str, session: str) -> bool:
+        """Reserve a slot for a session, and sign in with its token; `release` gives it back.
 
         Returns
         -------
         bool
-            False when the connection is full or of no more use.
+            False when the connection is full, broken or does not answer.
         """
-        if self._is_stuck():
-            return False  # no place to wait for an answer
         with self._lock:
-            if self._error is not None or len(self._holders) >= self._places:
+            is_stuck = self._sender and time.monotonic() - self._sending_since > _STUCK_SEND_S
+            is_full = len(self._sessions) >= self._max_sessions
+            # An unresponsive server sends heartbeats and answers no request.
+            if self._error or is_stuck or is_full or self._machine.is_unresponsive:
                 return False
-            if self._machine.is_unresponsive:
-                return False  # it beats, and answers nobody
-            if token != self._tokens[-1]:
-                # Sent together with what is asked next.
-                self._tokens.append(token)
-                self._machine.set_token(token)
-            self._holders.add(session)
+            # Sent together with the next request.
+            self._use_token(self._machine, token)
+            self._sessions.add(session)
             return True
 
-    def begin(
+    def send_request(
         self,
         session: str,
         request: Request,
         deadline: float,
         limits: Limits,
-        outcomes: Outcomes,
+        receiver: OutcomeReceiver,
     ) -> None:
-        """Ask for something on a session that has a place.
+        """Send a request on a session that has a slot.
 
         Parameters
         ----------
         session
             A fresh session id of the request's kind.
         request
-            What to ask for.
+            The request.
         deadline
-            When the answer must be there, on the monotonic clock.
+            When the answer must be complete, on the monotonic clock.
         limits
             How long its parts may take.
-        outcomes
+        receiver
             Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
             `RequestFailed` in the end. A stream has `StreamStarted` instead of an answer, and then
-            each `StreamUpdated`, until it is ended or has a `RequestFailed`.
+            each `StreamUpdated`, until it is released or has a `RequestFailed`.
 
         Raises
         ------
@@ -258,10 +284,10 @@ class Connection:
             The connection is broken.
         """
 
-        def ask(machine: Machine) -> None:
+        def send(machine: Machine) -> None:
             if self._error is not None:
                 raise own_copy(self._error)
-            self._waiting[session] = outcomes
+            self._receivers[session] = receiver
             machine.open(
                 session,
                 request,
@@ -271,60 +297,56 @@ class Connection:
                 page_timeout_s=limits.response_s,
             )
 
-        self._exchange(ask)
+        self._exchange(send)
 
-    def end(self, sessions: Iterable[str]) -> None:
-        """Take the places of sessions back; requests without an outcome are given up.
+    def release(self, sessions: Iterable[str]) -> None:
+        """Give the slots of sessions back; requests without an outcome are cancelled.
 
-        A session without a place here is none of ours, so that it may be ended twice.
+        Sessions without a slot here are ignored, so that one may be released twice.
         """
 
         def free(machine: Machine) -> None:
-            for session in self._holders.intersection(sessions):
+            for session in self._sessions.intersection(sessions):
                 # After Ctrl-C the session is freed, and a late answer dropped by its id.
-                self._waiting.pop(session, None)
+                self._receivers.pop(session, None)
                 machine.close(session)
-                self._holders.discard(session)
+                self._sessions.discard(session)
 
         self._exchange(free)
 
     @property
     def wakes_at(self) -> float | None:
-        """When `keep_time` must be called next, on the monotonic clock; None: never."""
+        """When `tick` must be called next, on the monotonic clock; None: never."""
         with self._lock:
             return self._machine.next_deadline()
 
-    def keep_time(self) -> None:
-        """Let those whose time is over have their outcome.
+    def tick(self) -> None:
+        """Fail requests whose deadline has passed.
 
-        The one who waits keeps the time, so that a reader which is stuck hangs nobody.
+        Threads that wait for an answer call it, so that a stuck reader does not hang them.
         """
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
-    def mark_full(self) -> int:
-        """Take no more requests than are running now, and say how many that is, at least one.
+    def limit_sessions(self) -> int:
+        """Accept no more requests than are running now; return how many that is, at least one.
 
-        The server says that the one which has just ended was too many.
+        The server has just refused one session as too many.
         """
         with self._lock:
-            self._places = max(min(self._places, len(self._holders)), 1)
-            return self._places
+            self._max_sessions = max(min(self._max_sessions, len(self._sessions)), 1)
+            return self._max_sessions
 
     def abort(self, error: TvDatafeedError) -> None:
-        """End the connection from any thread, on purpose; whoever waits here gets ``error``."""
-        if self._is_stuck():
-            self.abandon(error)
-            return
-        with self._lock:
-            self._leave(error)
+        """End the connection from any thread, on purpose; waiting requests fail with ``error``."""
+        self._exchange(lambda _machine: self._close(error))
 
-    def abandon(self, error: TvDatafeedError) -> None:
-        """End the connection without any lock; the reader does what remains.
+    def abort_unlocked(self, error: TvDatafeedError) -> None:
+        """End the connection without its lock; the reader does the rest.
 
         The garbage collector and signal handlers run in any thread at any point, also in one
         that holds the lock.
         """
-        self._deliberate = True
+        self._is_deliberate = True
         self._error = self._error or error
         transport = self._transport
         if transport is not None:
@@ -332,18 +354,79 @@ class Connection:
 
     def join(self, timeout: float | None) -> bool:
         """Wait until the reader has ended; False when it has not."""
+        if self._reader.ident is None:
+            return True  # it never started
         if self._transport is None:
             timeout = min(timeout or _CONNECTING_PATIENCE_S, _CONNECTING_PATIENCE_S)
         if self._reader is not threading.current_thread():
             self._reader.join(timeout)
         return not self._reader.is_alive()
 
-    def forget_in_child(self) -> None:
+    def release_in_child(self) -> None:
         """Free the descriptor in a forked child, without a byte to the parent's server."""
         if self._transport is not None:
-            self._transport.forget()
+            self._transport.release()
 
-    def _give_up_if_stuck(self, error: WebSocketTimeoutError) -> None:
+    def _exchange(self, change: Callable[[Machine], None]) -> None:
+        """Change the machine's state; then deliver its events and send its packets."""
+        # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
+        # our own, or an acquire with a timeout, may be interrupted while it holds the lock.
+        try:
+            with self._lock:
+                change(self._machine)
+                self._handle_events()
+            self._deliver()
+            self._send()
+        except TvDatafeedError:
+            raise
+        except BaseException:
+            # Ctrl-C, perhaps with half a frame sent, or with an outcome in hand that another
+            # thread waits for.
+            self._give_up_duties()
+            raise
+
+    def _handle_events(self) -> None:
+        for event in self._machine.events():
+            self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Answered() | RequestFailed():
+                self._settle(event)
+            case StreamStarted():
+                self.has_answered = True
+                self._queue_delivery(event)
+                if not event.request.follow:
+                    self._receivers.pop(event.session, None)
+            case Paged() | StreamUpdated():
+                self._queue_delivery(event)
+            case ConnectionFailed():
+                self._break(event.error)
+            case PingWanted():
+                self._control_frames.append(ping_frame())
+            case Retired() if self._sessions:
+                self._machine.cancel_retirement(time.monotonic())
+            case Retired():
+                self._close(WebSocketError("the connection was idle"))
+            case Redirected():
+                self.redirected_to = event.host
+                self._break(WebSocketError(f"the server redirects its clients to {event.host}"))
+
+    def _queue_delivery(self, outcome: Outcome) -> None:
+        receiver = self._receivers.get(outcome.session)
+        if receiver is not None:
+            self._deliveries.append((receiver, outcome))
+
+    def _settle(self, outcome: Answered | RequestFailed) -> None:
+        error = outcome.error if isinstance(outcome, RequestFailed) else None
+        # A refusal proves health as well as an answer; silence and noise do not.
+        self.has_answered = self.has_answered or not isinstance(error, NetworkError)
+        self._queue_delivery(outcome)
+        self._receivers.pop(outcome.session, None)
+        if isinstance(error, WebSocketTimeoutError):
+            self._break_if_stuck(error)
+
+    def _break_if_stuck(self, error: WebSocketTimeoutError) -> None:
         """Break a connection that spent a request's whole time on one message."""
         silent_s = time.monotonic() - self._machine.last_received_at
         is_stuck = self._transport is not None and self._transport.is_in_a_message
@@ -351,110 +434,94 @@ class Connection:
             limit_s = error.timeout
             self._break(WebSocketTimeoutError("message", limit_s, detail="it never ended"))
 
-    def _is_stuck(self) -> bool:
-        """Whether somebody's send holds the lock, which everything else does for microseconds."""
-        until = time.monotonic() + _LOCK_PATIENCE_S
-        while self._lock.locked():
-            if time.monotonic() >= until:
-                return True
-            time.sleep(_LOCK_PAUSE_S)
-        return False
-
-    def _exchange(self, change: Callable[[Machine], None]) -> None:
-        """Change the machine's state, send what follows from it, hand its events out."""
-        # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
-        # our own, or an acquire with a timeout, may be left with the lock in its hand.
-        sent: list[str] = []
-        try:
-            with self._lock:
-                change(self._machine)
-                try:
-                    self._send(sent)
-                    for event in self._machine.events():
-                        self._hand_out(event)
-                except BaseException:
-                    # Ctrl-C, with half a frame sent perhaps, or an event in hand that somebody
-                    # else waits for.
-                    self._break(WebSocketError("interrupted in the middle of a message"))
-                    raise
-        finally:
-            if self.show_frames:
-                for packet in sent:
-                    logger.debug("sent %s", redact(packet, self._tokens))
-
-    def _send(self, sent: list[str]) -> None:
-        if self._transport is None or self._error is not None:
-            return
-        sent += self._machine.data_to_send()
-        if not sent:
-            return
-        try:
-            self._transport.send(sent, time.monotonic() + self._network.send_timeout)
-        except TvDatafeedError as error:
+    def _close(self, error: TvDatafeedError) -> None:
+        """End the connection on purpose: `_send` sends a close frame, and breaks it then."""
+        self._is_deliberate = True
+        if self._error is None and self._transport is not None and self._sender is None:
+            self._error = error
+            self._control_frames.append(close_frame())
+        else:
             self._break(error)
-
-    def _hand_out(self, event: Event) -> None:
-        match event:
-            case Answered() | RequestFailed():
-                self._settle(event)
-            case StreamStarted():
-                self.proven = True
-                self._tell(event)
-                if not event.request.follow:
-                    self._waiting.pop(event.session, None)
-            case Paged() | StreamUpdated():
-                self._tell(event)
-            case ConnectionFailed():
-                self._break(event.error)
-            case PingWanted():
-                self._ping()
-            case Retired() if self._holders:
-                self._machine.cancel_retirement(time.monotonic())
-            case Retired():
-                self._leave(WebSocketError("the connection was idle"))
-            case Redirected():
-                self.redirected_to = event.host
-                self._break(WebSocketError(f"the server sends its clients to {event.host}"))
-
-    def _tell(self, outcome: Outcome) -> None:
-        outcomes = self._waiting.get(outcome.session)
-        if outcomes is not None:
-            outcomes.put(outcome)
-
-    def _settle(self, outcome: Answered | RequestFailed) -> None:
-        error = outcome.error if isinstance(outcome, RequestFailed) else None
-        # A refusal proves health as well as an answer; silence and noise do not.
-        self.proven = self.proven or not isinstance(error, NetworkError)
-        self._tell(outcome)
-        self._waiting.pop(outcome.session, None)
-        if isinstance(error, WebSocketTimeoutError):
-            self._give_up_if_stuck(error)
-
-    def _ping(self) -> None:
-        if self._transport is None:
-            return
-        try:
-            self._transport.ping(time.monotonic() + self._network.send_timeout)
-        except TvDatafeedError as error:
-            self._break(error)
-
-    def _leave(self, error: TvDatafeedError) -> None:
-        self._deliberate = True
-        if self._transport is not None and self._error is None:
-            self._transport.say_goodbye()
-        self._break(error)
 
     def _break(self, error: TvDatafeedError) -> None:
         if self._error is None:
             self._error = error
-            self._lost_requests = len(self._waiting)
+            self._lost_requests = len(self._receivers)
+        self._control_frames.clear()
         if self._transport is not None:
             self._transport.abort()
             return
-        # Still connecting: nobody has to wait for the end of that.
-        for session, outcomes in self._waiting.items():
-            outcomes.put(RequestFailed(session, own_copy(self._error)))
-        self._waiting.clear()
+        # No reader will come to its end: the waiting requests fail now.
+        for session, receiver in self._receivers.items():
+            self._deliveries.append((receiver, RequestFailed(session, own_copy(self._error))))
+        self._receivers.clear()
+
+    def _deliver(self) -> None:
+        """Deliver outcomes in order, without the lock; leave them to a thread that does so."""
+        me = threading.get_ident()
+        with self._lock:
+            if self._deliverer is not None or not self._deliveries:
+                return
+            self._deliverer = me
+        while True:
+            with self._lock:
+                self._in_hand = self._deliveries.popleft() if self._deliveries else None
+                if self._in_hand is None:
+                    self._deliverer = None
+                    return
+                receiver, outcome = self._in_hand
+            receiver.deliver(outcome)
+
+    def _send(self) -> None:
+        """Send what there is to send, without the lock; leave it to a thread that does so."""
+        me = threading.get_ident()
+        while True:
+            with self._lock:
+                transport, frames = self._transport, self._control_frames
+                is_closing = self._error is not None and bool(frames)
+                if transport is None or self._sender or (self._error and not is_closing):
+                    return
+                packets = self._machine.data_to_send()
+                if not packets and not frames:
+                    return
+                self._control_frames = []
+                self._sender, self._sending_since = me, time.monotonic()
+            limit_s = _CLOSE_GRACE_S if is_closing else self._network.send_timeout
+            failure: TvDatafeedError | None = None
+            try:
+                transport.send(packets, frames, self._sending_since + limit_s)
+            except TvDatafeedError as error:
+                failure = error
+            self._finish_send(failure, is_last=is_closing)
+            if self.show_frames:
+                for packet in packets:
+                    logger.debug("sent %s", redact(packet, self._tokens))
+
+    def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> None:
+        with self._lock:
+            self._sender = None
+            left, self._left_transport = self._left_transport, None
+            if failure is not None or is_last:
+                self._break(failure or WebSocketError("the connection was closed"))
+        if left is not None:
+            left.close()
+
+    def _give_up_duties(self) -> None:
+        """Break the connection if this thread was interrupted while it delivered or sent."""
+        me = threading.get_ident()
+        interrupted = WebSocketError("interrupted in the middle of a message")
+        with self._lock:
+            is_deliverer, is_sender = self._deliverer == me, self._sender == me
+            if is_deliverer:
+                self._deliverer = None
+                if self._in_hand is not None:
+                    receiver, outcome = self._in_hand
+                    lost = RequestFailed(outcome.session, own_copy(interrupted))
+                    self._deliveries.appendleft((receiver, lost))
+            if is_deliverer or is_sender:
+                self._break(interrupted)
+        if is_sender:
+            self._finish_send(interrupted, is_last=True)
 
     def _read(self) -> None:
         transport: Transport | None = None
@@ -484,14 +551,21 @@ class Connection:
     def _read_next(self, transport: Transport) -> None:
         with self._lock:
             deadline = self._machine.next_deadline()
-        text = transport.receive(deadline)
+        received = transport.receive(deadline)
         now = time.monotonic()
-        if isinstance(text, str):
-            self._exchange(lambda machine: machine.receive(text, now))
-        elif text is Sign.PONG:
-            self._exchange(lambda machine: machine.receive_pong(now))
-        else:
-            self._exchange(lambda machine: machine.tick(now))
+        match received:
+            case str():
+                self._exchange(lambda machine: machine.receive(received, now))
+            case Ping():
+                self._exchange(functools.partial(self._answer, received))
+            case ReceiveResult.PONG:
+                self._exchange(lambda machine: machine.receive_pong(now))
+            case ReceiveResult.DEADLINE:
+                self._exchange(lambda machine: machine.tick(now))
+
+    def _answer(self, ping: Ping, _machine: Machine) -> None:
+        self._control_frames.append(pong_frame(ping.payload))
+        del self._control_frames[:-_KEPT_CONTROL_FRAMES]
 
     def _end(self, transport: Transport | None, error: TvDatafeedError) -> None:
         with self._lock:
@@ -500,7 +574,10 @@ class Connection:
             self._transport = None
             # Those that came while it was open still wait.
             self._break(error)
-        # Nobody sends any more, so the descriptor can go.
+            if self._sender is not None:
+                # A descriptor that another thread uses is freed by that thread.
+                self._left_transport, transport = transport, None
         if transport is not None:
             transport.close()
+        self._deliver()
         logger.debug("connection ended: %s", error)

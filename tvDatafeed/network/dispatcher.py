@@ -1,9 +1,9 @@
-"""A batch: requests that share the connections, a few at a time, in the thread that asks.
+"""The dispatcher: sends requests over the connections, a few at a time, in the calling thread.
 
-One request is a batch of one, and the live feed's is one that never ends. Each has its own time,
-tries and fate; when the connection breaks under some, they are asked again on the next one. No
-thread is started, so Ctrl-C is an exception like any other: whatever leaves the batch early frees
-its sessions on the server.
+One request is a window of one; the live feed's dispatcher keeps running. Each request has its own
+deadline, tries and result; when the connection breaks under some, they are sent again on the next
+one. No thread is started, so Ctrl-C is an exception like any other: leaving the dispatcher early
+frees its sessions on the server.
 """
 
 import math
@@ -17,8 +17,8 @@ from typing import Any, Protocol, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.exceptions import TvDatafeedError, own_copy
-from tvDatafeed.network.connection import Connection, Limits, Outcome, Outcomes
-from tvDatafeed.network.pool import MAX_REDIRECTS, NotYet, WebSocketManager
+from tvDatafeed.network.connection import Connection, Limits, Outcome, OutcomeReceiver
+from tvDatafeed.network.pool import MAX_REDIRECTS, NoSlot, WebSocketManager
 from tvDatafeed.protocol.events import (
     Answer,
     Answered,
@@ -29,29 +29,29 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.utils import generate_session_id
 
-# What waits longer than this looks again, for no timer of the system takes any number.
+# A longer wait is cut into pieces: timers of the system overflow.
 _LONGEST_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A stream has started on a connection, where its session is until somebody ends it."""
+class OpenStream:
+    """A stream that has started; its session stays open until it is released."""
 
     started: StreamStarted
     connection: Connection
 
 
-Result: TypeAlias = "Answer | Opened | RequestFailed | TvDatafeedError"
+Result: TypeAlias = "Answer | OpenStream | RequestFailed | TvDatafeedError"
 
 
 @dataclass
-class _Job:
-    """A request on its way, and whose it is."""
+class PendingRequest:
+    """A request that has no result yet."""
 
     key: Any
     request: Request
-    outcomes: Outcomes
-    # Both from the moment that it is first tried.
+    receiver: OutcomeReceiver
+    # Both from the first try on.
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
     token: str | None = None
@@ -67,12 +67,12 @@ class TokenSource(Protocol):
     def token(self) -> str:
         """Return the token to use; raise a `TvDatafeedError` when there is none."""
 
-    def renewed(self, token: str, error: TvDatafeedError) -> str | None:
+    def token_after(self, token: str, error: TvDatafeedError) -> str | None:
         """Return another token after a request has failed; None when this one is not to blame."""
 
 
-class Batch:
-    """Requests that are asked together.
+class Dispatcher:
+    """Sends requests, keeps a window of them in flight, and retries.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ class Batch:
     limits
         How long each request may take, from the moment it is sent; connecting and tries included.
     window
-        How many run at a time.
-    is_endless
-        Whether to wait for a connection for as long as it takes, and to give as results of no key
-        what comes for sessions that run no more: the ends of streams that were opened here.
+        How many requests are in flight at a time.
+    keeps_running
+        Whether to wait for a connection without limit, and to return failures of open streams
+        too, as results without a key.
     """
 
     def __init__(
@@ -96,38 +96,38 @@ class Batch:
         limits: Limits,
         *,
         window: int = 1,
-        is_endless: bool = False,
+        keeps_running: bool = False,
     ) -> None:
         self._manager = manager
         self._tokens = tokens
         self._limits = limits
         self._window = window
-        self._is_endless = is_endless
+        self._keeps_running = keeps_running
         self._stop = manager.stop
-        # None among them: a place may be free, or there will be none.
+        # None: look again, a slot may be free or the connections are closed.
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._next_try = math.inf
-        self._waiting: deque[_Job] = deque()
-        self._running: dict[str, _Job] = {}
+        self._waiting: deque[PendingRequest] = deque()
+        self._running: dict[str, PendingRequest] = {}
         self._ready: deque[tuple[Any, Result]] = deque()
 
-    def ask(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
-        """Ask, and give each result as soon as it is there.
+    def run(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
+        """Send requests, and yield each result as soon as it has arrived.
 
-        Close the generator to give up what has not come.
+        Close the generator to cancel the rest.
 
         Yields
         ------
         tuple
-            The place of a request in `requests`, and its answer or its error.
+            The index of a request in `requests`, and its answer or its error.
 
         Raises
         ------
         TvDatafeedError
-            When there is no token: that is nobody's own failure.
+            When there is no token, which is not the failure of one request.
         """
-        for place, request in enumerate(requests):
-            self.add(place, request)
+        for index, request in enumerate(requests):
+            self.add(index, request)
         try:
             while self._waiting or self._running or self._ready:
                 result = self.next()
@@ -137,33 +137,42 @@ class Batch:
             self.release()
 
     def add(
-        self, key: Any, request: Request, *, outcomes: Outcomes | None = None, first: bool = False
+        self,
+        key: Any,
+        request: Request,
+        *,
+        receiver: OutcomeReceiver | None = None,
+        first: bool = False,
     ) -> None:
-        """Ask for something as soon as there is room.
+        """Send a request as soon as the window has room.
 
         Parameters
         ----------
         key
-            What its result is given with.
+            What identifies its result.
         request
-            What to ask for.
-        outcomes
-            Takes the events of a stream; it hands all but `StreamUpdated` on to `put`.
+            The request.
+        receiver
+            Where the events of a stream go; it passes all but `StreamUpdated` on to `deliver`.
         first
-            Whether it goes before those that wait already.
+            Whether it is sent before those that wait already.
         """
-        job = _Job(key, request, outcomes or self)
+        pending = PendingRequest(key, request, receiver or self)
         if first:
-            self._waiting.appendleft(job)
+            self._waiting.appendleft(pending)
         else:
-            self._waiting.append(job)
+            self._waiting.append(pending)
 
-    def put(self, outcome: Outcome | None) -> None:
-        """Take an outcome, or with None wake who waits in `next`; any thread."""
+    def deliver(self, outcome: Outcome) -> None:
+        """Accept an outcome; called in any thread."""
         self._outcomes.put(outcome)
 
+    def wake(self) -> None:
+        """Wake the thread that waits in `next`; called in any thread."""
+        self._outcomes.put(None)
+
     def next(self, until: float = math.inf) -> "tuple[Any, Result] | None":
-        """Give the next result as soon as it is there, with its key.
+        """Return the next result as soon as it has arrived, with its key.
 
         Parameters
         ----------
@@ -173,129 +182,132 @@ class Batch:
         Returns
         -------
         tuple or None
-            None when that is over, or there may be something new to look at.
+            None when that time is over, or after `wake`.
 
         Raises
         ------
         TvDatafeedError
-            When there is no token; nothing that waits is lost.
+            When there is no token; the waiting requests stay.
         """
-        self._fill()
-        # The window is kept full while the results are being looked at.
-        self._hear(until, wait=not self._ready)
+        self._fill_window()
+        # The window is kept full while the caller works on results.
+        self._receive_outcomes(until, wait=not self._ready)
         return self._ready.popleft() if self._ready else None
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the connections were closed on purpose; nothing is answered here any more."""
+        """Whether the connections were closed on purpose; no answer comes here any more."""
         return self._stop.is_set()
 
     def cancel(self, key: Any) -> None:
-        """Give up what was added with a key and whose result was not given yet."""
-        self._waiting = deque(job for job in self._waiting if job.key != key)
-        sessions = [session for session, job in self._running.items() if job.key == key]
+        """Cancel the request with a key whose result was not returned yet."""
+        self._waiting = deque(pending for pending in self._waiting if pending.key != key)
+        sessions = [session for session, pending in self._running.items() if pending.key == key]
         for session in sessions:
             del self._running[session]
-        sessions += _opened_by([result for owner, result in self._ready if owner == key])
+        sessions += _sessions_of([result for owner, result in self._ready if owner == key])
         self._ready = deque(result for result in self._ready if result[0] != key)
         if sessions:
-            self._manager.end(sessions)
+            self._manager.release(sessions)
 
     def cancel_waiting(self) -> list[Any]:
-        """Give up what was not sent yet, and say with which keys it was added."""
-        keys = [job.key for job in self._waiting]
+        """Cancel the requests that were not sent yet, and return their keys."""
+        keys = [pending.key for pending in self._waiting]
         self._waiting.clear()
         return keys
 
-    def strays(self) -> list[RequestFailed]:
-        """Give what has come for sessions that run no more, and was not given yet."""
-        self._hear(0.0, wait=False)
+    def failed_sessions(self) -> list[RequestFailed]:
+        """Return the failures of open streams that were not returned yet."""
+        self._receive_outcomes(0.0, wait=False)
         return [result for _key, result in self._ready if isinstance(result, RequestFailed)]
 
     def release(self) -> None:
-        """Give up all whose result was not given yet."""
-        sessions = [*self._running, *_opened_by([result for _owner, result in self._ready])]
+        """Cancel all requests whose result was not returned yet."""
+        sessions = [*self._running, *_sessions_of([result for _owner, result in self._ready])]
         if sessions:
-            self._manager.end(sessions)
+            self._manager.release(sessions)
         self._waiting.clear()
         self._running.clear()
         self._ready.clear()
 
-    def _fill(self) -> None:
-        """Begin as many as there is room for, and note when to try again."""
+    def _fill_window(self) -> None:
+        """Send as many requests as the window has room for, and note when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
             token = self._waiting[0].token or self._tokens.token()
-            job = self._waiting.popleft()
-            if not job.started:
-                job.started, job.deadline = time.monotonic(), Deadline(self._limits.response_s)
+            pending = self._waiting.popleft()
+            if not pending.started:
+                pending.started, pending.deadline = (
+                    time.monotonic(),
+                    Deadline(self._limits.response_s),
+                )
             try:
-                not_yet = self._begin(job, self._manager.newest(token))
+                no_slot = self._send(pending, self._manager.newest_token(token))
             except TvDatafeedError as error:
-                self._waiting.appendleft(job)
-                # What runs may be answered all the same, and then there is room again.
+                self._waiting.appendleft(pending)
+                # Requests in flight may still be answered, and then there is room again.
                 if not self._running:
                     self._fail_all(error)
                 break
-            if not_yet is not None:
-                self._wait_with(job, not_yet)
+            if no_slot is not None:
+                self._wait_for_slot(pending, no_slot)
                 break
 
-    def _wait_with(self, job: _Job, not_yet: NotYet) -> None:
-        """Put a job back for which there is no connection yet, or end it if its time is too short.
+    def _wait_for_slot(self, pending: PendingRequest, no_slot: NoSlot) -> None:
+        """Put a request back that has no slot, or fail it if its deadline comes first.
 
-        While others run, each of them may leave its place before that.
+        While other requests run, each of them may free its slot before that.
         """
         until = math.inf
-        if not self._is_endless and job.deadline.at is not None:
-            until = job.deadline.at
-        if time.monotonic() >= until or (not self._running and not_yet.until >= until):
-            self._manager.note_error(not_yet.error)
-            self._ready.append((job.key, not_yet.error))
+        if not self._keeps_running and pending.deadline.at is not None:
+            until = pending.deadline.at
+        if time.monotonic() >= until or (not self._running and no_slot.retry_at >= until):
+            self._manager.record_error(no_slot.error)
+            self._ready.append((pending.key, no_slot.error))
             self._next_try = 0.0
             return
-        if self._is_endless or (self._running and not job.tries):
-            # It waits for the others of its own batch, as those behind it do.
-            job.started = 0.0
+        if self._keeps_running or (self._running and not pending.tries):
+            # It waits for other requests of its own window, as those behind it do.
+            pending.started = 0.0
             until = math.inf
-        self._waiting.appendleft(job)
-        self._next_try = min(not_yet.until, until)
+        self._waiting.appendleft(pending)
+        self._next_try = min(no_slot.retry_at, until)
 
     def _fail_all(self, error: TvDatafeedError) -> None:
-        """Give all that wait the same error: an outage takes its time once."""
-        self._manager.note_error(error)
-        self._ready.extend((job.key, own_copy(error)) for job in self._waiting)
+        """Fail all waiting requests with one error: an outage costs its time once."""
+        self._manager.record_error(error)
+        self._ready.extend((pending.key, own_copy(error)) for pending in self._waiting)
         self._waiting.clear()
 
-    def _begin(self, job: _Job, token: str) -> NotYet | None:
-        job.token, job.connection = token, None
-        session = generate_session_id(job.request.prefix)
-        # Ours from here on, so that whatever interrupts us leaves no place taken.
-        self._running[session] = job
+    def _send(self, pending: PendingRequest, token: str) -> NoSlot | None:
+        pending.token, pending.connection = token, None
+        session = generate_session_id(pending.request.prefix)
+        # Registered first, so that an interrupt leaves no slot taken.
+        self._running[session] = pending
         try:
-            connection = self._manager.connection(
+            connection = self._manager.acquire_slot(
                 session,
                 token,
                 self._stop,
-                self._outcomes,
-                is_patient=self._is_endless,
+                self,
+                is_patient=self._keeps_running,
             )
         except TvDatafeedError:
             del self._running[session]
             raise
-        if isinstance(connection, NotYet):
+        if isinstance(connection, NoSlot):
             del self._running[session]
             return connection
-        job.connection = connection
-        until = time.monotonic() + (job.deadline.remaining() or 0.0)
+        pending.connection = connection
+        until = time.monotonic() + (pending.deadline.remaining() or 0.0)
         try:
-            connection.begin(session, job.request, until, self._limits, job.outcomes)
+            connection.send_request(session, pending.request, until, self._limits, pending.receiver)
         except TvDatafeedError as error:
             self._settle(RequestFailed(session, error))
         return None
 
-    def _hear(self, until: float, *, wait: bool) -> None:
-        """Take the outcomes that are there, and wait for one if need be."""
+    def _receive_outcomes(self, until: float, *, wait: bool) -> None:
+        """Process the outcomes that have arrived; wait for the first one if asked to."""
         while True:
             try:
                 outcome = self._next_outcome(until) if wait else self._outcomes.get_nowait()
@@ -306,10 +318,12 @@ class Batch:
                 self._settle(outcome)
 
     def _next_outcome(self, until: float) -> Outcome | None:
-        """Wait until something has come; None when it is time to look again."""
+        """Wait for an outcome; return None when it is time to look again."""
         until = min(until, self._next_try)
         while True:
-            connections = {job.connection for job in self._running.values() if job.connection}
+            connections = {
+                pending.connection for pending in self._running.values() if pending.connection
+            }
             wakes = [at for at in (c.wakes_at for c in connections) if at is not None]
             now = time.monotonic()
             if until <= now:
@@ -321,67 +335,67 @@ class Batch:
                 return self._outcomes.get(timeout=max(seconds, 0.0))
             except queue.Empty:
                 for connection in connections:
-                    connection.keep_time()
+                    connection.tick()
 
     def _settle(self, outcome: Outcome) -> None:
-        job = self._running.get(outcome.session)
-        if job is None or job.connection is None:
-            if self._is_endless and isinstance(outcome, RequestFailed):
+        pending = self._running.get(outcome.session)
+        if pending is None or pending.connection is None:
+            if self._keeps_running and isinstance(outcome, RequestFailed):
                 self._ready.append((None, outcome))
             return
         if isinstance(outcome, Paged):
-            # What has come so far took its time; another connection would have as much again.
-            job.deadline = Deadline(self._limits.response_s)
+            # Each page has the whole time again, on another connection too.
+            pending.deadline = Deadline(self._limits.response_s)
             return
         del self._running[outcome.session]
         if isinstance(outcome, StreamStarted):
-            self._manager.note_success(outcome.at - job.started)
-            self._ready.append((job.key, Opened(outcome, job.connection)))
+            self._manager.record_success(outcome.at - pending.started)
+            self._ready.append((pending.key, OpenStream(outcome, pending.connection)))
             return
-        job.connection.end([outcome.session])
-        self._manager.wake()
+        pending.connection.release([outcome.session])
+        self._manager.notify_all()
         if isinstance(outcome, Answered):
-            self._manager.note_success(outcome.at - job.started)
-            self._ready.append((job.key, outcome.answer))
+            self._manager.record_success(outcome.at - pending.started)
+            self._ready.append((pending.key, outcome.answer))
         elif isinstance(outcome, RequestFailed):
-            if self._is_to_be_asked_again(job, job.connection, outcome.error):
-                self._waiting.appendleft(job)
+            if self._is_to_be_retried(pending, pending.connection, outcome.error):
+                self._waiting.appendleft(pending)
             else:
-                self._give_up(job, outcome.error)
+                self._fail(pending, outcome.error)
 
-    def _is_to_be_asked_again(
-        self, job: _Job, connection: Connection, error: TvDatafeedError
+    def _is_to_be_retried(
+        self, pending: PendingRequest, connection: Connection, error: TvDatafeedError
     ) -> bool:
-        if self._manager.follow_redirect(connection) and job.redirects < MAX_REDIRECTS:
-            job.redirects += 1
+        if self._manager.follow_redirect(connection) and pending.redirects < MAX_REDIRECTS:
+            pending.redirects += 1
             return True
-        self._manager.note_failure(connection, error)
-        job.tries += not self._manager.learns_cap(connection, error)
+        self._manager.record_failure(connection, error)
+        pending.tries += not self._manager.lower_session_limit(connection, error)
         if (
-            job.tries > self._manager.max_retries
-            or job.deadline.expired
+            pending.tries > self._manager.max_retries
+            or pending.deadline.expired
             or self._stop.is_set()
-            or not self._manager.may_pass(connection, error, job.token or "")
+            or not self._manager.is_worth_retrying(connection, error, pending.token or "")
         ):
             return False
-        self._manager.tell(job.request.symbol, error)
+        self._manager.log_retry(pending.request.symbol, error)
         return True
 
-    def _give_up(self, job: _Job, error: TvDatafeedError) -> None:
-        """Give a request its error, unless another token may help; that is tried once."""
+    def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:
+        """Fail a request, unless another token may help; that is tried once."""
         renewed = None
-        if not job.has_renewed and job.token is not None:
+        if not pending.has_renewed and pending.token is not None:
             try:
-                renewed = self._tokens.renewed(job.token, error)
+                renewed = self._tokens.token_after(pending.token, error)
             except TvDatafeedError as no_way:
                 error = no_way
-        if renewed is None or job.deadline.expired:
-            self._ready.append((job.key, error))
+        if renewed is None or pending.deadline.expired:
+            self._ready.append((pending.key, error))
             return
-        job.has_renewed, job.token, job.tries = True, renewed, 0
-        self._waiting.appendleft(job)
+        pending.has_renewed, pending.token, pending.tries = True, renewed, 0
+        self._waiting.appendleft(pending)
 
 
-def _opened_by(results: Sequence[Result]) -> list[str]:
-    """Give the sessions that stay open until somebody ends them."""
-    return [result.started.session for result in results if isinstance(result, Opened)]
+def _sessions_of(results: Sequence[Result]) -> list[str]:
+    """Return the sessions of open streams, which stay open until they are released."""
+    return [result.started.session for result in results if isinstance(result, OpenStream)]

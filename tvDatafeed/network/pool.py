@@ -1,22 +1,20 @@
 """The connections of one object: shared by its threads, opened when needed, replaced when broken.
 
-A request goes to the first connection that has room; when there is none, the thread that needs
-it opens one, and those who come meanwhile share it. How soon the next one may be opened after a
-fault is one matter for all: the backoff grows with every connection that breaks before it has
-answered anything, and only an answered request resets it.
+A request goes to the first connection with a free slot. If there is none, the thread that needs
+one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
+it grows with every connection that breaks before it has answered anything, and only an answered
+request resets it.
 """
 
 import logging
 import re
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
@@ -29,46 +27,43 @@ from tvDatafeed.exceptions import (
     own_copy,
 )
 from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
-from tvDatafeed.ratelimit import CircuitBreaker, RateLimiter
+from tvDatafeed.ratelimit import RateLimiter
 
-logger: logging.Logger = logging.getLogger(__name__)
+# The promised name; modules of this folder log below it.
+logger: logging.Logger = logging.getLogger("tvDatafeed.network")
 
 # What the official client follows before it gives up.
 MAX_REDIRECTS = 20
-# A server that breaks the protocol, or says that we do, three times in a row will go on.
-MAX_STRIKES = 3
-# Percentiles are about the recent past, and memory is bounded.
-KEPT_LATENCIES = 1000
 # Threads that come late have one of the last few tokens.
 KEPT_TOKENS = 20
 
-_POLICY_VIOLATION = 1008
 _LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
 
 
-class Waker(Protocol):
-    """What is woken when it may look for a place again."""
+class Notifier(Protocol):
+    """A waiter that is woken when it may ask for a slot again."""
 
-    def put(self, item: None, /) -> object:
-        """Take the news; called in any thread, without locks."""
+    def wake(self) -> object:
+        """Wake the waiter; called in any thread, without locks."""
 
 
 @dataclass(frozen=True)
-class NotYet:
-    """There is no connection yet.
+class NoSlot:
+    """No connection has a free slot, and none may be opened yet.
 
     Parameters
     ----------
-    until
-        When one may be opened, on the monotonic clock; a place may become free before.
+    retry_at
+        When one may be opened, on the monotonic clock; a slot may become free before.
     error
-        What is wrong, for one whose time ends before.
+        What is wrong, for a request whose time ends before.
     """
 
-    until: float
+    retry_at: float
     error: TvDatafeedError
 
 
@@ -80,49 +75,41 @@ class WebSocketManager:
     network
         Where to connect, and the limits.
     limiter
-        Shared with whatever else asks TradingView; None for one of its own.
+        Shared with everything else that sends to TradingView; None for one of its own.
     """
 
     def __init__(self, network: NetworkConfig, limiter: RateLimiter | None = None) -> None:
         self._network = network
         self._limiter = limiter or RateLimiter(network.requests_per_minute, network.burst_size)
-        self._latencies_s: deque[float] = deque(maxlen=KEPT_LATENCIES)
-        self._totals: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
+        self._health = ConnectionHealth(network)
         self._tokens: list[str] = []
         self._shows_frames = False
-        self._start_afresh()
-        call_in_forked_child(self._forget_parent)
+        self._reset()
+        call_in_forked_child(self._reset_in_child)
 
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
-        return f"<WebSocketManager {self._url} {connections} failures={self._failures}>"
+        return f"<WebSocketManager {self._url} {connections} {self._health!r}>"
 
-    def _start_afresh(self) -> None:
-        """Forget all connections; in a forked child the locks may be those of threads gone."""
-        network = self._network
+    def _reset(self) -> None:
+        """Forget all connections; in a forked child the lock may be held by a thread gone."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._connections: list[Connection] = []
-        self._wakers: list[Waker] = []
-        # How many requests the server takes on one connection, as far as it is known.
-        self._places = network.max_sessions
-        self._url = network.ws_url
-        self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
-        self._failures = 0
-        self._strikes = 0
-        self._not_before = 0.0
-        self._last_error: TvDatafeedError | None = None
-        self._episode_is_new = False
+        self._notifiers: list[Notifier] = []
+        # How many sessions the server accepts on one connection, as far as it is known.
+        self._max_sessions = self._network.max_sessions
+        self._url = self._network.ws_url
+        self._health.reset()
 
     @property
     def max_retries(self) -> int:
-        """How often a request is asked again after a fault that may pass."""
+        """How often a request is sent again after a fault that may pass."""
         return self._network.max_retries
 
     @property
     def stop(self) -> threading.Event:
-        """What `close` sets for all who ask now; those who come later have another one."""
+        """An event that `close` sets for all present requests; later ones have another."""
         return self._stop
 
     def use_token(self, token: str) -> None:
@@ -131,7 +118,7 @@ class WebSocketManager:
             self._tokens = [*(t for t in self._tokens if t != token), token][-KEPT_TOKENS:]
 
     def sign_in(self, token: str) -> None:
-        """Make a token the newest, and use it on all connections that are open."""
+        """Make a token the newest, and use it on all open connections."""
         self.use_token(token)
         for connection in list(self._connections):
             connection.sign_in(token)
@@ -145,8 +132,8 @@ class WebSocketManager:
             for connection in self._connections:
                 connection.show_frames = wanted
 
-    def newest(self, token: str) -> str:
-        """Give the token that goes before this one, which a slow thread may still have in hand.
+    def newest_token(self, token: str) -> str:
+        """Return the token that replaces one which a slow thread may still hold.
 
         A connection that was signed in with a renewed token must not be signed back with the one
         that was refused.
@@ -157,31 +144,17 @@ class WebSocketManager:
             return self._tokens[-1]
 
     def stats(self) -> dict[str, Any]:
-        """Count what has happened so far; see `TvDatafeed.stats`."""
+        """Return what was counted so far; see `TvDatafeed.stats`."""
         with self._lock:
-            totals = Counter(self._totals)
-            for connection in self._connections:
-                totals += Counter(dict(connection.counters))
-            latencies = sorted(self._latencies_s)
-            open_connections = sum(c.is_usable for c in self._connections)
-            open_sessions = sum(c.open_sessions for c in self._connections if c.is_usable)
-            errors = dict(self._errors)
-        return {
-            "open_connections": open_connections,
-            "open_sessions": open_sessions,
-            "connections": totals["connections"],
-            "reconnects": totals["reconnects"],
-            "messages": totals["messages"],
-            "violations": totals["violations"],
-            "heartbeats": totals["heartbeats"],
-            "requests": totals["requests"],
-            "latency_p50_s": _percentile(latencies, 0.50),
-            "latency_p99_s": _percentile(latencies, 0.99),
-            "errors": errors,
-        }
+            usable = [c for c in self._connections if c.is_usable]
+            return {
+                "open_connections": len(usable),
+                "open_sessions": sum(c.open_sessions for c in usable),
+                **self._health.counts([c.counters for c in self._connections]),
+            }
 
     def close(self, timeout: float) -> bool:
-        """End the connections and wake whoever waits; a later request opens another.
+        """End the connections and wake all waiters; a later request opens another connection.
 
         Parameters
         ----------
@@ -198,249 +171,238 @@ class WebSocketManager:
             stop, self._stop = self._stop, threading.Event()
             connections = list(self._connections)
             stop.set()
-        self.wake()
+        self.notify_all()
         for connection in connections:
             connection.abort(_closed())
         ended = [connection.join(deadline.remaining()) for connection in connections]
         with self._lock:
-            self._collect()
+            self._remove_ended()
         return all(ended)
 
     @property
     def is_open(self) -> bool:
-        """Whether any connection is in use."""
+        """Whether any connection is usable."""
         return any(connection.is_usable for connection in self._connections)
 
-    def abandon(self) -> None:
-        """End the connections without waiting and without any lock; see `Connection.abandon`."""
+    def abort_unlocked(self) -> None:
+        """End the connections at once and without locks; see `Connection.abort_unlocked`."""
         for connection in list(self._connections):
-            connection.abandon(_closed())
+            connection.abort_unlocked(_closed())
 
-    def connection(
+    def acquire_slot(
         self,
         session: str,
         token: str,
         stop: threading.Event,
-        waker: Waker,
+        notifier: Notifier,
         *,
         is_patient: bool = False,
-    ) -> "Connection | NotYet":
-        """Give a connection with a place for a session, or say until when to wait for one.
+    ) -> Connection | NoSlot:
+        """Return a connection with a slot for a session, or when to ask again.
 
         Parameters
         ----------
         session
-            Who has the place until `end`.
+            The session that has the slot until `release`.
         token
             The data token to sign in with.
         stop
             The manager's `stop` when the request began.
-        waker
-            Gets None put, once, when a place becomes free or `close` is called after a `NotYet`.
+        notifier
+            Woken once after a `NoSlot`, when a slot becomes free or `close` is called.
         is_patient
-            Whether to go on trying where others are told to give up: when so many connections have
-            failed in a row that none is tried for a while.
+            Whether to keep trying after so many failures that other requests fail at once.
 
         Raises
         ------
         TvDatafeedError
-            None is tried for now, or there is no thread for it, or `close` was called.
+            No connection is tried for now, or there is no thread for it, or `close` was called.
         """
-        with self._lock:
-            if stop is not self._stop:
-                raise _closed()
-            self._collect()
-            connection = self._with_room(session, token)
-            if connection is not None:
-                return connection
-            until = self._not_before
-            if until <= time.monotonic():
-                if not is_patient:
-                    self._check_breaker()
-                opened = self._open(session, token)
-                if isinstance(opened, Connection):
-                    return opened
-                until = time.monotonic() + opened
-            if waker not in self._wakers:
-                self._wakers.append(waker)
-            return NotYet(until, self._too_late(until))
-
-    def end(self, sessions: Collection[str]) -> None:
-        """Take the places of sessions back, wherever they have one."""
-        for connection in list(self._connections):
-            connection.end(sessions)
-        self.wake()
-
-    def wake(self) -> None:
-        """Let those who wait for a place look again: one has become free."""
-        with self._lock:
-            wakers, self._wakers = self._wakers, []
-        for waker in wakers:
-            waker.put(None)
-
-    def _with_room(self, session: str, token: str) -> Connection | None:
-        return next((c for c in self._connections if c.reserve(token, session)), None)
-
-    def _check_breaker(self) -> None:
+        made: list[Connection] = []
         try:
-            self._breaker.before()
-        except RateLimitError as error:
-            raise WebSocketError(f"no connection is tried for now: {error}", self._url) from error
+            with self._lock:
+                self._check_open(stop)
+                self._remove_ended()
+                for connection in self._connections:
+                    if connection.acquire_slot(token, session):
+                        return connection
+                retry_at = self._retry_at(is_patient=is_patient)
+                if retry_at is not None:
+                    if notifier not in self._notifiers:
+                        self._notifiers.append(notifier)
+                    return NoSlot(retry_at, self._reason_for_no_slot(retry_at))
+                connection = self._new_connection(session, token, made)
+            # A thread is never started under the lock.
+            connection.start()
+        except BaseException as error:
+            for connection in made:
+                self._not_started(connection, error)
+            raise
+        return connection
 
-    def _open(self, session: str, token: str) -> Connection | float:
-        """Open a connection, or say how many seconds to wait before one may be opened."""
+    def _check_open(self, stop: threading.Event) -> None:
+        if stop is not self._stop:
+            raise _closed()
+
+    def _retry_at(self, *, is_patient: bool) -> float | None:
+        """Return when a connection may be opened, on the monotonic clock; None: now."""
+        now = time.monotonic()
+        if self._health.no_try_before > now:
+            return self._health.no_try_before
+        if not is_patient:
+            self._health.check_breaker(self._url)
         try:
             self._limiter.acquire(timeout=0)
         except RateLimitError as error:
-            self._breaker.abandoned()
-            return error.retry_after or 0.0
-        try:
-            connection = Connection(
-                self._network, self._url, token, places=self._places, show_frames=self._shows_frames
-            )
-        except TvDatafeedError as error:
-            self._breaker.failed(error)
-            raise
-        # First of all, so that one which is interrupted here is closed with the others.
+            self._health.record_no_try()
+            return now + (error.retry_after or 0.0)
+        return None
+
+    def _new_connection(self, session: str, token: str, made: list[Connection]) -> Connection:
+        """Add a connection that has a slot for a session; it is put into ``made`` first."""
+        connection = Connection(
+            self._network,
+            self._url,
+            token,
+            max_sessions=self._max_sessions,
+            show_frames=self._shows_frames,
+        )
+        connection.acquire_slot(token, session)
+        # So that Ctrl-C leaves no connection here that is never started.
+        made.append(connection)
         self._connections.append(connection)
-        self._totals["connections"] += 1
-        self._totals["reconnects"] += self._last_error is not None
-        connection.reserve(token, session)
+        self._health.record_opening()
         return connection
 
-    def _too_late(self, until: float) -> TvDatafeedError:
-        """Say what is wrong, to one who cannot wait until then."""
-        if self._last_error is not None:
-            return own_copy(self._last_error)
-        seconds = max(until - time.monotonic(), 0.0)
+    def _not_started(self, connection: Connection, error: BaseException) -> None:
+        """Remove a connection whose thread could not be started, or was interrupted."""
+        connection.abort_unlocked(WebSocketError("the connection was not started"))
+        with self._lock:
+            if connection in self._connections:
+                self._connections.remove(connection)
+            if isinstance(error, TvDatafeedError):
+                self._health.record_no_thread(error)
+
+    def release(self, sessions: Collection[str]) -> None:
+        """Give the slots of sessions back, on whatever connections they are."""
+        for connection in list(self._connections):
+            connection.release(sessions)
+        self.notify_all()
+
+    def notify_all(self) -> None:
+        """Wake all that wait for a slot: one has become free."""
+        with self._lock:
+            notifiers, self._notifiers = self._notifiers, []
+        for notifier in notifiers:
+            notifier.wake()
+
+    def _reason_for_no_slot(self, retry_at: float) -> TvDatafeedError:
+        if self._health.last_error is not None:
+            return own_copy(self._health.last_error)
+        seconds = max(retry_at - time.monotonic(), 0.0)
         return RateLimitError(self._network.requests_per_minute, retry_after=seconds)
 
-    def _collect(self) -> None:
-        """Take ended connections out, and count their failures."""
+    def _remove_ended(self) -> None:
+        """Remove ended connections, and count their failures."""
         for connection in [c for c in self._connections if not c.is_usable]:
             self._connections.remove(connection)
-            self._totals += Counter(dict(connection.counters))
-            error = connection.error
-            if error is None or not connection.is_lost or connection.redirected_to:
-                if not connection.proven:
-                    # It was the probe of a half-open breaker, perhaps, and said nothing either way.
-                    self._breaker.abandoned()
+            self._health.record_end(connection.counters)
+            error, has_answered = connection.error, connection.has_answered
+            if error is None or not connection.failed_with_work or connection.redirected_to:
+                if not has_answered:
+                    # Perhaps the probe of a half-open breaker, which has shown nothing.
+                    self._health.record_no_try()
                 continue
-            if not connection.proven:
-                self._breaker.failed(error)
-                # A host that the server named once and that does not answer is not believed on.
+            if not has_answered:
+                # If a host we were redirected to does not answer, go back to the configured URL.
                 self._url = self._network.ws_url
-            self._failures += 1
-            self._strikes += _is_strike(error)
-            self._last_error = error
-            self._not_before = time.monotonic() + self._backoff_s(error)
-            if self._failures == 1:
-                self._episode_is_new = True
+            self._health.record_connection_failure(error, has_answered=has_answered)
 
-    def _backoff_s(self, error: TvDatafeedError) -> float:
-        network = self._network
-        delay_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
-        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
-        return max(delay_s, asked_s or 0.0)
-
-    def note_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+    def record_failure(self, connection: Connection, error: TvDatafeedError) -> None:
         """Count the failure of a request, and of its connection if that is lost."""
         with self._lock:
-            self._errors[type(error).__name__] += 1
-            if connection.is_usable and connection.proven:
-                self._note_health()
-            self._collect()
+            self._health.record_error(error)
+            if connection.is_usable and connection.has_answered:
+                self._health.record_answer()
+            self._remove_ended()
 
-    def note_error(self, error: TvDatafeedError) -> None:
-        """Count a fault that is no connection's."""
+    def record_error(self, error: TvDatafeedError) -> None:
+        """Count the failure of a request that had no connection."""
         with self._lock:
-            self._errors[type(error).__name__] += 1
+            self._health.record_error(error)
 
-    def note_success(self, seconds: float) -> None:
-        """Count a request that was answered after so long."""
+    def record_success(self, seconds: float) -> None:
+        """Count a request that was answered after so many seconds."""
         with self._lock:
-            self._latencies_s.append(seconds)
-            self._totals["requests"] += 1
-            self._note_health()
+            self._health.record_success(seconds)
 
-    def tell(self, symbol: str, error: TvDatafeedError) -> None:
+    def log_retry(self, symbol: str, error: TvDatafeedError) -> None:
         """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
         with self._lock:
-            is_new, self._episode_is_new = self._episode_is_new, False
-        level = logging.WARNING if is_new else logging.DEBUG
+            level = logging.WARNING if self._health.begins_episode() else logging.DEBUG
         logger.log(level, "%s is asked for again: %s", symbol, error)
 
-    def may_pass(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
-        """Whether another try has a chance after this error of this connection."""
+    def is_worth_retrying(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
+        """Whether another try may succeed after this error on this connection."""
         if isinstance(error, AuthenticationError):
-            # Another token may be meant that was used on the same connection.
-            return not connection.is_surely_of(token)
+            # The server may mean another token that was used on the same connection.
+            return not connection.only_used_token(token)
         if connection.is_usable:
             if isinstance(error, RateLimitError):
                 return True
             # A part of the answer was lost on the way; the connection itself is sound.
             return isinstance(error, ProtocolError) and error.retryable
-        return error.retryable and not self.is_struck_out
+        return error.retryable and not self.has_given_up
 
-    def learns_cap(self, connection: Connection, error: TvDatafeedError) -> bool:
-        """Whether the server said that a connection is full, and fewer requests go there now.
+    def lower_session_limit(self, connection: Connection, error: TvDatafeedError) -> bool:
+        """Accept fewer sessions if the server has refused one as too many; return whether it is so.
 
-        Later connections begin with what was learned.
+        Later connections begin with that limit.
         """
         if not isinstance(error, RateLimitError) or not connection.is_usable:
             return False
-        places = connection.mark_full()
+        limit = connection.limit_sessions()
         with self._lock:
-            has_learned = places < self._places
-            self._places = min(self._places, places)
-        return has_learned
+            is_lower = limit < self._max_sessions
+            self._max_sessions = min(self._max_sessions, limit)
+        return is_lower
 
     @property
     def last_error(self) -> TvDatafeedError | None:
         """The last fault of a connection; None since a request was answered."""
-        return self._last_error
+        return self._health.last_error
 
     @property
-    def is_struck_out(self) -> bool:
-        """Whether the protocol was broken so often that it will be again."""
-        return self._strikes >= MAX_STRIKES
+    def has_given_up(self) -> bool:
+        """Whether the protocol was broken so often in a row that it will be again."""
+        return self._health.has_given_up
 
     def follow_redirect(self, connection: Connection) -> bool:
-        """Go where the server sends its clients, if it does and that is its own site."""
+        """Use the host that the server redirects its clients to, if it is of the same site."""
         host = connection.redirected_to
         if host is None:
             return False
         with self._lock:
-            moved = _moved(self._url, host)
-            if moved is None:
+            redirected = _redirected(self._url, host)
+            if redirected is None:
                 return False
-            self._url = moved
+            self._url = redirected
             return True
 
-    def _note_health(self) -> None:
-        self._failures = self._strikes = 0
-        self._last_error = None
-        self._breaker.succeeded()
-
-    def _forget_parent(self) -> None:
-        """In a forked child: the connections are the parent's, and so are the locks' holders."""
+    def _reset_in_child(self) -> None:
+        """Free the parent's connections in a forked child; its locks may be held by no thread."""
         connections = self._connections
-        self._start_afresh()
+        self._reset()
         for connection in connections:
-            connection.forget_in_child()
-
-
-def _is_strike(error: TvDatafeedError) -> bool:
-    code = error.close_code if isinstance(error, WebSocketError) else None
-    return isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
+            connection.release_in_child()
 
 
 def _closed() -> WebSocketError:
     return WebSocketError("the connection was closed by this program", retryable=False)
 
 
-def _moved(url: str, host: str) -> str | None:
-    """Put another host of the same site into a URL; None for a host that is not of it.
+def _redirected(url: str, host: str) -> str | None:
+    """Return a URL with another host; None for a host of another site.
 
     The token goes where the URL points, so a redirect to any other site is not followed.
     """
@@ -451,9 +413,3 @@ def _moved(url: str, host: str) -> str | None:
     if not is_same_site((parts.hostname or "").lower(), name):
         return None
     return urlunsplit(parts._replace(netloc=host))
-
-
-def _percentile(ascending: list[float], share: float) -> float | None:
-    if not ascending:
-        return None
-    return ascending[min(int(len(ascending) * share), len(ascending) - 1)]

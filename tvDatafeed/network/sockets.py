@@ -65,7 +65,7 @@ class DeadlineSocket:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._turn = threading.Lock()
+        self._tls_lock = threading.Lock()
         self._received = b""
         self._taken = 0
         self.read_deadline: float | None = None
@@ -102,7 +102,7 @@ class DeadlineSocket:
         view = memoryview(data)
         while view:
             try:
-                with self._turn:
+                with self._tls_lock:
                     sent = self._sock.send(view)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self._wait(write=True, deadline=self.write_deadline)
@@ -138,7 +138,7 @@ class DeadlineSocket:
     def _read(self) -> bytes:
         while True:
             try:
-                with self._turn:
+                with self._tls_lock:
                     data = self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(write=False, deadline=self.read_deadline)

@@ -11,10 +11,10 @@ import logging
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import websocket
@@ -56,23 +56,29 @@ MAX_FRAGMENTS = 1024
 # A handshake's headers are 1 KB; an error page may come along.
 MAX_HANDSHAKE_BYTES = 256 * 1024
 
-_CLOSE_GRACE_S = 0.2
 _SHOWN_BODY_BYTES = 200
 _LONGEST_WORD = 32
 
 
-class Sign(enum.Enum):
-    """What `Transport.receive` gives where there is no text."""
+class ReceiveResult(enum.Enum):
+    """What `Transport.receive` returns where there is no text."""
 
     PONG = "pong"
     DEADLINE = "deadline"
+
+
+@dataclass(frozen=True)
+class Ping:
+    """A ping of the peer, which wants a pong with the same payload."""
+
+    payload: bytes
 
 
 class Transport:
     """One open WebSocket: texts in, texts out.
 
     Built by `dial`. One thread calls `receive` and, at the end, `close`; any thread may call
-    `send` and `abort`.
+    `abort`, and `send` where no other thread is sending.
     """
 
     def __init__(self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str) -> None:
@@ -81,16 +87,14 @@ class Transport:
         self._url = url
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
-        # The reader answers pings while others send; frames must not run into each other.
-        self._sending = threading.Lock()
 
     @property
     def is_in_a_message(self) -> bool:
         """Whether a message has begun to arrive and is not whole yet."""
         return bool(self._fragments) or not self._ws.frame_buffer.needs_header()
 
-    def receive(self, deadline: float | None) -> str | Sign:
-        """Give the next text message, or pong.
+    def receive(self, deadline: float | None) -> str | Ping | ReceiveResult:
+        """Return the next text message, ping or pong.
 
         Parameters
         ----------
@@ -99,9 +103,9 @@ class Transport:
 
         Returns
         -------
-        str or Sign
-            `Sign.DEADLINE` when that came first; the message, half received perhaps, goes on
-            with the next call.
+        str, Ping or ReceiveResult
+            `ReceiveResult.DEADLINE` when that came first; a message of which a part has arrived
+            goes on with the next call.
 
         Raises
         ------
@@ -114,67 +118,43 @@ class Transport:
                 try:
                     frame = self._read_frame()
                 except websocket.WebSocketTimeoutException:
-                    return Sign.DEADLINE
+                    return ReceiveResult.DEADLINE
                 if frame.opcode == websocket.ABNF.OPCODE_PONG:
-                    return Sign.PONG
-                payload = self._take(frame)
+                    return ReceiveResult.PONG
+                if frame.opcode == websocket.ABNF.OPCODE_PING:
+                    return Ping(bytes(frame.data))
+                payload = self._add_fragment(frame)
                 if payload is not None:
                     # The decoding is the validation that websocket-client does 200 times slower.
                     return payload.decode("utf-8")
 
-    def send(self, texts: Iterable[str], deadline: float) -> None:
-        """Send each text as a message of its own, all of them before the deadline.
+    def send(self, texts: Iterable[str], control_frames: Iterable[bytes], deadline: float) -> None:
+        """Send each text as a message of its own, then control frames, all before the deadline.
 
         Raises
         ------
         WebSocketError
-            Some bytes may have left: the connection is of no more use.
+            Some bytes may have left: the connection cannot be used any more.
         """
         frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
-        self._send_bytes(b"".join(frame.format() for frame in frames), deadline)
+        data = b"".join([*(frame.format() for frame in frames), *control_frames])
+        limit_s = max(deadline - time.monotonic(), 0.0)
+        with _mapped_errors("send", self._url, timeout_s=limit_s):
+            self._sock.write_deadline = deadline
+            self._sock.send(data)
 
     def abort(self) -> None:
-        """End the connection from any thread; a blocked `receive` raises at once."""
+        """End the connection from any thread; a blocked `receive` or `send` raises at once."""
         self._sock.abort()
-
-    def ping(self, deadline: float) -> None:
-        """Ask for a sign of life; it comes as `Sign.PONG`.
-
-        Raises
-        ------
-        WebSocketError
-            The connection is of no more use.
-        """
-        ping = websocket.ABNF.create_frame(b"", websocket.ABNF.OPCODE_PING)
-        self._send_bytes(ping.format(), deadline)
-
-    def say_goodbye(self) -> None:
-        """Send a close frame, if that takes no time; the connection ends by `abort`."""
-        goodbye = websocket.ABNF.create_frame(
-            struct.pack("!H", websocket.STATUS_NORMAL), websocket.ABNF.OPCODE_CLOSE
-        )
-        with suppress(WebSocketError):
-            self._send_bytes(goodbye.format(), time.monotonic() + _CLOSE_GRACE_S)
 
     def close(self) -> None:
         """End the connection and free the descriptor."""
         self._sock.abort()
         self._sock.close()
 
-    def forget(self) -> None:
-        """Free the descriptor in a forked child; the parent's connection goes on."""
+    def release(self) -> None:
+        """Free the descriptor in a forked child; the parent's connection stays open."""
         self._sock.close()
-
-    def _send_bytes(self, data: bytes, deadline: float) -> None:
-        limit_s = max(deadline - time.monotonic(), 0.0)
-        with _mapped_errors("send", self._url, timeout_s=limit_s):
-            if not self._sending.acquire(timeout=limit_s):
-                raise TimeoutError("another send has not ended")
-            try:
-                self._sock.write_deadline = deadline
-                self._sock.send(data)
-            finally:
-                self._sending.release()
 
     def _read_frame(self) -> websocket.ABNF:
         incoming = self._ws.frame_buffer
@@ -189,13 +169,9 @@ class Transport:
             )
         return self._ws.recv_frame()
 
-    def _take(self, frame: websocket.ABNF) -> bytes | None:
-        """Give the payload of a text message that is now whole; answer control frames."""
+    def _add_fragment(self, frame: websocket.ABNF) -> bytes | None:
+        """Return the payload of a text message that is now whole; None while it is not."""
         abnf = websocket.ABNF
-        if frame.opcode == abnf.OPCODE_PING:
-            pong = abnf.create_frame(frame.data, abnf.OPCODE_PONG)
-            self._send_bytes(pong.format(), time.monotonic() + _CLOSE_GRACE_S)
-            return None
         if frame.opcode == abnf.OPCODE_CLOSE:
             raise _closed_by_peer(frame.data, self._url)
         if (frame.opcode == abnf.OPCODE_CONT) != bool(self._fragments):
@@ -215,6 +191,24 @@ class Transport:
         payload = b"".join(self._fragments)
         self._fragments, self._fragment_bytes = [], 0
         return payload
+
+
+def ping_frame() -> bytes:
+    """Return a ping; the peer answers it with a pong."""
+    frame = websocket.ABNF.create_frame(b"", websocket.ABNF.OPCODE_PING)
+    return bytes(frame.format())
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    frame = websocket.ABNF.create_frame(payload, websocket.ABNF.OPCODE_PONG)
+    return bytes(frame.format())
+
+
+def close_frame() -> bytes:
+    """Return the frame that ends a connection orderly."""
+    status = struct.pack("!H", websocket.STATUS_NORMAL)
+    return bytes(websocket.ABNF.create_frame(status, websocket.ABNF.OPCODE_CLOSE).format())
 
 
 def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], bool]) -> Transport:

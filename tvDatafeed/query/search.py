@@ -25,8 +25,6 @@ SEARCH_TYPES = frozenset(
 )
 # One symbol, neither a spread nor words with a colon among them.
 _SYMBOL_ON_EXCHANGE = re.compile(r"(?P<exchange>[^\W_][\w.&-]{0,127}):(?P<name>[^\s:]+)\Z")
-
-
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -1,0 +1,155 @@
+"""The health of an object's connections: faults, pauses between tries, and what was counted."""
+
+import math
+import time
+from collections import Counter, deque
+from typing import Any
+
+from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.config import NetworkConfig
+from tvDatafeed.exceptions import (
+    ProtocolError,
+    RateLimitError,
+    TvDatafeedError,
+    WebSocketError,
+)
+from tvDatafeed.ratelimit import CircuitBreaker
+
+# A server that breaks the protocol, or says that we do, three times in a row will go on.
+MAX_PROTOCOL_FAILURES = 3
+# Percentiles are about the recent past, and memory is bounded.
+KEPT_LATENCIES = 1000
+
+_POLICY_VIOLATION = 1008
+
+
+class ConnectionHealth:
+    """What is known of the server from the connections so far.
+
+    It has no lock of its own: it is guarded by that of the `WebSocketManager` that it belongs to.
+
+    Parameters
+    ----------
+    network
+        The pauses between tries, and when to stop trying.
+
+    Attributes
+    ----------
+    last_error : TvDatafeedError or None
+        The last fault of a connection; None since a request was answered.
+    no_try_before : float
+        When the next connection may be opened, on the monotonic clock.
+    """
+
+    def __init__(self, network: NetworkConfig) -> None:
+        self._network = network
+        self._latencies_s: deque[float] = deque(maxlen=KEPT_LATENCIES)
+        self._totals: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the faults; what was counted stays."""
+        network = self._network
+        self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
+        self._failures = 0
+        self._protocol_failures = 0
+        self._is_new_episode = False
+        self.no_try_before: float = -math.inf
+        self.last_error: TvDatafeedError | None = None
+
+    def __repr__(self) -> str:
+        return f"failures={self._failures}"
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the protocol was broken so often in a row that it will be again."""
+        return self._protocol_failures >= MAX_PROTOCOL_FAILURES
+
+    def check_breaker(self, url: str) -> None:
+        """Raise a `WebSocketError` while no connection is tried after too many failures."""
+        try:
+            self._breaker.before()
+        except RateLimitError as error:
+            raise WebSocketError(f"no connection is tried for now: {error}", url) from error
+
+    def record_opening(self) -> None:
+        """Count a connection that is being opened."""
+        self._totals["connections"] += 1
+        self._totals["reconnects"] += self.last_error is not None
+
+    def record_no_try(self) -> None:
+        """Note that a connection which the breaker allowed was not tried, or showed nothing."""
+        self._breaker.abandoned()
+
+    def record_no_thread(self, error: TvDatafeedError) -> None:
+        """Note that a connection could not be started."""
+        self._breaker.failed(error)
+
+    def record_end(self, counters: Counter[str]) -> None:
+        """Keep what an ended connection has counted."""
+        self._totals += Counter(dict(counters))
+
+    def record_connection_failure(self, error: TvDatafeedError, *, has_answered: bool) -> None:
+        """Count a connection that was lost, and plan the next try."""
+        if not has_answered:
+            self._breaker.failed(error)
+        self._failures += 1
+        code = error.close_code if isinstance(error, WebSocketError) else None
+        is_of_protocol = isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
+        self._protocol_failures += is_of_protocol
+        self.last_error = error
+        self.no_try_before = time.monotonic() + self._pause_s(error)
+        if self._failures == 1:
+            self._is_new_episode = True
+
+    def _pause_s(self, error: TvDatafeedError) -> float:
+        network = self._network
+        pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
+        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
+        return max(pause_s, asked_s or 0.0)
+
+    def record_error(self, error: TvDatafeedError) -> None:
+        """Count the error of a request."""
+        self._errors[type(error).__name__] += 1
+
+    def record_success(self, seconds: float) -> None:
+        """Count a request that was answered after so many seconds."""
+        self._latencies_s.append(seconds)
+        self._totals["requests"] += 1
+        self.record_answer()
+
+    def record_answer(self) -> None:
+        """Note that the server answers: earlier faults do not count any more."""
+        self._failures = self._protocol_failures = 0
+        self.last_error = None
+        self._breaker.succeeded()
+
+    def begins_episode(self) -> bool:
+        """Whether this is the first call since connections began to fail."""
+        is_new, self._is_new_episode = self._is_new_episode, False
+        return is_new
+
+    def counts(self, open_connections: list[Counter[str]]) -> dict[str, Any]:
+        """Return what was counted, by the names of `TvDatafeed.stats`.
+
+        Parameters
+        ----------
+        open_connections
+            What the connections have counted that have not ended.
+        """
+        totals = sum((Counter(dict(c)) for c in open_connections), Counter(self._totals))
+        latencies_s = sorted(self._latencies_s)
+        names = ("connections", "reconnects", "messages", "violations", "heartbeats", "requests")
+        return {
+            **{name: totals[name] for name in names},
+            "latency_p50_s": _percentile(latencies_s, 0.50),
+            "latency_p99_s": _percentile(latencies_s, 0.99),
+            "errors": dict(self._errors),
+        }
+
+
+def _percentile(ascending: list[float], share: float) -> float | None:
+    if not ascending:
+        return None
+    return ascending[min(int(len(ascending) * share), len(ascending) - 1)]
