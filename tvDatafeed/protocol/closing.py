@@ -223,13 +223,17 @@ class CloseSchedule:
     @property
     def next_due_at(self) -> float:
         """When `mark_due` must be called, on the driver's clock; infinity: no bar is forming."""
-        return self._due_at(self._next_close_s)
+        if self._lead_s is None:
+            return math.inf
+        return self._next_close_s - self._lead_s + _CLOCK_STEP_S
 
     def mark_due(self, now: float) -> bool:
         """Make the series due whose last bar is over; return whether a ping must be sent."""
-        if now < self.next_due_at:
+        lead_s = self._lead_s
+        if lead_s is None or now < self.next_due_at:
             return False
-        over = [s for s, closes_at_s in self._waiting.items() if now >= self._due_at(closes_at_s)]
+        # The same sum as in `next_due_at`, so that rounding cannot make the two disagree.
+        over = [s for s, c in self._waiting.items() if now >= c - lead_s + _CLOCK_STEP_S]
         for session in over:
             del self._waiting[session]
             self._due[session] = now
@@ -246,11 +250,6 @@ class CloseSchedule:
         Ask after a message: it shows that the server is alive.
         """
         return self._take_due(now - PONG_PATIENCE_S) if self._due else []
-
-    def _due_at(self, closes_at_s: float) -> float:
-        if self._lead_s is None:
-            return math.inf
-        return closes_at_s - self._lead_s + _CLOCK_STEP_S
 
     def _take_due(self, until: float) -> list[str]:
         taken = []

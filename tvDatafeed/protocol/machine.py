@@ -71,25 +71,28 @@ class Trigger(enum.Enum):
     FAULT = "fault"
 
 
+# Short names for the table, and for speed: before Python 3.12 `ConnectionState.OPEN` is a call.
+CONNECTING, OPEN, PROBING, RETIRED, REDIRECTED, FAILED = ConnectionState
+
 # Every change of a connection's state is an entry of this table; `Machine._change_state` makes it.
 # A trigger without an entry leaves the state as it is, so FAILED and REDIRECTED are final.
 # Received text ends PROBING before it is read; it is read in CONNECTING and OPEN alone.
 TRANSITIONS: dict[tuple[ConnectionState, Trigger], ConnectionState] = {
-    (ConnectionState.CONNECTING, Trigger.TIMERS_STARTED): ConnectionState.OPEN,
-    (ConnectionState.CONNECTING, Trigger.REDIRECT): ConnectionState.REDIRECTED,
-    (ConnectionState.CONNECTING, Trigger.FAULT): ConnectionState.FAILED,
-    (ConnectionState.OPEN, Trigger.SILENCE): ConnectionState.PROBING,
-    (ConnectionState.OPEN, Trigger.IDLE): ConnectionState.RETIRED,
-    (ConnectionState.OPEN, Trigger.REDIRECT): ConnectionState.REDIRECTED,
-    (ConnectionState.OPEN, Trigger.FAULT): ConnectionState.FAILED,
-    (ConnectionState.PROBING, Trigger.RECEIVED): ConnectionState.OPEN,
-    (ConnectionState.PROBING, Trigger.SILENCE): ConnectionState.FAILED,
-    (ConnectionState.PROBING, Trigger.IDLE): ConnectionState.RETIRED,
-    (ConnectionState.RETIRED, Trigger.RETIREMENT_CANCELLED): ConnectionState.OPEN,
+    (CONNECTING, Trigger.TIMERS_STARTED): OPEN,
+    (CONNECTING, Trigger.REDIRECT): REDIRECTED,
+    (CONNECTING, Trigger.FAULT): FAILED,
+    (OPEN, Trigger.SILENCE): PROBING,
+    (OPEN, Trigger.IDLE): RETIRED,
+    (OPEN, Trigger.REDIRECT): REDIRECTED,
+    (OPEN, Trigger.FAULT): FAILED,
+    (PROBING, Trigger.RECEIVED): OPEN,
+    (PROBING, Trigger.SILENCE): FAILED,
+    (PROBING, Trigger.IDLE): RETIRED,
+    (RETIRED, Trigger.RETIREMENT_CANCELLED): OPEN,
 }
 # Tuples, because they are searched by identity: hashing a member of an enum takes a Python call.
-_READING = (ConnectionState.OPEN, ConnectionState.CONNECTING)
-_RUNS_TIMERS = (ConnectionState.OPEN, ConnectionState.PROBING)
+_READING = (OPEN, CONNECTING)
+_RUNS_TIMERS = (OPEN, PROBING)
 
 
 class _SessionState(enum.Enum):
@@ -213,7 +216,7 @@ class Machine:
     """
 
     def __init__(self, token: str, timers: Timers = Timers()) -> None:
-        self._state = ConnectionState.CONNECTING
+        self._state = CONNECTING
         self._timers = timers
         self._moments = _Moments()
         self._decoder = PacketDecoder()
@@ -386,24 +389,24 @@ class Machine:
 
     def _record_receipt(self, now: float) -> None:
         self._moments.last_received_at = now
-        if self._state is ConnectionState.PROBING:
+        if self._state is PROBING:
             self._change_state(Trigger.RECEIVED)
 
     def _deadline_of(self, pending: _Pending) -> float:
         # While connecting, the driver has a deadline of its own for that.
-        if pending.message_timeout_s is None or self._state is ConnectionState.CONNECTING:
+        if pending.message_timeout_s is None or self._state is CONNECTING:
             return pending.deadline
         return min(pending.deadline, pending.last_received_at + pending.message_timeout_s)
 
     def _silence_ends_at(self) -> float:
-        if self._state is ConnectionState.PROBING:
+        if self._state is PROBING:
             return self._moments.probed_at + self._timers.ping_s
         return self._moments.last_received_at + self._timers.silence_s
 
     def _end_silence(self, now: float) -> None:
         """Ask for a ping after the first silence, and fail the connection after the second."""
         self._change_state(Trigger.SILENCE)
-        if self._state is ConnectionState.PROBING:
+        if self._state is PROBING:
             self._moments.probed_at = now
             self._events.append(PingWanted())
             return
