@@ -1,7 +1,8 @@
-"""What can go wrong on the way from TradingView, one small class each.
+"""The faults that can be injected into the loopback TradingView, one small class each.
 
-A fault is a frozen description. The server counts how often it struck and does what it returns:
-each hook gives None where the fault has nothing to do, or what happens instead of the usual.
+A fault is a frozen dataclass. The server calls its hooks, performs the actions that they return,
+and counts how often each fault was applied. A hook returns None if the fault does not apply, or the
+actions that replace the usual behaviour.
 
 Examples
 --------
@@ -130,7 +131,7 @@ __all__ = [
     "parse_fault",
 ]
 
-# Whoever writes a fault lists it here; the order is that of a connection's life.
+# New faults are listed here, in the order of a connection's stages.
 _KINDS: tuple[type[Fault], ...] = (
     Fault,
     Refuse,
@@ -189,18 +190,18 @@ _FIELD = re.compile(r"(\w+)=(\[.*?\](?=,\w+=|\Z)|\"(?:[^\"\\]|\\.)*\"|[^,]*)(?:,
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault from a command line.
+    """Parse the text form of a fault, as on a command line.
 
     Parameters
     ----------
     text
-        ``name`` or ``name:field=value,field=value``. Text with a comma in it stands in double
-        quotes, rows are a JSON list. ``str(fault)`` is this form.
+        ``name`` or ``name:field=value,field=value``. Values with a comma are in double quotes,
+        rows are a JSON list. ``str(fault)`` returns this form.
 
     Raises
     ------
     ValueError
-        If there is no such fault or field, or a value is of the wrong kind.
+        If the fault or a field does not exist, or a value has the wrong type.
 
     Examples
     --------
