@@ -1,4 +1,4 @@
-"""The accounts of the loopback TradingView: who may sign in, how, and who is signed in."""
+"""The accounts of the loopback TradingView: sign-in rules, passwords, codes and cookies."""
 
 import base64
 import hmac
@@ -39,26 +39,26 @@ class Account:
     Parameters
     ----------
     username
-        The name; capitals do not matter when signing in.
+        The name; signing in ignores its case.
     password
         The password.
     second_factor
-        What is asked for after the password; None for nothing.
+        The second factor that is required after the password, or None.
     totp_secret
-        Base32, in groups and lower case if you like; the default is one of 80 bits.
+        Base32, which may be in groups and in lower case; the default has 80 bits.
     sms_code, email_code
-        The code of each message that would be sent.
+        The code that each message would contain.
     plan
-        ``""`` is the free one.
+        The plan; ``""`` is the free plan.
     captcha, rate_limited, locked_out
-        Refuse every sign-in in this way, whatever the password.
+        Refuse every sign-in in this way, even with the right password.
     id
-        TradingView's number for the user.
+        The user id, a number.
 
     Raises
     ------
     ValueError
-        If a plan, a factor or the secret is none.
+        If the plan, the second factor or the secret is not valid.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Account:
     password: str = field(repr=False)
     second_factor: Factor | None = None
     totp_secret: str = field(default="JBSWY3DPEHPK3PXP", repr=False)
-    # A leading zero is what a client loses that takes a code for a number.
+    # The leading zero is lost if a client parses the code as a number.
     sms_code: str = field(default="024680", repr=False)
     email_code: str = field(default="013579", repr=False)
     plan: Literal["", "pro", "pro_plus", "pro_premium", "ultimate"] = ""
@@ -93,12 +93,12 @@ class Account:
             raise ValueError("totp_secret is not base32: use A to Z and 2 to 7") from None
 
     def totp_at(self, epoch_s: float) -> str:
-        """Return the code that an authenticator app shows at a moment."""
+        """Return the code of an authenticator app at a moment, epoch seconds."""
         return _totp(self.totp_secret, int(epoch_s // _STEP_S))
 
 
 def _totp(secret: str, step: int) -> str:
-    # RFC 6238 with its defaults; libraries refuse the short secrets that TradingView hands out.
+    # RFC 6238 with its defaults; libraries reject secrets as short as TradingView's.
     text = secret.replace(" ", "").upper()
     key = base64.b32decode(text + "=" * (-len(text) % 8))
     digest = hmac.digest(key, struct.pack("!q", step), "sha1")
@@ -109,16 +109,16 @@ def _totp(secret: str, step: int) -> str:
 
 @dataclass(frozen=True)
 class Login:
-    """One attempt to sign in, or one code.
+    """One attempt to sign in, or one code that was sent.
 
     Parameters
     ----------
     username
-        Who, as written by the client; empty for a code without cookies.
+        The name as sent by the client; empty for a code without cookies.
     outcome
-        What the server decided, before a fault changed its reply.
+        The decision of the server, before a fault changed the reply.
     step
-        ``"password"``, or which kind of code it was.
+        ``"password"``, or the kind of the code.
     """
 
     username: str
@@ -128,42 +128,42 @@ class Login:
 
 @dataclass(frozen=True)
 class Cookies:
-    """The two cookies of one who is signed in; ``str`` of it is no header, and the repr is bare."""
+    """The two cookies of a signed-in user. Their values are not part of the repr."""
 
     sessionid: str = field(repr=False)
     sessionid_sign: str = field(repr=False)
 
 
 class SignInRules:
-    """How the server treats those who sign in: plain attributes, to be changed at any time.
+    """The rules of signing in: plain attributes that can be changed at any time.
 
     Attributes
     ----------
     auth_clock
-        Epoch seconds: the HTTP ``Date``, the time of codes and of tokens. Set it to play a clock
-        that is off.
+        Returns epoch seconds for the HTTP ``Date``, for codes and for tokens. Set it to simulate a
+        wrong clock.
     totp_window
         How many steps of 30 s a code may be early or late.
     token_lifetime_s
-        From the issue of a token to its ``exp``.
+        Seconds from the issue of a token to its ``exp``.
     expired_token_is
-        What a WebSocket gets for a token that has ended: ``"refused"`` is
-        ``protocol_error ["bad auth token"]``, ``"silent"`` is heartbeats and nothing else until a
-        good token comes.
+        The answer to an expired token on a WebSocket: ``"refused"`` sends
+        ``protocol_error ["bad auth token"]``, ``"silent"`` sends only heartbeats until the client
+        sends a good token.
     empty_error
-        Whether a success says ``"error":""``.
+        Whether a success contains ``"error":""``.
     success_as_html
-        Whether a success is cookies and an HTML page, without JSON.
+        Whether a success is an HTML page with cookies instead of JSON.
     sign_needed
-        Whether ``sessionid`` alone, without ``sessionid_sign``, is nobody.
+        Whether ``sessionid`` is invalid without ``sessionid_sign``.
     rotate_cookies
-        Whether each page that a user gets replaces the cookies, which then end.
+        Whether each page replaces the user's cookies and invalidates the previous ones.
     max_wrong_passwords, max_wrong_codes
-        In a row; after them comes the lock-out, or 429.
+        The number of failures in a row before the lock-out, or before 429.
     refusal_status
         The HTTP status of a wrong password, a captcha and a lock-out.
     rate_limit_status, retry_after_s
-        The HTTP status of a rate limit, and what its ``Retry-After`` says unless it is a 200.
+        The HTTP status of a rate limit, and its ``Retry-After`` in seconds unless it is a 200.
     """
 
     auth_clock: Callable[[], float]
@@ -186,7 +186,7 @@ class SignInRules:
 
 @dataclass(frozen=True)
 class _Visit:
-    """Someone with cookies, who may still owe a code."""
+    """A user with cookies; `is_whole` is False until the second factor is checked."""
 
     cookies: Cookies = field(repr=False)
     username: str
@@ -194,16 +194,16 @@ class _Visit:
 
 
 class AccountService:
-    """The accounts of one server: it judges passwords and codes and knows who is signed in.
+    """The accounts of one server; checks passwords, codes and cookies.
 
     Parameters
     ----------
     accounts
-        Who may sign in from the start.
+        The initial accounts.
     rules
-        How they are treated.
+        The rules of signing in.
     journal
-        Where attempts are recorded; its lock is this one's.
+        Records the attempts; its lock also protects this object.
     """
 
     def __init__(self, accounts: Iterable[Account], rules: SignInRules, journal: Journal) -> None:
@@ -217,14 +217,14 @@ class AccountService:
             self.add(account)
 
     def add(self, account: Account) -> None:
-        """Add an account, or replace the one of the same name and forget its wrong passwords."""
+        """Add or replace an account and reset its count of wrong passwords."""
         with self._journal.changed:
             self._accounts[account.username.casefold()] = account
             for step in ("password", "code"):
                 del self._wrong[step, account.username.casefold()]
 
     def all(self) -> list[Account]:
-        """Return the accounts in the order of their adding."""
+        """Return the accounts in the order in which they were added."""
         with self._journal.changed:
             return list(self._accounts.values())
 
@@ -234,8 +234,8 @@ class AccountService:
         return self.tokens.issue(account.id, account.plan, now, lifetime_s)
 
     def admit(self, account: Account, *, is_whole: bool = True) -> Cookies:
-        """Return new cookies of an account, which may still owe a code."""
-        # The signature has the characters that a careless cookie parser stumbles over.
+        """Return new cookies of an account; `is_whole=False` before the second factor."""
+        # The signature has characters that simple cookie parsers handle wrongly.
         signature = base64.b64encode(secrets.token_bytes(32)).decode()
         cookies = Cookies(secrets.token_hex(16), f"v3:{signature}")
         with self._journal.changed:
@@ -243,7 +243,7 @@ class AccountService:
         return cookies
 
     def sign_out(self, sessionid: str | None = None) -> None:
-        """End one visit, or with None all of them: their cookies are nobody's any more."""
+        """Invalidate the cookies of one session, or of all sessions with None."""
         with self._journal.changed:
             if sessionid is None:
                 self._visits.clear()
@@ -251,7 +251,7 @@ class AccountService:
                 self._visits.pop(sessionid, None)
 
     def visitor(self, cookies: dict[str, str], *, is_whole: bool = True) -> Account | None:
-        """Return whose cookies these are: someone signed in, or someone who owes a code."""
+        """Return the account of the cookies; `is_whole=False` before the second factor."""
         with self._journal.changed:
             visit = self._visits.get(cookies.get("sessionid", ""))
             if visit is None or visit.is_whole != is_whole:
@@ -262,7 +262,7 @@ class AccountService:
             return self._accounts.get(visit.username.casefold())
 
     def sign_in(self, username: str, password: str) -> tuple[Outcome, Account | None]:
-        """Judge a name and a password."""
+        """Check a name and a password."""
         key = "password", username.casefold()
         with self._journal.changed:
             account = self._accounts.get(username.casefold())
@@ -287,7 +287,7 @@ class AccountService:
     def check_code(
         self, factor: Factor, code: str, cookies: dict[str, str]
     ) -> tuple[Outcome, Account | None]:
-        """Judge the code of one who has given the right password."""
+        """Check the code of the second factor."""
         with self._journal.changed:
             account = self.visitor(cookies, is_whole=False)
             key = "code", account.username.casefold() if account else ""

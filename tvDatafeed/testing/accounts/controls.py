@@ -1,4 +1,4 @@
-"""What a test may ask of the accounts of a loopback TradingView, and order."""
+"""The methods of the server that tests use to query and change its accounts."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ from tvDatafeed.testing.journal import Journal
 
 
 class AccountControls(SignInRules):
-    """The side of the server that shows and steers its accounts; see `SignInRules` for the rest.
+    """The part of the server that queries and changes its accounts; see also `SignInRules`.
 
     Parameters
     ----------
     accounts
-        Who may sign in from the start.
+        The initial accounts.
     journal
-        What the server has seen.
+        The record of what the server has seen.
     """
 
     def __init__(self, accounts: Iterable[Account], journal: Journal) -> None:
@@ -35,7 +35,7 @@ class AccountControls(SignInRules):
 
     @property
     def logins(self) -> list[Login]:
-        """All attempts to sign in, and all codes, in order."""
+        """All attempts to sign in and all codes, in order."""
         return self._journal.copy("logins")
 
     @property
@@ -44,36 +44,36 @@ class AccountControls(SignInRules):
         return self._accounts.tokens.issued
 
     def add_account(self, account: Account) -> None:
-        """Add an account, or replace the one of the same name and forgive its wrong passwords."""
+        """Add or replace an account and reset its count of wrong passwords."""
         self._accounts.add(account)
 
     def issue_token(self, account: Account | str) -> str:
-        """Return a new token of an account, given itself or by name, as its page would."""
+        """Return a new token of an account, as its page contains it."""
         return self._accounts.issue(self._account(account))
 
     def issue_cookies(self, account: Account | str) -> Cookies:
-        """Return the cookies of an account that has signed in, as a browser would have them."""
+        """Return new cookies of an account, as a browser has them after signing in."""
         return self._accounts.admit(self._account(account))
 
     def expire_tokens(self, *, now: bool = False) -> None:
-        """Let all tokens issued so far end, whatever their ``exp`` says.
+        """Expire all tokens issued so far, even before their ``exp``.
 
         Parameters
         ----------
         now
-            Also on live connections that use them, which `expired_token_is` says the end of.
-            Otherwise a token is looked at when a client sends it.
+            Also apply `expired_token_is` to the open connections that use them. By default, a
+            token is checked only when a client sends it.
         """
         self._accounts.tokens.expire()
         self._recheck(now=now)
 
     def revoke(self, token: str, *, now: bool = False) -> None:
-        """Let one token end, whoever issued it; `now` is as in `expire_tokens`."""
+        """Expire one token, even of another server; `now` is as in `expire_tokens`."""
         self._accounts.tokens.expire(token)
         self._recheck(now=now)
 
     def expire_cookies(self) -> None:
-        """Sign everyone out: all cookies issued so far are an anonymous visitor's."""
+        """Sign out all users: the cookies issued so far become invalid."""
         self._accounts.sign_out()
 
     def _account(self, account: Account | str) -> Account:

@@ -1,4 +1,4 @@
-"""The HTTP side of accounts: signing in, second factors, and pages of those who are signed in."""
+"""The HTTP side of accounts: signing in, second factors, and pages of signed-in users."""
 
 from typing import Any, get_args
 
@@ -18,9 +18,9 @@ _PAGE = """<!DOCTYPE html>
 <body><script>var is_authenticated = {is_authenticated}; var user = {user};</script>
 </body></html>
 """
-# An anonymous visitor's page names no auth_token; a client takes that for expired cookies.
+# The page of an anonymous visitor has no auth_token; clients conclude that cookies expired.
 _GUEST = {"username": "Guest", "is_pro": False}
-# The wording of the lock-out is reported by users, which has no code; the others' is made up.
+# The text of the lock-out was reported by users and has no code; other texts are made up.
 _REFUSALS: dict[Outcome, dict[str, Any]] = {
     "wrong_password": {"error": "Invalid username or password", "code": "invalid_credentials"},
     "captcha": {"error": "Please confirm that you are not a robot.", "code": "recaptcha_required"},
@@ -38,7 +38,7 @@ _REFUSALS: dict[Outcome, dict[str, Any]] = {
 
 
 def account_reply(request: Request, accounts: AccountService) -> Reply | None:
-    """Return the reply to a request that concerns accounts; None for any other."""
+    """Return the reply to a request about accounts; None for other requests."""
     if request.method == "GET" and request.path in _PAGES:
         return _page(request, accounts)
     if request.method == "POST" and request.path == SIGNIN_PATH:

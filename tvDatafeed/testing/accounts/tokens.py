@@ -1,4 +1,4 @@
-"""The data tokens of accounts: JWTs in TradingView's shape, remembered until the server ends."""
+"""The data tokens of accounts: JWTs in TradingView's shape, kept as long as the server."""
 
 import base64
 import binascii
@@ -14,8 +14,8 @@ _JWT = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+", re.ASCII)
 _HEADER = {"alg": "RS512", "kid": "GZxU", "typ": "JWT"}
 # RS512 with a key of 2048 bits.
 _SIGNATURE_BYTES = 256
-# What a plan allows: studies in a chart, charts in a layout, alerts, connections. The free row is
-# recorded, the others are in its proportions.
+# The limits of a plan: studies in a chart, charts in a layout, alerts, connections. The limits of
+# the free plan are recorded, the others are in proportion.
 _LIMITS = {
     "": (2, 1, 3, 2),
     "pro": (5, 2, 20, 10),
@@ -26,12 +26,12 @@ _LIMITS = {
 
 
 class Tokens:
-    """The tokens that a server has issued, and which of them have ended.
+    """The tokens that a server has issued, and when they expire.
 
     Parameters
     ----------
     changed
-        The lock, which wakes those who wait for something.
+        The lock and condition of the journal; notified when a token is issued.
     """
 
     def __init__(self, changed: threading.Condition) -> None:
@@ -41,7 +41,7 @@ class Tokens:
 
     @property
     def issued(self) -> int:
-        """How many there are, ended ones included."""
+        """How many tokens were issued, including expired ones."""
         return self._issued
 
     def issue(self, user_id: int, plan: str, now: float, lifetime_s: float) -> str:
@@ -57,24 +57,24 @@ class Tokens:
         return token
 
     def expire(self, token: str | None = None) -> None:
-        """Let a token end, or with None all that were issued so far."""
+        """Expire one token, or all that were issued so far with None."""
         with self._changed:
             for each in list(self._expiries) if token is None else [token]:
                 self._expiries[each] = 0.0
 
     def is_known(self, token: str) -> bool:
-        """Whether it was issued, or ended by name."""
+        """Whether a token was issued here or expired by `expire`."""
         with self._changed:
             return token in self._expiries
 
     def has_ended(self, token: str, now: float) -> bool:
-        """Whether a known token is over."""
+        """Whether a known token has expired."""
         with self._changed:
             return self._expiries[token] <= now
 
 
 def claims_of(token: str) -> dict[str, Any] | None:
-    """Return what a JWT claims; None for text of another shape, empty for claims that are none."""
+    """Return the claims of a JWT; None if it is not a JWT, empty if the claims are not valid."""
     jwt = _JWT.fullmatch(token)
     if jwt is None:
         return None

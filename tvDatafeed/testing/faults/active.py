@@ -1,4 +1,4 @@
-"""The faults of a running server, each with the strikes it has left."""
+"""The faults of a running server, and how often each is still applied."""
 
 import dataclasses
 import threading
@@ -9,7 +9,7 @@ from tvDatafeed.testing.wire.actions import Action, Command, Message
 
 
 class ActiveFaults:
-    """The faults that are active, each with the number of strikes it has left."""
+    """The active faults, each with the remaining number of times it is applied."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._lock = threading.Lock()
@@ -18,12 +18,12 @@ class ActiveFaults:
 
     @property
     def active(self) -> tuple[Fault, ...]:
-        """The faults that still strike, in the order of their injection."""
+        """The faults that are still applied, in the order of their injection."""
         with self._lock:
             return tuple(fault for fault, left in self._left if left != [0])
 
     def inject(self, *faults: Fault) -> None:
-        """Add faults; the same one twice is two faults."""
+        """Add faults; adding one twice adds two faults."""
         with self._lock:
             self._left += [(f, [] if f.times is None else [max(0, f.times)]) for f in faults]
 
@@ -33,7 +33,7 @@ class ActiveFaults:
             self._left.clear()
 
     def connection(self, hook: Callable[[Fault], Iterable[Action] | None]) -> list[Action] | None:
-        """Return what the first fault that acts at this stage of a connection does."""
+        """Return the actions of the first fault that applies at this stage of a connection."""
         for fault, left in self._snapshot():
             actions = hook(fault)
             if actions is not None and self._count(left):
@@ -41,7 +41,7 @@ class ActiveFaults:
         return None
 
     def reply(self, command: Command, payloads: list[str]) -> tuple[list[str], list[Action]]:
-        """Let each fault change an answer: its payloads, and what the server does besides."""
+        """Apply all faults to an answer; return its payloads and the additional actions."""
         extra: list[Action] = []
         for fault, left in self._snapshot(command.symbol):
             actions = fault.on_reply(command, payloads)
@@ -52,7 +52,7 @@ class ActiveFaults:
         return payloads, extra
 
     def message(self, message: Message) -> list[Action]:
-        """Let each fault change a text message into what is sent instead."""
+        """Apply all faults to a text message; return the actions that replace it."""
         actions: list[Action] = [message.text]
         for fault, left in self._snapshot(message.symbol):
             changed: list[Action] = []

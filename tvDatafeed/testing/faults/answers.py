@@ -1,4 +1,4 @@
-"""What goes wrong with the answers to commands: their JSON, their order, their content."""
+"""Faults in the answers to commands: their JSON, their order, their content."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _BAR_COMMANDS = frozenset({"create_series", "modify_series", "request_more_data"
 
 @dataclass(frozen=True)
 class HeartbeatsOnly(AtCommand):
-    """No command is answered and heartbeats go on, as with an expired token."""
+    """Commands are not answered and heartbeats continue, as with an expired token."""
 
     def _apply(self, _command: Command, /) -> Iterable[Action]:
         return [Mute()]
@@ -24,9 +24,9 @@ class HeartbeatsOnly(AtCommand):
 
 @dataclass(frozen=True)
 class TruncatedJson(AtAnswer):
-    """Half a payload comes; its request gets ProtocolError at once, and the connection goes on.
+    """Half of a payload is sent; its request gets ProtocolError, the connection continues.
 
-    It is the largest of the answer, and its length is right.
+    The fault applies to the largest payload of the answer; its packet declares the right length.
     """
 
     def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action]:
@@ -36,15 +36,15 @@ class TruncatedJson(AtAnswer):
 
 @dataclass(frozen=True)
 class HostileJson(AtAnswer):
-    """Hostile JSON comes; its request gets ProtocolError at once, and the connection goes on.
+    """Hostile JSON is sent; its request gets ProtocolError, the connection continues.
 
-    It stands before the answer, strains a JSON parser, and names the session of the request.
+    The JSON is sent before the answer, is hard to parse, and has the session of the request.
 
     Parameters
     ----------
     kind
-        What is hostile in it: a number that JSON has not, one of 400 digits, ten thousand levels,
-        half a character.
+        The kind of JSON: a number that JSON does not have, a number of 400 digits, ten thousand
+        levels, a lone surrogate.
     """
 
     kind: Literal["nan", "infinity", "long_number", "deep", "lone_surrogate"] = "nan"
@@ -59,7 +59,7 @@ class HostileJson(AtAnswer):
 
 @dataclass(frozen=True)
 class UnknownMessages(AtAnswer):
-    """Messages that nobody knows, or without sense, come first; ignored and counted."""
+    """Unknown and malformed messages are sent first; they are ignored and counted."""
 
     PAYLOADS: ClassVar[tuple[str, ...]] = (
         '{"m":"brand_new_message","p":["x",{}],"extra":[1]}',
@@ -77,7 +77,7 @@ class UnknownMessages(AtAnswer):
 
 @dataclass(frozen=True)
 class NoCompletion(AtAnswer):
-    """series_completed never comes; the request's deadline ends it."""
+    """series_completed is never sent; the request fails at its deadline."""
 
     def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         kept = [p for p in payloads if _name(p) != "series_completed"]
@@ -86,7 +86,7 @@ class NoCompletion(AtAnswer):
 
 @dataclass(frozen=True)
 class CompletionFirst(AtAnswer):
-    """series_completed comes before the bars; the result is empty and late bars are dropped."""
+    """series_completed is sent before the bars; the result is empty, late bars are dropped."""
 
     def _apply(self, _command: Command, payloads: list[str], /) -> Iterable[Action] | None:
         done = [p for p in payloads if _name(p) == "series_completed"]
@@ -95,12 +95,12 @@ class CompletionFirst(AtAnswer):
 
 @dataclass(frozen=True)
 class ForeignSession(AtAnswer):
-    """The answer comes first under a session nobody opened, with other bars; dropped by id.
+    """An answer of an unknown session with other bars is sent first; it is dropped by its id.
 
     Parameters
     ----------
     session
-        The id of that session.
+        The id of the unknown session.
     """
 
     session: str = "cs_nobodyknows"
@@ -109,19 +109,19 @@ class ForeignSession(AtAnswer):
         if command.method not in _BAR_COMMANDS:
             return None
         own, foreign = to_json(command.params[0]), to_json(self.session)
-        # A leading 9 moves each bar 250 years ahead, so that a mix-up cannot stay unseen.
+        # A leading 9 moves each bar 250 years ahead, so that a mix-up is always noticed.
         strange = [re.sub(r'"v":\[\d', '"v":[9', p.replace(own, foreign)) for p in payloads]
         return [*strange, *payloads]
 
 
 @dataclass(frozen=True)
 class LateReply(AtAnswer):
-    """The answer comes late and later commands are answered before it; dropped if given up.
+    """An answer is late, and later commands are answered first; dropped after the deadline.
 
     Parameters
     ----------
     delay_s
-        How late it is, in seconds.
+        The delay in seconds.
     """
 
     delay_s: float = 1.0
@@ -132,14 +132,14 @@ class LateReply(AtAnswer):
 
 @dataclass(frozen=True)
 class SessionCap(AtCommand):
-    """One chart session too many on a connection gets critical_error; the others live on.
+    """A chart session above the limit of a connection gets critical_error; others continue.
 
     The real server's limit and wording are not known.
 
     Parameters
     ----------
     limit
-        How many sessions a connection may have.
+        How many sessions a connection can have.
     reason
         The first text of the message.
     """
@@ -160,7 +160,7 @@ class SessionCap(AtCommand):
 
 @dataclass(frozen=True)
 class ProtocolErrorReply(AtCommand):
-    """A command is answered by protocol_error, and the server closes.
+    """A command is answered by protocol_error, and the server closes the connection.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class ProtocolErrorReply(AtCommand):
 
 @dataclass(frozen=True)
 class CriticalErrorReply(AtCommand):
-    """A command is answered by critical_error; its session is dead, the others live on.
+    """A command is answered by critical_error; its session is aborted, others continue.
 
     Parameters
     ----------
@@ -206,13 +206,13 @@ class CriticalErrorReply(AtCommand):
 
 @dataclass(frozen=True)
 class ReplaceBars(AtAnswer):
-    """Chosen rows come instead of the bars: duplicates, nulls, strings, bad times.
+    """Other rows are sent instead of the bars: duplicates, nulls, strings, bad times.
 
     Parameters
     ----------
     rows
-        The rows, each ``(time, open, high, low, close, volume)`` or anything else, or a function
-        from the true rows to those that are sent.
+        The rows, each ``(time, open, high, low, close, volume)`` or any other value, or a function
+        that converts the original rows.
     """
 
     rows: Sequence[Any] | Callable[[list[Any]], Sequence[Any]] = ()
@@ -234,7 +234,7 @@ class ReplaceBars(AtAnswer):
 
 @dataclass(frozen=True)
 class EmptyHistory(ReplaceBars):
-    """There are no bars at all; an error, never an empty result."""
+    """An empty history is sent; the result is an error, never an empty result."""
 
 
 def _name(payload: str) -> str:

@@ -1,4 +1,4 @@
-"""What a fault is, and the stages at which most of them strike."""
+"""The base class of faults, and base classes for the stages at which they apply."""
 
 import dataclasses
 import re
@@ -14,43 +14,43 @@ from tvDatafeed.testing.wire.payloads import to_json
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that does nothing: the base of all.
+    """The base class of all faults; it does nothing.
 
     Parameters
     ----------
     times
-        How often it strikes; None for always. What a strike is depends on the hook: a connection,
-        a command or a message.
+        How many times it is applied: to connections, commands or messages, depending on the hook.
+        None for always.
     symbol
-        Strike only what concerns this ``"EXCHANGE:NAME"``; None for everything. It has no meaning
-        for faults of the connection.
+        Apply only to commands and messages about this ``"EXCHANGE:NAME"``; None for all. Faults of
+        a connection ignore it.
     """
 
     times: int | None = field(default=None, kw_only=True)
     symbol: str | None = field(default=None, kw_only=True)
 
     def on_accept(self) -> Iterable[Action] | None:
-        """Act on a TCP connection before anything is read."""
+        """Return actions for a TCP connection before anything is read."""
         return None
 
     def on_http(self, _request: Request, _reply: Reply, /) -> Iterable[Action] | None:
-        """Act instead of sending the reply to a request that is no upgrade."""
+        """Return actions that replace the reply to a plain HTTP request."""
         return None
 
     def on_upgrade(self, _reply: bytes, /) -> Iterable[Action] | None:
-        """Act instead of sending the 101 reply to an upgrade request."""
+        """Return actions that replace the 101 reply to an upgrade request."""
         return None
 
     def on_open(self, _hello: str, /) -> Iterable[Action] | None:
-        """Act instead of sending the hello: every str of the result is a payload."""
+        """Return actions that replace the hello; each str is a payload."""
         return None
 
     def on_reply(self, _command: Command, _payloads: list[str], /) -> Iterable[Action] | None:
-        """Act on the payloads that answer a command: every str of the result is a payload."""
+        """Return actions that replace the answer to a command; each str is a payload."""
         return None
 
     def on_message(self, _message: Message, /) -> Iterable[Action] | None:
-        """Act on a text message: every str of the result is a text message."""
+        """Return actions that replace a text message; each str is a text message."""
         return None
 
     def __str__(self) -> str:
@@ -67,60 +67,60 @@ class AtUpgrade(Fault, ABC):
     """A fault of the handshake."""
 
     def on_upgrade(self, reply: bytes, /) -> Iterable[Action] | None:
-        """Strike each upgrade."""
+        """Apply to each upgrade."""
         return self._apply(reply)
 
     @abstractmethod
     def _apply(self, reply: bytes, /) -> Iterable[Action]:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 class AtOpen(Fault, ABC):
-    """A fault of a connection from its hello on."""
+    """A fault of a connection that starts at its hello."""
 
     def on_open(self, hello: str, /) -> Iterable[Action] | None:
-        """Strike each hello."""
+        """Apply to each hello."""
         return self._apply(hello)
 
     @abstractmethod
     def _apply(self, hello: str, /) -> Iterable[Action]:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 class AtCommand(Fault, ABC):
-    """A fault of the protocol that strikes commands, whether they have an answer or not."""
+    """A fault of the protocol for all commands, also those without an answer."""
 
     def on_reply(self, command: Command, _payloads: list[str], /) -> Iterable[Action] | None:
-        """Strike each command."""
+        """Apply to each command."""
         return self._apply(command)
 
     @abstractmethod
     def _apply(self, command: Command, /) -> Iterable[Action] | None:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 class AtData(Fault, ABC):
-    """A fault of the wire that strikes replies and pushes."""
+    """A fault of the wire for replies and pushes."""
 
     def on_message(self, message: Message, /) -> Iterable[Action] | None:
-        """Strike what is neither a hello nor a heartbeat."""
+        """Apply to all messages except hellos and heartbeats."""
         return self._apply(message) if message.kind in {"reply", "push"} else None
 
     @abstractmethod
     def _apply(self, message: Message, /) -> Iterable[Action]:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 class AtAnswer(Fault, ABC):
-    """A fault of the protocol that strikes answers which are not empty."""
+    """A fault of the protocol for answers that are not empty."""
 
     def on_reply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
-        """Strike each answer."""
+        """Apply to each answer."""
         return self._apply(command, payloads) if payloads else None
 
     @abstractmethod
     def _apply(self, command: Command, payloads: list[str], /) -> Iterable[Action] | None:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 def name_of(kind: type[Fault]) -> str:

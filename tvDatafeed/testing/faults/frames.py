@@ -1,4 +1,4 @@
-"""What goes wrong with the bytes of a connection: its end, its pace, its WebSocket frames."""
+"""Faults in the bytes of a connection: its close, its rate, its WebSocket frames."""
 
 import zlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _TEBIBYTE = 1 << 40
 
 @dataclass(frozen=True)
 class FinMidFrame(AtData):
-    """The connection closes inside a frame; requests in flight are asked again elsewhere."""
+    """The connection is closed inside a frame; requests in flight are sent again elsewhere."""
 
     def _apply(self, message: Message, /) -> Iterable[Action]:
         return [_half(text_frame(message.text)), Finish()]
@@ -30,7 +30,7 @@ class FinMidFrame(AtData):
 
 @dataclass(frozen=True)
 class RstMidFrame(AtData):
-    """The connection is reset inside a frame; requests in flight are asked again elsewhere."""
+    """The connection is reset inside a frame; requests in flight are sent again elsewhere."""
 
     def _apply(self, message: Message, /) -> Iterable[Action]:
         return [_half(text_frame(message.text)), Reset()]
@@ -38,14 +38,14 @@ class RstMidFrame(AtData):
 
 @dataclass(frozen=True)
 class CloseCode(AtData):
-    """A close frame comes instead of data; its code and reason stand in the error.
+    """A close frame is sent instead of data; its code and reason are part of the error.
 
     Parameters
     ----------
     code
         The code of the close frame, a number of RFC 6455 or 4000 and above.
     reason
-        Its text.
+        The text of the close frame.
     """
 
     code: int = 1001
@@ -57,16 +57,16 @@ class CloseCode(AtData):
 
 @dataclass(frozen=True)
 class HalfOpen(Fault):
-    """The server vanishes without a FIN at its next message; the silence limit notices."""
+    """The server freezes without a FIN at its next message; the silence limit detects it."""
 
     def on_message(self, message: Message, /) -> Iterable[Action] | None:
-        """Vanish at whatever comes after the hello."""
+        """Freeze at the first message after the hello."""
         return None if message.kind == "hello" else [Freeze()]
 
 
 @dataclass(frozen=True)
 class Drip(AtData):
-    """Data comes byte by byte; the deadline of a message ends it.
+    """Data is sent byte by byte; it ends at the deadline of a message.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Drip(AtData):
 
 @dataclass(frozen=True)
 class GiantHeader(AtData):
-    """A frame of 1 TiB is announced; it is refused before it is buffered."""
+    """A frame of 1 TiB is announced; it is rejected before it is buffered."""
 
     def _apply(self, _message: Message, /) -> Iterable[Action]:
         return [bytes([0x80 | TEXT, 127]) + _TEBIBYTE.to_bytes(8, "big") + bytes(1024), Idle()]
@@ -90,7 +90,7 @@ class GiantHeader(AtData):
 
 @dataclass(frozen=True)
 class EndlessFragments(AtData):
-    """A message of ever more fragments never ends; a cap or the deadline ends it.
+    """A message of endless fragments is sent; it ends at the size limit or the deadline.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class EndlessFragments(AtData):
 
 @dataclass(frozen=True)
 class InvalidUtf8(AtData):
-    """A text frame is not UTF-8; the connection is broken, with a cause."""
+    """A text frame is not UTF-8; the connection fails, and the error has a cause."""
 
     def _apply(self, message: Message, /) -> Iterable[Action]:
         data = message.text.encode()
@@ -116,7 +116,7 @@ class InvalidUtf8(AtData):
 
 @dataclass(frozen=True)
 class BinaryFrame(AtData):
-    """Data comes in a binary frame; handled or counted as a violation, never a crash."""
+    """Data is sent in a binary frame; handled or counted as a violation, never a crash."""
 
     def _apply(self, message: Message, /) -> Iterable[Action]:
         return [frame(BINARY, message.text.encode())]
@@ -124,7 +124,7 @@ class BinaryFrame(AtData):
 
 @dataclass(frozen=True)
 class CompressedFrame(AtData):
-    """Data comes compressed without having been negotiated; never decoded as text by luck."""
+    """Data is sent compressed without negotiation; it is never decoded as text."""
 
     def _apply(self, message: Message, /) -> Iterable[Action]:
         deflate = zlib.compressobj(wbits=-15)

@@ -1,4 +1,4 @@
-"""What goes wrong with plain HTTP: signing in, pages, the symbol search."""
+"""Faults of plain HTTP: signing in, pages, the symbol search."""
 
 import gzip
 from abc import ABC, abstractmethod
@@ -22,23 +22,23 @@ class AtHttp(Fault, ABC):
     Parameters
     ----------
     path
-        Strike requests of this path only; ``"*"`` for every path.
+        Apply only to requests of this path; ``"*"`` for all paths.
     """
 
     path: str = field(default="/accounts/signin/", kw_only=True)
 
     def on_http(self, request: Request, reply: Reply, /) -> Iterable[Action] | None:
-        """Strike each request of the path."""
+        """Apply to each request of the path."""
         return self._apply(request, reply) if self.path in {"*", request.path} else None
 
     @abstractmethod
     def _apply(self, request: Request, reply: Reply, /) -> Iterable[Action]:
-        """Give what happens instead of the usual."""
+        """Return the actions to perform instead."""
 
 
 @dataclass(frozen=True)
 class HttpStatus(AtHttp):
-    """The request is answered by another status; 429 and 5xx are typed errors, told apart.
+    """The request is answered by another status; 429 and 5xx have different typed errors.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class HttpStatus(AtHttp):
 
 @dataclass(frozen=True)
 class HttpHtml(AtHttp):
-    """HTML comes where JSON was due, as from a captive portal; an error that says so.
+    """HTML is sent instead of JSON, as by a captive portal; the error says so.
 
     Parameters
     ----------
     body
-        What comes.
+        The HTML.
     """
 
     body: bytes = _HTML
@@ -77,14 +77,14 @@ class HttpHtml(AtHttp):
 
 @dataclass(frozen=True)
 class HttpHugeBody(AtHttp):
-    """A body comes that is far too big; refused before it is held in memory.
+    """A body far above the limit is sent; it is rejected before it is held in memory.
 
     Parameters
     ----------
     size_bytes
-        How many bytes it says it is.
+        The size of the body in bytes.
     how
-        ``"announced"`` by its length, ``"endless"`` without one, or ``"gzip"``: small on the wire.
+        ``"announced"`` with a content length, ``"endless"`` without one, ``"gzip"`` compressed.
     """
 
     size_bytes: int = 64 * _MEBIBYTE
@@ -99,7 +99,7 @@ class HttpHugeBody(AtHttp):
 
 @dataclass(frozen=True)
 class HttpTruncatedGzip(AtHttp):
-    """Half a compressed body comes, and its length is right; an error, not half a reply."""
+    """Half of a compressed body is sent with the right length; an error, not half a reply."""
 
     def _apply(self, _request: Request, reply: Reply, /) -> Iterable[Action]:
         body = gzip.compress(reply.body)
@@ -109,7 +109,7 @@ class HttpTruncatedGzip(AtHttp):
 
 @dataclass(frozen=True)
 class HttpDrip(AtHttp):
-    """The reply comes byte by byte; the deadline covers all of it.
+    """The reply is sent byte by byte; the deadline covers the whole reply.
 
     Parameters
     ----------
@@ -125,12 +125,12 @@ class HttpDrip(AtHttp):
 
 @dataclass(frozen=True)
 class HttpStall(AtHttp):
-    """The beginning of a reply comes and then nothing; the deadline ends it.
+    """Only the beginning of a reply is sent; it ends at the deadline.
 
     Parameters
     ----------
     after_bytes
-        How many bytes of the reply come.
+        How many bytes of the reply are sent.
     """
 
     after_bytes: int = 0
@@ -141,12 +141,12 @@ class HttpStall(AtHttp):
 
 @dataclass(frozen=True)
 class HttpRedirect(AtHttp):
-    """The request is sent elsewhere; three redirects are followed, and cookies stay on their site.
+    """The request is redirected; three redirects are followed, and cookies stay on their site.
 
     Parameters
     ----------
     location
-        Where it leads; empty for where the request went, which is a loop.
+        The target; empty for the same URL, which is a loop.
     status
         The HTTP status, a number: 301, 302, 303, 307 or 308.
     """
@@ -161,7 +161,7 @@ class HttpRedirect(AtHttp):
 
 @dataclass(frozen=True)
 class HttpReset(AtHttp):
-    """The connection is reset instead of a reply; an error, and no password is sent again."""
+    """The connection is reset instead of a reply; an error, and passwords are not sent again."""
 
     def _apply(self, _request: Request, _reply: Reply, /) -> Iterable[Action]:
         return [Reset()]

@@ -1,4 +1,4 @@
-"""What goes wrong while a connection opens: TCP, the upgrade, the hello."""
+"""Faults while a connection opens: TCP, TLS, the upgrade, the hello."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from tvDatafeed.testing.wire.payloads import to_json
 
 @dataclass(frozen=True)
 class Refuse(Fault):
-    """TCP connects and ends at once; retried with backoff. A stopped server refuses truly.
+    """TCP connects and is closed at once; retried with backoff. For a refusal, stop the server.
 
     Parameters
     ----------
     how
-        How the connection ends: "rst" resets it, "fin" closes it.
+        How the connection is closed: ``"rst"`` or ``"fin"``.
     """
 
     how: Literal["rst", "fin"] = "rst"
@@ -37,25 +37,25 @@ class Refuse(Fault):
 
 @dataclass(frozen=True)
 class TlsStall(Fault):
-    """TCP connects and the TLS handshake is never answered; the connect deadline ends it."""
+    """The TLS handshake is never answered; it ends at the connect deadline."""
 
     def on_accept(self) -> Iterable[Action]:
-        """Say nothing, and notice when the client leaves."""
+        """Send nothing until the client closes."""
         return [Idle()]
 
 
 @dataclass(frozen=True)
 class TlsGarbage(Fault):
-    """The TLS handshake is answered by plain text; an error, and no downgrade."""
+    """The TLS handshake is answered by plain text; an error, not a downgrade."""
 
     def on_accept(self) -> Iterable[Action]:
-        """Answer as a server that knows no TLS."""
+        """Answer like a server without TLS."""
         return [http_reply(400, b"plain"), Finish()]
 
 
 @dataclass(frozen=True)
 class ConnectSilence(AtUpgrade):
-    """The upgrade is never answered; the connect deadline ends it."""
+    """The upgrade is never answered; it ends at the connect deadline."""
 
     def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [Idle()]
@@ -63,7 +63,7 @@ class ConnectSilence(AtUpgrade):
 
 @dataclass(frozen=True)
 class HandshakeDrip(AtUpgrade):
-    """The upgrade is answered byte by byte; the connect deadline covers all of it.
+    """The upgrade is answered byte by byte; the connect deadline covers the whole answer.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class HandshakeDrip(AtUpgrade):
 
 @dataclass(frozen=True)
 class HandshakeStall(AtUpgrade):
-    """Half the upgrade's answer comes and then nothing; the connect deadline ends it."""
+    """Half of the answer to the upgrade is sent; it ends at the connect deadline."""
 
     def _apply(self, reply: bytes, /) -> Iterable[Action]:
         return [reply[: len(reply) // 2], Idle()]
@@ -87,18 +87,18 @@ class HandshakeStall(AtUpgrade):
 
 @dataclass(frozen=True)
 class UpgradeStatus(AtUpgrade):
-    """The upgrade is answered by plain HTTP: 401, 403, 404 and 200 are final, 429 and 5xx are not.
+    """The upgrade is answered by plain HTTP: 200, 401, 403 and 404 are final, 429 and 5xx are not.
 
     Parameters
     ----------
     status
         The HTTP status, a number.
     body
-        The page; a captive portal is ``UpgradeStatus(200, b"<html>...")``.
+        The content; ``UpgradeStatus(200, b"<html>...")`` simulates a captive portal.
     retry_after
         Seconds or an HTTP date.
     location
-        Where a 302 leads.
+        The target of a redirect.
     """
 
     status: int = 503
@@ -114,7 +114,7 @@ class UpgradeStatus(AtUpgrade):
 
 @dataclass(frozen=True)
 class UpgradeGarbage(AtUpgrade):
-    """The upgrade is answered by bytes that are no HTTP; an error, not an endless read."""
+    """The upgrade is answered by bytes that are not HTTP; an error, not an endless read."""
 
     def _apply(self, _reply: bytes, /) -> Iterable[Action]:
         return [b"\x00\xff\x15\x03 no HTTP at all\r\n\r\n", Finish()]
@@ -122,12 +122,12 @@ class UpgradeGarbage(AtUpgrade):
 
 @dataclass(frozen=True)
 class Redirect(AtOpen):
-    """The hello names another host; the client moves there and repeats its requests.
+    """The hello redirects to another host; the client connects there and repeats its requests.
 
     Parameters
     ----------
     host
-        The other host, which may have a port: "host:port".
+        The other host, or ``"host:port"``.
     """
 
     host: str = "127.0.0.1"
@@ -138,7 +138,7 @@ class Redirect(AtOpen):
 
 @dataclass(frozen=True)
 class NeverRead(AtOpen):
-    """The server stops reading after the upgrade; the client's send deadline ends it."""
+    """The server stops reading after the upgrade; it ends at the client's send deadline."""
 
     def _apply(self, hello: str, /) -> Iterable[Action]:
         return [hello, StopReading()]
@@ -146,7 +146,7 @@ class NeverRead(AtOpen):
 
 @dataclass(frozen=True)
 class HeartbeatFlood(AtOpen):
-    """Heartbeats come in a flood; each is echoed once and data still arrives.
+    """Heartbeats are sent in a flood; each is echoed once, and data still arrives.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What goes wrong with the ``~m~`` packets inside a text message."""
+"""Faults in the ``~m~`` packets of a text message."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from tvDatafeed.testing.wire.actions import Action, Message
 
 @dataclass(frozen=True)
 class WrongLength(AtData):
-    """Each packet declares a length that is off; the decoder finds the next header again.
+    """Each packet declares a wrong length; the decoder resumes at the next header.
 
     Parameters
     ----------
     delta
-        By how many characters it is off.
+        The difference to the right length, in characters.
     """
 
     delta: int = 1
@@ -27,12 +27,12 @@ class WrongLength(AtData):
 
 @dataclass(frozen=True)
 class LengthUnit(AtData):
-    """Lengths count code points or UTF-8 bytes; decoded right all the same.
+    """Lengths count code points or UTF-8 bytes; they are decoded correctly.
 
     Parameters
     ----------
     unit
-        What is counted.
+        The unit of the lengths.
     """
 
     unit: Literal["code_points", "bytes"] = "bytes"
@@ -44,12 +44,12 @@ class LengthUnit(AtData):
 
 @dataclass(frozen=True)
 class BadHeader(AtData):
-    """A broken header such as ``~m~-5~m~`` stands before the data; skipped and counted.
+    """A broken header such as ``~m~-5~m~`` is sent before the data; skipped and counted.
 
     Parameters
     ----------
     text
-        What stands before the data.
+        The text before the data.
     """
 
     text: str = "~m~-5~m~"
@@ -60,12 +60,12 @@ class BadHeader(AtData):
 
 @dataclass(frozen=True)
 class SplitPackets(AtData):
-    """Packets are spread over several messages; the same events as in one.
+    """Packets are split over several messages; the events are the same.
 
     Parameters
     ----------
     size
-        Characters of a message.
+        The largest message, in characters.
     """
 
     size: int = 100
@@ -77,12 +77,12 @@ class SplitPackets(AtData):
 
 @dataclass(frozen=True)
 class GluedHeartbeat(AtData):
-    """A heartbeat stands before data in one message; echoed, and the data is not lost.
+    """A heartbeat and data are sent in one message; both are handled.
 
     Parameters
     ----------
     number
-        The number that the heartbeat carries.
+        The number of the heartbeat.
     """
 
     number: int = 1000

@@ -1,8 +1,8 @@
-"""How the price of a listing becomes the one that is shown: contracts, adjustments, currencies.
+"""Adjust the prices of a listing: futures contracts, splits, dividends and currencies.
 
-All of it is made up but its rules, and a pure function of the listing, the moment and how prices
-are shown. A bar is seen at several moments, each of which is adjusted on its own, so that its high
-and low hold its open and close whatever happens within it.
+The rules are real, the numbers are made up; all results are pure functions of the listing, the
+moment and the options. The prices that form a bar are adjusted one by one, so that high and low
+always contain open and close, even if an adjustment falls inside the bar.
 """
 
 import functools
@@ -19,7 +19,7 @@ from tvDatafeed.testing.market.listings import Listing, PriceOptions
 Floats = npt.NDArray[np.float64]
 PriceOf = Callable[[Integers], Floats]
 
-# What one unit of a currency is worth in US dollars, for ever.
+# The constant value of one unit of a currency in US dollars.
 RATES_USD = {
     "USD": 1.0,
     "USDT": 1.0,
@@ -37,7 +37,7 @@ RATES_USD = {
     "HKD": 0.128,
 }
 
-# What a contract costs more for each year until it expires.
+# The premium of a contract for each year until it expires.
 _CARRY = 0.04
 _YEAR_MS = 365.25 * 86_400_000
 
@@ -50,22 +50,22 @@ def adjusted_prices(  # noqa: PLR0917 - what a price depends on
     opens: Integers,
     now: int,
 ) -> Floats:
-    """Return prices as they are shown.
+    """Return prices with the options applied.
 
     Parameters
     ----------
     listing
-        Of what.
+        The listing of the prices.
     options
-        How they are shown.
+        The options to apply.
     price_of
-        The price before all of this.
+        Returns the prices before adjustment.
     moments
         Epoch milliseconds, ``(n, k)``.
     opens
         When the bars of these moments open, epoch milliseconds, ``(n,)``.
     now
-        Which contract is not shifted when they are joined: that of this moment, epoch milliseconds.
+        Epoch milliseconds; back-adjusted prices are relative to the contract of this moment.
     """
     price = price_of(moments)
     if listing.expirations:
@@ -82,14 +82,14 @@ def adjusted_prices(  # noqa: PLR0917 - what a price depends on
 def adjusted_volumes(
     listing: Listing, options: PriceOptions, volume: Floats, opens: Integers
 ) -> Floats:
-    """Return volumes as they are shown: shares of today, or with adjustment "none" of their day."""
+    """Return volumes in shares of today, or with adjustment "none" in shares of their day."""
     if options.adjustment == "none":
         volume = volume / _later(_splits(listing), opens)
     return volume
 
 
 def last_roll(listing: Listing, moment: int) -> int:
-    """Return when the last contract before a moment ended, in epoch milliseconds; 0 for none."""
+    """Return when the last contract before a moment expired, epoch milliseconds; 0 if none did."""
     expiry = _expiries(listing)
     ended = int(np.searchsorted(expiry, moment, "right"))
     return int(expiry[ended - 1]) if ended else 0
@@ -104,10 +104,10 @@ def _premium(  # noqa: PLR0917 - as above
     price: Floats,
     now: int,
 ) -> Floats:
-    """Return what the contract of each bar costs more than what it is for."""
+    """Return the premium of each bar's contract over the underlying."""
     expiry = _expiries(listing)
     ahead = listing.contract - 1
-    # The contract that expires next at the open of a bar is that of the whole bar.
+    # The contract that expires next at the open of a bar is used for the whole bar.
     front = np.searchsorted(expiry, opens, "right")
     latest = len(expiry) - 1
     ends = expiry[np.minimum(front + ahead, latest)][:, np.newaxis]
@@ -121,7 +121,7 @@ def _premium(  # noqa: PLR0917 - as above
         expiry[np.minimum(rolls + ahead + 1, latest)] - expiry[np.minimum(rolls + ahead, latest)]
     )
     gaps = price_of(expiry[rolls]) * (_CARRY / _YEAR_MS) * longer if rolls.size else np.zeros(0)
-    # What all rolls after a bar add up to.
+    # The sum of all roll gaps after a bar.
     after = np.append(np.cumsum(gaps[::-1])[::-1], 0.0)
     joined: Floats = premium + after[np.minimum(front - first, rolls.size)][:, np.newaxis]
     return joined
@@ -153,7 +153,7 @@ def _dividends(listing: Listing, price_of: PriceOf) -> "tuple[Integers, Floats]"
 
 @functools.lru_cache(maxsize=256)
 def _expiries(listing: Listing) -> Integers:
-    """Return when the contracts end, which is the midnight after their last trade date."""
+    """Return when the contracts expire: the midnight after their last trade date."""
     days = (day + timedelta(days=1) for day in listing.expirations)
     return np.array([_midnight_ms(listing, day) for day in days], np.int64)
 

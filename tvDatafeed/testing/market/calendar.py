@@ -1,10 +1,10 @@
-"""When a market trades.
+"""The trading sessions of a market.
 
 Sessions come from TradingView's own session strings, the ``session`` of symbol_resolved:
 ``"24x7"``, or ranges ``HHMM-HHMM`` of local time separated by commas, each with optional ``:days``
-(1 is Sunday, 7 is Saturday; Monday to Friday if left out). A range that does not end after it
-begins, such as ``1800-1700``, opens the evening before its trade date. Around the clock a session
-is a day from 00:00.
+(1 is Sunday, 7 is Saturday; default Monday to Friday). A range that ends at or before its begin,
+such as ``1800-1700``, opens the evening before its trade date. Sessions of ``24x7`` are days from
+00:00.
 """
 
 import math
@@ -33,7 +33,7 @@ _WORKDAYS = frozenset(range(5))
 _EVERY_DAY = frozenset(range(7))
 _SATURDAY, _SUNDAY = 5, 6
 
-# Before this year time zones are local mean times with odd seconds; no listing is that old.
+# Before this year, time zones are local mean times with odd seconds; no listing is that old.
 _FIRST_YEAR = 1900
 
 
@@ -44,7 +44,7 @@ class Session:
     Parameters
     ----------
     trade_date : datetime.date
-        The day the trades are booked on, in the market's time zone.
+        The date that the trades are booked on, in the market's time zone.
     open_s, close_s : int
         Epoch seconds UTC; the close is the first second after the session.
     """
@@ -93,7 +93,7 @@ class TradingCalendar:
     Raises
     ------
     ValueError
-        If the session string is not of the grammar above.
+        If the session string does not match the grammar above.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class TradingCalendar:
         Raises
         ------
         LookupError
-            If there is none since 1900.
+            If there is no session since 1900.
         """
         for session in self.backwards(moment):
             return session
@@ -139,7 +139,7 @@ class TradingCalendar:
         moment : float
             Epoch seconds UTC.
         """
-        # A day later than in UTC, for zones east of Greenwich and for evening opens.
+        # The trade date can be a day later than in UTC: zones east of Greenwich, evening opens.
         year = day_of(moment + 2 * SECONDS_A_DAY).year
         while year >= _FIRST_YEAR:
             for session in reversed(_rows(self._year(year))):
@@ -148,21 +148,21 @@ class TradingCalendar:
             year -= 1
 
     def next_open(self, moment: float) -> float:
-        """Return when the first session opens at `moment` or later, epoch seconds UTC.
+        """Return when the next session opens, at `moment` or later, epoch seconds UTC.
 
         Parameters
         ----------
         moment : float
             Epoch seconds UTC.
         """
-        # No holidays are as long as this, whatever the time zone.
+        # Longer than any holidays, in every time zone.
         today = day_of(moment)
         opens = self.table(today - timedelta(days=2), today + timedelta(days=30)).open_s
         later = opens[np.searchsorted(opens, moment) :]
         return float(later[0]) if later.size else math.inf
 
     def table(self, first: date, last: date) -> SessionTable:
-        """Return what `sessions` returns, as columns."""
+        """Return the same as `sessions`, as columns."""
         years = [self._year(year) for year in range(max(first.year, _FIRST_YEAR), last.year + 1)]
         if not years:
             return SessionTable(*(np.empty(0, np.int64) for _ in SessionTable._fields))
@@ -228,7 +228,7 @@ def yearly_holidays(*days: str, first_year: int = 1960, last_year: int = 2040) -
 def new_york_holidays(year: int) -> frozenset[date]:
     """Return the weekdays of `year` on which the stock exchanges in New York stay closed.
 
-    Rules only: neither single days of mourning or storm, nor the short days before holidays.
+    Only rules are covered, not single days of mourning or storm, and not shortened days.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def new_york_holidays(year: int) -> frozenset[date]:
         _nth_weekday(year, 11, 4, 3),
         _observed(date(year, 12, 25)),
     }
-    # A New Year's Day on a Saturday is not made up for: that Friday closes the books of the year.
+    # New Year's Day on a Saturday has no substitute: Friday is the last trading day of the year.
     if date(year, 1, 1).weekday() != _SATURDAY:
         days.add(_observed(date(year, 1, 1)))
     if year >= 1998:  # noqa: PLR2004  # first kept by the exchanges then
@@ -294,7 +294,7 @@ def _unix_day(day: date) -> int:
 
 
 def _observed(day: date) -> date:
-    """Return the weekday on which a holiday is kept: Friday for Saturday, Monday for Sunday."""
+    """Return the weekday when a holiday is observed: Friday for Saturday, Monday for Sunday."""
     return day + timedelta(days={_SATURDAY: -1, _SUNDAY: 1}.get(day.weekday(), 0))
 
 

@@ -1,4 +1,4 @@
-"""The time of a made-up market: it may run fast, stand still and be stepped."""
+"""The clock of a made-up market, which can run fast, stand still and be stepped."""
 
 import math
 import threading
@@ -8,16 +8,17 @@ __all__ = ["MarketClock"]
 
 
 class MarketClock:
-    """Epoch seconds that go on at any speed, and by steps; for any number of threads.
+    """Epoch seconds that advance at any speed and in steps. Safe to use from several threads.
 
-    A server tells nobody of a new moment before its next tick; `FakeTradingView.step` is both.
+    A server sends nothing when the clock changes, only at its next tick; `FakeTradingView.step`
+    steps the clock and ticks.
 
     Parameters
     ----------
     start : float, optional
         Epoch seconds at the beginning. Default: now.
     speed : float, optional
-        Seconds of the market in a second; with 0 the clock stands still.
+        Market seconds per second; with 0 the clock stands still.
 
     Raises
     ------
@@ -39,7 +40,7 @@ class MarketClock:
         self._speed = _at_least_0("speed", speed)
 
     def __call__(self) -> float:
-        """Return the moment, epoch seconds."""
+        """Return the current time, epoch seconds."""
         with self._lock:
             return self._now()
 
@@ -48,12 +49,12 @@ class MarketClock:
 
     @property
     def speed(self) -> float:
-        """Seconds of the market in a second; when assigned, time goes on from where it is.
+        """Market seconds per second. Assigning it does not change the current time.
 
         Raises
         ------
         ValueError
-            When what is assigned is not finite and at least 0.
+            If the assigned value is not finite and at least 0.
         """
         with self._lock:
             return self._speed
@@ -66,12 +67,12 @@ class MarketClock:
             self._speed = speed
 
     def step(self, seconds: float) -> None:
-        """Move the clock on.
+        """Move the clock forward.
 
         Parameters
         ----------
         seconds : float
-            By how many seconds; at least 0, for `set` is what goes back.
+            How many seconds, at least 0; use `set` to go back.
 
         Raises
         ------
@@ -88,8 +89,8 @@ class MarketClock:
         Parameters
         ----------
         moment : float
-            Epoch seconds. When it is earlier, series that are open hear nothing of the bars before
-            the one that they were told of last.
+            Epoch seconds. If it is earlier than now, open series do not get updates of bars before
+            the last bar that they have received.
 
         Raises
         ------

@@ -1,8 +1,7 @@
 """Bars of the made-up market that are changed after the fact, as exchanges do.
 
-A correction is of the bar that its symbol and interval have by default: of the regular session,
-adjusted for splits and in the listing's own currency. Other intervals and other ways to show the
-bars stay as they are.
+A correction applies to the bar with default options: regular session, adjusted for splits, in the
+listing's own currency. Bars of other intervals or with other options do not change.
 """
 
 import math
@@ -14,21 +13,21 @@ from tvDatafeed.testing.market.market import MarketBar
 
 __all__ = ["BarCorrections", "Correction", "Corrections", "canonical", "changed"]
 
-# A test corrects a few; a script that has corrected one a minute for a week should start afresh.
+# Tests correct a few bars. One correction a minute reaches this number after a week.
 _MAX_CORRECTIONS = 10_000
 
 
 class Correction(NamedTuple):
-    """A bar as the market had it, and as it is since."""
+    """A bar before and after its correction."""
 
     before: MarketBar
     after: MarketBar
 
     def applied(self, bar: MarketBar) -> MarketBar:
-        """Return this bar of the market as it is shown.
+        """Return a bar of the market with this correction applied.
 
-        A finished bar is the corrected one. From one that was still forming the market goes on:
-        its close moves, its range widens, its volume grows.
+        If the bar has not changed since, the result is the corrected bar. If it was still forming,
+        it continues from the correction: its close moves, its range widens, its volume grows.
         """
         before, after = self
         if bar == before:
@@ -42,28 +41,28 @@ class Correction(NamedTuple):
         return MarketBar(bar.time, after.open, high, low, bar.close, volume)
 
 
-# By the time of the bar. Replaced and never changed, so that it is known again by its identity.
+# By the time of the bar. Replaced and never modified, so that identity shows whether it changed.
 BarCorrections = Mapping[int, Correction]
 
 
 class Corrections:
-    """The corrections of all bars, at most 10 000; for any number of threads."""
+    """The corrections of all bars, at most 10 000. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: dict[tuple[str, str], BarCorrections] = {}
 
     def of(self, symbol: str, interval: str) -> BarCorrections | None:
-        """Return those of a symbol and interval; None if there are none."""
+        """Return the corrections of a symbol and interval, or None."""
         return self._all.get((symbol, canonical(interval)))
 
     def add(self, symbol: str, interval: str, correction: Correction) -> None:
-        """Add one, which replaces an earlier one of the same bar.
+        """Add a correction; it replaces an earlier correction of the same bar.
 
         Raises
         ------
         ValueError
-            If there are too many.
+            If there are too many corrections.
         """
         time, key = correction.before.time, (symbol, canonical(interval))
         with self._lock:
@@ -77,19 +76,19 @@ class Corrections:
 
 
 def changed(bar: MarketBar, values: Mapping[str, float | None]) -> MarketBar:
-    """Return a bar with other values; a high or low that is None widens to hold the others.
+    """Return a bar with new values; a high or low that is None widens to contain the others.
 
     Parameters
     ----------
     bar
-        The bar as it is shown.
+        The bar before the change.
     values
-        By the names of `MarketBar`; None is a value that stays.
+        Values by the names of `MarketBar`; None does not change a value.
 
     Raises
     ------
     ValueError
-        If no value is given, one is no price or no volume, or they do not go together.
+        If there are no new values, or they are not valid together.
     """
     new_values = {name: float(value) for name, value in values.items() if value is not None}
     if not new_values:
@@ -111,7 +110,7 @@ def changed(bar: MarketBar, values: Mapping[str, float | None]) -> MarketBar:
 
 
 def canonical(interval: str) -> str:
-    """Return one name for each length of bars: TradingView takes 60 and 1H, D and 1D."""
+    """Return one spelling of an interval: TradingView accepts 60 and 1H, D and 1D."""
     if interval[-1] == "H":
         return str(int(interval[:-1]) * 60)
     return interval if interval[0].isdigit() else f"1{interval}"

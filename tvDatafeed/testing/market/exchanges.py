@@ -1,7 +1,7 @@
-"""What is traded on the made-up market.
+"""The default listings of the made-up market.
 
-Exchanges, hours and names are those of the world, prices and histories are not. Of holidays there
-are those that fall on the same day each year, and New York's.
+Exchanges, hours and names are real; prices and histories are made up. The holidays are those that
+fall on the same day each year, and all holidays of New York.
 """
 
 import calendar
@@ -27,7 +27,7 @@ _SAIGON = yearly_holidays("01-01", "04-30", "05-01", "09-02")
 _QUARTERS = {3: "H", 6: "M", 9: "U", 12: "Z"}
 _MONTHS = dict(enumerate("FGHJKMNQUVXZ", start=1))
 _THURSDAY, _FRIDAY = 3, 4
-# Contracts are rolled as far back as any history goes, and listed one by one for a few years.
+# Continuous futures roll over all of their history; single contracts exist for a few years.
 _ROLLED_YEARS = range(1983, 2042)
 _LISTED_YEARS = range(2024, 2027)
 
@@ -43,7 +43,7 @@ def _last_thursday(year: int, month: int) -> date:
 
 
 def _twentieth_before(year: int, month: int) -> date:
-    """Return the day on which crude oil for a month expires, about the twentieth of that before."""
+    """Return when crude oil of a month expires: about the twentieth of the previous month."""
     day = date(year - (month == 1), (month - 2) % 12 + 1, 20)
     return day - timedelta(days=max(0, day.weekday() - _FRIDAY))
 
@@ -91,7 +91,7 @@ _saigon = functools.partial(
 
 
 def _future(root: str, months: dict[int, str], last_day: Any, **common: Any) -> Iterator[Listing]:
-    """Give the two next contracts as they go on, and single months for a few years."""
+    """Yield the two continuous futures, and the single contracts of a few years."""
     common |= {"type": "futures", "root": root.partition(":")[2]}
     description = common.pop("description")
     rolled = tuple(last_day(year, month) for year in _ROLLED_YEARS for month in months)
@@ -266,7 +266,7 @@ LISTINGS: tuple[Listing, ...] = (
         country="US",
         volatility=1.5,
     ),
-    # NSE:NIFTY1! above goes on without regard to its contracts, whose prices it has.
+    # NSE:NIFTY1! is listed above, without contracts.
     *(
         listing
         for listing in _future(

@@ -1,7 +1,7 @@
-"""The bars of one symbol and interval, as far as one client may see them.
+"""The bars of one symbol and interval that one client may see.
 
-A plan has so many bars, counted back from the latest one however a client asks: an older range or
-moment does not reach beyond them.
+A plan limits the number of bars, counted back from the latest bar. This applies to every kind of
+request: a range in the past does not return bars beyond the limit.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from tvDatafeed.testing.market.market import Market, MarketBar
 
 @dataclass(frozen=True)
 class BarHistory:
-    """What a series can show.
+    """The bars that a series can contain.
 
     Parameters
     ----------
     market
-        Where the bars come from.
+        The source of the bars.
     symbol, interval
         ``"EXCHANGE:NAME"`` and TradingView's interval string.
     now
         The moment of the latest bar, epoch seconds.
     limit
-        How many bars there are at the most.
+        The largest number of bars.
     options
-        How they are shown: keywords of `Market.bars` and their values.
+        Names and values of the keyword arguments of `Market.bars`.
     corrections
-        Which of them are not as the market has them; None if all are.
+        Corrected bars by their time; None if there are no corrections.
     """
 
     market: Market
@@ -40,20 +40,20 @@ class BarHistory:
     corrections: BarCorrections | None = None
 
     def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
-        """Return the last `n` bars that have begun at a moment; only a live one is not finished.
+        """Return the last `n` bars that have begun at a moment; only the live bar is unfinished.
 
         Parameters
         ----------
         n
-            Fewer are returned where history or the plan begins.
+            How many bars; the result is shorter at the beginning of history or of the plan.
         until
-            Epoch seconds; None, or a moment in the future, for now.
+            Epoch seconds; None or a moment in the future means now.
         """
         if until is None or until >= self.now:
             return self._market_bars(min(n, self.limit), self.now)
         bars = self._market_bars(n, max(until, _BEFORE_ALL_S))
         if bars:
-            # A second after its close it is finished, or it is the live one.
+            # A second after its close, a bar is finished; before that, it is the live bar.
             finished = min(self.now, self.close_time(bars[-1].time) + 1)
             last = self._market_bars(2, finished)
             bars[-1] = next(bar for bar in last if bar.time == bars[-1].time)
@@ -61,28 +61,28 @@ class BarHistory:
 
     def before(self, time: int, n: int) -> list[MarketBar]:
         """Return the last `n` bars before the one that begins at `time`."""
-        # At the moment when that one begins, every bar before it is finished.
+        # When the bar at `time` begins, every bar before it is finished.
         return self._visible(self._market_bars(n + 1, time)[:-1])
 
     def since(self, start: float) -> list[MarketBar]:
-        """Return the bars that have begun at a moment or later."""
+        """Return the bars that begin at a moment or later."""
         size = min(self._most_since(start), self.limit)
         return [bar for bar in self._market_bars(size, self.now) if bar.time >= start]
 
     def times_since(self, start: float) -> list[int]:
-        """Return when the bars since a moment begin."""
+        """Return the times of the bars that begin at a moment or later."""
         return [bar.time for bar in self.since(start)]
 
     def is_all_history(self, time: int) -> bool:
-        """Whether no bar has ever begun before `time`."""
+        """Whether history begins at `time`."""
         return len(self._market_bars(2, time)) < 2  # noqa: PLR2004 - the bar and one before it
 
     def is_at_limit(self, time: int) -> bool:
-        """Whether the plan has no bar before `time`, though history has."""
+        """Whether the plan, but not history, begins at `time`."""
         return time <= self._first_visible(time) and not self.is_all_history(time)
 
     def close_time(self, time: int) -> int:
-        """Return when the bar that begins at `time` closes, as ``lbs`` says it."""
+        """Return when the bar that begins at `time` closes, in the form of ``lbs``."""
         return self.market.bar_close_time(self.symbol, self.interval, time, self._session)
 
     def _visible(self, bars: list[MarketBar]) -> list[MarketBar]:
@@ -90,7 +90,7 @@ class BarHistory:
         return [bar for bar in bars if bar.time >= first]
 
     def _first_visible(self, time: int) -> int:
-        """Return when the plan's first bar begins, or a moment before `time` that is cheaper."""
+        """Return the time of the first visible bar, or `time - 1` if all bars since then are."""
         if self._most_since(time) < self.limit:
             return time - 1
         return self.market.oldest_time(
@@ -98,9 +98,9 @@ class BarHistory:
         )
 
     def _most_since(self, start: float) -> int:
-        """Return a number of bars that is not reached since a moment."""
+        """Return an upper bound for the number of bars since a moment."""
         span_s = max(0.0, self.now - start)
-        # The last bar of a session may be cut short, and a day has two sessions at the most.
+        # The last bar of a session can be shorter, and a day has at most two sessions.
         return int(span_s / seconds_of(self.interval)) + 2 * int(span_s / _DAY_S) + 4
 
     @property
@@ -118,12 +118,12 @@ class BarHistory:
 
 
 _DAY_S = 86400
-# 1900-01-01: before any history, and still a moment that calendars reckon with.
+# 1900-01-01: before any history, and not too early for calendars.
 _BEFORE_ALL_S = -2_208_988_800.0
 _UNIT_S = {"": 60, "S": 1, "H": 3600, "D": _DAY_S, "W": 7 * _DAY_S, "M": 28 * _DAY_S}
 
 
 def seconds_of(interval: str) -> int:
-    """Return the length of a bar, for months the shortest."""
+    """Return the length of a bar in seconds; for months, of the shortest month."""
     digits = interval.rstrip("SHDWM")
     return int(digits or 1) * _UNIT_S[interval[len(digits) :]]

@@ -1,4 +1,4 @@
-"""A listing of the made-up market, as TradingView would describe it."""
+"""A listing of the made-up market, with the description that TradingView would send."""
 
 import functools
 import math
@@ -17,16 +17,16 @@ _LONGER = "DWM"
 
 @dataclass(frozen=True)
 class PriceOptions:
-    """How bars are shown to who asks for them.
+    """The options of a request for bars.
 
     Parameters
     ----------
     adjustment : {"splits", "dividends", "none"}
-        What earlier prices are adjusted for.
+        The events that earlier prices are adjusted for.
     session : {"regular", "extended"}
-        Which hours intraday bars are of.
+        The hours of intraday bars.
     currency : str or None
-        What prices are converted to.
+        The currency that prices are converted to; None for the listing's own.
     backadjusted : bool
         Whether the contracts of a continuous future are joined without gaps.
     """
@@ -46,7 +46,7 @@ class Listing:
     symbol : str
         ``"EXCHANGE:NAME"``.
     description : str
-        The name for people, in any script.
+        The readable name, in any script.
     base_price : float
         The price on 2026-01-01, in `currency`.
     first_day : datetime.date
@@ -54,7 +54,7 @@ class Listing:
     volume_per_second : float, optional
         Mean volume while the market is open.
     type : {"stock", "index", "spot", "futures", "forex", "cfd"}, optional
-        TradingView's word for what it is.
+        TradingView's type of the symbol.
     currency : str, optional
         Currency code.
     timezone, session, holidays : optional
@@ -62,26 +62,26 @@ class Listing:
     pricescale, minmov : int, optional
         The price moves in steps of ``minmov / pricescale``.
     volume : {"integer", "fractional"} or None, optional
-        How volume counts; without it bars have five columns.
+        Whether volume is a whole number; with None, bars have no volume.
     volatility : float, optional
-        Size of the moves of the price, a plain number; 1 is a large stock.
+        Size of the price moves, a plain number; 1 for a large stock.
     country : str, optional
-        ISO country code; empty if there is none.
+        ISO country code, or empty.
     feed : str, optional
-        A source whose prices stand in for the exchange's own: ``"BATS"`` gives a `full_name` that
-        differs from the symbol asked for.
+        Another source of the prices: with ``"BATS"``, the `full_name` differs from the requested
+        symbol.
     extended : str, optional
-        The session with the hours before and after the regular one; empty if there are none.
+        The session including the hours before and after the regular session; may be empty.
     splits : tuple of (datetime.date, int), optional
-        From which trade date on a share is how many.
+        The first trade date after each split, and the number of shares that one share became.
     dividends : tuple of (datetime.date, float), optional
-        Ex-dates, ascending, and amounts in prices that are adjusted for splits.
+        Ex-dates, ascending, and amounts in split-adjusted prices.
     root : str, optional
-        Of a future: the name that its contracts share, such as ``"ES"``.
+        For futures: the common name of the contracts, such as ``"ES"``.
     expirations : tuple of datetime.date, optional
-        Of a future with contracts: their last trade dates, ascending; one for a single month.
+        For futures with contracts: their last trade dates, ascending; one date for one contract.
     contract : int, optional
-        Of a continuous future: 1 for the contract that expires next, 2 for the one after it.
+        For continuous futures: 1 for the contract that expires next, 2 for the following one.
     """
 
     symbol: str
@@ -119,16 +119,17 @@ class Listing:
 
     @property
     def seed(self) -> int:
-        """What makes this listing's numbers differ from another's: 32 bits.
+        """The 32-bit seed of this listing's prices.
 
-        The contracts of a future have one price in common, that of what they are for.
+        All contracts of a future have the same seed, because they share the price of the
+        underlying.
         """
         common = f"{self.exchange}:{self.root}1!" if self.expirations else self.symbol
         return zlib.crc32(common.encode())
 
     @property
     def is_continuous(self) -> bool:
-        """Whether this is a future that goes on from contract to contract."""
+        """Whether this is a continuous future, which rolls from contract to contract."""
         return self.type == "futures" and len(self.expirations) != 1
 
     @property
@@ -137,18 +138,18 @@ class Listing:
         return _calendar(self.session, self.timezone, self.holidays)
 
     def schedule(self, interval: str, n: int, now: float, session: str = "regular") -> BarSchedule:
-        """Return the bars of `bar_schedule`; a contract has none after its last day."""
+        """Return the schedule of `bar_schedule`; a contract has no bars after its last day."""
         calendar = self._calendar_of(interval, session)
         now = min(now, self._end_s(calendar) - 1)
         return bar_schedule(calendar, self.first_day, interval, n, now)
 
     def next_open(self, interval: str, moment: float, session: str = "regular") -> float:
-        """Return when the next session opens, at `moment` or later; infinity if none ever does.
+        """Return when the next session opens, at `moment` or later; infinity if none does.
 
         Parameters
         ----------
         interval, session
-            As in `schedule`; the hours before and after the session are sessions of intraday bars.
+            As in `schedule`; intraday bars can also use the extended session.
         moment
             Epoch seconds UTC.
         """
@@ -161,31 +162,31 @@ class Listing:
         return self.calendar
 
     def _end_s(self, calendar: TradingCalendar) -> float:
-        """Return when a single contract is traded no more."""
+        """Return when a single contract expires; infinity for other listings."""
         if len(self.expirations) != 1:
             return math.inf
         (last,) = self.expirations
-        # That day may be a holiday.
+        # The last trade date may be a holiday.
         return calendar.sessions(last - timedelta(days=10), last)[-1].close_s
 
     def in_currency(self, options: PriceOptions) -> "Listing":
-        """Return this listing as it is with prices in another currency."""
+        """Return this listing with its prices in another currency."""
         if options.currency in (None, self.currency):
             return self
-        # Cents at least, for what is one unit of some currencies is many of others.
+        # At least two decimals, because one unit of some currencies is many units of others.
         scale = max(self.pricescale, 100)
         return replace(self, currency=str(options.currency), pricescale=scale, minmov=1)
 
     def info(self, options: PriceOptions = PriceOptions()) -> dict[str, Any]:
         """Return the third parameter of symbol_resolved, a new dict each time.
 
-        Field names and the value of each that does not depend on the listing are those of recorded
-        messages; those that futures have besides are official names without a recording.
+        Field names, and values that do not depend on the listing, are from recorded messages. The
+        additional fields of futures are official names that no recording has.
 
         Parameters
         ----------
         options
-            With which session, adjustment and currency it was asked for.
+            The session, adjustment and currency of the request.
         """
         if options.currency not in (None, self.currency):
             return self.in_currency(options).info(replace(options, currency=None))

@@ -1,11 +1,12 @@
-"""The prices of a made-up market: an endless, reproducible past for each listing.
+"""The prices of a made-up market: a reproducible, unlimited history for each listing.
 
-Every number is a pure function of (listing, moment): there is no state, no walk from the beginning
-of time and no random generator, so that any bar can be computed on its own and is the same on every
-platform and Python. Only ``+ - * /`` on doubles and 64-bit integer arithmetic are used, which IEEE
-754 and numpy define to the last bit.
+Every number is a pure function of (listing, moment), without state, random walk or random
+generator. Therefore each bar can be computed on its own and is the same on every platform and
+Python version. Only ``+ - * /`` on doubles and 64-bit integer arithmetic are used; IEEE 754 and
+numpy define their results to the last bit.
 
-Prices are noise on lattices of time, one octave per time scale from 16 seconds to nine years.
+A price is a product of noise factors on lattices of time, one octave per time scale from 16
+seconds to nine years.
 """
 
 import bisect
@@ -30,17 +31,17 @@ __all__ = ["LISTINGS", "Listing", "Market", "MarketBar", "PriceOptions", "is_val
 
 Floats = npt.NDArray[np.float64]
 
-# A bar is seen at its open, at its close and at fifteen instants between.
+# A bar samples the price at its open, at its close and at fifteen instants in between.
 _SLOTS = 16
 
-# Octave i has a lattice of 2^(14 + 2i) ms; a swing twice as large for a time four times as long is
-# what a random walk does. The longest swings are smaller than that, lest a price come near zero.
+# Octave i has a lattice of 2^(14 + 2i) ms. As in a random walk, the swing doubles when the time
+# scale is four times as long; the longest swings are smaller, so that prices stay away from zero.
 _FINEST_LATTICE_BITS = 14
 _SWINGS = (2e-4, 4e-4, 7e-4, 1.4e-3, 2.8e-3, 5.5e-3, 0.011, 0.02, 0.035, 0.06, 0.12, 0.25, 0.4)
 _LARGEST_SWING = 0.5
 _OCTAVE_BITS = _FINEST_LATTICE_BITS + 2 * np.arange(len(_SWINGS))[:, np.newaxis]
 _OCTAVE_UNITS: Floats = np.ldexp(1.0, -_OCTAVE_BITS)
-# Volume breathes over 2^24 ms, about five hours.
+# Volume varies on a lattice of 2^24 ms, about five hours.
 _ACTIVITY_LATTICE_BITS = 24
 _ACTIVITY_OCTAVE = 40
 _VOLUME_OCTAVE = 41
@@ -48,17 +49,17 @@ _VOLUME_OCTAVE = 41
 # At this moment, 2026-01-01, each listing trades at its base price.
 _ANCHOR_MS = 1_767_225_600_000
 
-# Enough for a test that asks for many histories at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
+# Enough for a test that requests many histories at once; 5000 bars take 0.4 MB, 40 000 take 3 MB.
 _CACHED_CHARTS = 16
-# What an open series asks for is computed for so many bars at once, and some of them are to come.
+# The bars of an open series are computed in blocks of this size, some of them in advance.
 _BLOCK_BARS = 48
-# How many: blocks of different listings are not all over with the same tick.
+# How many bars in advance. It differs by listing, so that not all blocks end at the same tick.
 _AHEAD_BARS = range(8, 24)
-# Of days and longer bars there are as many as a series asks for with each tick.
+# A block of daily or longer bars has the number of bars that a series needs at each tick.
 _LIVE_BARS = 2
-# Enough for as many series open at once; each takes up to 20 kB.
+# The number of series that can be open without recomputing; each block takes up to 20 kB.
 _CACHED_BLOCKS = 512
-# Moments up to this many have all octaves computed at a stroke, more of them one by one.
+# Up to this many moments, all octaves are computed at once; above it, one after the other.
 _FEW_MOMENTS = 1024
 
 
@@ -84,10 +85,10 @@ class MarketBar(NamedTuple):
 
 
 class _Chart(NamedTuple):
-    """The bars of a schedule as if all were complete.
+    """The bars of a schedule, computed as if all were complete.
 
-    `prices` has a row each for open, high, low and close, ``(4, n)``; `paths` has one for each of
-    the last bars, of as many as may be forming: the price at the 17 instants.
+    `prices` has a row for open, high, low and close, ``(4, n)``; `paths` has a row for each of the
+    last bars that may still be forming: the price at the 17 instants.
     """
 
     options: PriceOptions
@@ -99,7 +100,7 @@ class _Chart(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Consecutive bars, up to the moment when the one after them begins."""
+    """Consecutive bars; `until_s` is the time when the next bar begins."""
 
     schedule: BarSchedule
     times: list[int]
@@ -112,7 +113,7 @@ class Market:
     Parameters
     ----------
     listings : tuple of Listing, optional
-        What is traded; `LISTINGS` if left out.
+        The listings of the market; default `LISTINGS`.
 
     Examples
     --------
@@ -132,7 +133,7 @@ class Market:
         return tuple(self._listings)
 
     def find(self, symbol: str) -> Listing | None:
-        """Return the listing of exactly this ``"EXCHANGE:NAME"``, or None."""
+        """Return the listing of an ``"EXCHANGE:NAME"``, or None if it does not exist."""
         return self._listings.get(symbol)
 
     def bars(
@@ -150,30 +151,30 @@ class Market:
     ) -> list[MarketBar]:
         """Return the last `n` bars that have begun at `now`, ascending.
 
-        While the market is open the last bar is unfinished: its high and low only ever widen as
-        `now` advances, its close is the price at `now` as far as they allow. A finished bar never
-        changes.
+        While the market is open, the last bar is unfinished: its range of high and low only widens
+        as `now` advances, and its close is the price at `now`, limited to that range. A finished
+        bar never changes.
 
         Parameters
         ----------
         symbol : str
             ``"EXCHANGE:NAME"`` of a listing.
         interval : str
-            What `is_valid_interval` accepts.
+            An interval that `is_valid_interval` accepts.
         n : int
-            How many bars; fewer are returned where history begins.
+            How many bars; the result is shorter at the beginning of history.
         now : float
             Epoch seconds UTC.
         adjustment, session, currency, backadjusted
             As in `PriceOptions`.
         as_of : float, optional
-            Epoch seconds UTC: the contract of this moment is not shifted when `backadjusted`.
-            Default: `now`.
+            Epoch seconds UTC. With `backadjusted`, prices are relative to the contract of this
+            moment. Default: `now`.
 
         Raises
         ------
         KeyError
-            If there is no such listing, or no such currency.
+            If the listing or the currency does not exist.
         ValueError
             If the interval is not valid.
         """
@@ -198,7 +199,7 @@ class Market:
         return bars
 
     def converts(self, symbol: str, currency: str | None) -> bool:
-        """Return whether the prices of a symbol can be shown in a currency; None is its own."""
+        """Return whether prices of a symbol can be converted to a currency; None is its own."""
         listing = self.find(symbol)
         if listing is None or currency in (None, listing.currency):
             return listing is not None
@@ -207,11 +208,11 @@ class Market:
     def bar_close_time(
         self, symbol: str, interval: str, bar_time: int, session: str = "regular"
     ) -> int:
-        """Return when the bar that contains `bar_time` ends, as ``lbs.bar_close_time`` says it.
+        """Return when the bar that contains `bar_time` ends, in the form of ``lbs.bar_close_time``.
 
-        In a recorded session the last bar before the market closes ends a second early, such as
-        1787255999 for a day that closes at 1787256000; any other bar ends with the first second
-        after it, and so does every bar of a market that never closes.
+        In a recorded session, the last bar before the market closes ends a second early, such as
+        1787255999 for a day that closes at 1787256000. All other bars, and all bars of a market
+        that never closes, end at the first second after the bar.
 
         Parameters
         ----------
@@ -223,7 +224,7 @@ class Market:
         Raises
         ------
         LookupError
-            If history begins later, or there is no such listing.
+            If history begins later, or the listing does not exist.
         """
         listing = self._listings[symbol]
         block = self._blocks.get((symbol, interval, session))
@@ -240,7 +241,7 @@ class Market:
     def oldest_time(
         self, symbol: str, interval: str, n: int, now: float, session: str = "regular"
     ) -> int:
-        """Return when the first of the last `n` bars at `now` begins, without its prices.
+        """Return when the first of the last `n` bars at `now` begins, without computing prices.
 
         Parameters
         ----------
@@ -251,7 +252,7 @@ class Market:
         return int(times[0]) if times.size else int(now)
 
     def _block(self, symbol: str, interval: str, now: float, session: str) -> _Block:
-        """Return bars of which as many have begun at `now` as a live series asks for."""
+        """Return a block in which at least `_LIVE_BARS` bars have begun at `now`."""
         key = symbol, interval, session
         block = self._blocks.get(key)
         if block is not None and block.times[:_LIVE_BARS][-1] <= now < block.until_s:
@@ -319,7 +320,7 @@ def _price_of(listing: Listing) -> "functools.partial[Floats]":
 
 
 def _instants_ms(schedule: BarSchedule) -> Integers:
-    """Return the moments at which each bar looks at the price, ``(n, 17)``, epoch ms."""
+    """Return the moments at which each bar samples the price, ``(n, 17)``, epoch ms."""
     length_ms = (schedule.end - schedule.start)[:, np.newaxis] * 1000
     offset_ms = schedule.start[:, np.newaxis] * 1000 + length_ms * np.arange(_SLOTS) // _SLOTS
     session = np.searchsorted(schedule.elapsed * 1000, offset_ms, "right") - 1
@@ -334,7 +335,7 @@ def _complete_bars(listing: Listing, chart: _Chart) -> list[MarketBar]:
 
 
 def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> MarketBar | None:
-    """Return a bar as it stands at `now`, or None if it is complete; -1 is the chart's last row."""
+    """Return a row of a chart as it is at `now`, or None if that bar is complete."""
     schedule = chart.schedule
     session = int(np.searchsorted(schedule.sessions.open_s, now, "right")) - 1
     open_ms = int(schedule.sessions.open_s[session]) * 1000
@@ -347,8 +348,8 @@ def _forming_bar(listing: Listing, chart: _Chart, row: int, now: float) -> Marke
     slot, rest_ms = divmod(done_ms * _SLOTS, length_ms)
     path = chart.paths[row]
     seen = path[: slot + 1]
-    # Between two instants the extremes go straight from one price to the other, so that they only
-    # widen; the close follows the market as far as they allow.
+    # Between two instants, high and low follow a straight line from one price to the next, so that
+    # the range only widens; the close is the market price, limited to that range.
     edge = seen[-1] + (path[slot + 1] - seen[-1]) * (rest_ms / length_ms)
     high, low = max(seen.max(), edge), min(seen.min(), edge)
     opens = np.array([schedule.time[row] * 1000])
@@ -366,7 +367,7 @@ def _ticks(listing: Listing, price: Floats) -> Floats:
 
 
 def _countable(listing: Listing, volume: Floats) -> list[float] | list[None]:
-    """Round up to what can be traded, at least one unit of it."""
+    """Round volumes up to whole units; each is at least one unit."""
     if listing.volume is None:
         return [None] * len(volume)
     scale = 1e8 if listing.volume == "fractional" else 1.0
@@ -382,7 +383,7 @@ def _volumes(listing: Listing, schedule: BarSchedule) -> Floats:
 
 
 def _prices(listing: Listing, moment_ms: Integers) -> Floats:
-    """Return prices not yet rounded to ticks, of the shape of `moment_ms`."""
+    """Return prices before rounding to ticks, in the shape of `moment_ms`."""
     return _growth(listing, moment_ms) * (listing.base_price / _anchor(listing))
 
 
@@ -395,7 +396,7 @@ def _growth(listing: Listing, moment_ms: Integers) -> Floats:
     growth = np.ones(moment_ms.shape)
     sizes, salts = _octaves(listing)
     if moment_ms.size <= _FEW_MOMENTS:
-        # The factors and their order are the same, and so is their product to the last bit.
+        # The factors and their order are the same as below, so the products are identical.
         for factor in 1.0 + sizes * _octave_noise(moment_ms.ravel(), salts):
             growth *= factor.reshape(moment_ms.shape)
         return growth
@@ -406,7 +407,7 @@ def _growth(listing: Listing, moment_ms: Integers) -> Floats:
 
 @functools.lru_cache(maxsize=256)
 def _octaves(listing: Listing) -> tuple[Floats, npt.NDArray[np.uint64]]:
-    """Return the size and the salt of the swings of each octave, a column each."""
+    """Return the swing size and the salt of each octave, one column each."""
     sizes = [min(swing * listing.volatility, _LARGEST_SWING) for swing in _SWINGS]
     salts = [_salt(listing, octave) for octave in range(len(_SWINGS))]
     return np.array(sizes)[:, np.newaxis], np.array(salts, np.uint64)[:, np.newaxis]

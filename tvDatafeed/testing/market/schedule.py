@@ -1,8 +1,8 @@
-"""Where bars begin and end.
+"""When bars begin and end.
 
-Bars are TradingView's: intraday ones count from the session's open and are cut at its close; daily
-ones carry the time of the day's first open; weekly and longer ones that of the first session of the
-period. Around the clock a session is a day from 00:00.
+The rules are TradingView's: intraday bars start at the session's open and are cut at its close;
+daily bars have the time of the day's first open; weekly and longer bars have that of the first
+session of the period. Sessions of ``24x7`` are days from 00:00.
 """
 
 import re
@@ -30,18 +30,18 @@ _LONGER = re.compile(r"(?P<days>[1-9][0-9]{0,2})?D|(?P<weeks>[1-9][0-9]?)?W|(?P<
 
 
 class BarSchedule(NamedTuple):
-    """Consecutive bars, also on the market's own clock, which stands still between sessions.
+    """Consecutive bars, in epoch seconds and in seconds of open market.
 
     Attributes
     ----------
     time, close_s : numpy.ndarray
         Epoch seconds UTC of each bar's open and close, ``int64``.
     start, end : numpy.ndarray
-        The same in seconds of open market since the first of `sessions` opened.
+        Open and close in seconds of open market since the first of `sessions` opened.
     sessions : SessionTable
-        The sessions the bars lie in, perhaps more.
+        The sessions of the bars; it may contain more sessions than needed.
     elapsed : numpy.ndarray
-        Seconds of open market before each session and, last, after all of them.
+        Seconds of open market before each session, and as last item after all sessions.
     """
 
     time: Integers
@@ -62,7 +62,7 @@ def is_valid_interval(text: str) -> bool:
 
 
 def intraday_seconds(interval: str) -> int | None:
-    """Return the length of an intraday bar; None where bars are longer, or there are none."""
+    """Return the length of an intraday bar; None for longer bars and invalid intervals."""
     match = _INTRADAY.fullmatch(interval)
     if match is None or int(match["minutes"] or 0) > MINUTES_A_DAY:
         return None
@@ -73,7 +73,7 @@ def intraday_seconds(interval: str) -> int | None:
 def bar_schedule(
     calendar: TradingCalendar, first_day: date, interval: str, n: int, now: float
 ) -> BarSchedule:
-    """Return the last `n` bars that have begun at `now`, fewer where history begins.
+    """Return the last `n` bars that have begun at `now`, fewer at the beginning of history.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def bar_schedule(
     first_day : datetime.date
         Trade date of the first bar ever.
     interval : str
-        What `is_valid_interval` accepts.
+        An interval that `is_valid_interval` accepts.
     n : int
         At least 1.
     now : float
@@ -100,8 +100,8 @@ def bar_schedule(
     unit = interval[-1] if longer else ""
     count = int(interval[:-1] or 1) if longer else 0
     period_days = {"": 0, "D": 1, "W": 7, "M": 31}[unit] * count
-    # The trade date may be a day later than in UTC: zones east of Greenwich, evening opens. A
-    # window ends with a whole period, but may begin with a part of one: hence n + 1.
+    # The trade date can be a day later than in UTC: zones east of Greenwich, evening opens. A
+    # window ends with a whole period but can begin with a partial one: hence n + 1.
     last = day_of(now) + timedelta(days=2 + period_days)
     days = 16 + (n + 1) * (period_days or (step_s or 0) / SECONDS_A_DAY) * 1.5
     while True:
@@ -127,10 +127,10 @@ def bar_schedule(
 
 
 def _intraday_bars(table: SessionTable, step_s: int, n: int, now: float) -> BarSchedule:
-    """Return the bars of the last sessions that have begun at `now`, `n` or more if there are."""
+    """Return the bars of the last sessions that have begun at `now`, at least `n` if possible."""
     begun = int(np.searchsorted(table.open_s, now, "right"))
     counts = -((table.open_s - table.close_s) // step_s)[:begun]
-    # All of the last session counts, though `now` may be at its first bar.
+    # All bars of the last session are counted, even if `now` is in its first bar.
     before = np.cumsum(counts[:-1][::-1])
     first = max(0, begun - 2 - int(np.searchsorted(before, n, "left")))
     table, counts = SessionTable(*(column[first:begun] for column in table)), counts[first:]
@@ -160,8 +160,8 @@ def _longer_bars(table: SessionTable, period: Integers) -> BarSchedule:
 def _periods(trade_day: Integers, unit: str, count: int) -> Integers:
     """Return a number per trade date, the same for dates in the same days, weeks or months.
 
-    Several days are days of the calendar, counted since 1970: where the real server begins to
-    count is not known.
+    Periods of several days are calendar days counted since 1970; the real server's start of
+    counting is unknown.
     """
     if unit == "D":
         return trade_day // count

@@ -1,4 +1,4 @@
-"""What all conversations of one server share: the market, the clock and what a test has ordered."""
+"""The state that all conversations of one server share: market, clock, accounts and settings."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from tvDatafeed.testing.wire.recordings import Recording
 
 NODE = "lo1-charts-free-1-tvbs-loopb-1"
 
-# What TradingView's own pages say of intraday bars; daily and longer ones go back further.
+# The limits of intraday bars on TradingView's pages; daily and longer bars go back further.
 PLAN_BARS: Mapping[str, int] = {
     "": 5_000,
     "pro": 10_000,
@@ -31,18 +31,18 @@ _LITERAL_TOKEN = re.compile(r"unauthorized_user_token|widget_user_token(-.+)?")
 
 @dataclass(frozen=True)
 class Refusal:
-    """How the server refuses a symbol on purpose.
+    """A refusal of a symbol that a test has requested.
 
     Parameters
     ----------
     message
-        ``"symbol_error"``: the symbol does not resolve, and its series gets a series_error as
-        well. ``"series_error"``: it resolves, and its series fails. ``"critical_error"``: its
-        series kills the chart session.
+        ``"symbol_error"``: the symbol does not resolve, and its series gets a series_error too.
+        ``"series_error"``: the symbol resolves, and its series fails. ``"critical_error"``: its
+        series aborts the chart session.
     reason
-        The server's word, such as ``"permission denied"`` or ``"resolution_not_entitled"``.
+        The reason in the message, such as ``"permission denied"`` or ``"resolution_not_entitled"``.
     details
-        What follows the reason, such as ``("group", "economics_paid")``.
+        The texts after the reason, such as ``("group", "economics_paid")``.
     """
 
     message: Literal["symbol_error", "series_error", "critical_error"]
@@ -57,23 +57,23 @@ class Backend:
     Parameters
     ----------
     market
-        What is traded.
+        The listings and their bars.
     clock
-        Epoch seconds.
+        Returns the time in epoch seconds.
     accounts
-        The accounts, and the tokens that were issued to them.
+        The accounts and their tokens.
     bad_tokens
-        Tokens that are refused though they look right.
+        Tokens that are refused although they look valid.
     max_bars
-        How many bars there are of a symbol and interval, whoever asks.
+        The most bars of a symbol and interval.
     plan_limits
-        How many intraday bars each plan has instead; None for no difference.
+        The most intraday bars by plan, instead of `max_bars`; None for no difference.
     refusals, recordings, delays_s
-        By symbol: what is refused, what is answered from a recording, and what comes late.
+        By symbol: its refusal, the recording that answers it, its delay in seconds.
     texts
-        Bars that were written before.
+        A cache of bars as text.
     corrections
-        Bars that are not as the market has them.
+        The corrected bars.
     """
 
     market: Market
@@ -89,7 +89,7 @@ class Backend:
     corrections: Corrections = field(default_factory=Corrections)
 
     def data_time(self, symbol: str, at: float) -> float:
-        """Return the moment that series and quotes of this symbol show at a moment."""
+        """Return the moment that a symbol's data shows at `at`; earlier if it is delayed."""
         return at - self.delays_s.get(symbol, 0)
 
     def history(
@@ -100,7 +100,7 @@ class Backend:
         options: tuple[tuple[str, Any], ...] = (),
         at: float | None = None,
     ) -> BarHistory:
-        """Return the bars of a symbol as a client with this plan may see them.
+        """Return the bars of a symbol that a client with this plan may see.
 
         Parameters
         ----------
@@ -128,16 +128,16 @@ class Backend:
         Parameters
         ----------
         symbol, interval, time
-            Which bar: the one that begins at this epoch second.
+            The bar; `time` is in epoch seconds.
         values
-            As `changed` takes them.
+            The new values, see `changed`.
         at
-            The moment when this happens, epoch seconds.
+            The moment of the correction, epoch seconds.
 
         Raises
         ------
         ValueError
-            If there is no such bar, or it cannot have these values.
+            If the bar does not exist, or the values are not valid.
         """
         if self.market.find(symbol) is None:
             raise ValueError(f"There is no {symbol} in this market")
@@ -154,7 +154,7 @@ class Backend:
     def _is_by_default(
         self, symbol: str, interval: str, options: tuple[tuple[str, Any], ...]
     ) -> bool:
-        """Return whether bars that are shown in this way are those of no way in particular."""
+        """Return whether these options are the default for this symbol and interval."""
         listing = self.market.find(symbol)
         asked = PriceOptions(**dict(options))
         if listing and asked.currency == listing.currency:
@@ -164,14 +164,14 @@ class Backend:
         return asked == PriceOptions()
 
     def update_mode(self, symbol: str) -> str:
-        """Return how the server calls the way a symbol is updated."""
+        """Return the update mode of a symbol, as in series_completed."""
         delay_s = self.delays_s.get(symbol, 0)
         return f"delayed_streaming_{delay_s}" if delay_s else "streaming"
 
     def verdict(self, token: str) -> Literal["good", "ended", "bad"]:
-        """Judge a data token.
+        """Check a data token.
 
-        Where there are accounts, only their tokens are good; without any, all that look right.
+        If the server has accounts, only their tokens are good; otherwise all that look valid.
         """
         if token in self.bad_tokens:
             return "bad"
@@ -188,10 +188,10 @@ class Backend:
         return "ended" if is_over else "good"
 
     def stamp(self, at: float | None = None) -> str:
-        """Return the end of a message that carries its time: this moment, or with None now."""
+        """Return the time fields at the end of a message; None for the current time."""
         now = self.clock() if at is None else at
         return f',"t":{int(now)},"t_ms":{int(now * 1000)}'
 
     def stamped(self, name: str, *params: Any) -> str:
-        """Format a message that carries its time."""
+        """Format a message that contains its time."""
         return f"{plain(name, *params)[:-1]}{self.stamp()}}}"

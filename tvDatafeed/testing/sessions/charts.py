@@ -1,7 +1,7 @@
 """The chart sessions of one connection: symbols, series, older pages and live updates.
 
-Where a recorded frame exists its shape is kept to the last key. What the real server is not known
-to do, such as the `index_diff` of an older page, is made up and says so.
+Messages have exactly the shape of recorded frames where a recording exists. Unknown behaviour of
+the real server, such as the `index_diff` of an older page, is made up and marked as such.
 """
 
 import re
@@ -22,10 +22,10 @@ from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_option
 from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds
 
-# The default range of a range-only request, the number the chart page asks for.
+# The bar count of a request that has only a range; the chart page requests this number.
 _BARS_OF_A_PAGE = 300
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
-# With a tick a series has another bar at the most; how many after a step is found out by growing.
+# A tick adds at most one bar to a series; after a step, the number grows until it is enough.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
 
@@ -71,9 +71,9 @@ class Charts:
     Attributes
     ----------
     plan
-        The client's plan; any but "" has seconds and custom intervals.
+        The client's plan; all plans except "" include seconds and custom intervals.
     commands
-        Who takes which command.
+        The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -101,19 +101,19 @@ class Charts:
         return list(self._sessions)
 
     def create(self, session: str) -> None:
-        """Open a session; one that is open stays as it is."""
+        """Open a session; an open session does not change."""
         self._sessions.setdefault(session, _Chart(session))
 
     def delete(self, session: str) -> None:
-        """Forget a session, if there is one of this name."""
+        """Close a session if it exists."""
         self._sessions.pop(session, None)
 
     def handle(self, method: str, session: str, arguments: list[Any]) -> list[str]:
-        """Take a command of an open session and return the payloads of its answer."""
+        """Handle a command of an open session and return the payloads of its answer."""
         return self.commands[method](self._sessions[session], arguments)
 
     def settle(self) -> list[tuple[str, str]]:
-        """Return the answers to resolve_symbol that no create_series took: (symbol, payload)."""
+        """Return the answers to resolve_symbol that are still to be sent: (symbol, payload)."""
         return [
             (symbol.symbol, payload)
             for chart in self._sessions.values()
@@ -122,7 +122,7 @@ class Charts:
         ]
 
     def symbol_of(self, method: str, session: str, arguments: list[Any]) -> str | None:
-        """Return the ``"EXCHANGE:NAME"`` that a command is about, if it is about one."""
+        """Return the ``"EXCHANGE:NAME"`` that a command is about, or None."""
         chart = self._sessions.get(session)
         if chart is None:
             return None
@@ -134,7 +134,7 @@ class Charts:
         return None
 
     def updates(self, at: float) -> list[tuple[str, str]]:
-        """Return what changed in live series until a moment: (symbol, payload)."""
+        """Return the changes of live series up to a moment: (symbol, payload)."""
         return [
             (series.symbol.symbol, payload)
             for chart in self._sessions.values()
@@ -146,7 +146,7 @@ class Charts:
     def corrections(
         self, symbol: str, interval: str, time: int, at: float
     ) -> list[tuple[str, str]]:
-        """Return what live series that hold a bar are told of its correction: (symbol, payload)."""
+        """Return the updates for live series that contain a corrected bar: (symbol, payload)."""
         return [
             (symbol, payload)
             for chart in self._sessions.values()
@@ -164,9 +164,9 @@ class Charts:
             raise RefusedError("invalid timezone")
         chart.timezone = name
         if name == "exchange":
-            # What the oldest clients say after each series; nobody has seen their bars come twice.
+            # The oldest clients send this after each series; no recording shows the bars repeated.
             return []
-        # A public client forgets its bars here and waits for them; no recording shows the answer.
+        # A public client drops its bars here and waits for new ones; no recording shows the answer.
         return [
             self._bars_text(chart, series, self._sent(chart, series))
             for series in chart.series.values()
@@ -174,7 +174,7 @@ class Charts:
         ]
 
     def _sent(self, chart: _Chart, series: _Series) -> Page:
-        """Return the bars that a series has by now, older pages included."""
+        """Return the bars that a series contains now, including older pages."""
         size = series.newest_index + 1
         return self._texts.page(self._history(series), size, series.until_s, chart.timezone)
 
@@ -185,7 +185,7 @@ class Charts:
                 listing = self._backend.market.find(symbol)
                 options = asked_options(fields)
                 if not self._backend.market.converts(symbol, dict(options).get("currency")):
-                    listing = None  # made up: what is not quoted in a currency is no symbol
+                    listing = None  # made up: refused like an unknown symbol
                 chart.symbols[name] = _Symbol(name, symbol, listing, options)
                 return []
         raise RefusedError
@@ -274,7 +274,7 @@ class Charts:
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
-            # What the real server says of them is not known.
+            # The real server's answer for these intervals is not known.
             "resolution_not_entitled": series.interval.endswith("R"),
             "seconds_not_entitled": series.interval.endswith("S") and not self.plan,
             "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.plan,
@@ -326,7 +326,7 @@ class Charts:
                 raise RefusedError
         if series.newest is None:
             return []
-        # Steps of the interval, closed hours or not: no client takes these times for bars.
+        # Steps of the interval, ignoring sessions: clients do not use these times as bars.
         times = [
             series.newest.time + step * seconds_of(series.interval) for step in range(1, size + 1)
         ]
@@ -341,7 +341,7 @@ class Charts:
                 where = chart.session, name, turnaround
             case _:
                 raise RefusedError
-        # Nothing is computed here, but a client that waits for its study is told.
+        # Studies are not computed; the error ends the client's wait.
         error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
         return [self._backend.stamped(*error)]
 
@@ -430,7 +430,7 @@ class Charts:
     def _completed(self, chart: _Chart, series: _Series, *, is_short: bool) -> str:
         info: dict[str, Any] = {"rt_update_period": 0 if self.plan else 5}
         oldest_time = series.oldest_time
-        # A moment before all bars of the plan has none, though history may.
+        # A range before all bars of the plan is empty, even if history has bars.
         is_at_limit = oldest_time is None and series.until_s is not None
         if oldest_time is not None:
             is_at_limit = self._history(series).is_at_limit(oldest_time)
@@ -444,7 +444,7 @@ class Charts:
 
 
 def _du(chart: _Chart, series: _Series, history: BarHistory, bar: MarketBar, index: int) -> str:
-    """Return the message that replaces a bar."""
+    """Return the du message that replaces a bar."""
     close_time = history.close_time(series.newest.time if series.newest else bar.time)
     item = bar_text(index, bar)
     body = series_text(series.name, series.turnaround, item, close_time, indexes='"nochange"')

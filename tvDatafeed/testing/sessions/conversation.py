@@ -1,7 +1,7 @@
 """One client's conversation: commands in, payloads out, without sockets, threads or waiting.
 
-What belongs to the connection is answered here, such as its token; what belongs to a session goes
-to the rooms for charts and for quotes. The wording for an unknown session is made up.
+Commands of the connection, such as its token, are handled here; commands of a session are passed to
+`Charts` or `Quotes`. The reason for an unknown session is made up.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Conversation:
     backend
         The market and the rules of the server.
     number
-        Which connection of the server this is, for the hello.
+        The number of the connection, which is part of the hello.
 
     Attributes
     ----------
@@ -76,9 +76,9 @@ class Conversation:
         )
 
     def handle(self, method: str, params: list[Any]) -> list[str]:
-        """Take one command and return the payloads of its answer, which is one message.
+        """Handle one command and return the payloads of its answer, which is one message.
 
-        The answer to resolve_symbol waits for the series that usually follows: see `settle`.
+        The answer to resolve_symbol is delayed for the series that usually follows: see `settle`.
         """
         if self._is_silent and method != "set_auth_token":
             return []
@@ -97,37 +97,37 @@ class Conversation:
             return [formatted("critical_error", session, refused.reason, *details)]
 
     def settle(self) -> list[tuple[str, str]]:
-        """Return the answers to resolve_symbol that no create_series took: (symbol, payload)."""
+        """Return the answers to resolve_symbol that are still to be sent: (symbol, payload)."""
         return [] if self._is_silent else self._charts.settle()
 
     def updates(self, at: float) -> list[tuple[str, str]]:
-        """Return what changed in live series and quotes until a moment: (symbol, payload)."""
+        """Return the changes of live series and quotes up to a moment: (symbol, payload)."""
         return [] if self._is_silent else [*self._charts.updates(at), *self._quotes.updates(at)]
 
     def corrections(
         self, symbol: str, interval: str, time: int, at: float
     ) -> list[tuple[str, str]]:
-        """Return what live series are told of a corrected bar: (symbol, payload)."""
+        """Return the updates for live series that contain a corrected bar: (symbol, payload)."""
         return [] if self._is_silent else self._charts.corrections(symbol, interval, time, at)
 
     def recheck(self) -> list[str]:
-        """Return what the client is told when its token has ended meanwhile."""
+        """Check the token again; return the error if it has expired meanwhile."""
         return [] if self._token is None else self._judge(self._token)
 
     def symbol_of(self, method: str, params: list[Any]) -> str | None:
-        """Return the ``"EXCHANGE:NAME"`` that a command is about, if it is about one."""
+        """Return the ``"EXCHANGE:NAME"`` that a command is about, or None."""
         if method == "resolve_symbol" and params:
             return asked_symbol(params[-1])[0]
         return self._charts.symbol_of(method, first_text(params), params[1:])
 
     def abort_session(self, session: str) -> None:
-        """Make a session dead: its later commands are ignored."""
+        """Abort a session; its later commands are ignored."""
         self._charts.delete(session)
         self._quotes.delete(session)
         self._dead.add(session)
 
     def close_with(self, reason: str) -> list[str]:
-        """Return a protocol_error, after which the connection is over."""
+        """Return a protocol_error and mark the connection as finished."""
         self.is_over = True
         return [plain("protocol_error", reason)]
 

@@ -1,6 +1,6 @@
-"""Bars as the text of a timescale_update: the rows, and the marks of the time axis.
+"""Format bars as the text of a timescale_update: the rows, and the marks of the time axis.
 
-A bar that is finished changes by a correction alone, so its text is written once and kept.
+A finished bar changes only by a correction, so its text is cached.
 """
 
 import threading
@@ -14,7 +14,7 @@ from tvDatafeed.testing.market.history import BarHistory
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.wire.payloads import to_json
 
-# Texts of closed bars that are kept: some forty replies of 5000 bars.
+# The size of the cache of finished bars: about forty replies of 5000 bars.
 _MAX_CACHED_CHARACTERS = 32 * 1024 * 1024
 _DAY_S = 86400
 _EVENING_S = 17 * 3600
@@ -36,7 +36,7 @@ NO_BARS = Page(0, None, None, "", "", "")
 
 
 class _Finished(NamedTuple):
-    """The bars before the one at a time, as some corrections made them."""
+    """The bars before a time, with the corrections that were applied to them."""
 
     before: int
     corrections: BarCorrections | None
@@ -44,7 +44,7 @@ class _Finished(NamedTuple):
 
 
 class BarTexts:
-    """Bars as text, kept until one of them is corrected."""
+    """A cache of bars as text; a correction invalidates them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class BarTexts:
         self._characters = 0
 
     def page(self, history: BarHistory, size: int, until: float | None, time_zone: str) -> Page:
-        """Return the last bars up to a moment; see `BarHistory.bars`."""
+        """Return the last bars up to a moment as text; see `BarHistory.bars`."""
         newest = history.bars(1, until)
         if not newest:
             return NO_BARS
@@ -71,7 +71,7 @@ class BarTexts:
         return Page(done.size + 1, done.oldest_time, newest[0], *joined)
 
     def finished(self, history: BarHistory, bars: list[MarketBar], time_zone: str) -> Page:
-        """Return the text of these bars of a history, indexed from 0."""
+        """Return the text of finished bars, with indexes from 0."""
         return self._texts(history, bars, 0, None, time_zone) if bars else NO_BARS
 
     def _keep(self, key: tuple[Any, ...], new: _Finished) -> None:
@@ -98,7 +98,7 @@ class BarTexts:
         times = ([previous.time] if previous else []) + [bar.time for bar in bars]
         local = [time + _offset_s(zone, time) for time in times]
         if is_daily:
-            # The mark of a day is midnight of its trade date, which begins the evening before.
+            # A day's mark is midnight of its trade date, which can begin on the evening before.
             to_midnight_s = _DAY_S - _EVENING_S
             local = [(time + to_midnight_s) // _DAY_S * _DAY_S for time in local]
         pairs = zip([None, *local[:-1]], local, strict=True)
@@ -117,7 +117,7 @@ class BarTexts:
 
 
 def bar_text(index: int, bar: MarketBar) -> str:
-    """Return a row as series hold it; its volume is left out where the listing has none."""
+    """Return the text of one bar; without volume, the value is omitted."""
     volume = "" if bar.volume is None else f",{float(bar.volume)!r}"
     prices = f"{bar.open!r},{bar.high!r},{bar.low!r},{bar.close!r}"
     return f'{{"i":{index},"v":[{float(bar.time)!r},{prices}{volume}]}}'
@@ -132,7 +132,7 @@ def series_text(
     indexes: str = "[]",
     with_node: bool = False,
 ) -> str:
-    """Return a series as timescale_update and du hold it."""
+    """Return the text of a series in timescale_update and du."""
     node = '"node":"lo1-charts-free-1-series-loopb-1",' if with_node else ""
     last = "" if close_time is None else f',"lbs":{{"bar_close_time":{close_time}}}'
     return (
@@ -146,7 +146,7 @@ def _characters(page: Page) -> int:
 
 
 def _weight(previous: int | None, local: int, *, is_daily: bool) -> int:
-    """Return how important a time is on the axis, as the recordings grade it."""
+    """Return the weight of a time on the axis, with the values of the recordings."""
     if previous is None:
         return 40 if is_daily else 10
     if previous // _DAY_S == local // _DAY_S:

@@ -1,9 +1,9 @@
-"""What the made-up market knows of a symbol at a moment: the fields of its quote.
+"""Compute the fields of a quote from the made-up market.
 
 The last price, the day's prices and the volume are those of the daily bar, so that quotes and bars
-agree. Bid and ask are made up: one tick below and above the last price, in sizes that depend on
-nothing but the symbol and the price. An index has none. Pre-market and post-market are told apart,
-but the prices of the regular session stand through them.
+agree. Bid and ask are made up: one tick below and above the last price, with sizes that depend only
+on the symbol and the price. An index does not have them. `current_session` distinguishes pre-market
+and post-market, but the prices remain those of the regular session.
 """
 
 import functools
@@ -17,12 +17,12 @@ from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.sessions.backend import Backend
 
-# What TradingView writes where a number has no value.
+# TradingView's number for a missing value.
 NO_VALUE = 1e100
 _LARGEST_SIZE = 100
-# What does not change of a listing takes longer to write than its prices to compute.
+# Building the constant fields of a listing takes longer than computing its prices.
 _CACHED_DESCRIPTIONS = 1024
-# What symbol_resolved has and a quote calls otherwise.
+# Fields of symbol_resolved that have other names in quotes.
 _NOT_IN_QUOTES = ("name", "full_name", "exchange", "country")
 
 
@@ -32,16 +32,16 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
     Parameters
     ----------
     listing
-        Of what.
+        The listing of the quote.
     backend
-        Where the prices come from. Before the first bar of its history a listing has no prices.
+        The source of the prices. Before the first bar of its history, a listing has no prices.
     at
-        When, epoch seconds; of a delayed symbol the quote is earlier.
+        The moment, epoch seconds; for a delayed symbol, the quote is earlier.
     """
     now = backend.data_time(listing.symbol, at)
     known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
     days = backend.history(listing.symbol, "1D", "", at=at)
-    # A plan's depth is no matter of quotes.
+    # A plan does not limit quotes.
     bars = replace(days, limit=2).bars(2)
     if not bars:
         return known | {"current_session": "out_of_session"}

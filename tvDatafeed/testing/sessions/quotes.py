@@ -14,7 +14,7 @@ from tvDatafeed.testing.sessions.quote_values import quote_values
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol
 from tvDatafeed.testing.wire.payloads import plain
 
-# The one refusal whose words in quotes are on record, and differ from those in charts.
+# The only refusal of a quote that is recorded; its wording differs from that of charts.
 _NO_SUCH_SYMBOL = {"s": "error", "errmsg": "no_such_symbol", "v": {}}
 
 
@@ -36,7 +36,7 @@ class Quotes:
     Attributes
     ----------
     commands
-        Who takes which command.
+        The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -59,15 +59,15 @@ class Quotes:
         return list(self._sessions)
 
     def create(self, session: str) -> None:
-        """Open a session, without fields and symbols if it was open."""
+        """Open a session; an open session loses its fields and symbols."""
         self._sessions[session] = _Session()
 
     def delete(self, session: str) -> None:
-        """Forget a session, if there is one of this name."""
+        """Close a session if it exists."""
         self._sessions.pop(session, None)
 
     def handle(self, method: str, session: str, arguments: list[Any]) -> list[str]:
-        """Take a command of an open session and return the payloads of its answer."""
+        """Handle a command of an open session and return the payloads of its answer."""
         return self.commands[method](session, arguments)
 
     def updates(self, at: float) -> list[tuple[str, str]]:
@@ -99,12 +99,12 @@ class Quotes:
         return []
 
     def _fast_symbols(self, _session: str, arguments: list[Any]) -> list[str]:
-        # Here every symbol is as fast as the server's tick, so the choice itself changes nothing.
+        # Here all symbols are updated with each tick, so the command has no effect.
         _symbols("quote_fast_symbols", arguments)
         return []
 
     def _hibernate_all(self, _session: str, _arguments: list[Any]) -> list[str]:
-        # A public client says so last of all, and then waits for quotes.
+        # A public client sends this as its last command and then waits for quotes.
         return []
 
     def _change(self, session: _Session, asked: str, at: float) -> dict[str, Any] | None:
@@ -137,7 +137,7 @@ class Quotes:
 
 
 def _symbols(method: str, arguments: list[Any]) -> list[str]:
-    """Return the symbols that a command names; what else stands there ends the session."""
+    """Return the symbols of a command; arguments of other types abort the session."""
     if not all(isinstance(argument, str) for argument in arguments):
         raise RefusedError("invalid_parameters", method, is_stamped=False)
     return arguments

@@ -1,4 +1,4 @@
-"""Which bars a create_series asks for: a number, up to a moment, or a range of time."""
+"""Parse which bars a create_series requests: a number, up to a moment, or a time range."""
 
 import re
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from typing import Any, NamedTuple
 from tvDatafeed.testing.market.history import BarHistory
 from tvDatafeed.testing.wire.commands import RefusedError
 
-# Epoch seconds reach this in the year 5138, so a larger number is milliseconds.
+# Epoch seconds reach this number in the year 5138; larger numbers are milliseconds.
 _LARGEST_SECOND = 1e11
 _DAY_S = 86400
 _PERIOD_S = {"d": _DAY_S, "D": _DAY_S, "M": 28 * _DAY_S}
 
 
 class Window(NamedTuple):
-    """The bars that a series is to have.
+    """The bars that a series requests.
 
     Attributes
     ----------
     size
-        How many.
+        How many bars.
     until_s
-        The moment of the last one, epoch seconds; None for a live series.
+        The moment of the last bar, epoch seconds; None for a live series.
     timeframe
-        The indexes of the first and the last bar of the range asked for; None without a range.
+        The indexes of the first and last bar of the requested range; None without a range.
     """
 
     size: int
@@ -33,16 +33,16 @@ class Window(NamedTuple):
 
 
 def window(history: BarHistory, count: Any, wanted_range: str) -> Window:
-    """Return which bars are asked for, raising `RefusedError` when that cannot be read.
+    """Return the requested bars, or raise `RefusedError` if the request is not valid.
 
     Parameters
     ----------
     history
-        The bars that there are.
+        The available bars.
     count
         The fifth parameter of create_series: a number, or a range of one of three kinds.
     wanted_range
-        Its sixth, such as ``"12M"`` or ``"r,1735689600:1738368000"``; empty for none.
+        The sixth, such as ``"12M"`` or ``"r,1735689600:1738368000"``; may be empty.
     """
     until_s: float | None = None
     match count:
@@ -91,5 +91,5 @@ def _bounds(history: BarHistory, text: str) -> tuple[float, float]:
 
 
 def _seconds(moment: float) -> float:
-    """Return epoch seconds of a moment that may be in milliseconds, as some clients send it."""
+    """Convert a moment to epoch seconds; some clients send milliseconds."""
     return moment if moment < _LARGEST_SECOND else moment / 1000

@@ -1,8 +1,8 @@
 """The symbol search of the loopback TradingView.
 
-The keys of an item are those that public clients read, and so is what they do with `prefix`. What
-nobody has recorded is made up: where each word may match, that an exact name comes first, that a
-kind which is none finds nothing, and that the contracts of a future bear no marks.
+The keys of an item, and the meaning of `prefix`, are those that public clients rely on. Behaviour
+without a recording is made up: where each word may match, that an exact name comes first, that an
+unknown type has no results, and that the contracts of a future are not highlighted.
 """
 
 import re
@@ -14,7 +14,7 @@ from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import Market
 
 _PAGE_SIZE = 50
-# What a client may ask for, and TradingView's words for what that is.
+# The search types of a client, and the symbol types that they include.
 _KINDS = {
     "stock": {"stock", "dr"},
     "funds": {"fund", "structured"},
@@ -28,17 +28,17 @@ _KINDS = {
     "cfd": {"cfd"},
 }
 _ALL_KINDS = {"", "undefined"}
-# Made up, so that clients meet an exchange whose name is not what stands before the colon; at
-# TradingView one such is CME, whose symbols begin with CME_MINI.
+# Made up, so that clients meet an exchange whose name differs from the prefix of its symbols. A
+# real example is CME, whose symbols begin with CME_MINI.
 _DISPLAY_NAMES = {"SP": "S&P Dow Jones"}
-# A public client, @mathieuc/tradingview, writes a space as + or %20 and has that encoded once more.
+# A public client, @mathieuc/tradingview, sends spaces as + or %20 and encodes them twice.
 _BETWEEN_WORDS = re.compile(r"(?:\s|\+|%20)+")
 _CONTRACT = re.compile(r"(\d+!|[FGHJKMNQUVXZ]\d{4})$")
 
 
 @dataclass
 class _Found:
-    """What becomes one item: a listing, or all contracts of one future."""
+    """One search result: a listing, or all contracts of one future."""
 
     name: str
     listings: list[Listing]
@@ -55,16 +55,16 @@ class _Found:
 
 
 def search(query: dict[str, str], market: Market) -> dict[str, Any]:
-    """Return the answer of the search's third version, one page of it.
+    """Return one page of results of the search API, version 3.
 
     Parameters
     ----------
     query
-        What was asked: `text`, all of whose words must match somewhere in the exchange, the name or
-        the description; `exchange`; `search_type`, or `type` as older clients call it; `start`,
-        the number of items to leave out; ``hl=1`` for marks around the matches.
+        The parameters of the request. Each word of `text` must match the exchange, the name or the
+        description. `exchange` and `search_type` (in older clients `type`) filter, `start` is the
+        number of results to skip, and ``hl=1`` highlights the matches.
     market
-        Where to look.
+        The market to search.
     """
     words = [word for word in _BETWEEN_WORDS.split(query.get("text", "")) if word]
     exchange = query.get("exchange", "").upper()
@@ -88,7 +88,7 @@ def search(query: dict[str, str], market: Market) -> dict[str, Any]:
 
 
 def _grouped(listings: Iterable[Listing]) -> list[_Found]:
-    """Put the contracts of one future together, where the first of them stands."""
+    """Group the contracts of each future at the position of the first contract."""
     groups: dict[tuple[str, ...], _Found] = {}
     for listing in listings:
         is_future = listing.type == "futures"
@@ -152,6 +152,6 @@ def _item(found: _Found, marked: list[str]) -> dict[str, Any]:
 def _highlight(name: str, words: list[str]) -> str:
     if not words:
         return name
-    # The longest first: of two words that match at one place it marks more.
+    # The longest word first, so that it wins if two words match at the same place.
     pattern = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.sub(pattern, lambda match: f"<em>{match[0]}</em>", name, flags=re.IGNORECASE)

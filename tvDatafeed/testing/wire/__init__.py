@@ -1,1 +1,1 @@
-"""The byte level: HTTP and WebSocket frames, payloads, commands and the simulated link."""
+"""HTTP and WebSocket bytes, message payloads, commands and the simulated link."""

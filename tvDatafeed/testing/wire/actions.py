@@ -1,4 +1,4 @@
-"""What a fault may make the server do, and what it sees of the traffic it strikes."""
+"""The actions that a fault can return, and the traffic that it receives."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class SendSlowly:
-    """Send bytes at a pace."""
+    """Send bytes at a limited rate."""
 
     data: bytes
     bytes_per_s: float
@@ -14,7 +14,7 @@ class SendSlowly:
 
 @dataclass(frozen=True)
 class SendForever:
-    """Send the same bytes until the client leaves."""
+    """Send the same bytes until the client closes."""
 
     data: bytes
 
@@ -31,22 +31,22 @@ class Reset:
 
 @dataclass(frozen=True)
 class Freeze:
-    """Neither read nor send any more, and keep the socket."""
+    """Stop reading and sending, and keep the socket open."""
 
 
 @dataclass(frozen=True)
 class Idle:
-    """Send nothing any more, and notice when the client leaves."""
+    """Stop sending, and wait until the client closes."""
 
 
 @dataclass(frozen=True)
 class StopReading:
-    """Read nothing any more, and go on sending."""
+    """Stop reading, and keep sending."""
 
 
 @dataclass(frozen=True)
 class Mute:
-    """Answer no command any more; heartbeats go on."""
+    """Stop answering commands; heartbeats continue."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class Beat:
 
 @dataclass(frozen=True)
 class SendLater:
-    """Send this answer after a delay, while the conversation goes on."""
+    """Send this answer after a delay, while the conversation continues."""
 
     delay_s: float
 
 
 @dataclass(frozen=True)
 class AbortSession:
-    """Make a chart session dead."""
+    """Abort a chart session; its later commands are ignored."""
 
     session: str
 
 
-# Bytes are sent as they are; a str is one text message, which later faults may strike as well.
+# Bytes are sent unchanged; a str is one text message, which later faults can change as well.
 Action = (
     bytes
     | str
@@ -90,16 +90,16 @@ Action = (
 
 @dataclass(frozen=True)
 class Command:
-    """One client message, as faults see it.
+    """One client message, as passed to faults.
 
     Parameters
     ----------
     method, params
         The message.
     symbol
-        The ``"EXCHANGE:NAME"`` it is about, if it is about one.
+        The ``"EXCHANGE:NAME"`` that the message is about, or None.
     open_sessions
-        How many chart sessions this connection now has.
+        How many chart sessions this connection has now.
     """
 
     method: str
@@ -110,18 +110,18 @@ class Command:
 
 @dataclass(frozen=True)
 class Message:
-    """One text message on its way to the client, as faults see it.
+    """One text message to the client, as passed to faults.
 
     Parameters
     ----------
     kind
-        Why it is sent.
+        The reason for sending it.
     text
-        The packets, or what an earlier fault made of them.
+        The packets, possibly changed by an earlier fault.
     payloads
-        What the packets held to begin with.
+        The original payloads of the packets.
     symbol
-        The ``"EXCHANGE:NAME"`` it is about, if it is about one.
+        The ``"EXCHANGE:NAME"`` that the message is about, or None.
     """
 
     kind: Literal["hello", "heartbeat", "reply", "push"]

@@ -1,4 +1,4 @@
-"""A host that never answers: what a firewall that drops packets looks like."""
+"""A host that never answers, like one behind a firewall that drops packets."""
 
 import socket
 from contextlib import ExitStack, suppress
@@ -6,20 +6,20 @@ from types import TracebackType
 
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 
-# The kernel rounds a backlog up; a few connections more than any of its minimums fill it.
+# Kernels round the backlog up; this is a few connections more than any of their minimums.
 _FILLING_CONNECTIONS = 4
 
 
 class BlackHole:
-    """A port whose backlog of connections is full: a further SYN gets no answer.
+    """A port whose backlog of connections is full, so that another SYN gets no answer.
 
-    Linux drops the SYN of a connection that finds the backlog full, so that a client waits until
-    its own connect timeout. Other systems may refuse instead.
+    Linux drops a SYN when the backlog is full, and the client waits until its own connect timeout.
+    Other systems may refuse the connection instead.
 
     Attributes
     ----------
     ws_url : str
-        Where nobody answers.
+        A WebSocket URL that never answers.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class BlackHole:
         self.close()
 
     def config(self, **overrides: object) -> TvDatafeedConfig:
-        """Give the configuration of a client that tries to reach it.
+        """Return a configuration that points at this port.
 
         Parameters
         ----------
@@ -63,5 +63,5 @@ class BlackHole:
         return TvDatafeedConfig(network=NetworkConfig(**network))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Free the port."""
+        """Release the port."""
         self._sockets.close()

@@ -1,4 +1,4 @@
-"""How the server reads: what may stand in a client's commands, and what no command may say."""
+"""Parse the commands of a client and reject invalid ones."""
 
 import json
 from typing import Any
@@ -7,14 +7,14 @@ from tvDatafeed.testing.wire.payloads import to_json
 
 
 class RefusedError(Exception):
-    """A command is answered with critical_error, which ends its session.
+    """A command that is answered with critical_error, which aborts its session.
 
     Parameters
     ----------
     reason, *details
-        The server's words; without details it repeats the command.
+        The reason and details in the answer; by default, the details repeat the command.
     is_stamped
-        Whether the answer carries its time: messages of quote sessions carry none.
+        Whether the answer contains its time; messages of quote sessions do not.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class RefusedError(Exception):
 
 
 def parsed(payload: str) -> tuple[str, list[Any]] | None:
-    """Read a client message; None when it is none."""
+    """Parse a client message; return None if it is not valid."""
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError):
@@ -39,17 +39,17 @@ def parsed(payload: str) -> tuple[str, list[Any]] | None:
 
 
 def as_text(value: Any) -> str:
-    """Return a parameter as text, whatever it is."""
+    """Return a parameter of any type as text."""
     return value if isinstance(value, str) else to_json(value)
 
 
 def first_text(params: list[Any]) -> str:
-    """Return the first parameter, which names the session of a command."""
+    """Return the first parameter, which is the session of a command."""
     return as_text(params[0]) if params else ""
 
 
 def asked_symbol(spec: Any) -> tuple[str, dict[str, Any]]:
-    """Unwrap ``"EX:SYM"``, ``={json}`` or a wrapper around one: symbol, and the keys beside it."""
+    """Parse ``"EX:SYM"``, ``={json}`` or a wrapper around one into symbol and other keys."""
     options: dict[str, Any] = {}
     while not isinstance(spec, str) or spec.startswith("="):
         try:
@@ -62,9 +62,9 @@ def asked_symbol(spec: Any) -> tuple[str, dict[str, Any]]:
 
 
 def asked_options(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return how bars are to be shown, as keywords of `Market.bars`, by the keys of a symbol.
+    """Convert the keys of a symbol to keyword arguments of `Market.bars`.
 
-    What is no known value counts as not given, as far as anybody knows.
+    Unknown values are ignored; what the real server does with them is not known.
     """
     currency = options.get("currency-id")
     asked = {

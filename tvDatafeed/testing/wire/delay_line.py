@@ -1,7 +1,7 @@
-"""A link that takes its time: how long each message is under way to the client.
+"""A simulated link: the time that each message needs to reach the client.
 
-Nothing here waits or reads a clock. Who owns the line says what enters it and when, and asks what
-has reached the other end.
+Nothing here waits or reads a clock. The owner of the line passes the current time when it adds
+messages and when it takes those that have arrived.
 """
 
 import math
@@ -11,26 +11,26 @@ from dataclasses import dataclass
 
 from tvDatafeed.testing.wire.actions import Action
 
-# What a server keeps for one client; beyond it the server waits, as one does whose buffers are
-# full. It is some twenty of the largest replies.
+# The most bytes that a server buffers for one client, about twenty of the largest replies. Above
+# this number the server waits, like a server whose buffers are full.
 MAX_BYTES_UNDER_WAY = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Link:
-    """What lies between a server and each of its clients.
+    """The link between a server and each of its clients.
 
     Parameters
     ----------
     round_trip_s
-        Seconds from a command to its answer; all of them are spent on the way back.
+        Seconds from a command to its answer; the whole delay is applied to the answer.
     bandwidth_bytes_per_s
         How many bytes reach the client in a second; None for no limit.
 
     Raises
     ------
     ValueError
-        If the one is not finite or below 0, or the other is not above 0.
+        If the round trip is not finite or below 0, or the bandwidth is not above 0.
     """
 
     round_trip_s: float = 0.0
@@ -49,20 +49,20 @@ class Link:
 
     @property
     def is_instant(self) -> bool:
-        """Whether nothing is ever under way."""
+        """Whether messages arrive without delay."""
         return not self.round_trip_s and self.bandwidth_bytes_per_s is None
 
 
 class DelayLine:
-    """What is under way to one client, in order.
+    """The messages on their way to one client, in order.
 
-    The bytes of one message follow those of the one before, and each message arrives whole, the
-    round trip later: so delays overlap, and the time that bytes take adds up.
+    The bytes of a message are sent after those of the previous message, and the whole message
+    arrives one round trip later. Thus delays overlap, and transmission times add up.
 
     Parameters
     ----------
     link
-        How long the line is, and how wide.
+        The round trip and the bandwidth.
     """
 
     def __init__(self, link: Link) -> None:
@@ -74,23 +74,23 @@ class DelayLine:
 
     @property
     def due_at(self) -> float:
-        """When the next action arrives, on the clock of `put`; infinity if none is under way."""
+        """When the next action arrives, on the clock of `put`; infinity if the line is empty."""
         return self._under_way[0][0] if self._under_way else math.inf
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more should enter."""
+        """Whether the owner should wait before it adds more."""
         return self._bytes > MAX_BYTES_UNDER_WAY
 
     def put(self, action: Action, now: float) -> None:
-        """Let an action enter: bytes take their time, all else comes right behind them."""
+        """Add an action; actions without bytes arrive directly after the previous bytes."""
         size = len(action) if isinstance(action, bytes) else 0
         self._free_at = max(self._free_at, now) + size / self._bandwidth
         self._under_way.append((self._free_at + self._round_trip_s, size, action))
         self._bytes += size
 
     def arrived(self, now: float) -> Iterator[Action]:
-        """Take out what has arrived, one after the other."""
+        """Remove and yield the actions that have arrived."""
         while self.due_at <= now:
             _due_at, size, action = self._under_way.popleft()
             self._bytes -= size

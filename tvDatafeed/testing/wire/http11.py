@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the server reads and writes it: one request and one reply a connection."""
+"""HTTP/1.1 of the server: one request and one reply per connection."""
 
 import email.policy
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from email.parser import BytesParser
 from urllib.parse import parse_qs, urlsplit
 
-# A sign-in is some hundred bytes, its cookies included.
+# A sign-in request has a few hundred bytes, including its cookies.
 MAX_REQUEST_BYTES = 64 * 1024
 
 _REASONS = {
@@ -25,18 +25,18 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. Its repr shows no headers and no body, where cookies and passwords are.
+    """One HTTP request. Its repr omits headers and body, which can contain secrets.
 
     Parameters
     ----------
     method
-        The verb.
+        The HTTP method.
     target
-        Path and query as sent.
+        Path and query as received.
     headers
         Header values by lower-case name.
     body
-        What came after the head.
+        The bytes after the head.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The first value of each query parameter, empty ones included."""
+        """The first value of each query parameter, including empty ones."""
         return _pairs(urlsplit(self.target).query)
 
     @property
@@ -79,7 +79,7 @@ class Request:
 
     @property
     def is_upgrade(self) -> bool:
-        """Whether a WebSocket is asked for."""
+        """Whether the request asks for a WebSocket."""
         return (
             self.headers.get("upgrade", "").lower() == "websocket"
             and "sec-websocket-key" in self.headers
@@ -97,9 +97,9 @@ class Reply:
     body
         The content.
     headers
-        Names and values; a name may stand there more than once. Left out: a content type of HTML.
+        Names and values; names can repeat. Default: a content type of HTML.
     date
-        The time by the server's clock, as the header shows it; without one there is no header.
+        The value of the Date header; without it, the header is omitted.
     """
 
     status: int
@@ -108,7 +108,7 @@ class Reply:
     date: str = ""
 
     def instead(self, status: int, body: bytes = b"", *headers: tuple[str, str]) -> "Reply":
-        """Return another reply of the same moment, an HTML page unless headers say otherwise."""
+        """Return another reply with the same date; HTML unless the headers have a content type."""
         return Reply(status, body, (*Reply.headers, *headers), self.date)
 
     def with_headers(self, *headers: tuple[str, str]) -> "Reply":
@@ -116,7 +116,7 @@ class Reply:
         return replace(self, headers=(*self.headers, *headers))
 
     def head(self, content_length: int | None) -> bytes:
-        """Format what stands before the body, with a length or without one."""
+        """Format the head of the reply, with or without a content length."""
         lines = [*self.headers, ("Connection", "close")]
         lines += [("Date", self.date)] if self.date else []
         lines += [] if content_length is None else [("Content-Length", str(content_length))]
@@ -131,12 +131,12 @@ class Reply:
 
 
 def request_in(data: bytes) -> tuple[Request, bytes] | None:
-    """Read the request that data begins with, and what follows it; None until it is whole.
+    """Parse the request at the start of the data, and the rest; None until it is complete.
 
     Raises
     ------
     ValueError
-        If it is no request.
+        If the data is not a request.
     """
     head, separator, rest = data.partition(b"\r\n\r\n")
     if not separator:
@@ -160,7 +160,7 @@ def request_in(data: bytes) -> tuple[Request, bytes] | None:
 def http_reply(status: int, body: bytes = b"", **headers: str) -> bytes:
     """Format an HTTP response after which the connection closes.
 
-    Header names are given with underscores: ``retry_after="7"``.
+    Header names have underscores instead of hyphens: ``retry_after="7"``.
     """
     lines = {"content_type": "text/html; charset=utf-8", **headers}
     named = tuple((name.replace("_", "-"), value) for name, value in lines.items())

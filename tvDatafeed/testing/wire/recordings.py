@@ -1,7 +1,7 @@
-"""Serving recorded payloads: one chart session as captured, under the ids of whoever asks.
+"""Serve recorded payloads: one captured chart session, with the ids of the requesting client.
 
-A client that asks for one series gets one: the main series of the session. What else was drawn into
-the recorded chart - studies, symbols to compare with - has names that the client never gave.
+A request for a series gets the main series of the recorded session. Other parts of the recorded
+chart, such as studies and compared symbols, have ids that the client does not know.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from tvDatafeed.protocol.framing import PacketDecoder, Violation
 from tvDatafeed.testing.wire.payloads import to_json
 
-# Where a message's params name the series and its turnaround; the session is always the first.
+# The positions of series and turnaround in a message's params; the session is always first.
 _SERIES_AND_TURNAROUND = {
     "series_loading": (1, 2),
     "series_completed": (1, 3),
@@ -24,22 +24,22 @@ _BAR_MESSAGES = frozenset({"timescale_update", "du"})
 
 
 def load_packets(text: str) -> list[str]:
-    """Cut recorded text into payloads.
+    """Split recorded text into payloads.
 
     Parameters
     ----------
     text
-        Packets one after the other, ``~m~`` headers included.
+        Consecutive packets, including their ``~m~`` headers.
 
     Returns
     -------
     list of str
-        The payloads, heartbeats and hello included.
+        The payloads, including heartbeats and the hello.
 
     Raises
     ------
     ValueError
-        If a packet is broken or the last one is not whole.
+        If a packet is broken or the last packet is incomplete.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def load_packets(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class SeriesIds:
-    """The names that one client gave to its session, symbol and series."""
+    """The ids that one client uses for its session, symbol and series."""
 
     session: str
     symbol: str
@@ -70,16 +70,16 @@ class Recording:
     Parameters
     ----------
     payloads
-        JSON texts as captured. What belongs to no chart session, such as the hello, heartbeats and
-        quotes, and what belongs to another session, series or symbol, is left out.
+        JSON texts as captured. Payloads without a chart session, such as the hello, heartbeats and
+        quotes, and those of another session, series or symbol, are ignored.
     session
-        The recorded name of the chart session; None takes the first one. Its main series is the
-        one that is named first, and so is its symbol.
+        The recorded name of the chart session; None for the first one. Its main series and symbol
+        are those that occur first.
 
     Raises
     ------
     ValueError
-        If no payload belongs to a chart session, or none to this one.
+        If the payloads do not contain a chart session, or not this one.
     """
 
     def __init__(self, payloads: Iterable[str], session: str | None = None) -> None:
@@ -98,14 +98,14 @@ class Recording:
         self._messages = list(filter(self._is_of_main_series, mine))
 
     def payloads(self, ids: SeriesIds, *, with_symbol: bool = True) -> list[str]:
-        """Return the payloads as a client with these ids gets them.
+        """Return the payloads with the ids of a client.
 
         Parameters
         ----------
         ids
-            What replaces the recorded names.
+            The ids that replace the recorded ones.
         with_symbol
-            Whether the answers to resolve_symbol are among them.
+            Whether the answers to resolve_symbol are included.
         """
         return [
             to_json(self._rewritten(message, ids))
@@ -127,7 +127,7 @@ class Recording:
             return bool(what == self._symbol)
         if message["m"] in _SERIES_AND_TURNAROUND:
             return bool(what == self._series)
-        # Without any series it is about times to come, which belong to all.
+        # A message without a series is about future times, which apply to all series.
         return not what or self._series in what
 
     def _rewritten(self, message: dict[str, Any], ids: SeriesIds) -> dict[str, Any]:

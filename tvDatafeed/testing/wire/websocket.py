@@ -1,6 +1,6 @@
-"""The server's side of RFC 6455: the upgrade, frames, and a socket that keeps deadlines.
+"""The server's side of RFC 6455: the upgrade, frames, and a socket with deadlines.
 
-Nothing here knows TradingView. Everything is bytes, so that a fault can send any bytes at all.
+Nothing here depends on TradingView. All functions return bytes, so that a fault can send any bytes.
 """
 
 import base64
@@ -21,14 +21,14 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 # A client's largest message is a list of quote fields, about 2 kB.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-# A client that takes nothing for this long will not come back.
+# A client that does not receive anything for this long is considered gone.
 SEND_TIMEOUT_S = 30.0
-# How long a closing side waits for the other's FIN, so that no reset destroys its last words.
+# How long a close waits for the client's FIN, so that a reset does not discard the last bytes.
 DRAIN_S = 1.0
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SLICE_S = 0.05
-# The system calls take no infinity.
+# System calls do not accept infinity.
 _LONGEST_WAIT_S = 3600.0
 _CONTINUATION = 0x0
 _FIN, _RSV, _MASKED = 0x80, 0x70, 0x80
@@ -37,11 +37,11 @@ _NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSL
 
 
 class AbortedError(ConnectionAbortedError):
-    """The server is stopping or dropping this connection."""
+    """The server is stopping or aborts this connection."""
 
 
 class FrameError(Exception):
-    """The client broke RFC 6455; ``code`` is the close code to answer with."""
+    """The client violated RFC 6455; ``code`` is the close code of the answer."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -66,11 +66,11 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0) -> byt
     opcode
         0 to 15.
     payload
-        The frame's content.
+        The content of the frame.
     fin
-        Whether the message ends here.
+        Whether this is the last frame of the message.
     rsv
-        The three reserved bits, 4 being RSV1.
+        The three reserved bits; 4 is RSV1.
     """
     first = (_FIN if fin else 0) | rsv << 4 | opcode
     size = len(payload)
@@ -92,7 +92,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 class FrameReader:
-    """Cut a client's bytes into messages, joining fragments."""
+    """Parse a client's bytes into messages; fragments are joined."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -100,7 +100,7 @@ class FrameReader:
         self._opcode = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Take bytes and give the (opcode, payload) of each message that is now whole."""
+        """Add bytes and yield (opcode, payload) of each message that is now complete."""
         self._buffer += data
         while (one := self._next_frame()) is not None:
             fin, opcode, payload = one
@@ -146,9 +146,9 @@ class FrameReader:
 
 
 class Wire:
-    """One connection's bytes: owned by one thread, woken and aborted by any.
+    """The socket of one connection. One thread owns it; any thread can wake or abort it.
 
-    Every wait ends when `abort` is called, by `AbortedError`.
+    After `abort`, every wait raises `AbortedError`.
 
     Parameters
     ----------
@@ -179,13 +179,13 @@ class Wire:
                 self._far.send(b"\0")
 
     def abort(self, *, skip_drain: bool = False) -> None:
-        """End what the owner is doing, with `skip_drain` even a drain; any thread may call it."""
+        """End all waits of the owner, with `skip_drain` also a drain; any thread may call it."""
         self._skips_drain |= skip_drain
         self._aborted.set()
         self.wake()
 
     def start_tls(self, context: ssl.SSLContext, timeout_s: float) -> None:
-        """Shake hands as a TLS server."""
+        """Perform the TLS handshake as a server."""
         deadline = time.monotonic() + timeout_s
         self._selector.unregister(self._socket)
         wrapped = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
@@ -202,7 +202,7 @@ class Wire:
                 return
 
     def wait(self, timeout_s: float) -> None:
-        """Return when there is something to read, after a wake, or when the time is over."""
+        """Wait until there is data to read, `wake` is called, or the time has passed."""
         self._check()
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return
@@ -212,7 +212,7 @@ class Wire:
         self._check()
 
     def receive(self) -> bytes | None:
-        """Read what is there: None for nothing yet, empty bytes for the end."""
+        """Read the available bytes; None if there are none yet, empty bytes at the end."""
         try:
             return self._socket.recv(65536)
         except _NOTHING_YET:
@@ -221,13 +221,13 @@ class Wire:
             return b""
 
     def stop_reading(self) -> None:
-        """Leave what the client sends in the kernel's buffers, made small so that they fill."""
+        """Stop reading, and make the kernel's receive buffer small so that it fills quickly."""
         self._selector.unregister(self._socket)
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def send(self, data: bytes) -> None:
-        """Send everything, within `SEND_TIMEOUT_S`."""
+        """Send all bytes within `SEND_TIMEOUT_S`."""
         deadline = time.monotonic() + SEND_TIMEOUT_S
         rest = memoryview(data)
         while rest:
@@ -240,29 +240,29 @@ class Wire:
                 self._until_ready(selectors.EVENT_WRITE, deadline)
 
     def send_slowly(self, data: bytes, bytes_per_s: float) -> None:
-        """Send at a pace, in pieces of at most a twentieth of a second."""
+        """Send at a limited rate, in pieces of at most a twentieth of a second."""
         step = max(1, int(bytes_per_s * _SLICE_S))
         for start in range(0, len(data), step):
             self.send(data[start : start + step])
             self.pause(step / bytes_per_s)
 
     def pause(self, seconds: float) -> None:
-        """Neither read nor send for a time."""
+        """Wait without reading or sending."""
         self._aborted.wait(max(0.0, seconds))
         self._check()
 
     def freeze(self) -> None:
-        """Neither read nor send until aborted."""
+        """Wait without reading or sending until aborted."""
         self._aborted.wait()
         self._check()
 
     def idle(self) -> None:
-        """Read and forget until the client leaves."""
+        """Read and discard bytes until the client closes."""
         while self.receive() != b"":
             self.wait(SEND_TIMEOUT_S)
 
     def send_last(self, data: bytes) -> None:
-        """Send what fits at once, also when aborted."""
+        """Send as many bytes as possible without waiting, even after `abort`."""
         with contextlib.suppress(OSError):
             self._socket.send(data)
 
@@ -270,27 +270,27 @@ class Wire:
         """Send a FIN."""
         with contextlib.suppress(OSError):
             if isinstance(self._socket, ssl.SSLSocket):
-                # TLS has its own end mark; this sends it and does not wait for the answer.
+                # This sends TLS's close_notify and does not wait for the answer.
                 self._socket.unwrap()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def drain(self) -> None:
-        """Read and forget until the client has closed too, for `DRAIN_S` at most."""
+        """Read and discard bytes until the client has closed too, at most for `DRAIN_S`."""
         deadline = time.monotonic() + DRAIN_S
         with contextlib.suppress(OSError):
             while self.receive() != b"" and not self._skips_drain:
                 self._until_ready(selectors.EVENT_READ, deadline, is_draining=True)
 
     def reset(self) -> None:
-        """Make the close that follows send an RST instead of a FIN."""
+        """Make `close` send an RST instead of a FIN."""
         with contextlib.suppress(OSError):
-            # Windows declares the two fields as short.
+            # On Windows, the two fields are short integers.
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     def close(self) -> None:
-        """Release everything."""
+        """Release the socket and all resources."""
         with self._wake_lock:
             self._closed = True
             self._selector.close()
