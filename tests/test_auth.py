@@ -1067,6 +1067,7 @@ def test_no_secret_appears_anywhere(server, caplog, cache_file):
             auth = authenticator(server, account, limits=limits, **more)
             attempt(auth.token)
             attempt(lambda auth=auth: auth.renew(auth.token()))
+            # What it is made of may be logged, too.
             things += [auth, auth._auth, auth._session, auth._sign_in]
             attempt(auth.identity)
     server.inject(HttpStatus(path="*", status=200, body=echo.encode()))

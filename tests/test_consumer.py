@@ -540,6 +540,7 @@ def test_iterator_that_is_collected_while_a_bar_is_told(server, tvl):
     iterators = [tvl.stream(seis, replay_last=True)]
     next(iterators[0])
     bars = Collecting()
+    # Only a receiver of its own is called between two others.
     tvl._registry._listings[seis].channel.tap(bars, replay=False)
     server.move(60)
     assert bars.wait(1)

@@ -97,8 +97,7 @@ def test_a_frame_is_as_from_get_hist(server, tvl):
 )
 def test_any_zone(server, zone, shown):
     """The feed works with each of them, ``TV_TIMEZONE`` included."""
-    with live(server) as tvl:
-        object.__setattr__(tvl._config.data, "timezone", zone)
+    with live(server, data={"timezone": zone}) as tvl:
         bars = Bars()
         tvl.subscribe(*BTC, bars)
         server.move(60)
@@ -291,7 +290,7 @@ def test_timeouts_of_old(server, tvl, monkeypatch):
     """A registry that is held gives False, from `subscribe` an error, and changes nothing."""
     seis = tvl.new_seis(*BTC)
     consumer = tvl.new_consumer(seis, Bars())
-    with tvl._registry._lock:
+    with tvl._registry._lock:  # as while another thread lists a Seis
         for timeout in (0, 0.05):
             assert tvl.new_seis("BTCUSDT", "BINANCE", MINUTE, timeout) is False
             assert tvl.del_seis(seis, timeout) is False
@@ -403,10 +402,11 @@ def test_status(server, tvl):
 def test_status_in_a_notebook(server, tvl):
     """A table, whose texts do no harm."""
     tvl.new_seis(*BTC)
-    html = tvl.status()._repr_html_()
+    html = tvl.status()._repr_html_()  # the name that IPython looks for
     assert "<table" in html
     for cell in ("BITSTAMP:BTCUSD", "LIVE", "state", "lag_ms"):
         assert cell in html
+    # No server can be made to put HTML into an error.
     tvl._registry._listings[Seis(*BTC)].channel.failed(DataError("<b>no</b>"))
     assert "&lt;b&gt;no&lt;/b&gt;" in tvl.status()._repr_html_()
     tvl.del_tvdatafeed()

@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.live import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.live import BTC, MINUTE, Bars, Calls, LiveServer, live, live_config, until
 from tests.scale import PATIENCE_S
 from tvDatafeed import (
     AuthenticationError,
@@ -196,8 +196,7 @@ def test_server_that_restarts(server):
 def test_a_gap_longer_than_a_page(server):
     """What one page holds is refilled, and the rest reported (row 18)."""
     bars, gaps = Bars(), Calls()
-    with live(server, hooks={"on_gap": gaps}) as tvl:
-        object.__setattr__(tvl._config.data, "max_bars", 50)
+    with live(server, hooks={"on_gap": gaps}, data={"max_bars": 50}) as tvl:
         seis = tvl.new_seis(*BTC)
         seis.new_consumer(bars)
         assert bars.wait(1)
@@ -412,8 +411,7 @@ def test_broken_bars_are_told_as_they_came(server, caplog, cells, words):
 def test_missing_volume_goes_forward(server):
     """As the setting says, from the bar before."""
     bars = Bars()
-    with live(server) as tvl:
-        object.__setattr__(tvl._config.data, "fill_missing_volume", "forward")
+    with live(server, data={"fill_missing_volume": "forward"}) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
         (session,) = server.open_sessions
@@ -509,7 +507,7 @@ def test_a_token_that_ends_is_renewed():
     alice = Account("alice", "open sesame")
     with LiveServer(accounts=[alice]) as server:
         errors, bars = Calls(), Bars()
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive(
             "alice", "open sesame", token_cache=False, config=config, on_error=errors
         ) as tvl:
@@ -531,7 +529,7 @@ def test_a_token_that_cannot_be_renewed_is_told():
     alice = Account("alice", "open sesame")
     with LiveServer(accounts=[alice]) as server:
         errors, returns = Calls(), Calls()
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive(
             auth_token=server.issue_token("alice"),
             config=config,
@@ -564,9 +562,9 @@ def test_a_token_is_renewed_before_its_end():
             return time.time() + passed_s
 
         server.auth_clock = clock
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive("alice", "open sesame", token_cache=False, config=config) as tvl:
-            tvl._account._authenticator._clock = clock
+            tvl._account._authenticator._clock = clock  # tokens last for hours
             bars = Bars()
             tvl.subscribe(*BTC, bars)
             assert bars.wait(1)
@@ -720,6 +718,7 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
         real, has_failed = TokenAccount.token, threading.Event()
 
         def token(account):
+            # Only these queues say that streams have been opened and not yet been taken over.
             ready = tvl._registry._streams._batch._ready
             if not has_failed.is_set() and any(isinstance(result, Opened) for _, result in ready):
                 has_failed.set()
@@ -728,7 +727,7 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
                         tvl.del_seis(status.seis)
                 raise NetworkError("no token now")
             if not has_failed.is_set():
-                # Those that run are answered by now.
+                # Those that run are answered by now, which only these queues say.
                 batch = tvl._registry._streams._batch
                 until(lambda: batch._outcomes.qsize() >= len(batch._running))
             return real(account)
@@ -779,7 +778,7 @@ def test_the_gap_begins_where_the_server_was_heard_last(server):
     with live(server, hooks={"on_reconnect": returns}) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
-        (connection,) = tvl._connections()._connections
+        (connection,) = tvl._connections()._connections  # when it was heard is not shown
         heard_s = connection.heard_time_s()
         threading.Event().wait(0.3)
         server.drop_connections()

@@ -291,7 +291,7 @@ def test_fork(server):
         with warnings.catch_warnings():
             # Forking a process with threads is what is tested.
             warnings.simplefilter("ignore", DeprecationWarning)
-            with tvl._registry._lock:
+            with tvl._registry._lock:  # the child inherits it as another thread held it
                 child = os.fork()
         if child == 0:
             code = 1

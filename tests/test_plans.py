@@ -39,7 +39,7 @@ def test_what_was_replaced_takes_no_room():
     for _ in range(10_000):
         plans.add(300.0, print, "a")
     assert len(plans) == 1
-    assert len(plans._heap) < 200
+    assert len(plans._heap) < 200  # memory is not seen from outside
 
 
 def test_a_plan_may_plan():

@@ -97,7 +97,7 @@ def test_memory_is_bounded_and_the_past_is_ignored():
     history = [bar(60.0 * n) for n in range(1, 1001)]
     sealer.take(history, None)
     assert len(sealer.seal(None).closed) == 999
-    assert len(sealer._sealed) == KEPT_BARS
+    assert len(sealer._sealed) == KEPT_BARS  # memory is not seen from outside
     sealer.take(history, None)
     assert sealer.seal(None) == Moved(forming=history[-1], last=history[-2])
 
