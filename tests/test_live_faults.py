@@ -260,6 +260,7 @@ def test_rate_limit_is_told_once_and_waited_for(server):
         assert isinstance(errors.calls[0][1], RateLimitError)
 
 
+@pytest.mark.slow
 def test_retry_after_is_waited_for(server):
     """A server that says when is not asked before (row 7)."""
     bars = Bars()
@@ -274,6 +275,7 @@ def test_retry_after_is_waited_for(server):
         assert time.monotonic() - started > 0.9
 
 
+@pytest.mark.slow
 def test_storm_is_bounded(server, caplog):
     """A server that accepts and drops at once is asked ever less often (row 20)."""
     bars = Bars()
@@ -481,6 +483,7 @@ def test_a_stream_that_stays_silent_is_looked_after(server, monkeypatch):
     assert bars.opens == server.closed(count=3)
 
 
+@pytest.mark.slow
 def test_polling(server):
     """``TV_LIVE_MODE=poll``: bars are asked for when they are due, and the same ones come."""
     bars = Bars()
@@ -490,7 +493,7 @@ def test_polling(server):
         assert bars.wait(1)
         assert server.wait_until(lambda s: not s.open_sessions)
         # The bar that forms closes in a minute of the server; let that be now.
-        server.now += 59.0
+        server.now += 59.9
         tvl.del_seis(tvl.status()[0].seis)
         tvl.subscribe(*BTC, bars)
         assert bars.wait(2)
@@ -616,6 +619,7 @@ def test_errors_are_typed(server):
     assert not isinstance(errors.calls[0][1], NetworkError)
 
 
+@pytest.mark.slow
 def test_an_outage_longer_than_a_mailbox(server):
     """What was missed comes whole, and nobody is called slow for it (row 18)."""
     bars, errors, gaps = Bars(), Calls(), Calls()

@@ -203,6 +203,7 @@ def test_ctrl_c_twice(server):
 
 
 @posix_only
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_locked(server):
     """Wherever it comes: what is interrupted can be called again, by anybody."""
     with live(server) as tvl:
@@ -239,6 +240,7 @@ def test_ctrl_c_leaves_nothing_locked(server):
 
 
 @posix_only
+@pytest.mark.slow
 def test_ctrl_c_of_one_who_waits_for_what_others_list(server):
     """The Seis stays for the others; one that nobody else has asked for goes."""
     bars = Bars()
@@ -346,6 +348,7 @@ def test_fork_of_a_feed_that_was_not_used(server):
         assert bars.wait(1)
 
 
+@pytest.mark.slow
 def test_cell_run_fifty_times(server):
     """Threads and descriptors stay as many as they were (row 84)."""
     threads = threading.active_count()
@@ -421,6 +424,7 @@ def test_close_races_new_seis(server):
         assert bars.wait(2)
 
 
+@pytest.mark.slow
 def test_last_del_seis_races_new_seis(server):
     """The new one is always served, whatever of the feed ends at that moment (row 76)."""
     with live(server) as tvl:
@@ -463,6 +467,7 @@ def test_last_del_seis_races_new_seis(server):
     assert server.wait_until(lambda s: not s.open_sessions)
 
 
+@pytest.mark.slow
 def test_a_crowd_of_seises():
     """As many connections as the cap asks for, all back after a break (rows 86, 87)."""
     names = [f"S{n:03}" for n in range(100)]
