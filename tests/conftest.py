@@ -21,11 +21,13 @@ _DESCRIPTORS = next((f for f in ("/proc/self/fd", "/dev/fd") if Path(f).is_dir()
 _ON_DEMAND = ("network", "documentation")
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Let Ctrl-C and terminals be tested, whatever started this process."""
-    # The workers of pytest-xdist are given a size that would go before that of a terminal.
-    for variable in ("COLUMNS", "LINES"):
-        os.environ.pop(variable, None)
+    if hasattr(config, "workerinput"):
+        # What a worker of pytest-xdist is given is not for the programs that tests start: they have
+        # terminals of their own, and run as users run them.
+        for variable in ("COLUMNS", "LINES", "PYTHONDEVMODE", "PYTHONWARNINGS"):
+            os.environ.pop(variable, None)
     # The background jobs of a shell ignore Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """What the tests of the live feed share: a clock to move, and a callback that remembers."""
 
+import dataclasses
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pandas as pd
 from tests.loopback import NOW
 from tests.scale import PATIENCE_S
 from tvDatafeed import Interval, TvDatafeedLive
-from tvDatafeed.config import ThreadingConfig
+from tvDatafeed.config import DataConfig, ThreadingConfig
 from tvDatafeed.testing import FakeTradingView
 
 MINUTE = Interval.in_1_minute
@@ -81,14 +82,19 @@ class Calls:
             return self._changed.wait_for(lambda: condition(self.calls), timeout)
 
 
-def live(server, *, threads=None, hooks=None, **network):
-    """A feed that tries again after hundredths of a second, in UTC."""
+def live_config(server, *, data=None, threads=None, **network):
+    """Return settings that try again after hundredths of a second, in UTC."""
     limits = {"base_retry_delay": 0.02, "max_retry_delay": 0.1, "requests_per_minute": 6000}
-    config = server.config(**{**limits, "burst_size": 100, **network})
-    object.__setattr__(config.data, "timezone", "UTC")
-    if threads:
-        object.__setattr__(config, "threading", ThreadingConfig(**threads))
-    return TvDatafeedLive(config=config, **(hooks or {}))
+    return dataclasses.replace(
+        server.config(**{**limits, "burst_size": 100, **network}),
+        data=DataConfig(**{"timezone": "UTC", **(data or {})}),
+        threading=ThreadingConfig(**(threads or {})),
+    )
+
+
+def live(server, *, hooks=None, **settings):
+    """Return a feed with such settings."""
+    return TvDatafeedLive(config=live_config(server, **settings), **(hooks or {}))
 
 
 def until(condition, timeout=PATIENCE_S):

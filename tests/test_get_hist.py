@@ -545,6 +545,7 @@ def test_attributes_that_programs_read(server):
     assert caught.value.parameter == "ws_timeout"
 
 
+@pytest.mark.slow
 def test_threads_share_an_object(server, tv):
     """Forty calls at once from forty threads each get their own symbol's bars."""
     symbols = [s for s in server.market.symbols if s != "SP:SPX"]

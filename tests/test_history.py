@@ -39,6 +39,7 @@ def asked(server, method):
 
 
 @pytest.mark.parametrize("count", [1, 10, 5000, 5001, 12_345, 40_000])
+@pytest.mark.slow
 def test_any_depth(server, tv, count):
     """One bar or forty thousand: all of them, each once, the newest last."""
     frame = tv.get_hist("BTCUSDT", "BINANCE", MINUTE, count, timezone="UTC")
@@ -87,6 +88,7 @@ def test_page_size_is_a_setting(server, monkeypatch):
     assert [params[-1] for params in asked(server, "request_more_data")] == [400, 200]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_between_pages_is_replaced(server):
     """The whole is asked for again, and no page is lost or doubled."""
     with TvDatafeed(config=impatient(server)) as tv:
@@ -98,6 +100,7 @@ def test_a_connection_that_breaks_between_pages_is_replaced(server):
     assert server.connections_opened == 2
 
 
+@pytest.mark.slow
 def test_each_page_has_the_time_of_a_request():
     """A long answer may take longer than one request, but no page of it may."""
     with FakeTradingView(clock=lambda: NOW, round_trip_s=0.4) as server:
@@ -137,6 +140,7 @@ def test_ranges_of_hours(server, tv, symbol, name):
     assert (frame.attrs["complete"], frame.attrs["reason"]) == (True, "all bars of the range")
 
 
+@pytest.mark.slow
 def test_a_range_longer_than_one_answer(server, tv):
     """Pages are asked for until the begin of the range is reached."""
     since, until = "2026-07-20T00:00Z", "2026-08-05T06:30Z"

@@ -137,6 +137,7 @@ def test_an_interval_that_is_not_in_the_plan(tv, interval, reason):
 
 
 @pytest.mark.parametrize(("plan", "bars"), [("", 5_000), ("pro", 10_000), ("pro_premium", 20_000)])
+@pytest.mark.slow
 def test_a_plan_has_so_many_bars(plan, bars):
     """Intraday bars end at the plan's limit, counted from the latest; daily ones do not."""
     accounts = [Account("alice", "open sesame", plan=plan)]

@@ -66,6 +66,7 @@ class ClientAndServer(RuleBasedStateMachine):
     def connect(self):
         """Open a connection, and on it all that is wanted."""
         self.machine = Machine(self.token, Timers(silence_s=20.0, ping_s=5.0))
+        # A conversation without a socket takes what a server has made of its parts.
         self.talk = Conversation(self.server._backend, 1)
         self.wire = [encode(self.talk.hello())]
         self.machine.start_timers(self.now)

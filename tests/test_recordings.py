@@ -237,6 +237,7 @@ def test_refusal_of_2026_through_the_loopback(server, tv, captures):
         tv.get_hist("NASDAQ:NOPE")
 
 
+@pytest.mark.slow
 def test_charts_of_2023_through_the_loopback(server, tv, page):
     """Each chart of the page, served again, is a frame with the recorded values."""
     payloads = plain_packets(page)
@@ -248,6 +249,7 @@ def test_charts_of_2023_through_the_loopback(server, tv, page):
         assert_frame_has(frame, bars)
 
 
+@pytest.mark.slow
 def test_each_session_of_the_page_by_its_name(server, tv, page):
     """Of a file with several charts the one that is named is served, else the first of them."""
     payloads = plain_packets(page)

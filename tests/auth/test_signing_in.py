@@ -336,6 +336,7 @@ def test_token_near_its_end_is_renewed_before(server):
 def test_code_of_the_second_factor(server):
     """A passed code goes first, then one of the secret, then there is none."""
     config = config_of(server)
+    # Programs that are written for earlier versions call `_get_totp_code`.
     assert TvDatafeed(config=config)._get_totp_code() is None
     assert TvDatafeed(totp_secret=SECRET, config=config)._get_totp_code().isdigit()
     assert TvDatafeed(totp_secret=SECRET, totp_code="012345", config=config)._get_totp_code() == (

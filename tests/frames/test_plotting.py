@@ -69,7 +69,7 @@ def test_bars_of_a_zone_are_drawn_at_their_wall_times(tv):
 def test_window(bars, monkeypatch, tmp_path):
     """It is opened where there are windows, and not for a file."""
     shown = []
-    monkeypatch.setattr("tvDatafeed.frames.plot._has_windows", lambda: True)
+    monkeypatch.setattr("tvDatafeed.frames.plot._has_windows", lambda: True)  # CI has none
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
     plot(bars, path=tmp_path / "aapl.png")
     assert shown == []

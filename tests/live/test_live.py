@@ -98,8 +98,7 @@ def test_a_frame_is_as_from_get_hist(server, tvl):
 )
 def test_any_zone(server, zone, shown):
     """The feed works with each of them, ``TV_TIMEZONE`` included."""
-    with live(server) as tvl:
-        object.__setattr__(tvl._config.data, "timezone", zone)
+    with live(server, data={"timezone": zone}) as tvl:
         bars = Bars()
         tvl.subscribe(*BTC, bars)
         server.move(60)
@@ -421,7 +420,7 @@ def test_status(server, tvl):
 def test_status_in_a_notebook(server, tvl):
     """A table, whose texts do no harm."""
     tvl.new_seis(*BTC)
-    html = tvl.status()._repr_html_()
+    html = tvl.status()._repr_html_()  # the name that IPython looks for
     assert "<table" in html
     for cell in ("BITSTAMP:BTCUSD", "LIVE", "state", "lag_ms"):
         assert cell in html

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.live import live_config
 from tests.scale import PATIENCE_S
 from tvDatafeed import (
     AuthenticationError,
@@ -196,8 +197,7 @@ def test_server_that_restarts(server):
 def test_a_gap_longer_than_a_page(server):
     """What one page holds is refilled, and the rest reported (row 18)."""
     bars, gaps = Bars(), Calls()
-    with live(server, hooks={"on_gap": gaps}) as tvl:
-        object.__setattr__(tvl._config.data, "max_bars", 50)
+    with live(server, hooks={"on_gap": gaps}, data={"max_bars": 50}) as tvl:
         seis = tvl.new_seis(*BTC)
         seis.new_consumer(bars)
         assert bars.wait(1)
@@ -261,6 +261,7 @@ def test_rate_limit_is_told_once_and_waited_for(server):
         assert isinstance(errors.calls[0][1], RateLimitError)
 
 
+@pytest.mark.slow
 def test_retry_after_is_waited_for(server):
     """A server that says when is not asked before (row 7)."""
     bars = Bars()
@@ -275,6 +276,7 @@ def test_retry_after_is_waited_for(server):
         assert time.monotonic() - started > 0.9
 
 
+@pytest.mark.slow
 def test_storm_is_bounded(server, caplog):
     """A server that accepts and drops at once is asked ever less often (row 20)."""
     bars = Bars()
@@ -412,8 +414,7 @@ def test_broken_bars_are_told_as_they_came(server, caplog, cells, words):
 def test_missing_volume_goes_forward(server):
     """As the setting says, from the bar before."""
     bars = Bars()
-    with live(server) as tvl:
-        object.__setattr__(tvl._config.data, "fill_missing_volume", "forward")
+    with live(server, data={"fill_missing_volume": "forward"}) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
         (session,) = server.open_sessions
@@ -483,6 +484,7 @@ def test_a_stream_that_stays_silent_is_looked_after(server, monkeypatch):
     assert bars.opens == server.closed(count=3)
 
 
+@pytest.mark.slow
 def test_polling(server):
     """``TV_LIVE_MODE=poll``: bars are asked for when they are due, and the same ones come."""
     bars = Bars()
@@ -492,7 +494,7 @@ def test_polling(server):
         assert bars.wait(1)
         assert server.wait_until(lambda s: not s.open_sessions)
         # The bar that forms closes in a minute of the server; let that be now.
-        server.now += 59.0
+        server.now += 59.9
         tvl.del_seis(tvl.status()[0].seis)
         tvl.subscribe(*BTC, bars)
         assert bars.wait(2)
@@ -509,7 +511,7 @@ def test_a_token_that_ends_is_renewed():
     alice = Account("alice", "open sesame")
     with LiveServer(accounts=[alice]) as server:
         errors, bars = Calls(), Bars()
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive(
             "alice", "open sesame", token_cache=False, config=config, on_error=errors
         ) as tvl:
@@ -531,7 +533,7 @@ def test_a_token_that_cannot_be_renewed_is_told():
     alice = Account("alice", "open sesame")
     with LiveServer(accounts=[alice]) as server:
         errors, returns = Calls(), Calls()
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive(
             auth_token=server.issue_token("alice"),
             config=config,
@@ -564,9 +566,9 @@ def test_a_token_is_renewed_before_its_end():
             return time.time() + passed_s
 
         server.auth_clock = clock
-        config = live(server)._config
+        config = live_config(server)
         with TvDatafeedLive("alice", "open sesame", token_cache=False, config=config) as tvl:
-            tvl._account._authenticator._clock = clock
+            tvl._account._authenticator._clock = clock  # tokens last for hours
             bars = Bars()
             tvl.subscribe(*BTC, bars)
             assert bars.wait(1)
@@ -618,6 +620,7 @@ def test_errors_are_typed(server):
     assert not isinstance(errors.calls[0][1], NetworkError)
 
 
+@pytest.mark.slow
 def test_an_outage_longer_than_a_mailbox(server):
     """What was missed comes whole, and nobody is called slow for it (row 18)."""
     bars, errors, gaps = Bars(), Calls(), Calls()
@@ -720,6 +723,7 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
         real, has_failed = TokenAccount.token, threading.Event()
 
         def token(account):
+            # Only these queues show which series have opened and are not yet processed.
             ready = tvl._registry._supervisor._dispatcher._ready
             if not has_failed.is_set() and any(
                 isinstance(result, OpenStream) for _, result in ready
@@ -730,7 +734,7 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
                         tvl.del_seis(status.seis)
                 raise NetworkError("no token now")
             if not has_failed.is_set():
-                # Those that run are answered by now.
+                # The running ones are answered by now, which only these queues show.
                 dispatcher = tvl._registry._supervisor._dispatcher
                 until(lambda: dispatcher._outcomes.qsize() >= len(dispatcher._running))
             return real(account)
@@ -781,7 +785,7 @@ def test_the_gap_begins_where_the_server_was_heard_last(server):
     with live(server, hooks={"on_reconnect": returns}) as tvl:
         tvl.subscribe(*BTC, bars)
         assert bars.wait(1)
-        (connection,) = tvl._connections()._connections
+        (connection,) = tvl._connections()._connections  # no public clock shows it
         heard_s = connection.last_received_time_s()
         threading.Event().wait(0.3)
         server.drop_connections()

@@ -327,6 +327,7 @@ def test_more_violations_than_a_connection_may_have(server):
     assert server.connections_opened == 2
 
 
+@pytest.mark.slow
 def test_server_that_does_not_read_is_given_up(server):
     """A send that cannot be finished ends within the send deadline."""
     server.inject(NeverRead())

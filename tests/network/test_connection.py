@@ -171,6 +171,7 @@ def test_fatal_faults_are_not_tried_again(server, fault):
     assert server.accepted == 1
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(server):
     """The next attempt comes no sooner than the server says, however short the backoff."""
     server.inject(UpgradeStatus(429, retry_after=1, times=1))
@@ -201,6 +202,7 @@ def test_attempts_are_spaced_by_a_growing_backoff(server):
     assert 0.25 <= time.monotonic() - started < 0.5 + scaled(AT_ONCE_S)
 
 
+@pytest.mark.slow
 def test_backoff_is_reset_by_an_answer_only(server, caplog):
     """A server that accepts and drops a hundred times is one episode with one WARNING."""
     server.inject(CloseCode(1012, times=100))
@@ -338,6 +340,7 @@ def test_half_open_connection_is_noticed_and_replaced(server):
         assert silent.connections_opened == 2
 
 
+@pytest.mark.slow
 def test_pong_is_a_sign_of_life():
     """A server that is silent and alive keeps its connection."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=60) as silent:
@@ -395,6 +398,7 @@ def test_client_that_slept(server):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_heartbeat_flood_starves_nobody(caplog):
     """Ten thousand heartbeats a second are echoed, data arrives, and the log stays quiet."""
     with FakeTradingView(clock=lambda: NOW) as server:
@@ -476,6 +480,7 @@ def test_session_cap_of_nothing_is_a_rate_limit(server):
             tv.get_hist(SYMBOL)
 
 
+@pytest.mark.slow
 def test_forty_threads_survive_disconnects(server):
     """Forty symbols on one object while connections are cut: each frame is its own symbol's."""
     symbols = [s for s in server.market.symbols if s not in {"SP:SPX", "TVC:RUT", "NSE:NIFTY"}]
@@ -690,6 +695,7 @@ def test_closed_object_is_dropped_in_silence(server):
         gc.collect()
 
 
+@pytest.mark.slow
 def test_cell_run_fifty_times_leaves_nothing_behind(server):
     """Threads stay as many as they were; the fixture counts descriptors too."""
     threads = threading.active_count()

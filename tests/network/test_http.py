@@ -64,7 +64,7 @@ class Site:
             context = self._context
             sock = context.wrap_socket(plain, server_side=True) if context else plain
             with sock:
-                self.requests.append(self._request(sock))
+                self.requests.append(self.request(sock))
                 for piece in [reply] if isinstance(reply, bytes) else reply:
                     if isinstance(piece, float):
                         self._stop.wait(piece)
@@ -72,7 +72,7 @@ class Site:
                         sock.sendall(piece)
 
     @staticmethod
-    def _request(sock):
+    def request(sock):
         text = b""
         while b"\r\n\r\n" not in text:
             text += sock.recv(65536)
@@ -449,9 +449,9 @@ def test_a_proxy_opens_a_tunnel():
         def serve():
             sock, _address = listener.accept()
             with sock:
-                seen.append(Site._request(sock))
+                seen.append(Site.request(sock))
                 sock.sendall(tunnel)
-                seen.append(Site._request(sock))
+                seen.append(Site.request(sock))
                 sock.sendall(with_body(b"hello"))
 
         thread = threading.Thread(target=serve)

@@ -140,6 +140,7 @@ def test_a_page_that_fails_does_not_lose_the_others(crowded, caplog):
             tv.search_symbol("alike", limit=137, raise_on_error=True)
 
 
+@pytest.mark.slow
 def test_one_deadline_covers_all_pages(crowded):
     """Pages that come in time each, but not together, end at the limit of the whole search."""
 
@@ -255,6 +256,7 @@ def test_an_answer_that_nests_without_end(server, tv, levels):
         tv.search_symbol("x", raise_on_error=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_never_ends_is_not_followed(server, tv):
     """Pages are bounded, whatever the server says of those that remain."""
     server.inject(Canned({"symbols_remaining": 10**9, "symbols": [{"symbol": "X"}]}))

@@ -167,6 +167,7 @@ class TestRoundTrip:
         assert ROUND_TRIP_S <= time.monotonic() - asked_at < ROUND_TRIP_S + PATIENCE_S
         assert answered == names
 
+    @pytest.mark.slow
     def test_commands_are_heard_while_answers_are_under_way(self, serve, connect):
         """The server takes a command before the answer to the one before has arrived."""
         server = serve(round_trip_s=1.0)

@@ -331,6 +331,7 @@ def test_a_coin_is_described_as_recorded():
 
 
 @pytest.mark.parametrize(("n", "limit_s"), [(5_000, 0.6), (40_000, 4.0)])
+@pytest.mark.slow
 def test_charts_are_quick(n, limit_s):
     """A chart takes a small part of these times, which leave room for a busy machine."""
     begin = time.perf_counter()

@@ -10,67 +10,74 @@ Examples
 Drip(times=1, symbol=None, bytes_per_s=100.0)
 """
 
-from collections.abc import Iterator
-from tvDatafeed.testing.faults.active import ActiveFaults
-from tvDatafeed.testing.faults.answers import CompletionFirst
-from tvDatafeed.testing.faults.answers import CriticalErrorReply
-from tvDatafeed.testing.faults.answers import EmptyHistory
-from tvDatafeed.testing.faults.answers import ForeignSession
-from tvDatafeed.testing.faults.answers import HeartbeatsOnly
-from tvDatafeed.testing.faults.answers import HostileJson
-from tvDatafeed.testing.faults.answers import LateReply
-from tvDatafeed.testing.faults.answers import NoCompletion
-from tvDatafeed.testing.faults.answers import ProtocolErrorReply
-from tvDatafeed.testing.faults.answers import ReplaceBars
-from tvDatafeed.testing.faults.answers import SessionCap
-from tvDatafeed.testing.faults.answers import TruncatedJson
-from tvDatafeed.testing.faults.answers import UnknownMessages
-from tvDatafeed.testing.faults.base import Fault
-from tvDatafeed.testing.faults.base import name_of
-from tvDatafeed.testing.faults.frames import BinaryFrame
-from tvDatafeed.testing.faults.frames import CloseCode
-from tvDatafeed.testing.faults.frames import CompressedFrame
-from tvDatafeed.testing.faults.frames import Drip
-from tvDatafeed.testing.faults.frames import EndlessFragments
-from tvDatafeed.testing.faults.frames import FinMidFrame
-from tvDatafeed.testing.faults.frames import GiantHeader
-from tvDatafeed.testing.faults.frames import HalfOpen
-from tvDatafeed.testing.faults.frames import InvalidUtf8
-from tvDatafeed.testing.faults.frames import RstMidFrame
-from tvDatafeed.testing.faults.http import HttpDrip
-from tvDatafeed.testing.faults.http import HttpHtml
-from tvDatafeed.testing.faults.http import HttpHugeBody
-from tvDatafeed.testing.faults.http import HttpRedirect
-from tvDatafeed.testing.faults.http import HttpReset
-from tvDatafeed.testing.faults.http import HttpStall
-from tvDatafeed.testing.faults.http import HttpStatus
-from tvDatafeed.testing.faults.http import HttpTruncatedGzip
-from tvDatafeed.testing.faults.opening import ConnectSilence
-from tvDatafeed.testing.faults.opening import HandshakeDrip
-from tvDatafeed.testing.faults.opening import HandshakeStall
-from tvDatafeed.testing.faults.opening import HeartbeatFlood
-from tvDatafeed.testing.faults.opening import NeverRead
-from tvDatafeed.testing.faults.opening import Redirect
-from tvDatafeed.testing.faults.opening import Refuse
-from tvDatafeed.testing.faults.opening import TlsGarbage
-from tvDatafeed.testing.faults.opening import TlsStall
-from tvDatafeed.testing.faults.opening import UpgradeGarbage
-from tvDatafeed.testing.faults.opening import UpgradeStatus
-from tvDatafeed.testing.faults.packets import BadHeader
-from tvDatafeed.testing.faults.packets import GluedHeartbeat
-from tvDatafeed.testing.faults.packets import LengthUnit
-from tvDatafeed.testing.faults.packets import SplitPackets
-from tvDatafeed.testing.faults.packets import WrongLength
-from typing import Any
-from typing import Literal
 import dataclasses
 import inspect
 import json
 import re
 import types
 import typing
+from collections.abc import Iterator
+from typing import Any, Literal
 
-
+from tvDatafeed.testing.faults.active import ActiveFaults
+from tvDatafeed.testing.faults.answers import (
+    CompletionFirst,
+    CriticalErrorReply,
+    EmptyHistory,
+    ForeignSession,
+    HeartbeatsOnly,
+    HostileJson,
+    LateReply,
+    NoCompletion,
+    ProtocolErrorReply,
+    ReplaceBars,
+    SessionCap,
+    TruncatedJson,
+    UnknownMessages,
+)
+from tvDatafeed.testing.faults.base import Fault, name_of
+from tvDatafeed.testing.faults.frames import (
+    BinaryFrame,
+    CloseCode,
+    CompressedFrame,
+    Drip,
+    EndlessFragments,
+    FinMidFrame,
+    GiantHeader,
+    HalfOpen,
+    InvalidUtf8,
+    RstMidFrame,
+)
+from tvDatafeed.testing.faults.http import (
+    HttpDrip,
+    HttpHtml,
+    HttpHugeBody,
+    HttpRedirect,
+    HttpReset,
+    HttpStall,
+    HttpStatus,
+    HttpTruncatedGzip,
+)
+from tvDatafeed.testing.faults.opening import (
+    ConnectSilence,
+    HandshakeDrip,
+    HandshakeStall,
+    HeartbeatFlood,
+    NeverRead,
+    Redirect,
+    Refuse,
+    TlsGarbage,
+    TlsStall,
+    UpgradeGarbage,
+    UpgradeStatus,
+)
+from tvDatafeed.testing.faults.packets import (
+    BadHeader,
+    GluedHeartbeat,
+    LengthUnit,
+    SplitPackets,
+    WrongLength,
+)
 
 __all__ = [
     "FAULTS",
