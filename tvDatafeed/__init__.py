@@ -12,7 +12,7 @@ from tvDatafeed.exceptions import (
     AuthenticationError,
     CaptchaRequiredError,
     ConfigurationError,
-    ConnectionError,  # noqa: A004 - the lineage's name; it is also the builtin's subclass
+    ConnectionError,  # noqa: A004 - the name of tvDatafeed 2.x; a subclass of the builtin
     ConsumerError,
     DataError,
     DataNotFoundError,

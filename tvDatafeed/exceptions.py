@@ -235,7 +235,7 @@ class ProtocolError(WebSocketError):
     """The server sent what the protocol does not allow."""
 
 
-class ConnectionError(NetworkError, builtins.ConnectionError):  # noqa: A001 - the lineage's name
+class ConnectionError(NetworkError, builtins.ConnectionError):  # noqa: A001 - the name of 2.x
     """TradingView could not be reached over HTTP.
 
     It is also a `builtins.ConnectionError`, so ``except OSError`` catches it.

@@ -22,7 +22,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.frames.many import Frames
 from tvDatafeed.interval import Interval, interval_len
-from tvDatafeed.query.dates import DateLike, lineage_problems
+from tvDatafeed.query.dates import DateLike, legacy_problems
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
 from tvDatafeed.query.history import (
     Adjustment,
@@ -35,7 +35,7 @@ from tvDatafeed.query.history import (
 )
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
-from tvDatafeed.query.symbols import contract_symbol, full_symbol, listed
+from tvDatafeed.query.symbols import contract_symbol, full_symbol, unique_names
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.symbology.info import SymbolInfo, symbol_info
 from tvDatafeed.symbology.results import format_search_results
@@ -445,7 +445,7 @@ class TvDatafeed:
         window = check_count("max_concurrent", max_concurrent)
         if on_error not in {"raise", "collect"}:
             raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")
-        names = listed(symbols)
+        names = unique_names(symbols)
         started = time.monotonic()
         results: dict[str, pd.DataFrame | TvDatafeedError] = {}
         coming = self._results(names, exchange, fut_contract, query, window)
@@ -612,7 +612,7 @@ class TvDatafeed:
             Whether start is before end, neither is in the future, and neither before 2000. Each
             rule that is broken is a WARNING.
         """
-        problems = lineage_problems(start, end)
+        problems = legacy_problems(start, end)
         for problem in problems:
             logger.warning("invalid date range: %s", problem)
         return not problems

@@ -83,9 +83,9 @@ class RateLimiter:
         self._head_start = (self.burst_size - 1) * self._spacing
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
-        call_in_forked_child(self._forget_parent)
+        call_in_forked_child(self._reset_in_child)
 
-    def _forget_parent(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: whoever held the lock is not here."""
         self._lock = threading.Lock()
 

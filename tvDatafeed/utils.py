@@ -79,7 +79,7 @@ def generate_chart_session_id(length: int = 12) -> str:
     return generate_session_id("cs", length)
 
 
-def retry_with_backoff(  # noqa: PLR0917 - the lineage's signature
+def retry_with_backoff(  # noqa: PLR0917 - as in 2.x
     func: Callable[[], _T],
     max_retries: int = 3,
     base_delay: float = 1.0,

@@ -91,21 +91,21 @@ class _Session:
         object.__setattr__(self, "due_at", renewal_of(self.token))
 
 
-class _Flight:
+class _SharedRenewal:
     """One renewal that is under way, and what came of it."""
 
     def __init__(self) -> None:
-        self._landed = threading.Event()
+        self._finished = threading.Event()
         self.session: _Session | None = None
         self.error: Exception | None = None
 
-    def land(self) -> None:
+    def finish(self) -> None:
         """Wake those who wait."""
-        self._landed.set()
+        self._finished.set()
 
     def wait(self, deadline: Deadline) -> None:
         """Wait for the outcome; neither session nor error means that it was given up."""
-        while not self._landed.wait(deadline.clip(WAIT_SLICE_S)):
+        while not self._finished.wait(deadline.clip(WAIT_SLICE_S)):
             if deadline.expired:
                 raise ConnectionError(
                     f"another thread's sign-in did not end within {deadline.seconds:g} s"
@@ -170,7 +170,7 @@ class Authenticator:
         # Until when, on the monotonic clock, and what TradingView said.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
-        call_in_forked_child(self._forget_parent)
+        call_in_forked_child(self._reset_in_child)
 
     def __repr__(self) -> str:
         session = self._session
@@ -302,13 +302,13 @@ class Authenticator:
             headers = {"Origin": PRO_ORIGIN}
         return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
 
-    def _forget_parent(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: whoever held the lock, or was signing in, is not here."""
         self._start_afresh()
 
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
-        self._flight: _Flight | None = None
+        self._renewal: _SharedRenewal | None = None
 
     def _current(self, refused: str | None) -> _Session:
         deadline = Deadline(self._network.max_response_time)
@@ -317,34 +317,36 @@ class Authenticator:
                 session = self._session
                 if session and session.token != refused and not self._is_due(session):
                     return session
-                flight, leads = self._flight, self._flight is None
-                if flight is None:
-                    flight = self._flight = _Flight()
-            if leads:
-                return self._lead(flight, session, refused)
-            flight.wait(deadline)
-            if flight.error is not None:
-                raise own_copy(flight.error)
-            if flight.session is not None and flight.session.token != refused:
-                return flight.session
+                renewal, is_leader = self._renewal, self._renewal is None
+                if renewal is None:
+                    renewal = self._renewal = _SharedRenewal()
+            if is_leader:
+                return self._lead(renewal, session, refused)
+            renewal.wait(deadline)
+            if renewal.error is not None:
+                raise own_copy(renewal.error)
+            if renewal.session is not None and renewal.session.token != refused:
+                return renewal.session
 
-    def _lead(self, flight: _Flight, session: _Session | None, refused: str | None) -> _Session:
+    def _lead(
+        self, renewal: _SharedRenewal, session: _Session | None, refused: str | None
+    ) -> _Session:
         """Sign in or renew, for all who wait."""
         try:
-            flight.session = self._obtain_or_keep(session, refused)
+            renewal.session = self._obtain_or_keep(session, refused)
         except Exception as error:
-            flight.error = own_copy(error)
+            renewal.error = own_copy(error)
             raise
         finally:
             with self._lock:
-                self._flight = None
-                if flight.session is not None and self._session is session:
-                    self._session = flight.session
-                elif flight.session is not None and self._session is not None:
+                self._renewal = None
+                if renewal.session is not None and self._session is session:
+                    self._session = renewal.session
+                elif renewal.session is not None and self._session is not None:
                     # A token was assigned meanwhile, and it goes first.
-                    flight.session = self._session
-            flight.land()
-        return flight.session
+                    renewal.session = self._session
+            renewal.finish()
+        return renewal.session
 
     def _obtain_or_keep(self, session: _Session | None, refused: str | None) -> _Session:
         try:

@@ -287,7 +287,7 @@ class SignIn:
         # Its clock and ours may differ by more than codes tolerate.
         skew = 0.0 if reply.date is None else reply.date - self._clock()
         skew = skew if abs(skew) >= _SKEW_MIN_S else 0.0
-        attempt.note_skew(skew)
+        attempt.record_skew(skew)
         wait = _TOTP_STEP_S - (self._clock() + skew) % _TOTP_STEP_S + _TOTP_MARGIN_S
         if wait >= attempt.deadline - time.monotonic():
             return reply
@@ -322,7 +322,7 @@ class _Attempt:
         self._codes: list[str] = []
         self._clock_hint = ""
 
-    def note_skew(self, seconds: float) -> None:
+    def record_skew(self, seconds: float) -> None:
         """Remember how far this machine's clock is off, for the error to come, if it comes."""
         if seconds:
             way = "behind" if seconds > 0 else "ahead of"

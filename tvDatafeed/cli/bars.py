@@ -209,7 +209,7 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
         f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
         "to the DataFrame."
     )
-    _note_shortfall(frame)
+    _log_shortfall(frame)
 
 
 def _hist(arguments: argparse.Namespace) -> int:
@@ -250,7 +250,7 @@ def _hist(arguments: argparse.Namespace) -> int:
     elif arguments.plot is None or arguments.format is not None:
         write_to_stdout(render(frame))
     for one in frames.values():
-        _note_shortfall(one)
+        _log_shortfall(one)
     return EXIT_FAILURE if frames.errors else EXIT_OK
 
 
@@ -307,7 +307,7 @@ def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | 
     return RENDERERS[chosen or "table"]
 
 
-def _note_shortfall(frame: "pd.DataFrame") -> None:
+def _log_shortfall(frame: "pd.DataFrame") -> None:
     symbol, attributes = frame["symbol"].iloc[0], frame.attrs
     requested, received = attributes.get("requested"), attributes.get("received")
     if isinstance(requested, int) and received != requested:

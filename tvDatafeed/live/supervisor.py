@@ -162,7 +162,7 @@ class StreamSupervisor:
         if self._thread is None:
             series.settled.set()
         else:
-            self._command(self._end, series)
+            self._command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
         """Try again to open a series that has failed; the feed's lock is held."""
@@ -315,18 +315,18 @@ class StreamSupervisor:
             series.failed_openings = 0
             self._begin(series)
 
-    def _end(self, series: LiveSeries) -> None:
+    def _stop_following(self, series: LiveSeries) -> None:
         if self._dispatcher is not None and series in self._opening:
             self._dispatcher.cancel(series)
         self._opening.discard(series)
         self._timers.cancel(series)
-        self._leave(series)
+        self._close_session(series)
         self._outage.settle(series)
         self._advance(series, Event.RELEASED)
         series.settled.set()
 
     def _reopen(self, series: LiveSeries) -> None:
-        self._leave(series)
+        self._close_session(series)
         self._open(series)
 
     def _open(self, series: LiveSeries, *, first: bool = False) -> None:
@@ -345,7 +345,7 @@ class StreamSupervisor:
         )
         self._dispatcher.add(series, request, receiver=series.new_attempt(), first=first)
 
-    def _leave(self, series: LiveSeries) -> None:
+    def _close_session(self, series: LiveSeries) -> None:
         """Close the session of a series, if it has one."""
         series.end_attempt()
         connection, series.connection = series.connection, None
@@ -363,7 +363,7 @@ class StreamSupervisor:
         if series.is_wanted and started.request.follow:
             self._sessions[started.session] = series
         else:
-            self._leave(series)
+            self._close_session(series)
         if not series.is_wanted:
             return
         series.failed_openings = 0
@@ -416,7 +416,7 @@ class StreamSupervisor:
         if series is None or series.connection is None:
             return
         connection = series.connection
-        self._leave(series)
+        self._close_session(series)
         manager = self._connections()
         pause_s = 0.0
         if connection.is_usable:

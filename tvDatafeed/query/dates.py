@@ -190,7 +190,7 @@ def date_range(
     return wanted
 
 
-def lineage_problems(start: Any, end: Any) -> list[str]:
+def legacy_problems(start: Any, end: Any) -> list[str]:
     """Say what the old check of a range finds wrong with it: order, future, and before 2000."""
     try:
         limits = [

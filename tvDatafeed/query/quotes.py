@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tvDatafeed.exceptions import DataValidationError
-from tvDatafeed.query.symbols import full_symbol, listed
+from tvDatafeed.query.symbols import full_symbol, unique_names
 
 if TYPE_CHECKING:
     from tvDatafeed.protocol.events import QuotesRequest
@@ -49,8 +49,10 @@ class QuotesQuery:
     def __init__(
         self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
     ) -> None:
-        self.rows: dict[str, str] = {name: full_symbol(name, exchange) for name in listed(symbols)}
-        names = list(QUOTE_COLUMNS) if fields is None else listed(fields)
+        self.rows: dict[str, str] = {
+            name: full_symbol(name, exchange) for name in unique_names(symbols)
+        }
+        names = list(QUOTE_COLUMNS) if fields is None else unique_names(fields)
         for name in names:
             if not isinstance(name, str) or not name.strip():
                 raise DataValidationError("fields", name, "must be the name of a field")

@@ -7,7 +7,7 @@ from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.validators import Validators
 
 
-def listed(names: str | Iterable[str]) -> list[str]:
+def unique_names(names: str | Iterable[str]) -> list[str]:
     """Return names as a list, each once; a lone text is one name."""
     return list(dict.fromkeys([names] if isinstance(names, str) else names))
 
