@@ -52,6 +52,7 @@ ACCOUNT_TOKEN = "eyJhbGciOiJSUzUxMiJ9.eyJ1c2VyX2lkIjo0Mn0.bWFkZS11cA"
 @pytest.mark.parametrize(
     "symbol", ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "SP:SPX", "KRX:005930", "BINANCE:DOGEUSDT"]
 )
+@pytest.mark.slow
 def test_bars_are_those_of_the_market(server, tv, symbol, interval):
     """Every interval of a coin, a stock, an index and two non-ASCII names, bar for bar."""
     if interval.value.endswith("S"):

@@ -225,6 +225,7 @@ CHANGES = {
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("symbol", ["BINANCE:BTCUSDT", "NASDAQ:AAPL"])
+@pytest.mark.slow
 def test_naive_dates_are_of_the_zone_that_is_asked_for(server, tv, symbol, change, zone):
     """Days begin and end by the clocks of the zone, also when these are changed."""
     first, last = (dt.date.fromisoformat(day) for day in CHANGES[change])

@@ -20,6 +20,7 @@ NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
 @pytest.mark.parametrize(
     "symbol", ["NSE:TCS", "FX_IDC:EURUSD", "XETR:SAP", "TSE:7203", "CME_MINI:ES1!", "NASDAQ:MSFT"]
 )
+@pytest.mark.slow
 def test_every_interval_of_six_exchanges(server, tv, symbol, interval):
     """India, currencies, Germany, Japan with its break, futures and New York, bar for bar."""
     frame = tv.get_hist(symbol, interval=interval, n_bars=40, timezone="UTC")
@@ -38,6 +39,7 @@ def test_every_interval_of_six_exchanges(server, tv, symbol, interval):
         ("NYMEX:CL2!", DAILY, {"backadjusted": True}),
     ],
 )
+@pytest.mark.slow
 def test_options_change_the_bars_as_the_market_does(server, tv, symbol, interval, options):
     """Adjustment, currency and back-adjustment, over more bars than a page, bar for bar."""
     frame = tv.get_hist(symbol, interval=interval, n_bars=6000, timezone="UTC", **options)

@@ -353,7 +353,7 @@ def test_a_window_wider_than_the_places_waits_for_nobody(server):
 def test_threads_wait_for_a_place_and_not_for_a_connection(server):
     """A place that another thread leaves is taken at once, where no connection may be opened."""
     results = []
-    config = impatient(server, max_sessions=1, burst_size=1, requests_per_minute=1)
+    config = impatient(server, max_sessions=1, burst_size=1, requests_per_minute=4)
     with TvDatafeed(config=config) as tv:
 
         def ask(name):
@@ -365,7 +365,7 @@ def test_threads_wait_for_a_place_and_not_for_a_connection(server):
             thread.start()
         for thread in threads:
             thread.join()
-        assert time.monotonic() - started < scaled(20.0)
+        assert time.monotonic() - started < scaled(10.0)
     assert results == [10] * 30
     assert server.connections_opened == 1
 

@@ -68,6 +68,7 @@ def server():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(1, len(BLOCKS) + 1))
+@pytest.mark.slow
 def test_block_runs(block, server, monkeypatch, tmp_path):
     """Each Python block runs as it stands; what names no server finds the loopback one."""
     cookies = server.issue_cookies("alice")

@@ -120,6 +120,7 @@ def test_small_page_decodes_line_by_line(captures):
 
 
 @pytest.mark.parametrize("size", [None, 100_000, 1009])
+@pytest.mark.slow
 def test_page_runs_through_the_machine(page, size):
     """Six charts at once: each session's bars are its own, whole or in slices."""
     wanted = plain_bars(plain_packets(page))

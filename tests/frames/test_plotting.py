@@ -13,6 +13,8 @@ from tvDatafeed import ConfigurationError, DataValidationError, Interval, plot
 from tvDatafeed.cli.app import main
 from tvDatafeed.testing import FakeTradingView
 
+pytestmark = pytest.mark.slow  # matplotlib takes seconds to begin
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_windows():
