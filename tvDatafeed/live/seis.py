@@ -349,9 +349,17 @@ class Consumer(threading.Thread):
             raise ThreadingError(f"no thread for {self}: {error}") from error
 
     def deliver(self, item: LiveItem) -> bool:
-        """Accept a bar, if it is wanted; return whether the callback became too slow.
+        """Accept a bar, if it is wanted; quick, and called in any thread.
 
-        It is quick, and called in any thread.
+        Parameters
+        ----------
+        item : LiveItem
+            The bar.
+
+        Returns
+        -------
+        bool
+            Whether the callback became too slow with it.
         """
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
