@@ -9,8 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
-from tests.live import live_config
+from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, live_config, until
 from tests.scale import PATIENCE_S
 from tvDatafeed import (
     AuthenticationError,
