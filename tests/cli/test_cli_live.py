@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from tests.feed import LiveServer
-from tests.programs import environment, run, urls
+from tests.programs import environment, run
 from tests.scale import PATIENCE_S
 from tvDatafeed.cli.app import main
 
@@ -25,15 +25,6 @@ SYMBOL = "BITSTAMP:BTCUSD"
 def server():
     with LiveServer() as running:
         yield running
-
-
-@pytest.fixture
-def loopback(server, monkeypatch):
-    """A loopback TradingView that the environment names."""
-    monkeypatch.setenv("TV_TOKEN_CACHE", "off")
-    for variable, url in urls(server).items():
-        monkeypatch.setenv(variable, url)
-    return server
 
 
 @contextlib.contextmanager

@@ -5,21 +5,12 @@ import json
 
 import pytest
 
-from tests.programs import run, urls
+from tests.programs import run
 from tvDatafeed.cli.app import main
 from tvDatafeed.testing import FakeTradingView, HttpStatus, Listing, Market
 
 SEARCH = "/symbol_search/v3/"
 SEARCH_SAMSUNG = "from tvDatafeed.cli.app import main; sys.exit(main(['search', '005930']))"
-
-
-@pytest.fixture
-def loopback(server, monkeypatch):
-    """A loopback TradingView that the environment names."""
-    monkeypatch.setenv("TV_TOKEN_CACHE", "off")
-    for variable, url in urls(server).items():
-        monkeypatch.setenv(variable, url)
-    return server
 
 
 def test_a_line_a_symbol(loopback, capsys, monkeypatch):

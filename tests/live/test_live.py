@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.feed import BTC, MINUTE, Bars, Calls, live, until
 from tests.loopback import frame_of
 from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import (
@@ -27,18 +27,6 @@ from tvDatafeed import (
     TvDatafeedLive,
 )
 from tvDatafeed.testing import NoCompletion, Refusal
-
-
-@pytest.fixture
-def server():
-    with LiveServer() as running:
-        yield running
-
-
-@pytest.fixture
-def tvl(server):
-    with live(server) as feed:
-        yield feed
 
 
 def listed(server):

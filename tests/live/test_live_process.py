@@ -50,12 +50,6 @@ STUCK = """
 """.strip()
 
 
-@pytest.fixture
-def server():
-    with LiveServer() as running:
-        yield running
-
-
 @contextlib.contextmanager
 def bot(server, more="", **variables):
     """Run the bot with some more lines, in a process of its own."""

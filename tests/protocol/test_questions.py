@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.test_machine import bars_of, completed, sent_by, server
+from tests.protocol.packets import bars_of, completed, sent_by, server
 from tvDatafeed.exceptions import (
     DataError,
     EntitlementError,

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.protocol.test_machine import sent_by, server
+from tests.protocol.packets import sent_by, server
 from tvDatafeed.exceptions import (
     DataError,
     ProtocolError,
