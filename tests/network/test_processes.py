@@ -183,6 +183,8 @@ def test_server_killed_suspended_and_resumed():
             process = replaced[0]
 
             process.send_signal(signal.SIGSTOP)
+            # It may run on for a moment after the signal was sent.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
             frames = []
             asker = threading.Thread(target=lambda: frames.append(tv.get_hist(SYMBOL)))
             asker.start()
