@@ -91,19 +91,19 @@ class Fanout:
                 subscriber.make_room(len(update.closed))
         counts = self.counts
         before: Bar | None = counts.last.bar if counts.last else None
-        slow: dict[Subscriber, None] = {}
+        slow: list[Subscriber] = []
         for bar in update.closed:
             counts.last = LiveBar(bar, is_closed=True, before=before, format=self._format)
             before = bar
-            slow.update(_deliver(counts.last, subscribers))
+            slow += _deliver(counts.last, subscribers)
         if update.forming is not None and subscribers:
             item = LiveBar(update.forming, is_closed=False, before=before, format=self._format)
-            slow.update(_deliver(item, subscribers))
+            slow += _deliver(item, subscribers)
         counts.delivered += len(update.closed)
         counts.corrections += update.corrections
         if update.closed:
             counts.lag_s = update.lag_s
-        return list(slow)
+        return slow
 
     def add_iterator(self, subscriber: Subscriber) -> None:
         """Add a subscriber that is no consumer, for as long as the program holds it."""
@@ -116,5 +116,5 @@ class Fanout:
             subscriber.deliver(self.counts.last)
 
 
-def _deliver(item: LiveBar, subscribers: Iterable[Subscriber]) -> dict[Subscriber, None]:
-    return {subscriber: None for subscriber in subscribers if subscriber.deliver(item)}
+def _deliver(item: LiveBar, subscribers: Iterable[Subscriber]) -> list[Subscriber]:
+    return [subscriber for subscriber in subscribers if subscriber.deliver(item)]

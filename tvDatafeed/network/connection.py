@@ -87,6 +87,16 @@ class Limits:
     message_s: float | None
 
 
+@dataclass(frozen=True)
+class _Outgoing:
+    """What one thread sends at a time."""
+
+    transport: Transport
+    packets: list[str]
+    control_frames: list[bytes]
+    is_closing: bool
+
+
 class Connection:
     """One WebSocket connection; it connects in its own thread after `start`.
 
@@ -374,9 +384,14 @@ class Connection:
         try:
             with self._lock:
                 change(self._machine)
-                self._handle_events()
-            self._deliver()
-            self._send()
+                for event in self._machine.events():
+                    self._handle(event)
+                outgoing = self._claim_sending()
+                is_deliverer = self._claim_delivering()
+            if outgoing is not None:
+                self._send(outgoing)
+            if is_deliverer:
+                self._deliver()
         except TvDatafeedError:
             raise
         except BaseException:
@@ -384,10 +399,6 @@ class Connection:
             # thread waits for.
             self._give_up_duties()
             raise
-
-    def _handle_events(self) -> None:
-        for event in self._machine.events():
-            self._handle(event)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -456,55 +467,69 @@ class Connection:
             self._deliveries.append((receiver, RequestFailed(session, own_copy(self._error))))
         self._receivers.clear()
 
-    def _deliver(self) -> None:
-        """Deliver outcomes in order, without the lock; leave them to a thread that does so."""
-        me = threading.get_ident()
-        with self._lock:
-            if self._deliverer is not None or not self._deliveries:
-                return
-            self._deliverer = me
-        while True:
-            with self._lock:
-                self._in_hand = self._deliveries.popleft() if self._deliveries else None
-                if self._in_hand is None:
-                    self._deliverer = None
-                    return
-                receiver, outcome = self._in_hand
-            receiver.deliver(outcome)
+    def _claim_delivering(self) -> bool:
+        """Whether this thread delivers from now on; the lock is held."""
+        if self._deliverer is not None or not self._deliveries:
+            return False
+        self._deliverer = threading.get_ident()
+        return True
 
-    def _send(self) -> None:
-        """Send what there is to send, without the lock; leave it to a thread that does so."""
-        me = threading.get_ident()
-        while True:
+    def _deliver(self) -> None:
+        """Deliver outcomes in order, without the lock, in the thread that claimed it."""
+        # Other threads append; this one alone removes.
+        deliveries, is_done = self._deliveries, False
+        while not is_done:
+            while deliveries:
+                self._in_hand = receiver, outcome = deliveries.popleft()
+                receiver.deliver(outcome)
             with self._lock:
-                transport, frames = self._transport, self._control_frames
-                is_closing = self._error is not None and bool(frames)
-                if transport is None or self._sender or (self._error and not is_closing):
-                    return
-                packets = self._machine.data_to_send()
-                if not packets and not frames:
-                    return
-                self._control_frames = []
-                self._sender, self._sending_since = me, time.monotonic()
-            limit_s = _CLOSE_GRACE_S if is_closing else self._network.send_timeout
+                self._in_hand = None
+                if not deliveries:
+                    self._deliverer, is_done = None, True
+
+    def _claim_sending(self) -> _Outgoing | None:
+        """Return what this thread is to send; None when there is nothing; the lock is held.
+
+        Another thread that is sending comes here again afterwards, so that it leaves nothing.
+        """
+        transport, frames = self._transport, self._control_frames
+        is_closing = self._error is not None and bool(frames)
+        if transport is None or self._sender is not None or (self._error and not is_closing):
+            return None
+        packets = self._machine.data_to_send()
+        if not packets and not frames:
+            return None
+        self._control_frames = []
+        self._sender, self._sending_since = threading.get_ident(), time.monotonic()
+        return _Outgoing(transport, packets, frames, is_closing)
+
+    def _send(self, outgoing: _Outgoing | None) -> None:
+        """Send packets, without the lock, in the thread that claimed it."""
+        while outgoing is not None:
+            limit_s = _CLOSE_GRACE_S if outgoing.is_closing else self._network.send_timeout
             failure: TvDatafeedError | None = None
             try:
-                transport.send(packets, frames, self._sending_since + limit_s)
+                outgoing.transport.send(
+                    outgoing.packets, outgoing.control_frames, self._sending_since + limit_s
+                )
             except TvDatafeedError as error:
                 failure = error
-            self._finish_send(failure, is_last=is_closing)
             if self.show_frames:
-                for packet in packets:
+                for packet in outgoing.packets:
                     logger.debug("sent %s", redact(packet, self._tokens))
+            outgoing = self._finish_send(failure, is_last=outgoing.is_closing)
 
-    def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> None:
+    def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> _Outgoing | None:
+        """Record the end of a send, and return what has come meanwhile."""
         with self._lock:
             self._sender = None
             left, self._left_transport = self._left_transport, None
             if failure is not None or is_last:
                 self._break(failure or WebSocketError("the connection was closed"))
+            outgoing = self._claim_sending()
         if left is not None:
             left.close()
+        return outgoing
 
     def _give_up_duties(self) -> None:
         """Break the connection if this thread was interrupted while it delivered or sent."""
@@ -577,7 +602,9 @@ class Connection:
             if self._sender is not None:
                 # A descriptor that another thread uses is freed by that thread.
                 self._left_transport, transport = transport, None
+            is_deliverer = self._claim_delivering()
         if transport is not None:
             transport.close()
-        self._deliver()
+        if is_deliverer:
+            self._deliver()
         logger.debug("connection ended: %s", error)
