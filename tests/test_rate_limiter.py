@@ -149,7 +149,7 @@ def test_a_wait_may_take_all_of_its_timeout(clock):
 
 @pytest.mark.parametrize("timeout", [0, -1, -0.001])
 def test_a_timeout_of_nothing_tries_once(clock, timeout):
-    """A token that is there is taken, and one that is not is not waited for."""
+    """An available token is taken, and a missing one is not waited for."""
     limiter = RateLimiter(60, 1, clock=clock)
     assert limiter.acquire(timeout)
     assert refusal(limiter.acquire, timeout).retry_after == 1
@@ -178,7 +178,7 @@ def test_without_a_stop_event_a_wait_takes_real_time():
 
 
 def test_a_set_stop_event_takes_no_token(clock):
-    """Who is about to stop makes no request, even if it could be made at once."""
+    """A caller whose stop event is set takes no token, even if one is available."""
     limiter = RateLimiter(60, 1, clock=clock)
     stop = threading.Event()
     stop.set()

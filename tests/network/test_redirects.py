@@ -46,7 +46,7 @@ def test_redirect_in_circles_ends(server):
     ],
 )
 def test_redirect_to_another_site_is_not_followed(server, host):
-    """The token goes to no host that is not of the same site."""
+    """A redirect to another site is an error, and the token is not sent there."""
     server.inject(Redirect(host))
     with TvDatafeed(config=impatient(server, max_retries=0)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError):
