@@ -266,6 +266,22 @@ def test_environment_has_one_reader(module):
 
 
 @every_module
+def test_locks_are_plain(module):
+    """A condition waits and notifies: `with` gives it back only when no Ctrl-C comes between."""
+    entered = [
+        ast.unparse(item.context_expr)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+    ]
+    if module.room != "testing":  # whose waits a test may interrupt, and then ends it
+        assert [text for text in entered if text.endswith(("changed", "condition"))] == []
+    # Nothing polls a lock either.
+    called = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    assert "locked" not in called
+
+
+@every_module
 def test_modules_stay_small(module):
     """A module that has grown past 400 lines of code holds something that lives elsewhere."""
     assert lines_of_code(module) <= MAX_LINES

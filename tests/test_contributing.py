@@ -13,7 +13,7 @@ FILES = sorted(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", CONTRIBUTING)))
 
 
 def found(name):
-    """Return what a dotted name below the package stands for."""
+    """Return what a dotted name below the package names."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         try:

@@ -30,11 +30,10 @@ from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
-    import threading
-
     import pandas as pd
 
     from tvDatafeed.live.callbacks import CallbackThread
+    from tvDatafeed.live.feedlock import FeedLock
     from tvDatafeed.live.registry import Registry
     from tvDatafeed.live.status import Statuses
 
@@ -160,7 +159,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         def make_supervisor(
             callbacks: "CallbackThread",
             on_reconnect: Callable[[float, float], object],
-            lock: "threading.Condition",
+            feed: "FeedLock",
         ) -> StreamSupervisor:
             return StreamSupervisor(
                 self._connections,
@@ -171,7 +170,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
                 max_bars=self._config.data.max_bars,
                 callbacks=callbacks,
                 on_reconnect=on_reconnect,
-                lock=lock,
+                feed=feed,
             )
 
         registry = Registry(

@@ -10,7 +10,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.live.feedlock import FeedLock, FeedThread
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -42,45 +43,33 @@ class CallbackThread:
 
     Parameters
     ----------
-    lock
-        The lock of the feed, notified when the thread ends.
+    feed
+        Guards whether calls are accepted, and the thread.
     """
 
-    def __init__(self, lock: threading.Condition) -> None:
-        # None ends the thread, if the feed is still closed then.
+    def __init__(self, feed: FeedLock) -> None:
+        # None ends the thread, if the feed is closed and no call waits then.
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._lock = lock
+        self._feed = feed
         self._is_open = False
         self._dropped = 0
-        self._thread: threading.Thread | None = None
+        self._thread = FeedThread(feed, "tvDatafeed-hooks")
 
     def open(self) -> None:
         """Accept calls from now on; the feed's lock is held, and `start` follows without it."""
         self._is_open = True
         # A thread that waits for the end of an earlier opening does not wait for this one.
-        self._lock.notify_all()
+        self._feed.changed.notify_all()
 
     def start(self) -> None:
-        """Start the thread, unless it runs.
+        """Start the thread, unless it runs; called without locks.
 
         Raises
         ------
         RuntimeError
             The system gives no thread.
         """
-        with self._lock:
-            if self._thread is not None or not self._is_open:
-                return
-            thread = threading.Thread(target=self._run, name="tvDatafeed-hooks", daemon=True)
-            self._thread = thread
-        try:
-            thread.start()
-        except BaseException:
-            # No thread; or Ctrl-C, and then the thread may have begun.
-            with self._lock:
-                if thread.ident is None:
-                    self._thread = None
-            raise
+        self._thread.start(self._run, is_needed=lambda: self._is_open)
 
     def close(self) -> None:
         """Accept no more calls, and end the thread after the last one; the feed's lock is held."""
@@ -90,23 +79,11 @@ class CallbackThread:
     @property
     def thread(self) -> threading.Thread | None:
         """The thread, while it runs."""
-        return self._thread
+        return self._thread.thread
 
     def join(self, timeout: float | None) -> bool:
         """Wait for the last call after `close`; False when that takes longer, in seconds."""
-        deadline = Deadline(timeout)
-        with self._lock:
-            thread = self._thread
-            if thread is threading.current_thread():
-                return True
-            while self._thread is thread and not self._is_open:
-                if thread is None or deadline.expired:
-                    return thread is None
-                self._lock.wait(deadline.clip(WAIT_SLICE_S))
-            has_ended = self._thread is not thread
-        if thread is not None and has_ended:
-            thread.join(deadline.remaining())
-        return True
+        return self._thread.join(Deadline(timeout), is_needed_again=lambda: self._is_open)
 
     def queue(self, function: Callable[..., object] | None, *arguments: Any) -> None:
         """Call a function in the thread; None is ignored. Called without locks."""
@@ -115,14 +92,14 @@ class CallbackThread:
         if self._calls.qsize() >= _KEPT_CALLS:
             with suppress(queue.Empty):
                 self._calls.get_nowait()
-            with self._lock:
+            with self._feed.lock:
                 self._dropped += 1
         self._calls.put((function, arguments))
 
     def _run(self) -> None:
-        with self._lock:
-            if self._thread is not threading.current_thread():
-                return  # given up while it was being started
+        with self._feed.lock:
+            if not self._thread.is_current:
+                return
         while (call := self._next()) is not None:
             function, arguments = call
             try:
@@ -137,12 +114,14 @@ class CallbackThread:
         call = None
         while call is None:
             call = self._calls.get()
-            with self._lock:
+            with self._feed.lock:
                 dropped, self._dropped = self._dropped, 0
-                if call is None and not self._is_open and self._calls.empty():
-                    self._thread = None
-                    self._lock.notify_all()
-                    return None
+                if call is None and not self._is_open:
+                    if self._calls.empty():
+                        self._thread.clear()
+                        return None
+                    # A call came just before the feed was closed.
+                    self._calls.put(None)
             if dropped:
                 logger.warning("the hooks are too slow: %d of their calls were dropped", dropped)
         return call

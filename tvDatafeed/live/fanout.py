@@ -23,8 +23,8 @@ class Subscriber(Protocol):
     def notify_slow(self, seis: Seis, /) -> object:
         """Report that the subscriber became slow; called without locks."""
 
-    def finish(self) -> object:
-        """Accept the end: no bar follows."""
+    def finish(self, seis: Seis, /) -> object:
+        """Accept the end of a Seis: no bar of it follows."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The iterator of `TvDatafeedLive.stream`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tvDatafeed.exceptions import SlowConsumerError
@@ -23,8 +23,8 @@ class BarIterator:
     ----------
     max_queue
         How many bars of each Seis wait at most.
-    sources
-        How many Seises there are.
+    seises
+        The Seises.
     wants_all
         Whether forming bars are delivered too.
     report_slow
@@ -34,19 +34,19 @@ class BarIterator:
     def __init__(
         self,
         max_queue: int,
-        sources: int,
+        seises: Sequence[Seis],
         *,
         wants_all: bool,
         report_slow: Callable[[SlowConsumerError], object],
     ) -> None:
-        limit = max_queue * max(sources, 1)
+        limit = max_queue * max(len(seises), 1)
         self._mailbox = Mailbox(limit, slow_at=limit)
         self._limit = limit
         self._wants_all = wants_all
         self._report_slow = report_slow
-        # Written under the lock of the feed.
-        self._sources = sources
-        if not sources:
+        # Those that have not ended; written under the lock of the feed.
+        self._seises = set(seises)
+        if not seises:
             self._mailbox.finish()
 
     def bars(self) -> "Generator[tuple[Seis, pd.DataFrame]]":
@@ -71,8 +71,8 @@ class BarIterator:
         )
         self._report_slow(SlowConsumerError(what, seis))
 
-    def finish(self) -> None:
+    def finish(self, seis: Seis) -> None:
         """Accept the end of one of the Seises; with the last one the iteration ends."""
-        self._sources -= 1
-        if self._sources <= 0:
+        self._seises.discard(seis)
+        if not self._seises:
             self._mailbox.finish()

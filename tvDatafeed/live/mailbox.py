@@ -45,7 +45,9 @@ class Mailbox:
         self._slow_at = slow_at
         self._more_room = 0
         self._items: deque[LiveItem] = deque()
-        self._changed = threading.Condition(threading.Lock())
+        # The condition is for waiting alone: only a plain lock is given back whenever Ctrl-C comes.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._is_finished = self._is_aborted = False
         self._is_slow = False
         self.dropped: int = 0
@@ -61,7 +63,7 @@ class Mailbox:
         bool
             Whether the reader of the mailbox has become slow: True once until it is empty again.
         """
-        with self._changed:
+        with self._lock:
             if self._is_finished:
                 return False
             self._items.append(item)
@@ -76,31 +78,31 @@ class Mailbox:
 
     def make_room(self, count: int) -> None:
         """Hold this many more items until the mailbox is empty: they come at once after a gap."""
-        with self._changed:
+        with self._lock:
             self._more_room = max(self._more_room, count)
 
     @property
     def is_aborted(self) -> bool:
         """Whether nothing can be taken any more."""
-        with self._changed:
+        with self._lock:
             return self._is_aborted
 
     def finish(self) -> None:
         """Accept nothing more; waiting items can still be taken."""
-        with self._changed:
+        with self._lock:
             self._is_finished = True
             self._changed.notify_all()
 
     def abort(self) -> None:
         """Accept nothing more, and drop the waiting items."""
-        with self._changed:
+        with self._lock:
             self._is_finished = self._is_aborted = True
             self._items.clear()
             self._changed.notify_all()
 
     def take(self) -> LiveItem | None:
         """Wait for the oldest item and return it; None after the last one."""
-        with self._changed:
+        with self._lock:
             while not self._items:
                 self._is_slow = False
                 self._more_room = 0

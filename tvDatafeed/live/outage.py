@@ -30,7 +30,7 @@ class Outage:
             self._since_s, self._is_any_back = since_s, False
         self._lost.add(series)
 
-    def settle(self, series: LiveSeries, back_s: float | None = None) -> None:
+    def remove(self, series: LiveSeries, back_s: float | None = None) -> None:
         """Record that a series is back, or that its end is no longer waited for.
 
         Parameters

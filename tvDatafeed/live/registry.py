@@ -25,6 +25,7 @@ from tvDatafeed.exceptions import (
     own_copy,
 )
 from tvDatafeed.live.callbacks import CallbackThread, show_unhandled
+from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.iterator import BarIterator
 from tvDatafeed.live.livebar import LiveBarFormat
 from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
@@ -56,7 +57,7 @@ class MakeSupervisor(Protocol):
         self,
         callbacks: CallbackThread,
         on_reconnect: Callable[[float, float], object],
-        lock: threading.Condition,
+        feed: FeedLock,
         /,
     ) -> StreamSupervisor:
         """Return a supervisor for a feed."""
@@ -106,15 +107,16 @@ class Registry:
         self._last_error = last_error
         self._process = process
         # Guards all below, and what of the supervisor and the callbacks says so.
-        self._lock = threading.Condition(threading.Lock())
+        self._locks = FeedLock()
+        self._lock, self._changed = self._locks.lock, self._locks.changed
         self._registered: dict[Seis, _Registered] = {}
         # Seises that were removed while consumers of them still run.
         self._ending: list[Seis] = []
-        self._keeper: threading.Thread | None = None
+        self._keeper = FeedThread(self._locks, "tvDatafeed-keeper", daemon=False)
         # The threads that end the feed, and may wait for each other.
         self._enders: list[threading.Thread] = []
-        self._callbacks = CallbackThread(self._lock)
-        self._supervisor = make_supervisor(self._callbacks, self._notify_reconnect, self._lock)
+        self._callbacks = CallbackThread(self._locks)
+        self._supervisor = make_supervisor(self._callbacks, self._notify_reconnect, self._locks)
 
     def check_process(self) -> None:
         """Refuse to work in a forked child, whose threads are the parent's.
@@ -149,36 +151,42 @@ class Registry:
         TvDatafeedError
             The Seis cannot be followed; it is not registered then.
         """
+        self.check_process()
         until = Deadline(timeout)
         while True:
-            self.check_process()
-            with self._lock:
-                registered, is_ours = self._registered.get(wanted), False
-                if registered is None:
-                    registered, is_ours = self._register(wanted), True
-                registered.claims += 1
-            # Another thread is waited for as long as the caller allows.
-            patience = Deadline(None) if is_ours else until
+            registered: _Registered | None = None
+            # Another thread that opens it is waited for as long as the caller allows.
+            patience = until
             try:
+                with self._lock:
+                    registered = self._registered.get(wanted)
+                    if registered is None:
+                        registered, patience = (
+                            _Registered(wanted, self._new_series(wanted)),
+                            Deadline(None),
+                        )
+                        self._register(registered)
+                    registered.claims += 1
                 self._supervisor.start()
                 if self._is_settled(registered, patience, response_s):
                     return registered.seis
             except BaseException as error:
                 # It cannot be followed; or Ctrl-C, and perhaps other threads have asked for it.
                 is_refused = isinstance(error, TvDatafeedError)
-                self._release_claim(
-                    registered, for_all=is_refused and not isinstance(error, LockTimeoutError)
-                )
+                if registered is not None:
+                    self._release_claim(
+                        registered, for_all=is_refused and not isinstance(error, LockTimeoutError)
+                    )
                 raise
 
-    def _register(self, seis: Seis) -> _Registered:
-        """Register a Seis; the lock is held."""
-        series = LiveSeries(seis, LiveBarFormat(seis, self._config.data), self)
-        registered = _Registered(seis, series)
-        seis.tvdatafeed = self._feed
-        self._registered[seis] = registered
-        self._supervisor.follow(series)
-        return registered
+    def _new_series(self, seis: Seis) -> LiveSeries:
+        return LiveSeries(seis, LiveBarFormat(seis, self._config.data), self)
+
+    def _register(self, registered: _Registered) -> None:
+        """Register a Seis; the lock is held, and `_remove` undoes whatever part was done."""
+        self._registered[registered.seis] = registered
+        registered.seis.tvdatafeed = self._feed
+        self._supervisor.follow(registered.series)
 
     def _is_settled(self, registered: _Registered, patience: Deadline, response_s: float) -> bool:
         """Wait until a Seis has started; False when it was removed meanwhile."""
@@ -204,7 +212,7 @@ class Registry:
         with self._lock:
             registered.claims -= 1
             is_registered = self._registered.get(registered.seis) is registered
-            if is_registered and (for_all or not registered.claims):
+            if is_registered and (for_all or registered.claims <= 0):
                 self._remove(registered)
 
     def del_seis(self, seis: Seis) -> None:
@@ -229,7 +237,7 @@ class Registry:
         registered.series.finish()
         del seis.tvdatafeed
         self._registered.pop(seis, None)
-        self._lock.notify_all()
+        self._changed.notify_all()
 
     def _find(self, seis: Seis) -> _Registered:
         registered = self._registered.get(seis) if isinstance(seis, Seis) else None
@@ -283,7 +291,7 @@ class Registry:
         with self._lock:
             consumer.seis.remove_ended(consumer)
             self._ending = [seis for seis in self._ending if seis.running_consumers()]
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def _running_consumers(self) -> list[Consumer]:
         """Return the consumers whose threads have not ended; the lock is held."""
@@ -293,27 +301,17 @@ class Registry:
         """Keep the process alive while there are consumers, unless the settings say otherwise."""
         if self._config.threading.daemon:
             return
-        with self._lock:
-            if self._keeper is not None:
-                return
-            keeper = threading.Thread(target=self._keep, name="tvDatafeed-keeper", daemon=False)
-            self._keeper = keeper
         try:
-            keeper.start()
-        except BaseException as error:
-            with self._lock:
-                if keeper.ident is None:
-                    self._keeper = None
-            if isinstance(error, RuntimeError):
-                raise ThreadingError(f"no thread for the live feed: {error}") from error
-            raise
+            self._keeper.start(self._keep, is_needed=lambda: bool(self._running_consumers()))
+        except RuntimeError as error:
+            raise ThreadingError(f"no thread for the live feed: {error}") from error
 
     def _keep(self) -> None:
         with self._lock:
-            while self._keeper is threading.current_thread() and self._running_consumers():
-                self._lock.wait()
-            if self._keeper is threading.current_thread():
-                self._keeper = None
+            while self._keeper.is_current and self._running_consumers():
+                self._changed.wait()
+            if self._keeper.is_current:
+                self._keeper.clear()
 
     def queue_call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the thread of the hooks."""
@@ -330,9 +328,13 @@ class Registry:
         """Yield bars as they come; see `TvDatafeedLive.stream`."""
         self.check_process()
         with self._lock:
-            found = [self._find(seis) for seis in seises] or list(self._registered.values())
+            found = [self._find(seis) for seis in dict.fromkeys(seises)]
+            found = found or list(self._registered.values())
             iterator = BarIterator(
-                max_queue, len(found), wants_all=bars == "all", report_slow=self._report_slow
+                max_queue,
+                [r.seis for r in found],
+                wants_all=bars == "all",
+                report_slow=self._report_slow,
             )
             for registered in found:
                 registered.series.add_iterator(iterator, replay=replay)
@@ -361,7 +363,7 @@ class Registry:
             while self._registered:
                 if deadline.expired:
                     return False
-                self._lock.wait(deadline.clip(WAIT_SLICE_S))
+                self._changed.wait(deadline.clip(WAIT_SLICE_S))
         return True
 
     def close(self, deadline: Deadline, *, drain: bool) -> bool:

@@ -219,7 +219,7 @@ class Seis:
     def running_consumers(self) -> "list[Consumer]":
         """Return the consumers whose threads have not ended, in a new list."""
         # Not by `is_alive`: after a `join` that Ctrl-C has interrupted it says False.
-        return [c for c in tuple(self._consumers) if c.ident is not None]
+        return [c for c in tuple(self._consumers) if c.ident is not None and c.callback]
 
     def remove_ended(self, consumer: "Consumer") -> None:
         """Remove a consumer whose thread has ended."""
@@ -367,7 +367,7 @@ class Consumer(threading.Thread):
         """Expect a number of bars at once: they were missed, and `max_queue` is not for them."""
         self._mailbox.make_room(count)
 
-    def finish(self) -> None:
+    def finish(self, _seis: Seis | None = None) -> None:
         """End the consumer after the bars that wait for it."""
         self._mailbox.finish()
 

@@ -34,8 +34,8 @@ class SeriesHooks(Protocol):
 class Attempt:
     """One try to open a series, and the session that comes of it.
 
-    Its events count only while it is the series' present attempt, so that an event which is late
-    changes nothing.
+    Its bars count only while it is the series' present attempt, so that a late update changes
+    nothing. Other events go on to the dispatcher, which ignores those of unknown sessions.
     """
 
     def __init__(self, series: "LiveSeries") -> None:
@@ -184,7 +184,7 @@ class LiveSeries:
     def finish(self) -> None:
         """End all subscribers, after the bars that wait for them."""
         for subscriber in self._fanout.subscribers():
-            subscriber.finish()
+            subscriber.finish(self.seis)
 
     def change_state(self, state: State) -> None:
         """Record a state, and report it."""

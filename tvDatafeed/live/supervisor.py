@@ -5,14 +5,13 @@ here: the thread that delivers a connection's events hands them to the series.
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
 from tvDatafeed.common.backoff import backoff_s
-from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
     NetworkError,
@@ -22,6 +21,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.live.callbacks import CallbackThread
+from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.modes import BarSource
 from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
@@ -42,7 +42,7 @@ WINDOW = 20
 _PAUSE_AFTER_BUG_S = 1.0
 
 
-class Event(Enum):
+class SeriesEvent(Enum):
     """What happens to a series, as far as its state changes."""
 
     WANTED = "a program has registered it, or tries again what has failed"
@@ -54,26 +54,26 @@ class Event(Enum):
 
 
 # Every change of a series' state. What is not here does not happen.
-NEXT_STATE: dict[tuple[State, Event], State] = {
-    (State.STARTING, Event.WANTED): State.STARTING,
-    (State.STARTING, Event.OPENED): State.LIVE,
-    (State.STARTING, Event.DELAYED): State.RECONNECTING,
-    (State.STARTING, Event.REFUSED): State.FAILED,
-    (State.STARTING, Event.RELEASED): State.STOPPED,
+NEXT_STATE: dict[tuple[State, SeriesEvent], State] = {
+    (State.STARTING, SeriesEvent.WANTED): State.STARTING,
+    (State.STARTING, SeriesEvent.OPENED): State.LIVE,
+    (State.STARTING, SeriesEvent.DELAYED): State.RECONNECTING,
+    (State.STARTING, SeriesEvent.REFUSED): State.FAILED,
+    (State.STARTING, SeriesEvent.RELEASED): State.STOPPED,
     # A silent series is opened again, and a polled one each time.
-    (State.LIVE, Event.OPENED): State.LIVE,
-    (State.LIVE, Event.LOST): State.RECONNECTING,
-    (State.LIVE, Event.DELAYED): State.RECONNECTING,
-    (State.LIVE, Event.REFUSED): State.FAILED,
-    (State.LIVE, Event.RELEASED): State.STOPPED,
-    (State.RECONNECTING, Event.OPENED): State.LIVE,
-    (State.RECONNECTING, Event.LOST): State.RECONNECTING,
-    (State.RECONNECTING, Event.DELAYED): State.RECONNECTING,
-    (State.RECONNECTING, Event.REFUSED): State.FAILED,
-    (State.RECONNECTING, Event.RELEASED): State.STOPPED,
-    (State.FAILED, Event.WANTED): State.STARTING,
-    (State.FAILED, Event.RELEASED): State.STOPPED,
-    (State.STOPPED, Event.RELEASED): State.STOPPED,
+    (State.LIVE, SeriesEvent.OPENED): State.LIVE,
+    (State.LIVE, SeriesEvent.LOST): State.RECONNECTING,
+    (State.LIVE, SeriesEvent.DELAYED): State.RECONNECTING,
+    (State.LIVE, SeriesEvent.REFUSED): State.FAILED,
+    (State.LIVE, SeriesEvent.RELEASED): State.STOPPED,
+    (State.RECONNECTING, SeriesEvent.OPENED): State.LIVE,
+    (State.RECONNECTING, SeriesEvent.LOST): State.RECONNECTING,
+    (State.RECONNECTING, SeriesEvent.DELAYED): State.RECONNECTING,
+    (State.RECONNECTING, SeriesEvent.REFUSED): State.FAILED,
+    (State.RECONNECTING, SeriesEvent.RELEASED): State.STOPPED,
+    (State.FAILED, SeriesEvent.WANTED): State.STARTING,
+    (State.FAILED, SeriesEvent.RELEASED): State.STOPPED,
+    (State.STOPPED, SeriesEvent.RELEASED): State.STOPPED,
 }
 
 
@@ -96,8 +96,8 @@ class StreamSupervisor:
         Runs while any series is followed.
     on_reconnect
         Called after an outage; see `Outage`.
-    lock
-        The lock of the feed; guards which series are followed, and the thread.
+    feed
+        Guards which series are followed, and the thread.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class StreamSupervisor:
         max_bars: int,
         callbacks: CallbackThread,
         on_reconnect: Callable[[float, float], object],
-        lock: threading.Condition,
+        feed: FeedLock,
     ) -> None:
         self._connections = connections
         self._tokens = tokens
@@ -123,9 +123,9 @@ class StreamSupervisor:
         self._on_reconnect = on_reconnect
 
         # Written under the lock of the feed.
-        self._lock = lock
+        self._feed = feed
         self._followed: set[LiveSeries] = set()
-        self._thread: threading.Thread | None = None
+        self._thread = FeedThread(feed, "tvDatafeed-live")
         self._dispatcher: Dispatcher | None = None
 
         # Written by any thread; to append and to pop are atomic.
@@ -156,17 +156,17 @@ class StreamSupervisor:
         self._command(self._begin, series)
 
     def release(self, series: LiveSeries) -> None:
-        """Close a series; the feed's lock is held. No event of it follows."""
+        """Close a series; the feed's lock is held. Its state becomes STOPPED."""
         series.is_wanted = False
         self._followed.discard(series)
-        if self._thread is None:
+        if self._thread.thread is None:
             series.settled.set()
         else:
             self._command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
         """Try again to open a series that has failed; the feed's lock is held."""
-        if series in self._followed and self._thread is not None:
+        if series in self._followed and self._thread.thread is not None:
             self._command(self._restart, series)
 
     def _command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
@@ -185,59 +185,49 @@ class StreamSupervisor:
             The system gives no thread; no series is followed then.
         """
         manager, limits = self._connections(), self._limits()
-        with self._lock:
-            if self._thread is not None or not self._followed:
-                return
-            dispatcher = self._dispatcher = self._new_dispatcher(manager, limits)
-            thread = self._thread = threading.Thread(
-                target=self._run, args=(dispatcher,), name="tvDatafeed-live", daemon=True
-            )
-            self._callbacks.open()
+
+        def prepare() -> bool:
+            """Whether a thread is needed; what it needs is made then."""
+            if self._followed:
+                self._dispatcher = self._new_dispatcher(manager, limits)
+                self._callbacks.open()
+            return bool(self._followed)
+
         try:
+            self._thread.start(self._run, is_needed=prepare)
             self._callbacks.start()
-            thread.start()
         except BaseException as error:
-            # No thread; or Ctrl-C, and then the thread may have begun.
-            if thread.ident is None:
-                self._give_up(error)
+            # No thread; or Ctrl-C.
+            self._give_up(error)
             if isinstance(error, RuntimeError):
                 raise ThreadingError(f"no thread for the live feed: {error}") from error
             raise
 
     def _give_up(self, error: BaseException) -> None:
         """Fail all series that wait for a thread which was not started."""
-        with self._lock:
-            self._thread = self._dispatcher = None
+        with self._feed.lock:
+            if self._thread.thread is not None:
+                return  # that of another call, or one that has begun
+            self._dispatcher = None
             failed, self._followed = self._followed, set()
             self._commands.clear()
             self._callbacks.close()
         for series in failed:
-            series.error = ThreadingError(f"no thread for the live feed: {error}")
+            series.error = ThreadingError(f"no thread for the live feed: {error!r}")
             series.settled.set()
 
     def join(self, timeout: float | None) -> bool:
         """Wait for the thread, unless series are followed again; False when that takes longer."""
-        deadline = Deadline(timeout)
-        with self._lock:
-            thread = self._thread
-            if thread is None or thread is threading.current_thread():
-                return True
-            while self._thread is thread and not self._followed:
-                if deadline.expired:
-                    return False
-                self._lock.wait(deadline.clip(WAIT_SLICE_S))
-            if self._thread is thread:
-                return True
-        thread.join(deadline.remaining())
-        return True
+        return self._thread.join(Deadline(timeout), is_needed_again=lambda: bool(self._followed))
 
     def _new_dispatcher(self, manager: WebSocketManager, limits: Limits) -> Dispatcher:
         return Dispatcher(manager, self._tokens, limits, window=WINDOW, keeps_running=True)
 
-    def _run(self, dispatcher: Dispatcher) -> None:
-        with self._lock:
-            if self._thread is not threading.current_thread():
-                return  # given up while it was being started
+    def _run(self) -> None:
+        with self._feed.lock:
+            dispatcher = self._dispatcher if self._thread.is_current else None
+        if dispatcher is None:
+            return
         self._reset()
         while self._is_needed():
             try:
@@ -252,18 +242,18 @@ class StreamSupervisor:
         dispatcher.release()
 
     def _is_needed(self) -> bool:
-        with self._lock:
+        with self._feed.lock:
             if self._followed or self._commands:
                 return True
-            self._thread = self._dispatcher = None
+            self._dispatcher = None
             self._callbacks.close()
-            self._lock.notify_all()
+            self._thread.clear()
             return False
 
     def _replace(self, stopped: Dispatcher) -> Dispatcher:
         """Continue with new connections where the old ones were closed on purpose."""
         manager, limits = self._connections(), self._limits()
-        with self._lock:
+        with self._feed.lock:
             self._dispatcher = dispatcher = self._new_dispatcher(manager, limits)
             followed = list(self._followed)
         # First, so that later events go to the new dispatcher.
@@ -306,7 +296,7 @@ class StreamSupervisor:
 
     def _begin(self, series: LiveSeries) -> None:
         if series.is_wanted:
-            self._advance(series, Event.WANTED)
+            self._advance(series, SeriesEvent.WANTED)
             self._open(series, first=True)
 
     def _restart(self, series: LiveSeries) -> None:
@@ -321,8 +311,8 @@ class StreamSupervisor:
         self._opening.discard(series)
         self._timers.cancel(series)
         self._close_session(series)
-        self._outage.settle(series)
-        self._advance(series, Event.RELEASED)
+        self._outage.remove(series)
+        self._advance(series, SeriesEvent.RELEASED)
         series.settled.set()
 
     def _reopen(self, series: LiveSeries) -> None:
@@ -369,9 +359,9 @@ class StreamSupervisor:
         series.failed_openings = 0
         series.has_lived = True
         series.has_complained = False
-        self._advance(series, Event.OPENED)
+        self._advance(series, SeriesEvent.OPENED)
         series.settled.set()
-        self._outage.settle(series, back_s)
+        self._outage.remove(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
@@ -387,7 +377,7 @@ class StreamSupervisor:
         if self._is_final(error) or not series.has_lived:
             self._fail(series, error)
             return
-        self._advance(series, Event.DELAYED)
+        self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError):
             self._complain(series, error)
         series.failed_openings += 1
@@ -432,7 +422,7 @@ class StreamSupervisor:
                 manager.record_failure(connection, error)
                 manager.log_retry("the live feed", error)
         self._outage.add(series, connection.last_received_time_s() or time.time())
-        self._advance(series, Event.LOST)
+        self._advance(series, SeriesEvent.LOST)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
@@ -460,15 +450,15 @@ class StreamSupervisor:
     def _fail(self, series: LiveSeries, error: TvDatafeedError) -> None:
         is_first = not series.settled.is_set()
         series.error = error
-        self._advance(series, Event.REFUSED)
-        self._outage.settle(series)
+        self._advance(series, SeriesEvent.REFUSED)
+        self._outage.remove(series)
         series.settled.set()
         if not is_first:
             series.report(error)
 
     @staticmethod
-    def _advance(series: LiveSeries, event: Event) -> None:
+    def _advance(series: LiveSeries, event: SeriesEvent) -> None:
         """Change the state of a series as the table says, and report it."""
         state = NEXT_STATE[series.state, event]
-        if state is not series.state or event is Event.WANTED:
+        if state is not series.state or event is SeriesEvent.WANTED:
             series.change_state(state)

@@ -1,16 +1,18 @@
 """A connection: a machine, a transport and the thread that reads.
 
 Who touches what: the reader thread owns the read side of the socket. The connection's lock guards
-the machine and the fields beside it, and is held for one change of state. Outcomes are delivered
-and packets are sent after it is released, each by one thread at a time and in order. A thread that
-waits for an answer waits at a queue of its own, with the deadlines that the machine keeps.
+the machine and the fields beside it, and is held for one change of state. After it is released, the
+thread that made the change delivers the outcomes: updates of a series come from received messages
+alone, so that the reader delivers them in order. Packets are sent after that, by one thread at a
+time. A thread that waits for an answer waits at a queue of its own, with the deadlines that the
+machine keeps.
 """
 
 import functools
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -68,7 +70,11 @@ class OutcomeReceiver(Protocol):
     """Where the events of a request go."""
 
     def deliver(self, outcome: Outcome, /) -> object:
-        """Accept an event, quickly; called in any thread, without locks, one call at a time."""
+        """Accept an event, quickly; called without locks.
+
+        `StreamStarted` and `StreamUpdated` come in the reader's thread, others in any. After Ctrl-C
+        one may come twice.
+        """
 
 
 @dataclass(frozen=True)
@@ -159,10 +165,9 @@ class Connection:
         self._error: TvDatafeedError | None = None
         self._is_deliberate = False
         self._lost_requests = 0
-        # One thread at a time delivers, and one sends; the others leave their part to it.
-        self._deliveries: deque[tuple[OutcomeReceiver, Outcome]] = deque()
-        self._in_hand: tuple[OutcomeReceiver, Outcome] | None = None
-        self._deliverer: int | None = None
+        # What is to be delivered when the lock is released.
+        self._deliveries: list[tuple[OutcomeReceiver, Outcome]] = []
+        # One thread at a time sends; the others leave their part to it.
         self._control_frames: list[bytes] = []
         self._sender: int | None = None
         self._sending_since = 0.0
@@ -189,8 +194,8 @@ class Connection:
             self.abort(no_thread)
             raise no_thread from error
         except BaseException:
-            # Ctrl-C: the thread may have begun, and the caller will never use it.
-            self.abort_unlocked(WebSocketError("interrupted"))
+            # Ctrl-C: the thread may have begun; other threads may wait for it already.
+            self.abort(WebSocketError("interrupted"))
             raise
 
     @property
@@ -367,7 +372,8 @@ class Connection:
         if self._reader.ident is None:
             return True  # it never started
         if self._transport is None:
-            timeout = min(timeout or _CONNECTING_PATIENCE_S, _CONNECTING_PATIENCE_S)
+            longest_s = _CONNECTING_PATIENCE_S
+            timeout = longest_s if timeout is None else min(timeout, longest_s)
         if self._reader is not threading.current_thread():
             self._reader.join(timeout)
         return not self._reader.is_alive()
@@ -381,29 +387,52 @@ class Connection:
         """Change the machine's state; then deliver its events and send its packets."""
         # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
         # our own, or an acquire with a timeout, may be interrupted while it holds the lock.
+        deliveries: list[tuple[OutcomeReceiver, Outcome]] = []
         try:
             with self._lock:
                 change(self._machine)
                 for event in self._machine.events():
                     self._handle(event)
                 outgoing = self._claim_sending()
-                is_deliverer = self._claim_delivering()
+                deliveries = self._take_deliveries()
+            for receiver, outcome in deliveries:
+                receiver.deliver(outcome)
             if outgoing is not None:
                 self._send(outgoing)
-            if is_deliverer:
-                self._deliver()
         except TvDatafeedError:
             raise
         except BaseException:
-            # Ctrl-C, perhaps with half a frame sent, or with an outcome in hand that another
-            # thread waits for.
-            self._give_up_duties()
+            self._recover(deliveries)
             raise
+
+    def _take_deliveries(self) -> list[tuple[OutcomeReceiver, Outcome]]:
+        deliveries = self._deliveries
+        if deliveries:
+            self._deliveries = []
+        return deliveries
+
+    def _recover(self, deliveries: list[tuple[OutcomeReceiver, Outcome]]) -> None:
+        """Break the connection after Ctrl-C, perhaps with half a frame sent.
+
+        Outcomes that other threads wait for are delivered again. Updates of series are not: the
+        series is opened again, and goes on from the last bar that was delivered.
+        """
+        interrupted = WebSocketError("interrupted in the middle of a message")
+        with self._lock:
+            is_sender = self._sender == threading.get_ident()
+            if is_sender or self._error is not None:
+                self._break(interrupted)
+            deliveries = [*deliveries, *self._take_deliveries()]
+        if is_sender:
+            self._finish_send(interrupted, is_last=True)
+        for receiver, outcome in deliveries:
+            if not isinstance(outcome, StreamStarted | StreamUpdated):
+                receiver.deliver(outcome)
 
     def _handle(self, event: Event) -> None:
         match event:
             case Answered() | RequestFailed():
-                self._settle(event)
+                self._complete(event)
             case StreamStarted():
                 self.has_answered = True
                 self._queue_delivery(event)
@@ -428,7 +457,7 @@ class Connection:
         if receiver is not None:
             self._deliveries.append((receiver, outcome))
 
-    def _settle(self, outcome: Answered | RequestFailed) -> None:
+    def _complete(self, outcome: Answered | RequestFailed) -> None:
         error = outcome.error if isinstance(outcome, RequestFailed) else None
         # A refusal proves health as well as an answer; silence and noise do not.
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
@@ -466,26 +495,6 @@ class Connection:
         for session, receiver in self._receivers.items():
             self._deliveries.append((receiver, RequestFailed(session, own_copy(self._error))))
         self._receivers.clear()
-
-    def _claim_delivering(self) -> bool:
-        """Whether this thread delivers from now on; the lock is held."""
-        if self._deliverer is not None or not self._deliveries:
-            return False
-        self._deliverer = threading.get_ident()
-        return True
-
-    def _deliver(self) -> None:
-        """Deliver outcomes in order, without the lock, in the thread that claimed it."""
-        # Other threads append; this one alone removes.
-        deliveries, is_done = self._deliveries, False
-        while not is_done:
-            while deliveries:
-                self._in_hand = receiver, outcome = deliveries.popleft()
-                receiver.deliver(outcome)
-            with self._lock:
-                self._in_hand = None
-                if not deliveries:
-                    self._deliverer, is_done = None, True
 
     def _claim_sending(self) -> _Outgoing | None:
         """Return what this thread is to send; None when there is nothing; the lock is held.
@@ -530,23 +539,6 @@ class Connection:
         if left is not None:
             left.close()
         return outgoing
-
-    def _give_up_duties(self) -> None:
-        """Break the connection if this thread was interrupted while it delivered or sent."""
-        me = threading.get_ident()
-        interrupted = WebSocketError("interrupted in the middle of a message")
-        with self._lock:
-            is_deliverer, is_sender = self._deliverer == me, self._sender == me
-            if is_deliverer:
-                self._deliverer = None
-                if self._in_hand is not None:
-                    receiver, outcome = self._in_hand
-                    lost = RequestFailed(outcome.session, own_copy(interrupted))
-                    self._deliveries.appendleft((receiver, lost))
-            if is_deliverer or is_sender:
-                self._break(interrupted)
-        if is_sender:
-            self._finish_send(interrupted, is_last=True)
 
     def _read(self) -> None:
         transport: Transport | None = None
@@ -602,9 +594,9 @@ class Connection:
             if self._sender is not None:
                 # A descriptor that another thread uses is freed by that thread.
                 self._left_transport, transport = transport, None
-            is_deliverer = self._claim_delivering()
+            deliveries = self._take_deliveries()
         if transport is not None:
             transport.close()
-        if is_deliverer:
-            self._deliver()
+        for receiver, outcome in deliveries:
+            receiver.deliver(outcome)
         logger.debug("connection ended: %s", error)

@@ -303,7 +303,7 @@ class Dispatcher:
         try:
             connection.send_request(session, pending.request, until, self._limits, pending.receiver)
         except TvDatafeedError as error:
-            self._settle(RequestFailed(session, error))
+            self._process(RequestFailed(session, error))
         return None
 
     def _receive_outcomes(self, until: float, *, wait: bool) -> None:
@@ -315,7 +315,7 @@ class Dispatcher:
                 return
             wait = False
             if outcome is not None:
-                self._settle(outcome)
+                self._process(outcome)
 
     def _next_outcome(self, until: float) -> Outcome | None:
         """Wait for an outcome; return None when it is time to look again."""
@@ -337,7 +337,7 @@ class Dispatcher:
                 for connection in connections:
                     connection.tick()
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _process(self, outcome: Outcome) -> None:
         pending = self._running.get(outcome.session)
         if pending is None or pending.connection is None:
             if self._keeps_running and isinstance(outcome, RequestFailed):
@@ -347,13 +347,15 @@ class Dispatcher:
             # Each page has the whole time again, on another connection too.
             pending.deadline = Deadline(self._limits.response_s)
             return
-        del self._running[outcome.session]
         if isinstance(outcome, StreamStarted):
+            del self._running[outcome.session]
             self._manager.record_success(outcome.at - pending.started)
             self._ready.append((pending.key, OpenStream(outcome, pending.connection)))
             return
+        # Released first, so that Ctrl-C leaves no slot taken.
         pending.connection.release([outcome.session])
         self._manager.notify_all()
+        del self._running[outcome.session]
         if isinstance(outcome, Answered):
             self._manager.record_success(outcome.at - pending.started)
             self._ready.append((pending.key, outcome.answer))

@@ -168,9 +168,9 @@ class WebSocketManager:
         """
         deadline = Deadline(timeout)
         with self._lock:
-            stop, self._stop = self._stop, threading.Event()
+            self._stop.set()
+            self._stop = threading.Event()
             connections = list(self._connections)
-            stop.set()
         self.notify_all()
         for connection in connections:
             connection.abort(_closed())
@@ -226,7 +226,7 @@ class WebSocketManager:
                 for connection in self._connections:
                     if connection.acquire_slot(token, session):
                         return connection
-                retry_at = self._retry_at(is_patient=is_patient)
+                retry_at = self._ask_to_open(is_patient=is_patient)
                 if retry_at is not None:
                     if notifier not in self._notifiers:
                         self._notifiers.append(notifier)
@@ -244,8 +244,11 @@ class WebSocketManager:
         if stop is not self._stop:
             raise _closed()
 
-    def _retry_at(self, *, is_patient: bool) -> float | None:
-        """Return when a connection may be opened, on the monotonic clock; None: now."""
+    def _ask_to_open(self, *, is_patient: bool) -> float | None:
+        """Return None if a connection may be opened now, else when, on the monotonic clock.
+
+        A None uses one handshake of the limiter, and the probe of a half-open breaker.
+        """
         now = time.monotonic()
         if self._health.no_try_before > now:
             return self._health.no_try_before
@@ -276,7 +279,7 @@ class WebSocketManager:
 
     def _not_started(self, connection: Connection, error: BaseException) -> None:
         """Remove a connection whose thread could not be started, or was interrupted."""
-        connection.abort_unlocked(WebSocketError("the connection was not started"))
+        connection.abort(WebSocketError("the connection was not started"))
         with self._lock:
             if connection in self._connections:
                 self._connections.remove(connection)

@@ -209,8 +209,6 @@ class Machine:
     ----------
     is_unresponsive : bool
         Whether a request has timed out while no session received any message.
-    last_violation : Violation or None
-        The last violation of the protocol, without the text that was lost with it.
     counters : Counter
         The numbers of messages, heartbeats, violations, and ignored and dropped messages.
     """
