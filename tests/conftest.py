@@ -33,6 +33,11 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers():
+    """Run one worker more than there are cores, at most four: most tests wait for a while."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Mark property tests as slow, and deselect what runs on demand only."""

@@ -93,7 +93,6 @@ def _modules() -> Iterator[Module]:
 
 
 MODULES = {module.name: module for module in _modules()}
-every_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 
 
 def breaches(modules):
@@ -236,11 +235,14 @@ def test_breach_is_found(where, line, breach):
     assert found == [] if breach is None else any(text.startswith(breach) for text in found)
 
 
-@every_module
-def test_testing_is_imported_by_the_command_line_alone(module):
+def test_testing_is_imported_by_the_command_line_alone():
     """The library itself needs no test server."""
-    rooms = {MODULES[name].room for name in inner_imports(module, MODULES)}
-    assert "testing" not in rooms or module.room in {"testing", "cli"}
+    importers = {
+        module.room
+        for module in MODULES.values()
+        if any(name.startswith("testing.") for name in inner_imports(module, MODULES))
+    }
+    assert importers == {"testing", "cli"}
 
 
 @pytest.mark.parametrize("library", DOORS)
@@ -250,54 +252,60 @@ def test_libraries_with_one_door(library):
     assert importers == DOORS[library]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("protocol.")])
-def test_protocol_is_silent(name):
+def test_protocol_is_silent():
     """The protocol's modules can neither wait, nor read a clock, nor touch a socket or a file."""
-    assert outer_imports_of(MODULES[name]).isdisjoint(FORBIDDEN_IN_PROTOCOL)
+    protocol = [module for module in MODULES.values() if module.room == "protocol"]
+    imported = {library for module in protocol for library in outer_imports_of(module)}
+    assert imported & FORBIDDEN_IN_PROTOCOL == set()
 
 
-@every_module
-def test_environment_has_one_reader(module):
+def test_environment_has_one_reader():
     """Only the configuration reads the environment."""
-    names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
-    imported = {name.rpartition(".")[2] for name in imports_of(module) if name.startswith("os.")}
-    if module.name != "config":
-        assert (names | imported).isdisjoint(ENVIRONMENT)
+    readers = set()
+    for module in MODULES.values():
+        imported = {n.rpartition(".")[2] for n in imports_of(module) if n.startswith("os.")}
+        if not (attributes_of(module) | imported).isdisjoint(ENVIRONMENT):
+            readers.add(module.name)
+    assert readers == {"config"}
 
 
-@every_module
-def test_locks_are_plain(module):
+def attributes_of(module):
+    """Return the names of all attributes that a module uses."""
+    return {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+
+
+def test_locks_are_plain():
     """A condition waits and notifies: `with` gives it back only when no Ctrl-C comes between."""
-    entered = [
-        ast.unparse(item.context_expr)
+    entered = {
+        (module.name, ast.unparse(item.context_expr))
+        for module in MODULES.values()
+        if module.room != "testing"  # whose waits a test may interrupt, and then ends it
         for node in ast.walk(module.tree)
         if isinstance(node, ast.With)
         for item in node.items
-    ]
-    if module.room != "testing":  # whose waits a test may interrupt, and then ends it
-        assert [text for text in entered if text.endswith(("changed", "condition"))] == []
+    }
+    assert {(m, text) for m, text in entered if text.endswith(("changed", "condition"))} == set()
     # Nothing polls a lock either.
-    called = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
-    assert "locked" not in called
+    assert {m.name for m in MODULES.values() if "locked" in attributes_of(m)} == set()
 
 
-@every_module
-def test_modules_stay_small(module):
+def test_modules_stay_small():
     """A module that has grown past 400 lines of code holds something that lives elsewhere."""
-    assert lines_of_code(module) <= MAX_LINES
+    sizes = {module.name: lines_of_code(module) for module in MODULES.values()}
+    assert {name: size for name, size in sizes.items() if size > MAX_LINES} == {}
 
 
-@every_module
-def test_common_helpers_know_nothing_of_tradingview(module):
+def test_common_helpers_know_nothing_of_tradingview():
     """The folder of common helpers would serve any client of any server."""
-    if module.room == "common":
-        assert "TradingView" not in module.text
+    common = [module for module in MODULES.values() if module.room == "common"]
+    assert len(common) > 1
+    assert [module.name for module in common if "TradingView" in module.text] == []
 
 
-@every_module
-def test_outer_libraries_are_declared(module):
+def test_outer_libraries_are_declared():
     """What a module imports is in the standard library or among the declared dependencies."""
     project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
-    distributions = {"dotenv": "python-dotenv", "websocket": "websocket-client"}
-    for library in outer_imports_of(module) - set(sys.stdlib_module_names):
-        assert f'"{distributions.get(library, library)}>=' in project
+    names = {"dotenv": "python-dotenv", "websocket": "websocket-client"}
+    libraries = set().union(*(outer_imports_of(m) for m in MODULES.values()))
+    missing = libraries - set(sys.stdlib_module_names)
+    assert {n for n in missing if f'"{names.get(n, n)}>=' not in project} == set()

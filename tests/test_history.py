@@ -125,6 +125,7 @@ RANGES = {
 
 @pytest.mark.parametrize("name", RANGES)
 @pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BITSTAMP:BTCUSD", "SP:SPX", "NSE:RELIANCE"])
+@pytest.mark.slow
 def test_ranges_of_hours(server, tv, symbol, name):
     """A range has exactly the bars that open in it, both ends included."""
     since, until = (pd.Timestamp(t, tz="UTC") for t in RANGES[name])
@@ -196,6 +197,7 @@ def test_a_range_that_the_plan_cuts_off_is_told():
 
 @pytest.mark.parametrize("count", [1, 10, 6000])
 @pytest.mark.parametrize("moment", ["2024-03-06T19:00Z", "2024-03-09T12:34:56Z"])
+@pytest.mark.slow
 def test_the_last_bars_up_to_a_moment(server, tv, count, moment):
     """`end_date` with `n_bars`: so many bars, the last one at or before the moment."""
     frame = tv.get_hist("AAPL", "NASDAQ", HOUR, count, end_date=moment, timezone="UTC")

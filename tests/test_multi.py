@@ -105,6 +105,7 @@ def test_a_hundred_symbols_with_seven_bad_ones(server, tv):
 
 
 @pytest.mark.parametrize("window", [1, 3, 93])
+@pytest.mark.slow
 def test_never_more_sessions_than_asked_for(server, tv, window):
     """`max_concurrent` bounds the open chart sessions, and is made use of."""
     server.inject()
@@ -381,6 +382,7 @@ def test_a_cap_of_the_server_is_learned_once(server):
     assert refused < 30
 
 
+@pytest.mark.slow
 def test_one_whose_time_is_over_takes_none_with_it(server):
     """A symbol that is asked again too late fails alone."""
     server.inject(NoCompletion(symbol="NASDAQ:S000"), LateReply(delay_s=0.05))

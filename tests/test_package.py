@@ -40,6 +40,7 @@ def test_public_names(package, name):
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.slow
 def test_modules(name):
     """Every module has a docstring, and the examples in its docstrings run."""
     module = importlib.import_module(name)

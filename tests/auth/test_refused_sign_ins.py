@@ -63,6 +63,7 @@ def test_a_rate_limit_says_when(server, status, seconds):
 @pytest.mark.parametrize(
     ("fault", "error", "words"), FAULTS, ids=lambda value: str(value) if value else None
 )
+@pytest.mark.slow
 def test_faults_of_http(server, fault, error, words):
     """Anything but an answer is a typed error in time, and the password is not sent again."""
     server.inject(fault)

@@ -147,6 +147,7 @@ def test_login_signs_in_each_time(server, cache, answer):
     assert outcomes(server) == ["success", "success"]
 
 
+@pytest.mark.slow
 def test_login_with_cookies(server, cache, answer, capsys):
     """The cookies of a browser are as good as a password, and renew the token later."""
     cookies = server.issue_cookies("alice")

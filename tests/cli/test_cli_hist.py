@@ -144,6 +144,7 @@ def test_hist_output_that_cannot_be_written(loopback, tmp_path, capsys):
         *((interval.value, interval) for interval in Interval),
     ],
 )
+@pytest.mark.slow
 def test_hist_intervals(written, interval, loopback):
     """A bar's length is written as people do, or as TradingView does; m is not M."""
     is_paid_for = interval.value.endswith("S")

@@ -98,6 +98,7 @@ def hasty(server, **more):
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=repr)
+@pytest.mark.slow
 def test_fault_while_it_reconnects(server, fault):
     """Rows 1 to 45: the feed comes back by itself, and what was missed follows in order."""
     bars = Bars()
@@ -117,6 +118,7 @@ def test_fault_while_it_reconnects(server, fault):
 
 
 @pytest.mark.parametrize("fault", [f for f in PASSING if hasattr(f, "symbol")], ids=repr)
+@pytest.mark.slow
 def test_fault_in_the_midst_of_updates(server, fault):
     """The same faults during updates lose no bar."""
     bars = Bars()

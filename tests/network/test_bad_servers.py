@@ -118,6 +118,7 @@ def test_captive_portal_is_shown_at_debug_only(server, caplog):
     [ConnectSilence(), HandshakeStall(), HandshakeDrip(bytes_per_s=20)],
     ids=repr,
 )
+@pytest.mark.slow
 def test_handshake_that_stalls_meets_the_connect_deadline(server, fault):
     """Silence, half an answer, and a byte now and then end with the connect timeout."""
     server.inject(fault)
@@ -254,6 +255,7 @@ def test_broken_websocket_is_a_protocol_error(server, fault):
     [Drip(bytes_per_s=50), HeartbeatsOnly(), HalfOpen(), NeverRead()],
     ids=repr,
 )
+@pytest.mark.slow
 def test_answer_that_does_not_come_meets_the_deadline(fault):
     """A drip, a silent server, one that only beats, and a lost packet end in time."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=0.05) as server:

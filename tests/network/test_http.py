@@ -223,6 +223,7 @@ STALLS = [
 
 
 @pytest.mark.parametrize("reply", STALLS)
+@pytest.mark.slow
 def test_the_deadline_covers_all(reply):
     """A byte now and then in headers or body is not progress enough."""
     with Site(reply) as site:

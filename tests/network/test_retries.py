@@ -49,6 +49,7 @@ from tvDatafeed.testing import (
     ],
     ids=repr,
 )
+@pytest.mark.slow
 def test_transient_fault_is_invisible(server, tv, fault):
     """After a transient fault the call returns its bars, and the statistics count the fault."""
     server.inject(fault)
@@ -225,6 +226,7 @@ def test_requests_on_an_open_connection_are_not_limited(server):
 
 
 @pytest.mark.parametrize("end", ["redirect", "close"])
+@pytest.mark.slow
 def test_probe_that_ends_without_a_verdict_frees_its_place(server, end):
     """A half-open circuit lets another probe through when the first one said nothing."""
     config = impatient(server, max_retries=0, failure_threshold=1, recovery_timeout=0.2)

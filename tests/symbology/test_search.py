@@ -321,6 +321,7 @@ def test_results_as_text(server, tv):
     ],
     ids=repr,
 )
+@pytest.mark.slow
 def test_search_that_fails(server, caplog, fault, error):
     """An empty list and a WARNING as ever, or the error for those who want it."""
     server.inject(fault)

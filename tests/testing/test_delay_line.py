@@ -31,6 +31,9 @@ from tvDatafeed.testing.wire import delay_line
 from tvDatafeed.testing.wire.actions import Finish
 from tvDatafeed.testing.wire.delay_line import DelayLine, Link
 
+# Delays are real time here.
+pytestmark = pytest.mark.slow
+
 ORIGIN = "https://www.tradingview.com"
 ROUND_TRIP_S = 0.1
 # How late a busy machine may be; what must not happen would take longer.

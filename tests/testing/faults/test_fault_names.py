@@ -217,6 +217,7 @@ class TestCounting:
 
 
 @pytest.mark.parametrize("fault", EXAMPLES, ids=lambda fault: type(fault).__name__)
+@pytest.mark.slow
 def test_no_fault_keeps_the_server_from_ending(fault):
     """With any fault at work the server stops at once and leaves no thread."""
     threads = threading.active_count()
