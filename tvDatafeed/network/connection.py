@@ -388,13 +388,16 @@ class Connection:
         # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
         # our own, or an acquire with a timeout, may be interrupted while it holds the lock.
         deliveries: list[tuple[OutcomeReceiver, Outcome]] = []
+        is_changing = False
         try:
             with self._lock:
+                is_changing = True
                 change(self._machine)
                 for event in self._machine.events():
                     self._handle(event)
                 outgoing = self._claim_sending()
                 deliveries = self._take_deliveries()
+                is_changing = False
             for receiver, outcome in deliveries:
                 receiver.deliver(outcome)
             if outgoing is not None:
@@ -402,7 +405,7 @@ class Connection:
         except TvDatafeedError:
             raise
         except BaseException:
-            self._recover(deliveries)
+            self._recover(deliveries, is_half_changed=is_changing)
             raise
 
     def _take_deliveries(self) -> list[tuple[OutcomeReceiver, Outcome]]:
@@ -411,8 +414,10 @@ class Connection:
             self._deliveries = []
         return deliveries
 
-    def _recover(self, deliveries: list[tuple[OutcomeReceiver, Outcome]]) -> None:
-        """Break the connection after Ctrl-C, perhaps with half a frame sent.
+    def _recover(
+        self, deliveries: list[tuple[OutcomeReceiver, Outcome]], *, is_half_changed: bool
+    ) -> None:
+        """Break the connection if Ctrl-C came in the middle of a change or of a send.
 
         Outcomes that other threads wait for are delivered again. Updates of series are not: the
         series is opened again, and goes on from the last bar that was delivered.
@@ -420,7 +425,7 @@ class Connection:
         interrupted = WebSocketError("interrupted in the middle of a message")
         with self._lock:
             is_sender = self._sender == threading.get_ident()
-            if is_sender or self._error is not None:
+            if is_half_changed or is_sender or self._error is not None:
                 self._break(interrupted)
             deliveries = [*deliveries, *self._take_deliveries()]
         if is_sender:
