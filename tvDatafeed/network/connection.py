@@ -62,6 +62,7 @@ _KEPT_CONTROL_FRAMES = 16
 # A reader that is still connecting notices an abort within a tenth of this, unless it looks up a
 # name: how long that takes is up to the system.
 _CONNECTING_PATIENCE_S = 1.0
+_READER_FAILED = "the reader of the connection failed"
 
 Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUpdated
 
@@ -422,7 +423,9 @@ class Connection:
         Outcomes that other threads wait for are delivered again. Updates of series are not: the
         series is opened again, and goes on from the last bar that was delivered.
         """
-        interrupted = WebSocketError("interrupted in the middle of a message")
+        interrupted: TvDatafeedError = WebSocketError("interrupted in the middle of a message")
+        if threading.current_thread() is self._reader:
+            interrupted = NetworkError(_READER_FAILED)
         with self._lock:
             is_sender = self._sender == threading.get_ident()
             if is_half_changed or is_sender or self._error is not None:
@@ -558,7 +561,7 @@ class Connection:
             error = failure
         except BaseException as failure:
             logger.exception("the reader of a connection failed; please report this")
-            error = NetworkError("the reader of the connection failed")
+            error = NetworkError(_READER_FAILED)
             error.__cause__ = failure
         finally:
             self._end(transport, error)
