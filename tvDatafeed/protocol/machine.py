@@ -19,7 +19,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any, ClassVar, cast
 
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
 from tvDatafeed.protocol import messages, refusals
@@ -226,15 +227,9 @@ class Machine:
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
+        # Bound to the tokens alone: handlers keep it, and the machine keeps them.
+        self._text = partial(refusals.reason_text, secrets=self._secrets)
         self.counters: Counter[str] = Counter()
-        self._receivers: dict[type, Callable[[Any, float], None]] = {
-            Violation: self._on_violation,
-            messages.Heartbeat: self._on_heartbeat,
-            messages.Hello: self._on_hello,
-            messages.Redirect: self._on_redirect,
-            messages.ProtocolErrorReply: self._on_protocol_error,
-            **dict.fromkeys(messages.SESSION_MESSAGES, self._on_session_message),
-        }
         self.set_token(token)
 
     def __repr__(self) -> str:
@@ -442,7 +437,7 @@ class Machine:
         time_ms = getattr(message, "t_ms", None)
         if time_ms is not None:
             self._schedule.set_server_time(time_ms / 1000, now)
-        receiver(message, now)
+        receiver(self, message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
         self._record_violation(violation)
@@ -541,9 +536,6 @@ class Machine:
                 self._events.append(update)
             self._schedule.plan(session, stream.closes_at_s)
 
-    def _text(self, reason: object) -> str:
-        return refusals.reason_text(reason, self._secrets)
-
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
         # No session was answered since: the next request would not be answered either.
         self.is_unresponsive = self._moments.last_answered_at < pending.requested_at
@@ -565,3 +557,13 @@ class Machine:
     def _fail(self, error: TvDatafeedError) -> None:
         self._change_state(Trigger.FAULT)
         self._events.append(ConnectionFailed(error))
+
+    # Functions, not bound methods: a machine that kept its own methods would be a reference cycle.
+    _receivers: ClassVar[dict[type, Callable[["Machine", Any, float], None]]] = {
+        Violation: _on_violation,
+        messages.Heartbeat: _on_heartbeat,
+        messages.Hello: _on_hello,
+        messages.Redirect: _on_redirect,
+        messages.ProtocolErrorReply: _on_protocol_error,
+        **dict.fromkeys(messages.SESSION_MESSAGES, _on_session_message),
+    }
