@@ -333,6 +333,8 @@ class Connection:
                 self._receivers.pop(session, None)
                 machine.close(session)
                 self._sessions.discard(session)
+            if not self._sessions:
+                machine.allow_retirement(time.monotonic())
 
         self._exchange(free)
 

@@ -107,6 +107,8 @@ class _SessionState(enum.Enum):
 
 # One broken packet can be an accident of the network; more than three are another protocol.
 MAX_VIOLATIONS = 3
+# A driver that keeps an old connection is asked again after this, however short the idle time.
+_RETIREMENT_PAUSE_S = 1.0
 _NEVER = -math.inf
 
 
@@ -145,6 +147,8 @@ class _Moments:
     probed_at: float = _NEVER
     # The last open session ended, or the connection opened.
     idle_since: float = _NEVER
+    # A retirement was cancelled; the next one does not come before this.
+    not_retired_before: float = _NEVER
 
 
 @dataclass
@@ -267,9 +271,20 @@ class Machine:
             pending.last_received_at = now
 
     def cancel_retirement(self, now: float) -> None:
-        """Keep a retired connection open, because the driver is about to use it."""
+        """Keep a retired connection open, because the driver has a use for it.
+
+        It is retired again after the idle time, or by `allow_retirement`.
+        """
         self._change_state(Trigger.RETIREMENT_CANCELLED)
         self._moments.idle_since = now
+        pause_s = max(self._timers.idle_s, _RETIREMENT_PAUSE_S)
+        self._moments.not_retired_before = now + pause_s
+
+    def allow_retirement(self, now: float) -> None:
+        """End the delay after `cancel_retirement`: the driver has no use for the connection."""
+        if self._moments.not_retired_before > _NEVER:
+            self._moments.not_retired_before, self._moments.idle_since = _NEVER, now
+            self._retire_if_due(now)
 
     def receive_pong(self, now: float) -> None:
         """Record a pong: the server is alive, and what it sent before has arrived."""
@@ -353,9 +368,8 @@ class Machine:
             self._events.append(PingWanted())
         if now >= self._silence_ends_at():
             self._end_silence(now)
-        elif not self._sessions.by_id and now >= self._retire_at():
-            self._change_state(Trigger.IDLE)
-            self._events.append(Retired())
+        else:
+            self._retire_if_due(now)
 
     def next_deadline(self) -> float | None:
         """Return when `tick` must be called next, on the driver's clock; None: never."""
@@ -407,10 +421,17 @@ class Machine:
         error = WebSocketTimeoutError("connection", limit_s, detail="nothing was received")
         self._events.append(ConnectionFailed(error))
 
+    def _retire_if_due(self, now: float) -> None:
+        is_idle = self._state in _RUNS_TIMERS and not self._sessions.by_id
+        if is_idle and now >= self._retire_at():
+            self._change_state(Trigger.IDLE)
+            self._events.append(Retired())
+
     def _retire_at(self) -> float:
         moments, timers = self._moments, self._timers
         too_old_at = max(moments.timers_started_at + timers.age_s, moments.idle_since)
-        return min(moments.idle_since + timers.idle_s, too_old_at)
+        retire_at = min(moments.idle_since + timers.idle_s, too_old_at)
+        return max(retire_at, moments.not_retired_before)
 
     def _remove(self, session: str) -> _Pending | None:
         pending = self._sessions.remove(session)
