@@ -631,6 +631,22 @@ def own_copy(error: _E) -> _E:
     return own
 
 
+def cut_tracebacks(error: BaseException) -> None:
+    """Remove the tracebacks of an error that is kept, and of all that it was raised from.
+
+    A traceback refers to frames, and they to all that was in use there, often to the error itself:
+    only the garbage collector would free such a cycle.
+    """
+    found: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [error]
+    while left:
+        link = left.pop()
+        if link is not None and id(link) not in found:
+            found[id(link)] = link
+            link.__traceback__ = None
+            left += (link.__cause__, link.__context__)
+
+
 _MASK = "***"
 _SECRET_NAMES = ("password", "secret", "token", "code", "sessionid")
 # Shorter values appear in ordinary text by chance.

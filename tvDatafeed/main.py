@@ -766,9 +766,13 @@ class TvDatafeed:
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""
         ((_index, result),) = self._ask([request])
-        if isinstance(result, TvDatafeedError):
+        if not isinstance(result, TvDatafeedError):
+            return result
+        try:
             raise self._with_suggestions(result)
-        return result
+        finally:
+            # Its traceback refers to this frame: a cycle that would keep this client.
+            del result
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
         """Add to an error what may have been meant, if the search says so at once."""

@@ -25,6 +25,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
     WebSocketTimeoutError,
+    cut_tracebacks,
     own_copy,
 )
 from tvDatafeed.network.websocket import (
@@ -174,7 +175,7 @@ class Connection:
         self._sending_since = 0.0
         # A transport that its reader has left while another thread was sending.
         self._left_transport: Transport | None = None
-        self._reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
+        self._reader: threading.Thread | None = None
 
     def __repr__(self) -> str:
         state = "broken" if self._error else "open" if self._transport else "connecting"
@@ -188,12 +189,18 @@ class Connection:
         ThreadingError
             The system gives no thread; the connection is broken then.
         """
+        reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
+        self._reader = reader
         try:
-            self._reader.start()
+            reader.start()
         except RuntimeError as error:
-            no_thread = ThreadingError(f"no thread for the connection: {error}")
-            self.abort(no_thread)
-            raise no_thread from error
+            # A thread that never started refers to its target for ever.
+            self._reader = None
+            del reader
+            cut_tracebacks(error)
+            reason = f"no thread for the connection: {error}"
+            self.abort(ThreadingError(reason))
+            raise ThreadingError(reason) from error
         except BaseException:
             # Ctrl-C: the thread may have begun; other threads may wait for it already.
             self.abort(WebSocketError("interrupted"))
@@ -327,6 +334,8 @@ class Connection:
                 self._receivers.pop(session, None)
                 machine.close(session)
                 self._sessions.discard(session)
+            if not self._sessions:
+                machine.allow_retirement(time.monotonic())
 
         self._exchange(free)
 
@@ -370,14 +379,15 @@ class Connection:
 
     def join(self, timeout: float | None) -> bool:
         """Wait until the reader has ended; False when it has not."""
-        if self._reader.ident is None:
+        reader = self._reader
+        if reader is None or reader.ident is None:
             return True  # it never started
         if self._transport is None:
             longest_s = _CONNECTING_PATIENCE_S
             timeout = longest_s if timeout is None else min(timeout, longest_s)
-        if self._reader is not threading.current_thread():
-            self._reader.join(timeout)
-        return not self._reader.is_alive()
+        if reader is not threading.current_thread():
+            reader.join(timeout)
+        return not reader.is_alive()
 
     def release_in_child(self) -> None:
         """Free the descriptor in a forked child, without a byte to the parent's server."""
@@ -492,6 +502,8 @@ class Connection:
             self._break(error)
 
     def _break(self, error: TvDatafeedError) -> None:
+        # Those of a reader or a sender refer to this connection, and would keep it.
+        cut_tracebacks(error)
         if self._error is None:
             self._error = error
             self._lost_requests = len(self._receivers)

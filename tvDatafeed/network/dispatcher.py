@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
-from tvDatafeed.exceptions import TvDatafeedError, own_copy
+from tvDatafeed.exceptions import TvDatafeedError, cut_tracebacks, own_copy
 from tvDatafeed.network.connection import Connection, Limits, Outcome, OutcomeReceiver
 from tvDatafeed.network.pool import MAX_REDIRECTS, NoSlot, WebSocketManager
 from tvDatafeed.protocol.events import (
@@ -192,7 +192,13 @@ class Dispatcher:
         self._fill_window()
         # The window is kept full while the caller works on results.
         self._receive_outcomes(until, wait=not self._ready)
-        return self._ready.popleft() if self._ready else None
+        if not self._ready:
+            return None
+        key, result = self._ready.popleft()
+        if isinstance(result, TvDatafeedError):
+            # Frames of this thread, which refer to the connection, or to the error itself.
+            cut_tracebacks(result)
+        return key, result
 
     @property
     def is_stopped(self) -> bool:
@@ -303,6 +309,8 @@ class Dispatcher:
         try:
             connection.send_request(session, pending.request, until, self._limits, pending.receiver)
         except TvDatafeedError as error:
+            # It may be kept by what handles log records.
+            cut_tracebacks(error)
             self._process(RequestFailed(session, error))
         return None
 

@@ -284,7 +284,7 @@ class WebSocketManager:
             if connection in self._connections:
                 self._connections.remove(connection)
             if isinstance(error, TvDatafeedError):
-                self._health.record_no_thread(error)
+                self._health.record_no_thread(own_copy(error))
 
     def release(self, sessions: Collection[str]) -> None:
         """Give the slots of sessions back, on whatever connections they are."""

@@ -66,7 +66,10 @@ class DeadlineSocket:
         sock.setblocking(False)
         self._sock = sock
         self._tls_lock = threading.Lock()
-        self._received = b""
+        # One buffer for all reads: one of its own for each fragments the heap.
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        # How much of the buffer was read, and how much of that `recv` has returned.
+        self._received = 0
         self._taken = 0
         self.read_deadline: float | None = None
         self.write_deadline: float | None = None
@@ -91,11 +94,11 @@ class DeadlineSocket:
 
     def recv(self, size: int) -> bytes:
         """Read 1 to ``size`` bytes; empty at the end of the stream."""
-        if self._taken == len(self._received):
+        if self._taken == self._received:
             self._received, self._taken = self._read(), 0
         taken = self._taken
-        self._taken = min(taken + size, len(self._received))
-        return self._received[taken : self._taken]
+        self._taken = min(taken + size, self._received)
+        return self._buffer[taken : self._taken].tobytes()
 
     def send(self, data: bytes) -> int:
         """Write all of ``data``."""
@@ -132,24 +135,27 @@ class DeadlineSocket:
     shutdown = abort
 
     def close(self) -> None:
-        """Free the descriptor; only the thread that reads may call this."""
+        """Free the descriptor and the buffer; only the thread that reads may call this."""
         self._sock.close()
+        self._buffer = memoryview(bytearray())
+        self._received = self._taken = 0
 
-    def _read(self) -> bytes:
+    def _read(self) -> int:
+        """Read into the buffer, and return how many bytes; 0 at the end of the stream."""
         while True:
             try:
                 with self._tls_lock:
-                    data = self._sock.recv(RECEIVE_BYTES)
+                    size = self._sock.recv_into(self._buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(write=False, deadline=self.read_deadline)
             except ssl.SSLWantWriteError:
                 self._wait(write=True, deadline=self.read_deadline)
             else:
                 if self.byte_budget is not None:
-                    self.byte_budget -= len(data)
+                    self.byte_budget -= size
                     if self.byte_budget < 0:
                         raise TooManyBytesError("too many bytes in the handshake")
-                return data
+                return size
 
     def _wait(self, *, write: bool, deadline: float | None) -> None:
         wait_until_ready(self._sock, write=write, deadline=deadline, stop=self.stop)

@@ -6,6 +6,7 @@ websocket-client are per read: a peer that drips a byte now and then never meets
 """
 
 import enum
+import functools
 import http
 import logging
 import socket
@@ -83,7 +84,7 @@ class Transport:
 
     def __init__(self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str) -> None:
         self._sock = sock
-        self._ws = ws
+        self._incoming = ws.frame_buffer
         self._url = url
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
@@ -91,7 +92,7 @@ class Transport:
     @property
     def is_in_a_message(self) -> bool:
         """Whether a message has begun to arrive and is not whole yet."""
-        return bool(self._fragments) or not self._ws.frame_buffer.needs_header()
+        return bool(self._fragments) or not self._incoming.needs_header()
 
     def receive(self, deadline: float | None) -> str | Ping | ReceiveResult:
         """Return the next text message, ping or pong.
@@ -117,7 +118,7 @@ class Transport:
             while True:
                 try:
                     frame = self._read_frame()
-                except websocket.WebSocketTimeoutException:
+                except TimeoutError:
                     return ReceiveResult.DEADLINE
                 if frame.opcode == websocket.ABNF.OPCODE_PONG:
                     return ReceiveResult.PONG
@@ -157,7 +158,7 @@ class Transport:
         self._sock.close()
 
     def _read_frame(self) -> websocket.ABNF:
-        incoming = self._ws.frame_buffer
+        incoming = self._incoming
         if incoming.needs_header():
             incoming.recv_header()
         if incoming.needs_length():
@@ -167,7 +168,7 @@ class Transport:
             raise websocket.WebSocketProtocolException(
                 f"a message of more than {MAX_MESSAGE_BYTES} bytes"
             )
-        return self._ws.recv_frame()
+        return incoming.recv_frame()
 
     def _add_fragment(self, frame: websocket.ABNF) -> bytes | None:
         """Return the payload of a text message that is now whole; None while it is not."""
@@ -260,6 +261,8 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocke
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+    # Its own method would make a cycle of it and its buffer, which only the collector frees.
+    ws.frame_buffer.recv = functools.partial(_receive_some, sock)
     sock.byte_budget = MAX_HANDSHAKE_BYTES
     try:
         ws.connect(
@@ -276,6 +279,13 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocke
         raise websocket.WebSocketException(f"status {ws.getstatus()}")
     sock.byte_budget = sock.stop = None
     return ws
+
+
+def _receive_some(sock: DeadlineSocket, size: int) -> bytes:
+    data = sock.recv(size)
+    if not data:
+        raise websocket.WebSocketConnectionClosedException("the end of the stream")
+    return data
 
 
 def _closed_by_peer(data: bytes, url: str) -> WebSocketError:

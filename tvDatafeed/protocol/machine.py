@@ -19,7 +19,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any, ClassVar, cast
 
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
 from tvDatafeed.protocol import messages, refusals
@@ -106,6 +107,8 @@ class _SessionState(enum.Enum):
 
 # One broken packet can be an accident of the network; more than three are another protocol.
 MAX_VIOLATIONS = 3
+# A driver that keeps an old connection is asked again after this, however short the idle time.
+_RETIREMENT_PAUSE_S = 1.0
 _NEVER = -math.inf
 
 
@@ -144,6 +147,8 @@ class _Moments:
     probed_at: float = _NEVER
     # The last open session ended, or the connection opened.
     idle_since: float = _NEVER
+    # A retirement was cancelled; the next one does not come before this.
+    not_retired_before: float = _NEVER
 
 
 @dataclass
@@ -226,15 +231,9 @@ class Machine:
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
+        # Bound to the tokens alone: handlers keep it, and the machine keeps them.
+        self._text = partial(refusals.reason_text, secrets=self._secrets)
         self.counters: Counter[str] = Counter()
-        self._receivers: dict[type, Callable[[Any, float], None]] = {
-            Violation: self._on_violation,
-            messages.Heartbeat: self._on_heartbeat,
-            messages.Hello: self._on_hello,
-            messages.Redirect: self._on_redirect,
-            messages.ProtocolErrorReply: self._on_protocol_error,
-            **dict.fromkeys(messages.SESSION_MESSAGES, self._on_session_message),
-        }
         self.set_token(token)
 
     def __repr__(self) -> str:
@@ -272,9 +271,20 @@ class Machine:
             pending.last_received_at = now
 
     def cancel_retirement(self, now: float) -> None:
-        """Keep a retired connection open, because the driver is about to use it."""
+        """Keep a retired connection open, because the driver has a use for it.
+
+        It is retired again after the idle time, or by `allow_retirement`.
+        """
         self._change_state(Trigger.RETIREMENT_CANCELLED)
         self._moments.idle_since = now
+        pause_s = max(self._timers.idle_s, _RETIREMENT_PAUSE_S)
+        self._moments.not_retired_before = now + pause_s
+
+    def allow_retirement(self, now: float) -> None:
+        """End the delay after `cancel_retirement`: the driver has no use for the connection."""
+        if self._moments.not_retired_before > _NEVER:
+            self._moments.not_retired_before, self._moments.idle_since = _NEVER, now
+            self._retire_if_due(now)
 
     def receive_pong(self, now: float) -> None:
         """Record a pong: the server is alive, and what it sent before has arrived."""
@@ -358,9 +368,8 @@ class Machine:
             self._events.append(PingWanted())
         if now >= self._silence_ends_at():
             self._end_silence(now)
-        elif not self._sessions.by_id and now >= self._retire_at():
-            self._change_state(Trigger.IDLE)
-            self._events.append(Retired())
+        else:
+            self._retire_if_due(now)
 
     def next_deadline(self) -> float | None:
         """Return when `tick` must be called next, on the driver's clock; None: never."""
@@ -412,10 +421,17 @@ class Machine:
         error = WebSocketTimeoutError("connection", limit_s, detail="nothing was received")
         self._events.append(ConnectionFailed(error))
 
+    def _retire_if_due(self, now: float) -> None:
+        is_idle = self._state in _RUNS_TIMERS and not self._sessions.by_id
+        if is_idle and now >= self._retire_at():
+            self._change_state(Trigger.IDLE)
+            self._events.append(Retired())
+
     def _retire_at(self) -> float:
         moments, timers = self._moments, self._timers
         too_old_at = max(moments.timers_started_at + timers.age_s, moments.idle_since)
-        return min(moments.idle_since + timers.idle_s, too_old_at)
+        retire_at = min(moments.idle_since + timers.idle_s, too_old_at)
+        return max(retire_at, moments.not_retired_before)
 
     def _remove(self, session: str) -> _Pending | None:
         pending = self._sessions.remove(session)
@@ -442,7 +458,7 @@ class Machine:
         time_ms = getattr(message, "t_ms", None)
         if time_ms is not None:
             self._schedule.set_server_time(time_ms / 1000, now)
-        receiver(message, now)
+        receiver(self, message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
         self._record_violation(violation)
@@ -541,9 +557,6 @@ class Machine:
                 self._events.append(update)
             self._schedule.plan(session, stream.closes_at_s)
 
-    def _text(self, reason: object) -> str:
-        return refusals.reason_text(reason, self._secrets)
-
     def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
         # No session was answered since: the next request would not be answered either.
         self.is_unresponsive = self._moments.last_answered_at < pending.requested_at
@@ -565,3 +578,13 @@ class Machine:
     def _fail(self, error: TvDatafeedError) -> None:
         self._change_state(Trigger.FAULT)
         self._events.append(ConnectionFailed(error))
+
+    # Functions, not bound methods: a machine that kept its own methods would be a reference cycle.
+    _receivers: ClassVar[dict[type, Callable[["Machine", Any, float], None]]] = {
+        Violation: _on_violation,
+        messages.Heartbeat: _on_heartbeat,
+        messages.Hello: _on_hello,
+        messages.Redirect: _on_redirect,
+        messages.ProtocolErrorReply: _on_protocol_error,
+        **dict.fromkeys(messages.SESSION_MESSAGES, _on_session_message),
+    }
