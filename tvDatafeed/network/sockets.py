@@ -66,10 +66,7 @@ class DeadlineSocket:
         sock.setblocking(False)
         self._sock = sock
         self._tls_lock = threading.Lock()
-        # One buffer for all reads: one of its own for each fragments the heap.
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
-        # How much of the buffer was read, and how much of that `recv` has returned.
-        self._received = 0
+        self._received = b""
         self._taken = 0
         self.read_deadline: float | None = None
         self.write_deadline: float | None = None
@@ -94,11 +91,11 @@ class DeadlineSocket:
 
     def recv(self, size: int) -> bytes:
         """Read 1 to ``size`` bytes; empty at the end of the stream."""
-        if self._taken == self._received:
+        if self._taken == len(self._received):
             self._received, self._taken = self._read(), 0
         taken = self._taken
-        self._taken = min(taken + size, self._received)
-        return self._buffer[taken : self._taken].tobytes()
+        self._taken = min(taken + size, len(self._received))
+        return self._received[taken : self._taken]
 
     def send(self, data: bytes) -> int:
         """Write all of ``data``."""
@@ -135,27 +132,24 @@ class DeadlineSocket:
     shutdown = abort
 
     def close(self) -> None:
-        """Free the descriptor and the buffer; only the thread that reads may call this."""
+        """Free the descriptor; only the thread that reads may call this."""
         self._sock.close()
-        self._buffer = memoryview(bytearray())
-        self._received = self._taken = 0
 
-    def _read(self) -> int:
-        """Read into the buffer, and return how many bytes; 0 at the end of the stream."""
+    def _read(self) -> bytes:
         while True:
             try:
                 with self._tls_lock:
-                    size = self._sock.recv_into(self._buffer)
+                    data = self._sock.recv(RECEIVE_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(write=False, deadline=self.read_deadline)
             except ssl.SSLWantWriteError:
                 self._wait(write=True, deadline=self.read_deadline)
             else:
                 if self.byte_budget is not None:
-                    self.byte_budget -= size
+                    self.byte_budget -= len(data)
                     if self.byte_budget < 0:
                         raise TooManyBytesError("too many bytes in the handshake")
-                return size
+                return data
 
     def _wait(self, *, write: bool, deadline: float | None) -> None:
         wait_until_ready(self._sock, write=write, deadline=deadline, stop=self.stop)
