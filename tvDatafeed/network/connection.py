@@ -214,6 +214,11 @@ class Connection:
         return not self._is_deliberate and (not self.has_answered or self._lost_requests > 0)
 
     @property
+    def lost_requests(self) -> int:
+        """How many requests a fault of the connection has failed; 0 when it ended on purpose."""
+        return 0 if self._is_deliberate else self._lost_requests
+
+    @property
     def open_sessions(self) -> int:
         """How many requests are running here."""
         return self._machine.open_sessions

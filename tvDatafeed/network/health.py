@@ -103,6 +103,12 @@ class ConnectionHealth:
         if self._failures == 1:
             self._is_new_episode = True
 
+    def record_same_fault(self, error: TvDatafeedError) -> None:
+        """Note that one more connection was lost to the fault that was counted last."""
+        self.record_no_try()
+        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
+        self.no_try_before = max(self.no_try_before, time.monotonic() + (asked_s or 0.0))
+
     def _pause_s(self, error: TvDatafeedError) -> float:
         network = self._network
         pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)

@@ -2,11 +2,12 @@
 
 A request goes to the first connection with a free slot. If there is none, the thread that needs
 one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
-it grows with every connection that breaks before it has answered anything, and only an answered
-request resets it.
+it grows with every fault, and only an answered request resets it. A fault counts once, however many
+connections it ends.
 """
 
 import logging
+import math
 import re
 import threading
 import time
@@ -97,6 +98,10 @@ class WebSocketManager:
         self._stop = threading.Event()
         self._connections: list[Connection] = []
         self._notifiers: list[Notifier] = []
+        # The connections that existed when the last fault was counted: it ends them too, and one
+        # that is half open shows that by its silence, at the latest then (monotonic clock).
+        self._met_fault: set[Connection] = set()
+        self._fault_shows_until = -math.inf
         # How many sessions the server accepts on one connection, as far as it is known.
         self._max_sessions = self._network.max_sessions
         self._url = self._network.ws_url
@@ -306,7 +311,7 @@ class WebSocketManager:
         return RateLimitError(self._network.requests_per_minute, retry_after=seconds)
 
     def _remove_ended(self) -> None:
-        """Remove ended connections, and count their failures."""
+        """Remove ended connections, and count the faults that ended them."""
         for connection in [c for c in self._connections if not c.is_usable]:
             self._connections.remove(connection)
             self._health.record_end(connection.counters)
@@ -319,12 +324,28 @@ class WebSocketManager:
             if not has_answered:
                 # If a host we were redirected to does not answer, go back to the configured URL.
                 self._url = self._network.ws_url
-            self._health.record_connection_failure(error, has_answered=has_answered)
+            self._record_end_by_fault(connection, error)
+
+    def _record_end_by_fault(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Count a fault, unless the connection has met the one that was counted last."""
+        now = time.monotonic()
+        if connection in self._met_fault and now <= self._fault_shows_until:
+            self._met_fault.discard(connection)
+            self._health.record_same_fault(error)
+            return
+        network = self._network
+        self._met_fault = set(self._connections)
+        self._fault_shows_until = now + network.silence_timeout + network.ping_timeout
+        if connection.lost_requests:
+            self._health.record_error(error)
+        self._health.record_connection_failure(error, has_answered=connection.has_answered)
 
     def record_failure(self, connection: Connection, error: TvDatafeedError) -> None:
-        """Count the failure of a request, and of its connection if that is lost."""
+        """Count the failure of a request, or that of its connection if it is lost with that."""
         with self._lock:
-            self._health.record_error(error)
+            is_lost = not connection.is_usable and connection.lost_requests > 0
+            if not is_lost or connection.redirected_to:
+                self._health.record_error(error)
             if connection.is_usable and connection.has_answered:
                 self._health.record_answer()
             self._remove_ended()
