@@ -21,12 +21,14 @@ from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     NetworkError,
+    RateLimitError,
     ThreadingError,
     TvDatafeedError,
     WebSocketError,
     WebSocketTimeoutError,
     own_copy,
 )
+from tvDatafeed.network.sessionlimit import SessionLimit
 from tvDatafeed.network.websocket import (
     Ping,
     ReceiveResult,
@@ -157,7 +159,7 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        self._max_sessions = max_sessions
+        self._limit = SessionLimit(max_sessions)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
@@ -264,7 +266,7 @@ class Connection:
         """
         with self._lock:
             is_stuck = self._sender and time.monotonic() - self._sending_since > _STUCK_SEND_S
-            is_full = len(self._sessions) >= self._max_sessions
+            is_full = len(self._sessions) >= self._limit.limit
             # An unresponsive server sends heartbeats and answers no request.
             if self._error or is_stuck or is_full or self._machine.is_unresponsive:
                 return False
@@ -308,6 +310,7 @@ class Connection:
             if self._error is not None:
                 raise own_copy(self._error)
             self._receivers[session] = receiver
+            self._limit.send(session, machine.open_sessions)
             machine.open(
                 session,
                 request,
@@ -330,6 +333,7 @@ class Connection:
                 # After Ctrl-C the session is freed, and a late answer dropped by its id.
                 self._receivers.pop(session, None)
                 machine.close(session)
+                self._limit.forget(session)
                 self._sessions.discard(session)
 
         self._exchange(free)
@@ -347,14 +351,13 @@ class Connection:
         """
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
-    def limit_sessions(self) -> int:
-        """Accept no more requests than are running now; return how many that is, at least one.
+    def session_limit(self) -> tuple[int, bool]:
+        """Return how many sessions the server accepts here, and whether to excuse a refused one.
 
-        The server has just refused one session as too many.
+        That is so once for each session that was sent before the limit was known.
         """
         with self._lock:
-            self._max_sessions = max(min(self._max_sessions, len(self._sessions)), 1)
-            return self._max_sessions
+            return self._limit.limit, self._limit.excuse()
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; waiting requests fail with ``error``."""
@@ -440,6 +443,7 @@ class Connection:
                 self._complete(event)
             case StreamStarted():
                 self.has_answered = True
+                self._limit.forget(event.session)
                 self._queue_delivery(event)
                 if not event.request.follow:
                     self._receivers.pop(event.session, None)
@@ -467,6 +471,8 @@ class Connection:
         # A refusal proves health as well as an answer; silence and noise do not.
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
+        if isinstance(error, RateLimitError):
+            self._limit.refuse(outcome.session, self._machine.open_sessions)
         self._receivers.pop(outcome.session, None)
         if isinstance(error, WebSocketTimeoutError):
             self._break_if_stuck(error)

@@ -104,6 +104,8 @@ class WebSocketManager:
         self._fault_shows_until = -math.inf
         # How many sessions the server accepts on one connection, as far as it is known.
         self._max_sessions = self._network.max_sessions
+        # When it was seen last, on the monotonic clock.
+        self._limit_seen_at = -math.inf
         self._url = self._network.ws_url
         self._health.reset()
 
@@ -268,6 +270,8 @@ class WebSocketManager:
 
     def _new_connection(self, session: str, token: str, made: list[Connection]) -> Connection:
         """Add a connection that has a slot for a session; it is put into ``made`` first."""
+        if time.monotonic() > self._limit_seen_at + self._network.max_connection_age:
+            self._max_sessions = self._network.max_sessions
         connection = Connection(
             self._network,
             self._url,
@@ -379,17 +383,22 @@ class WebSocketManager:
         return error.retryable and not self.has_given_up
 
     def lower_session_limit(self, connection: Connection, error: TvDatafeedError) -> bool:
-        """Accept fewer sessions if the server has refused one as too many; return whether it is so.
+        """Accept fewer sessions if the server has refused one as too many.
 
-        Later connections begin with that limit.
+        Later connections begin with that limit, for as long as a connection may live.
+
+        Returns
+        -------
+        bool
+            Whether the request was sent before that limit was known, so that it costs no try.
         """
         if not isinstance(error, RateLimitError) or not connection.is_usable:
             return False
-        limit = connection.limit_sessions()
+        limit, is_excused = connection.session_limit()
         with self._lock:
-            is_lower = limit < self._max_sessions
             self._max_sessions = min(self._max_sessions, limit)
-        return is_lower
+            self._limit_seen_at = time.monotonic()
+        return is_excused
 
     @property
     def last_error(self) -> TvDatafeedError | None:
