@@ -262,13 +262,13 @@ class Connection:
         Returns
         -------
         bool
-            False when the connection is full, broken or does not answer.
+            False when the connection is full, used up, broken or does not answer.
         """
         with self._lock:
             is_stuck = self._sender and time.monotonic() - self._sending_since > _STUCK_SEND_S
-            is_full = len(self._sessions) >= self._limit.limit
             # An unresponsive server sends heartbeats and answers no request.
-            if self._error or is_stuck or is_full or self._machine.is_unresponsive:
+            is_broken = self._error or is_stuck or self._machine.is_unresponsive
+            if is_broken or not self._limit.acquire(len(self._sessions)):
                 return False
             # Sent together with the next request.
             self._use_token(self._machine, token)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# TradingView ends a connection that has opened about 200 sessions, however many are open.
+MAX_SESSIONS_IN_LIFETIME = 149
+
 
 @dataclass
 class _Sent:
@@ -35,6 +38,13 @@ class SessionLimit:
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
+        self._acquired = 0
+
+    def acquire(self, open_sessions: int) -> bool:
+        """Count one more session, and return True, if the connection may open it."""
+        may_open = open_sessions < self.limit and self._acquired < MAX_SESSIONS_IN_LIFETIME
+        self._acquired += may_open
+        return may_open
 
     def send(self, session: str, open_sessions: int) -> None:
         """Record that a session is sent while others are open."""

@@ -42,6 +42,8 @@ _NEEDS = {
 # Whatever a server says of the token, the token is what it refuses.
 _AUTH_TOKEN = re.compile(r"\bauth(entication|orization)? ?token\b")
 _CONNECTIONS_LIMIT = re.compile(r"\bconnections? limit\b|\btoo many connections\b")
+# A connection may open about 200 sessions in its lifetime.
+_SESSIONS_LIMIT = re.compile(r"\bmax (state )?sessions\b|\bsessions? rate\b")
 _BANNED = re.compile(r"(user |ip )?(is )?banned\b")
 
 
@@ -97,7 +99,7 @@ def connection_refused(reason: str) -> TvDatafeedError:
         return AuthenticationError(
             f"TradingView refused the auth token ({reason}). Pass a fresh auth_token"
         )
-    if _CONNECTIONS_LIMIT.search(words):
+    if _CONNECTIONS_LIMIT.search(words) or _SESSIONS_LIMIT.search(words):
         return RateLimitError(None, reason=reason)
     if _BANNED.match(words):
         return WebSocketError(f"TradingView refused the connection: {reason}", retryable=False)
