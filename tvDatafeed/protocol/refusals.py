@@ -99,11 +99,20 @@ def connection_refused(reason: str) -> TvDatafeedError:
         return AuthenticationError(
             f"TradingView refused the auth token ({reason}). Pass a fresh auth_token"
         )
-    if _CONNECTIONS_LIMIT.search(words) or _SESSIONS_LIMIT.search(words):
+    if _CONNECTIONS_LIMIT.search(words):
+        advice = "close other programs and browser tabs that use this account"
+        return RateLimitError(None, reason=f"{reason}: {advice}")
+    if _SESSIONS_LIMIT.search(words):
         return RateLimitError(None, reason=reason)
     if _BANNED.match(words):
         return WebSocketError(f"TradingView refused the connection: {reason}", retryable=False)
     return ProtocolError(f"TradingView ended the connection: {reason}")
+
+
+def is_connections_limit(error: TvDatafeedError) -> bool:
+    """Whether an account has too many connections, so that each new one closes the oldest."""
+    reason = error.reason if isinstance(error, RateLimitError) else None
+    return bool(reason and _CONNECTIONS_LIMIT.search(_words(reason)))
 
 
 def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
