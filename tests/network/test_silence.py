@@ -42,10 +42,13 @@ def test_data_counts_as_life():
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=60) as silent:
         config = impatient(silent, silence_timeout=0.3, ping_timeout=0.01)
         with TvDatafeed(config=config) as tv:
-            until = time.monotonic() + 0.6
+            until, count = time.monotonic() + 0.6, 0
             while time.monotonic() < until:
                 tv.get_hist(SYMBOL, n_bars=1)
-        assert silent.connections_opened == 1
+                count += 1
+            assert tv.stats()["errors"] == {}
+        # On a fast machine the requests are more than one connection may open.
+        assert silent.connections_opened == 1 + (count - 1) // 149
 
 
 def test_quiet_market_is_no_fault():

@@ -21,6 +21,7 @@ from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
     NetworkError,
+    RateLimitError,
     ThreadingError,
     TvDatafeedError,
     WebSocketError,
@@ -28,6 +29,7 @@ from tvDatafeed.exceptions import (
     cut_tracebacks,
     own_copy,
 )
+from tvDatafeed.network.sessionlimit import SessionLimit
 from tvDatafeed.network.websocket import (
     Ping,
     ReceiveResult,
@@ -159,7 +161,7 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        self._max_sessions = max_sessions
+        self._limit = SessionLimit(max_sessions)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
@@ -222,6 +224,11 @@ class Connection:
         return not self._is_deliberate and (not self.has_answered or self._lost_requests > 0)
 
     @property
+    def lost_requests(self) -> int:
+        """How many requests a fault of the connection has failed; 0 when it ended on purpose."""
+        return 0 if self._is_deliberate else self._lost_requests
+
+    @property
     def open_sessions(self) -> int:
         """How many requests are running here."""
         return self._machine.open_sessions
@@ -263,13 +270,13 @@ class Connection:
         Returns
         -------
         bool
-            False when the connection is full, broken or does not answer.
+            False when the connection is full, used up, broken or does not answer.
         """
         with self._lock:
             is_stuck = self._sender and time.monotonic() - self._sending_since > _STUCK_SEND_S
-            is_full = len(self._sessions) >= self._max_sessions
             # An unresponsive server sends heartbeats and answers no request.
-            if self._error or is_stuck or is_full or self._machine.is_unresponsive:
+            is_broken = self._error or is_stuck or self._machine.is_unresponsive
+            if is_broken or not self._limit.acquire(len(self._sessions)):
                 return False
             # Sent together with the next request.
             self._use_token(self._machine, token)
@@ -311,6 +318,7 @@ class Connection:
             if self._error is not None:
                 raise own_copy(self._error)
             self._receivers[session] = receiver
+            self._limit.send(session, machine.open_sessions)
             machine.open(
                 session,
                 request,
@@ -333,6 +341,7 @@ class Connection:
                 # After Ctrl-C the session is freed, and a late answer dropped by its id.
                 self._receivers.pop(session, None)
                 machine.close(session)
+                self._limit.forget(session)
                 self._sessions.discard(session)
             if not self._sessions:
                 machine.allow_retirement(time.monotonic())
@@ -352,14 +361,13 @@ class Connection:
         """
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
-    def limit_sessions(self) -> int:
-        """Accept no more requests than are running now; return how many that is, at least one.
+    def session_limit(self) -> tuple[int, bool]:
+        """Return how many sessions the server accepts here, and whether to excuse a refused one.
 
-        The server has just refused one session as too many.
+        That is so once for each session that was sent before the limit was known.
         """
         with self._lock:
-            self._max_sessions = max(min(self._max_sessions, len(self._sessions)), 1)
-            return self._max_sessions
+            return self._limit.limit, self._limit.excuse()
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; waiting requests fail with ``error``."""
@@ -453,6 +461,7 @@ class Connection:
                 self._complete(event)
             case StreamStarted():
                 self.has_answered = True
+                self._limit.forget(event.session)
                 self._queue_delivery(event)
                 if not event.request.follow:
                     self._receivers.pop(event.session, None)
@@ -480,6 +489,8 @@ class Connection:
         # A refusal proves health as well as an answer; silence and noise do not.
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
+        if isinstance(error, RateLimitError):
+            self._limit.refuse(outcome.session, self._machine.open_sessions)
         self._receivers.pop(outcome.session, None)
         if isinstance(error, WebSocketTimeoutError):
             self._break_if_stuck(error)

@@ -13,6 +13,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
     WebSocketError,
 )
+from tvDatafeed.protocol.refusals import is_connections_limit
 from tvDatafeed.ratelimit import CircuitBreaker
 
 # A server that breaks the protocol, or says that we do, three times in a row will go on.
@@ -54,6 +55,8 @@ class ConnectionHealth:
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
         self._protocol_failures = 0
+        # An answer does not reset it: each new connection closes another one of the account.
+        self._connections_limits = 0
         self._is_new_episode = False
         self.no_try_before: float = -math.inf
         self.last_error: TvDatafeedError | None = None
@@ -98,14 +101,24 @@ class ConnectionHealth:
         code = error.close_code if isinstance(error, WebSocketError) else None
         is_of_protocol = isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
         self._protocol_failures += is_of_protocol
+        self._connections_limits += is_connections_limit(error)
         self.last_error = error
         self.no_try_before = time.monotonic() + self._pause_s(error)
         if self._failures == 1:
             self._is_new_episode = True
 
+    def record_same_fault(self, error: TvDatafeedError) -> None:
+        """Note that one more connection was lost to the fault that was counted last."""
+        self.record_no_try()
+        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
+        self.no_try_before = max(self.no_try_before, time.monotonic() + (asked_s or 0.0))
+
     def _pause_s(self, error: TvDatafeedError) -> float:
         network = self._network
-        pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
+        failures = self._failures
+        if is_connections_limit(error):
+            failures = max(failures, self._connections_limits)
+        pause_s = backoff_s(failures, network.base_retry_delay, network.max_retry_delay)
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(pause_s, asked_s or 0.0)
 

@@ -2,11 +2,12 @@
 
 A request goes to the first connection with a free slot. If there is none, the thread that needs
 one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
-it grows with every connection that breaks before it has answered anything, and only an answered
-request resets it.
+it grows with every fault, and only an answered request resets it. A fault counts once, however many
+connections it ends.
 """
 
 import logging
+import math
 import re
 import threading
 import time
@@ -97,8 +98,14 @@ class WebSocketManager:
         self._stop = threading.Event()
         self._connections: list[Connection] = []
         self._notifiers: list[Notifier] = []
+        # The connections that existed when the last fault was counted: it ends them too, and one
+        # that is half open shows that by its silence, at the latest then (monotonic clock).
+        self._met_fault: set[Connection] = set()
+        self._fault_shows_until = -math.inf
         # How many sessions the server accepts on one connection, as far as it is known.
         self._max_sessions = self._network.max_sessions
+        # When it was seen last, on the monotonic clock.
+        self._limit_seen_at = -math.inf
         self._url = self._network.ws_url
         self._health.reset()
 
@@ -263,6 +270,8 @@ class WebSocketManager:
 
     def _new_connection(self, session: str, token: str, made: list[Connection]) -> Connection:
         """Add a connection that has a slot for a session; it is put into ``made`` first."""
+        if time.monotonic() > self._limit_seen_at + self._network.max_connection_age:
+            self._max_sessions = self._network.max_sessions
         connection = Connection(
             self._network,
             self._url,
@@ -306,7 +315,7 @@ class WebSocketManager:
         return RateLimitError(self._network.requests_per_minute, retry_after=seconds)
 
     def _remove_ended(self) -> None:
-        """Remove ended connections, and count their failures."""
+        """Remove ended connections, and count the faults that ended them."""
         for connection in [c for c in self._connections if not c.is_usable]:
             self._connections.remove(connection)
             self._health.record_end(connection.counters)
@@ -319,12 +328,28 @@ class WebSocketManager:
             if not has_answered:
                 # If a host we were redirected to does not answer, go back to the configured URL.
                 self._url = self._network.ws_url
-            self._health.record_connection_failure(error, has_answered=has_answered)
+            self._record_end_by_fault(connection, error)
+
+    def _record_end_by_fault(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Count a fault, unless the connection has met the one that was counted last."""
+        now = time.monotonic()
+        if connection in self._met_fault and now <= self._fault_shows_until:
+            self._met_fault.discard(connection)
+            self._health.record_same_fault(error)
+            return
+        network = self._network
+        self._met_fault = set(self._connections)
+        self._fault_shows_until = now + network.silence_timeout + network.ping_timeout
+        if connection.lost_requests:
+            self._health.record_error(error)
+        self._health.record_connection_failure(error, has_answered=connection.has_answered)
 
     def record_failure(self, connection: Connection, error: TvDatafeedError) -> None:
-        """Count the failure of a request, and of its connection if that is lost."""
+        """Count the failure of a request, or that of its connection if it is lost with that."""
         with self._lock:
-            self._health.record_error(error)
+            is_lost = not connection.is_usable and connection.lost_requests > 0
+            if not is_lost or connection.redirected_to:
+                self._health.record_error(error)
             if connection.is_usable and connection.has_answered:
                 self._health.record_answer()
             self._remove_ended()
@@ -358,17 +383,22 @@ class WebSocketManager:
         return error.retryable and not self.has_given_up
 
     def lower_session_limit(self, connection: Connection, error: TvDatafeedError) -> bool:
-        """Accept fewer sessions if the server has refused one as too many; return whether it is so.
+        """Accept fewer sessions if the server has refused one as too many.
 
-        Later connections begin with that limit.
+        Later connections begin with that limit, for as long as a connection may live.
+
+        Returns
+        -------
+        bool
+            Whether the request was sent before that limit was known, so that it costs no try.
         """
         if not isinstance(error, RateLimitError) or not connection.is_usable:
             return False
-        limit = connection.limit_sessions()
+        limit, is_excused = connection.session_limit()
         with self._lock:
-            is_lower = limit < self._max_sessions
             self._max_sessions = min(self._max_sessions, limit)
-        return is_lower
+            self._limit_seen_at = time.monotonic()
+        return is_excused
 
     @property
     def last_error(self) -> TvDatafeedError | None:

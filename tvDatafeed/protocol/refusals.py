@@ -2,8 +2,10 @@
 
 The literals are those of TradingView: ``invalid symbol`` and ``resolve error`` from recordings,
 the entitlement reasons from the web client's own list, ``bad auth token`` from several clients.
+They are compared as lower-case words: letter case, ``_`` and punctuation differ between servers.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,42 +26,56 @@ from tvDatafeed.exceptions import (
 # A reason is a few words; what is longer is no reason and would drown the message.
 MAX_REASON_CHARACTERS = 200
 
-_ENTITLEMENT_ENDING = "_not_entitled"
-_ENTITLEMENT_BEGINNINGS = ("custom_resolution", "study_not_auth")
+_NOT_FOUND = frozenset(
+    {"invalid symbol", "unknown symbol", "no such symbol", "symbol not found", "resolve error"}
+)
+_PERMISSION_DENIED = "permission denied"
+_ENTITLEMENT_ENDING = " not entitled"
+_ENTITLEMENT_BEGINNINGS = ("custom resolution", "study not auth")
 # What TradingView's price list says of what is refused with these words.
 _NEEDS = {
-    "seconds_not_entitled": "bars of seconds come with the Premium plan and those above it",
-    "ticks_not_entitled": "bars of ticks come with the Expert plan and those above it",
-    "resolution_not_entitled": "bars of this interval come with a paid plan",
-    "custom_resolution": "intervals of one's own come with a paid plan",
+    "seconds not entitled": "bars of seconds come with the Premium plan and those above it",
+    "ticks not entitled": "bars of ticks come with the Expert plan and those above it",
+    "resolution not entitled": "bars of this interval come with a paid plan",
+    "custom resolution": "intervals of one's own come with a paid plan",
 }
+# Whatever a server says of the token, the token is what it refuses.
+_AUTH_TOKEN = re.compile(r"\bauth(entication|orization)? ?token\b")
+_CONNECTIONS_LIMIT = re.compile(r"\bconnections? limit\b|\btoo many connections\b")
+# A connection may open about 200 sessions in its lifetime.
+_SESSIONS_LIMIT = re.compile(r"\bmax (state )?sessions\b|\bsessions? rate\b")
+_BANNED = re.compile(r"(user |ip )?(is )?banned\b")
 
 
 def symbol_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
     """Say what a symbol_error means."""
-    if reason == "invalid symbol":
+    words = _words(reason)
+    if words in _NOT_FOUND:
         return _not_found(symbol)
     whole = _whole(reason, details)
-    if reason.replace("_", " ") == "permission denied":
+    if words == _PERMISSION_DENIED:
         return EntitlementError(symbol, whole, needs=_subscription(details))
     return DataError(f"TradingView refused the symbol {symbol}: {whole}", reason=whole)
 
 
 def series_refused(symbol: str, reason: str) -> TvDatafeedError:
     """Say what a series_error means."""
-    if reason == "resolve error":
+    words = _words(reason)
+    if words in _NOT_FOUND:
         return _not_found(symbol)
-    if reason.endswith(_ENTITLEMENT_ENDING) or reason.startswith(_ENTITLEMENT_BEGINNINGS):
-        return EntitlementError(symbol, reason, needs=_NEEDS.get(reason))
+    is_denied = words == _PERMISSION_DENIED or words.endswith(_ENTITLEMENT_ENDING)
+    if is_denied or words.startswith(_ENTITLEMENT_BEGINNINGS):
+        return EntitlementError(symbol, reason, needs=_NEEDS.get(words))
     return DataError(f"TradingView refused the bars of {symbol}: {reason}", reason=reason)
 
 
 def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> TvDatafeedError:
     """Say what the status of a quote means that is not "ok"."""
     whole = _whole(reason, details)
-    if "no_such_symbol" in (status, reason):
+    words = {_words(status), _words(reason)}
+    if words & _NOT_FOUND:
         return _not_found(symbol)
-    if status == "permission_denied":
+    if _PERMISSION_DENIED in words:
         return EntitlementError(symbol, whole, needs=_subscription(details))
     return DataError(f"TradingView refused the quote of {symbol}: {whole}", reason=whole)
 
@@ -71,22 +87,32 @@ def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedEr
     too many for this connection.
     """
     whole = _whole(reason, details)
-    if "method: chart_create_session" in details:
+    if "chart create session" in _words(details):
         return RateLimitError(None, reason=whole)
     return DataError(f"TradingView refused the request for {symbol}: {whole}", reason=whole)
 
 
 def connection_refused(reason: str) -> TvDatafeedError:
     """Say what a protocol_error means."""
-    if reason == "bad auth token":
+    words = _words(reason)
+    if _AUTH_TOKEN.search(words):
         return AuthenticationError(
             f"TradingView refused the auth token ({reason}). Pass a fresh auth_token"
         )
-    if "connections limit" in reason:
+    if _CONNECTIONS_LIMIT.search(words):
+        advice = "close other programs and browser tabs that use this account"
+        return RateLimitError(None, reason=f"{reason}: {advice}")
+    if _SESSIONS_LIMIT.search(words):
         return RateLimitError(None, reason=reason)
-    if reason.startswith("banned"):
+    if _BANNED.match(words):
         return WebSocketError(f"TradingView refused the connection: {reason}", retryable=False)
     return ProtocolError(f"TradingView ended the connection: {reason}")
+
+
+def is_connections_limit(error: TvDatafeedError) -> bool:
+    """Whether an account has too many connections, so that each new one closes the oldest."""
+    reason = error.reason if isinstance(error, RateLimitError) else None
+    return bool(reason and _CONNECTIONS_LIMIT.search(_words(reason)))
 
 
 def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
@@ -101,6 +127,11 @@ def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
     if len(printable) > MAX_REASON_CHARACTERS:
         return printable[:MAX_REASON_CHARACTERS] + "..."
     return printable
+
+
+def _words(text: str) -> str:
+    """Return the words of a text in lower case, with single spaces between them."""
+    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
 
 
 def _subscription(details: str) -> str | None:

@@ -1,0 +1,71 @@
+"""How many sessions a server accepts on one connection, learned from its refusals."""
+
+from dataclasses import dataclass
+
+# TradingView ends a connection that has opened about 200 sessions, however many are open.
+MAX_SESSIONS_IN_LIFETIME = 149
+
+
+@dataclass
+class _Sent:
+    """What was known when a session was sent."""
+
+    # How many sessions the server had open when it read this one.
+    open_before: int
+    # How many it accepted, as far as it was known.
+    limit: int
+
+
+class SessionLimit:
+    """The limit of one connection; it is guarded by the lock of that.
+
+    The server reads sessions in the order in which they were sent. Those that were open when one
+    was sent were open there too, except for those that it has refused since.
+
+    Parameters
+    ----------
+    limit
+        How many sessions the server accepts at a time, as far as it is known.
+
+    Attributes
+    ----------
+    limit : int
+        As given, or lower after a refusal; at least 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        # The sessions that were not accepted yet, in the order of sending.
+        self._sent: dict[str, _Sent] = {}
+        self._excused = 0
+        self._acquired = 0
+
+    def acquire(self, open_sessions: int) -> bool:
+        """Count one more session, and return True, if the connection may open it."""
+        may_open = open_sessions < self.limit and self._acquired < MAX_SESSIONS_IN_LIFETIME
+        self._acquired += may_open
+        return may_open
+
+    def send(self, session: str, open_sessions: int) -> None:
+        """Record that a session is sent while others are open."""
+        self._sent[session] = _Sent(open_sessions, self.limit)
+
+    def forget(self, session: str) -> None:
+        """Forget a session that was accepted, or has ended."""
+        self._sent.pop(session, None)
+
+    def refuse(self, session: str, open_sessions: int) -> None:
+        """Lower the limit after the refusal of a session as too many, which is not open now."""
+        sent = self._sent.get(session) or _Sent(open_sessions, self.limit)
+        for later in reversed(self._sent.values()):
+            if later is sent:
+                break
+            later.open_before -= 1
+        self.limit = min(self.limit, max(sent.open_before, 1))
+        self._excused += sent.limit > self.limit
+
+    def excuse(self) -> bool:
+        """Whether a session was refused that was sent before the limit was known; once for each."""
+        is_excused = self._excused > 0
+        self._excused -= is_excused
+        return is_excused
