@@ -1,5 +1,7 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
+# Before the main thread ends: later its import fails, and pandas, imported late, needs it.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import os
 import time
