@@ -228,18 +228,24 @@ def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socke
     """Connect to the first address that answers, all before one deadline.
 
     Each address gets its share of the time, so that one that swallows packets does not hide the
-    next. Setting ``stop`` ends the attempt within a tenth of a second.
+    next; one of a family that the system does not have is passed over. Setting ``stop`` ends the
+    attempt within a tenth of a second.
 
     Raises
     ------
     OSError
-        The refusal of the last address.
+        The refusal of the last address that was tried.
     """
-    refusal: OSError = OSError("no address")
+    refusal: OSError | None = None
+    no_socket: OSError = OSError("no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         left_s = max(deadline - time.monotonic(), 0.0)
         share_until = time.monotonic() + left_s / (len(addresses) - number)
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # such as an IPv6 address on a kernel without IPv6
+            no_socket = error
+            continue
         try:
             _connect(sock, address, share_until, stop)
         except StoppedError:
@@ -253,7 +259,7 @@ def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socke
             raise
         else:
             return sock
-    raise refusal
+    raise refusal or no_socket
 
 
 def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop) -> DeadlineSocket:
