@@ -295,7 +295,8 @@ class TvDatafeed:
             by page. There may be fewer, and `DataFrame.attrs` tells. Default: all of the range,
             or without dates 10 (``TV_DEFAULT_BARS``).
         fut_contract : int, optional
-            Continuous future: 1 for the front contract, 2 for the one after it.
+            Continuous future: 1 for the front contract, 2 for the one after it. `symbol` is then
+            the root of the contracts, with its exchange or without.
         extended_session : bool, default False
             Whether bars outside the regular session are included.
         start_date, end_date : datetime, date, pandas.Timestamp or str, optional
@@ -361,7 +362,7 @@ class TvDatafeed:
             FrameOptions(dates, closed_only, validate),
             self._config.data,
         )
-        full = contract_symbol(full, symbol, fut_contract)
+        full = contract_symbol(full, fut_contract)
         started = time.monotonic()
         history = self._answer(query.request(full))
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
@@ -480,7 +481,7 @@ class TvDatafeed:
         named: dict[str, list[str]] = {}
         for name in names:
             try:
-                full = contract_symbol(full_symbol(name, exchange), name, fut_contract)
+                full = contract_symbol(full_symbol(name, exchange), fut_contract)
             except DataValidationError as error:
                 yield name, error
                 continue
@@ -540,7 +541,7 @@ class TvDatafeed:
         >>> info.timezone, info.session, info.tick_size
         ('America/New_York', '0930-1600', 0.01)
         """
-        full = contract_symbol(full_symbol(symbol, exchange), symbol, fut_contract)
+        full = contract_symbol(full_symbol(symbol, exchange), fut_contract)
         from tvDatafeed.protocol.events import SymbolRequest  # noqa: PLC0415 - as above
 
         session = "extended" if extended_session else "regular"
