@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
 
 from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
 from tvDatafeed.common.progress import Report, reporting
@@ -216,6 +216,14 @@ class TvDatafeed:
     def __repr__(self) -> str:
         who = "anonymous" if self._account.is_anonymous else "with an account"
         return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: two objects cannot share connections and threads."""
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} cannot be pickled or copied, as it holds connections and threads; "
+            f"make one {name} per process, and share it between threads"
+        )
 
     def __enter__(self) -> "Self":
         return self
