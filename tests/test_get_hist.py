@@ -96,7 +96,7 @@ def test_continuous_future_and_extended_session_are_asked_for(server, tv):
     asked = [r.params[2] for r in server.received if r.method == "resolve_symbol"]
     assert '"symbol":"MCX:GOLD2!"' in asked[0]
     assert '"session":"extended"' in asked[0]
-    assert '"symbol":"MCX:GOLD"' in asked[1]
+    assert '"symbol":"MCX:GOLD2!"' in asked[1]
     assert '"session":"regular"' in asked[1]
 
 

@@ -4,6 +4,8 @@
 """
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.redaction import mask_sensitive_data
 from tvDatafeed.config import TvDatafeedConfig
@@ -88,3 +90,15 @@ __version__ = "3.0.0.dev0"
 
 # Where our records go is the application's business.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# Import paths that nothing above imports.
+_PARTS = frozenset({"consumer", "network", "seis", "testing"})
+
+# Not for type checkers, which would take every name for one of these.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a part of the package when it is first named."""
+        if name not in _PARTS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(f"{__name__}.{name}")

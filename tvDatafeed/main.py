@@ -1,5 +1,7 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
+# Before the main thread ends: later its import fails, and pandas, imported late, needs it.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import os
 import time
@@ -8,7 +10,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
 
 from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
 from tvDatafeed.common.progress import Report, reporting
@@ -215,6 +217,14 @@ class TvDatafeed:
         who = "anonymous" if self._account.is_anonymous else "with an account"
         return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: two objects cannot share connections and threads."""
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} cannot be pickled or copied, as it holds connections and threads; "
+            f"make one {name} per process, and share it between threads"
+        )
+
     def __enter__(self) -> "Self":
         return self
 
@@ -293,7 +303,8 @@ class TvDatafeed:
             by page. There may be fewer, and `DataFrame.attrs` tells. Default: all of the range,
             or without dates 10 (``TV_DEFAULT_BARS``).
         fut_contract : int, optional
-            Continuous future: 1 for the front contract, 2 for the one after it.
+            Continuous future: 1 for the front contract, 2 for the one after it. `symbol` is then
+            the root of the contracts, with its exchange or without.
         extended_session : bool, default False
             Whether bars outside the regular session are included.
         start_date, end_date : datetime, date, pandas.Timestamp or str, optional
@@ -359,7 +370,7 @@ class TvDatafeed:
             FrameOptions(dates, closed_only, validate),
             self._config.data,
         )
-        full = contract_symbol(full, symbol, fut_contract)
+        full = contract_symbol(full, fut_contract)
         started = time.monotonic()
         history = self._answer(query.request(full))
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
@@ -478,7 +489,7 @@ class TvDatafeed:
         named: dict[str, list[str]] = {}
         for name in names:
             try:
-                full = contract_symbol(full_symbol(name, exchange), name, fut_contract)
+                full = contract_symbol(full_symbol(name, exchange), fut_contract)
             except DataValidationError as error:
                 yield name, error
                 continue
@@ -538,7 +549,7 @@ class TvDatafeed:
         >>> info.timezone, info.session, info.tick_size
         ('America/New_York', '0930-1600', 0.01)
         """
-        full = contract_symbol(full_symbol(symbol, exchange), symbol, fut_contract)
+        full = contract_symbol(full_symbol(symbol, exchange), fut_contract)
         from tvDatafeed.protocol.events import SymbolRequest  # noqa: PLC0415 - as above
 
         session = "extended" if extended_session else "regular"

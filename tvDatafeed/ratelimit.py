@@ -128,6 +128,28 @@ class RateLimiter:
                 self._give_back(due)
         return taken
 
+    def acquire_spare(self, kept: int) -> None:
+        """Take one token at once if that leaves so many for others.
+
+        Parameters
+        ----------
+        kept : int
+            Tokens that must be there afterwards.
+
+        Raises
+        ------
+        RateLimitError
+            There are fewer; ``retry_after`` is the time in seconds until there are enough.
+        """
+        with self._lock:
+            now = self._clock()
+            due = max(self._next_due, now - self._head_start)
+            wait = due + kept * self._spacing - now
+            if wait <= _ROUNDING_S:
+                self._next_due = due + self._spacing
+                return
+        raise RateLimitError(self.requests_per_minute, _WINDOW_S, retry_after=wait)
+
     def _reserve(self, timeout: float | None) -> float:
         """Return the moment at which this caller's token is due."""
         with self._lock:

@@ -193,7 +193,7 @@ def test_open_circuit_fails_fast_with_the_last_cause(server):
         assert server.accepted == 2
         with pytest.raises(WebSocketError, match="2 failures in a row") as caught:
             tv.get_hist(SYMBOL)
-        assert isinstance(caught.value.__cause__, RateLimitError)
+        assert "reset" in str(caught.value.__cause__)
         assert server.accepted == 2
         server.clear_faults()
         opens_at = time.monotonic() + 0.5

@@ -20,6 +20,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name at first use, so that one part of this folder loads no other."""
+    if name == "cache":
+        return import_module(f"{__name__}.cache")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -81,7 +81,6 @@ def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
     CommandError
         When its exchange is not known, or is known twice.
     """
-    # Taken apart: in one piece the library would ignore a contract's number.
     exchange, contract = arguments.exchange, arguments.fut_contract
     named, colon, name = symbol.partition(":")
     if not colon and not exchange:
@@ -96,8 +95,7 @@ def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
         if contract is not None:
             raise CommandError(f"--fut-contract is for one symbol, not {symbol!r}", EXIT_USAGE)
         return full_symbol(symbol, None)
-    name, exchange = (name, named) if colon else (symbol, exchange)
-    return contract_symbol(full_symbol(name, exchange), name, contract)
+    return contract_symbol(full_symbol(symbol, exchange), contract)
 
 
 def _interval(text: str) -> Interval:

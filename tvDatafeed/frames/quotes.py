@@ -10,6 +10,7 @@ import pandas as pd
 
 from tvDatafeed.frames.bars import NO_VALUE
 from tvDatafeed.protocol.events import Quotes
+from tvDatafeed.query.quotes import TEXT_FIELDS
 
 
 def quotes_to_frame(
@@ -30,17 +31,21 @@ def quotes_to_frame(
     -------
     pandas.DataFrame
         One row a symbol, index "symbol". A column is float64 where all its values are numbers, a
-        number that is missing being NaN; otherwise object, what is missing being None.
+        number that is missing being NaN; otherwise, and where the field is known to be a text,
+        object, what is missing being None.
     """
     shown = [quotes.by_symbol[rows[name]] for name in rows]
-    return pd.DataFrame(
-        {name: _quote_column([v.get(field) for v in shown]) for name, field in columns.items()},
-        index=pd.Index(np.array(list(rows), dtype=object), name="symbol"),
-    )
+    index = pd.Index(np.array(list(rows), dtype=object), name="symbol")
+    series = {}
+    for name, field in columns.items():
+        column = _quote_column([quote.get(field) for quote in shown], is_text=field in TEXT_FIELDS)
+        # With its dtype: from an array, pandas 3 makes a column of texts, where None becomes NaN.
+        series[name] = pd.Series(column, index=index, dtype=column.dtype)
+    return pd.DataFrame(series, index=index)
 
 
-def _quote_column(cells: list[Any]) -> npt.NDArray[Any]:
-    if all(cell is None or _is_number(cell) for cell in cells):
+def _quote_column(cells: list[Any], *, is_text: bool) -> npt.NDArray[Any]:
+    if not is_text and all(cell is None or _is_number(cell) for cell in cells):
         numbers = np.array([math.nan if cell is None else float(cell) for cell in cells])
         numbers[numbers >= NO_VALUE] = math.nan
         return numbers

@@ -26,5 +26,6 @@ def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         column = np.empty(len(items), dtype=object)
         cells = (item.get(name) for item in items)
         column[:] = [None if isinstance(cell, list | dict) else cell for cell in cells]
-        columns[name] = column
-    return pd.DataFrame(columns).astype(object)
+        # With its dtype: pandas 3 makes a column of texts of an array, where None becomes NaN.
+        columns[name] = pd.Series(column, dtype=object)
+    return pd.DataFrame(columns)

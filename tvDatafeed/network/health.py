@@ -74,7 +74,12 @@ class ConnectionHealth:
         try:
             self._breaker.before()
         except RateLimitError as error:
-            raise WebSocketError(f"no connection is tried for now: {error}", url) from error
+            # The cause is what failed: the breaker's own error speaks of too many requests.
+            raise WebSocketError(
+                f"no connection is tried for another {math.ceil(error.retry_after or 0)} s, after "
+                f"{error.reason}",
+                url,
+            ) from error.__cause__
 
     def record_opening(self) -> None:
         """Count a connection that is being opened."""

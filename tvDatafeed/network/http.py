@@ -40,6 +40,8 @@ from tvDatafeed.network.sockets import (
     HostNameError,
     ProxyError,
     TooManyBytesError,
+    certificate_problem,
+    look_up_problem,
     open_stream,
 )
 from tvDatafeed.ratelimit import RateLimiter
@@ -493,8 +495,8 @@ def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, 
     mapped: NetworkError
     cause: Exception
     match next(telling, error):
-        case ssl.SSLCertVerificationError(verify_message=reason):
-            text = f"the certificate of {host} is not valid: {reason}"
+        case ssl.SSLCertVerificationError(verify_message=reason) as invalid:
+            text = f"the certificate of {host} is not valid: {certificate_problem(invalid)}"
             mapped, cause = ConnectionError(text, retryable=False), ssl.SSLError(reason)
         case ProxyError() as failure:
             text = _without_credentials(str(failure), limits.network)
@@ -506,8 +508,8 @@ def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, 
             seconds = time.monotonic() - limits.started
             text = f"{host} did not answer in time ({seconds:.1f} s)"
             mapped, cause = ConnectionError(text), TimeoutError(text)
-        case socket.gaierror(errno=number, strerror=reason):
-            text = f"the name {host} cannot be looked up: {reason}"
+        case socket.gaierror(errno=number, strerror=reason) as unknown:
+            text = f"the name {host} cannot be looked up: {look_up_problem(unknown)}"
             mapped, cause = ConnectionError(text), socket.gaierror(number, reason)
         case HostNameError() as failure:
             mapped = ConnectionError(f"{host} is no host name", retryable=False)

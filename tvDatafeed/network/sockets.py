@@ -25,9 +25,14 @@ Stop: TypeAlias = Callable[[], bool]
 Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 _PROXY_PORT = 8080
+_PROXY_ADVICE = "check TV_PROXY"
 # A proxy's answer to CONNECT is a few lines.
 _MAX_TUNNEL_BYTES = 64 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+_PROXY_AUTHENTICATION_REQUIRED = b"407"
+# OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_...).
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
 # How soon an attempt to connect notices that it is not wanted any more.
 _STOP_SLICE_S = 0.1
 # poll() takes no more than 24 days.
@@ -228,18 +233,24 @@ def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socke
     """Connect to the first address that answers, all before one deadline.
 
     Each address gets its share of the time, so that one that swallows packets does not hide the
-    next. Setting ``stop`` ends the attempt within a tenth of a second.
+    next; one of a family that the system does not have is passed over. Setting ``stop`` ends the
+    attempt within a tenth of a second.
 
     Raises
     ------
     OSError
-        The refusal of the last address.
+        The refusal of the last address that was tried.
     """
-    refusal: OSError = OSError("no address")
+    refusal: OSError | None = None
+    no_socket: OSError = OSError("no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         left_s = max(deadline - time.monotonic(), 0.0)
         share_until = time.monotonic() + left_s / (len(addresses) - number)
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # such as an IPv6 address on a kernel without IPv6
+            no_socket = error
+            continue
         try:
             _connect(sock, address, share_until, stop)
         except StoppedError:
@@ -253,7 +264,26 @@ def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socke
             raise
         else:
             return sock
-    raise refusal
+    raise refusal or no_socket
+
+
+def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
+    """Return what is wrong with a certificate, and the next step."""
+    reason = error.verify_message
+    if error.verify_code in {_NOT_YET_VALID, _EXPIRED}:
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        return f"{reason}; check the clock of this machine, which says {now} UTC"
+    if error.verify_code in _AUTHORITY_NOT_KNOWN:
+        return (
+            f"{reason}; if a proxy or a virus scanner inspects TLS here, "
+            "name the file of its authority in TV_CA_FILE"
+        )
+    return f"{reason}; if this network needs a proxy or a sign-in, set TV_PROXY or sign in"
+
+
+def look_up_problem(error: socket.gaierror) -> str:
+    """Return why a name cannot be looked up, and the next step."""
+    return f"{error.strerror}; check the network, or set TV_PROXY if it needs a proxy"
 
 
 def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop) -> DeadlineSocket:
@@ -274,7 +304,7 @@ def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop
     except (StoppedError, TimeoutError):
         raise
     except OSError as error:
-        raise ProxyError(f"{failed}: {error.strerror or error}") from error
+        raise ProxyError(f"{failed}: {error.strerror or error}; {_PROXY_ADVICE}") from error
     sock = DeadlineSocket(tcp)
     try:
         sock.read_deadline = sock.write_deadline = deadline
@@ -287,7 +317,7 @@ def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop
         raise
     if refusal:
         sock.close()
-        raise ProxyError(f"{failed}: {refusal}")
+        raise ProxyError(f"{failed}: {refusal}; {_PROXY_ADVICE}")
     sock.byte_budget = None
     return sock
 
@@ -303,7 +333,10 @@ def _refusal_of_tunnel(sock: DeadlineSocket) -> str | None:
     status = _STATUS_LINE.match(reply)
     if status is None:
         return "its answer is not HTTP"
-    return None if status[1] == b"200" else f"status {status[1].decode()}"
+    if status[1] == b"200":
+        return None
+    advice = "; set user and password" if status[1] == _PROXY_AUTHENTICATION_REQUIRED else ""
+    return f"status {status[1].decode()}{advice}"
 
 
 def _connect(sock: socket.socket, address: Any, deadline: float, stop: Stop) -> None:

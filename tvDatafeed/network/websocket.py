@@ -36,6 +36,8 @@ from tvDatafeed.network.sockets import (
     ProxyError,
     StoppedError,
     TooManyBytesError,
+    certificate_problem,
+    look_up_problem,
     open_stream,
 )
 
@@ -330,11 +332,12 @@ def _network_error(error: OSError, operation: str, url: str) -> WebSocketError:
         case TooManyBytesError():
             return _no_websocket(error, url)
         case ssl.SSLCertVerificationError():
-            message = f"the server's certificate is not valid: {error.verify_message}"
+            message = f"the server's certificate is not valid: {certificate_problem(error)}"
             return WebSocketError(message, url, retryable=False)
         case socket.gaierror():
             host = urlsplit(url).hostname
-            return WebSocketError(f"the name {host} cannot be looked up: {error.strerror}", url)
+            reason = look_up_problem(error)
+            return WebSocketError(f"the name {host} cannot be looked up: {reason}", url)
     return WebSocketError(f"{operation} failed: {error.strerror or error}", url)
 
 

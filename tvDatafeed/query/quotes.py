@@ -23,6 +23,8 @@ QUOTE_COLUMNS: Mapping[str, str] = {
     "currency": "currency_code",
     "update_mode": "update_mode",
 }
+# Those of them that are texts, also where no quote has one.
+TEXT_FIELDS = frozenset({"current_session", "description", "currency_code", "update_mode"})
 
 
 class QuotesQuery:

@@ -1,10 +1,17 @@
 """Symbols as TradingView names them, and lists of names."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from tvDatafeed.common.numbers import whole_number
+from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.validators import Validators
+
+# A continuous contract (ES1!), or one of a month: its letter and the year (ESZ2026).
+_CONTRACT = re.compile(r"\d!|[FGHJKMNQUVXZ]20\d\d\Z")
+# What joins symbols in TradingView's expressions; '-' and '&' are in the names of shares too.
+_EXPRESSION = re.compile(r"[/*+^()]|:.*:")
 
 
 def unique_names(names: str | Iterable[str]) -> list[str]:
@@ -33,15 +40,13 @@ def full_symbol(symbol: str, exchange: str | None) -> str:
     return f"{Validators.validate_exchange(exchange or '')}:{name}"
 
 
-def contract_symbol(full: str, symbol: str, contract: Any) -> str:
+def contract_symbol(full: str, contract: Any) -> str:
     """Return the symbol of a continuous future.
 
     Parameters
     ----------
     full
         The root's `full_symbol`.
-    symbol
-        As the caller wrote it: one that names its exchange is complete, as it always was.
     contract
         The number of the contract, or None.
 
@@ -49,8 +54,10 @@ def contract_symbol(full: str, symbol: str, contract: Any) -> str:
     ------
     ValueError
         When it is no whole number of at least 1.
+    DataValidationError
+        When the symbol is a contract already, or an expression of several symbols.
     """
-    if contract is None or ":" in symbol:
+    if contract is None:
         return full
     try:
         number = whole_number(contract)
@@ -58,4 +65,12 @@ def contract_symbol(full: str, symbol: str, contract: Any) -> str:
         number = 0
     if number < 1:
         raise ValueError("not a valid contract")
+    if _CONTRACT.search(full):
+        raise DataValidationError(
+            "fut_contract", contract, f"{full} is a contract already; leave fut_contract out"
+        )
+    if _EXPRESSION.search(full):
+        raise DataValidationError(
+            "fut_contract", contract, f"counts the contracts of one future, and {full} is not one"
+        )
     return f"{full}{number}!"

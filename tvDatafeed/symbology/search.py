@@ -114,7 +114,7 @@ def _nearest(
 ) -> list[str]:
     if _is_at_home(network.ws_url) and not _is_at_home(network.search_url):
         return []
-    client = HttpClient(network, limiter=limiter)
+    client = HttpClient(network)
     deadline = time.monotonic() + seconds
     _place, _, name = symbol.rpartition(":")
     found: dict[str, float] = {}
@@ -122,6 +122,8 @@ def _nearest(
         # What is misspelt at its end is found by its beginning.
         for text in dict.fromkeys((name, name[:_BEGINNING])):
             query = SearchQuery(text, "", "", _CANDIDATES)
+            # One page each: an error is not delayed, and handshakes keep a quarter of the burst.
+            limiter.acquire_spare(max(limiter.burst_size // 4, 1))
             for item in search(client, network.search_url, query, deadline):
                 found[item["full_name"]] = _likeness(symbol, item["full_name"])
             if found:

@@ -1,0 +1,45 @@
+"""Names of the package in the README's sentences can be used as they stand there."""
+
+import re
+
+import pytest
+
+from tests.programs import ROOT, run
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+INLINE = re.findall(r"`([^`\n]+)`", _PROSE)
+NAMES = sorted({n for code in INLINE for n in re.findall(r"\btvDatafeed(?:\.\w+)+", code)})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
+def test_name_exists_after_one_import(name):
+    """`import tvDatafeed` is enough for each name that the README writes in full."""
+    done = run("-c", f"import tvDatafeed\nprint({name})")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_login_of_the_command_line_by_inline_code(server):
+    """The README's line that names the token cache works as it is written."""
+    (code,) = [c for c in INLINE if "default_cache_path" in c]
+    program = f"import tvDatafeed\nfrom tvDatafeed import TvDatafeed\nprint(repr({code}))"
+    done = run("-c", program, server=server)
+    assert done.stdout.startswith("<TvDatafeed "), done.stderr
+
+
+@pytest.mark.parametrize("name", ["seis", "consumer", "network.WebSocketManager"])
+@pytest.mark.slow
+def test_old_import_paths_need_no_import_of_their_own(name):
+    """The import paths that users have are attributes of the package too."""
+    done = run("-c", f"import tvDatafeed\nprint(tvDatafeed.{name})")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_name_that_does_not_exist():
+    """A misspelt name is an AttributeError that repeats it."""
+    for name in ("networks", "auth.caches"):
+        done = run("-c", f"import tvDatafeed\ntvDatafeed.{name}")
+        assert f"has no attribute '{name.rpartition('.')[2]}'" in done.stderr
