@@ -1,5 +1,6 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
+import functools
 import logging
 import os
 import time
@@ -213,7 +214,8 @@ class TvDatafeed:
 
     def __repr__(self) -> str:
         who = "anonymous" if self._account.is_anonymous else "with an account"
-        return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
+        network = self._account.network(self._config.network)
+        return f"<{type(self).__name__} {who} {network.ws_url}>"
 
     def __enter__(self) -> "Self":
         return self
@@ -728,8 +730,11 @@ class TvDatafeed:
 
         manager = self._manager
         if manager is None:
-            network = self._account.network(self._config.network)
-            made = WebSocketManager(network, self._limiter)
+            network, account = self._config.network, self._account
+            # Asked with the token that a connection is for: another one may have another host.
+            made = WebSocketManager(
+                network, self._limiter, network_of=functools.partial(account.network, network)
+            )
             # The first of several threads wins, and no lock is needed that a fork could copy.
             manager = self._made_managers.setdefault("manager", made)
             if manager is made:

@@ -264,6 +264,12 @@ CACHE = _Kind(_cache, _cache_in_text)
 OPTIONAL_URL = _Kind(_optional_url, _optional_url)
 
 
+class DefaultText(str):
+    """The default text of a setting, distinct from the same text that a program has chosen."""
+
+    __slots__ = ()
+
+
 def setting(kind: _Kind, *variables: str) -> dict[str, Any]:
     """Return a field's metadata; of several variables the first that is set wins."""
     return {"kind": kind, "variables": variables}
