@@ -96,7 +96,7 @@ class TvDatafeed:
     Attributes
     ----------
     token : str
-        The token in use; may be assigned, and the next request uses it.
+        The token in use; may be assigned, and open connections get it at once.
     ws_timeout, max_response_time : float
         Limits in seconds, of one message and of a whole request; may be assigned.
     ws_debug : bool
@@ -199,14 +199,14 @@ class TvDatafeed:
 
     @property
     def token(self) -> str:
-        """The data token in use; assign another one, and the next request uses it."""
+        """The data token in use; assign another one, and open connections get it at once."""
         return self._account.token()
 
     @token.setter
     def token(self, token: str) -> None:
         self._account.assign(token)
         if self._manager is not None and isinstance(token, str):
-            self._manager.use_token(str(token))
+            self._manager.sign_in(str(token))
             self._try_again()
 
     def _try_again(self) -> None:

@@ -236,6 +236,9 @@ class WebSocketManager:
             with self._lock:
                 self._check_open(stop)
                 self._remove_ended()
+                if token in self._tokens:
+                    # Another one may have been assigned meanwhile, and sent to those open then.
+                    token = self._tokens[-1]
                 for connection in self._connections:
                     is_of_host = connection.configured_url == network.ws_url
                     if is_of_host and connection.acquire_slot(token, session):
