@@ -54,6 +54,17 @@ _TOO_MANY = 429
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 _REFUSED = frozenset({400, 401, 403})
+# It lasts for days, and the text may come without its code (section 16, E8).
+_RATE_LIMIT_CODE = re.compile(r"rate_?limit(?:ed)?|(?:2FA_)?too_many_\w+", re.IGNORECASE)
+_RATE_LIMITED = re.compile(
+    r"rate.?limit|too many (?:attempts|requests)|trouble with (?:that|your) request"
+    r"|try again (?:a little |a bit )?later",
+    re.IGNORECASE,
+)
+_RATE_LIMIT_ADVICE = (
+    "Cookies and tokens go on working: sign in with a browser and pass its sessionid and "
+    "sessionid_sign cookies, or pass auth_token, or use the token cache of an earlier login."
+)
 # In the page stands ``var user = {...};``, JSON as it happens.
 _PAGE_USER = re.compile(r"\buser\s*=\s*(?=\{)")
 _PAGE_TEXTS = (
@@ -250,6 +261,8 @@ class SignIn:
             headers=self._headers,
             deadline=deadline,
         )
+        if reply.status == _TOO_MANY:
+            raise RateLimitError(retry_after=reply.retry_after)
         _check_availability(reply, "")
         user = _user_in_page(reply.text)
         token = user.get("auth_token")
@@ -370,12 +383,19 @@ class _Attempt:
                 )
             return _Answer({}, is_json=False)
         error, code = _text(content.get("error")), _text(content.get("code"))
-        said = _said(error or _text(content.get("message")) or code, secrets)
-        _check_availability(reply, said, code)
+        message = error or _text(content.get("message")) or _text(content.get("detail"))
+        said = _said(message or code, secrets)
+        is_refused = bool(error) or reply.status >= _CLIENT_ERROR
+        # Its text counts where it has no code.
+        if _RATE_LIMIT_CODE.fullmatch(code) or (
+            is_refused and not code and _is_rate_limit(message)
+        ):
+            raise _rate_limit(reply, said)
+        _check_availability(reply, said)
         if "2FA_required" in {error, code}:
             return _Answer({}, method=_method_of(content.get("two_factor_types")))
-        if error or reply.status >= _CLIENT_ERROR:
-            raise self._refusal(said, code.lower(), error.lower())
+        if is_refused:
+            raise self._refusal(said, code.lower(), message.lower())
         user = content.get("user")
         return _Answer(user if isinstance(user, dict) else {})
 
@@ -432,11 +452,24 @@ def _said(text: str, secrets: Iterable[str]) -> str:
     return shown[:_SAID_MAX_LENGTH] or "it does not say why"
 
 
-def _check_availability(reply: HttpReply, said: str, code: str = "") -> None:
-    if reply.status == _TOO_MANY or code in {"rate_limit", "2FA_too_many_requests"}:
-        raise RateLimitError(
-            retry_after=reply.retry_after, reason=said or "too many attempts to sign in"
-        )
+def _is_rate_limit(text: str) -> bool:
+    """Whether the text of a refusal asks to wait."""
+    # A lock-out and a captcha may say "try again later" too.
+    is_other = re.search("lock|captcha|robot", text, re.IGNORECASE)
+    return is_other is None and _RATE_LIMITED.search(text) is not None
+
+
+def _rate_limit(reply: HttpReply, said: str) -> RateLimitError:
+    return RateLimitError(
+        retry_after=reply.retry_after,
+        reason=said or "too many attempts to sign in",
+        advice=_RATE_LIMIT_ADVICE,
+    )
+
+
+def _check_availability(reply: HttpReply, said: str) -> None:
+    if reply.status == _TOO_MANY:
+        raise _rate_limit(reply, said)
     if reply.status >= _SERVER_ERROR:
         raise NetworkError(f"TradingView is not available: status {reply.status}")
 
