@@ -6,7 +6,12 @@ import pytest
 
 from tests.auth.accounts import ANN, TWO, authenticator, cookies_of, refusal
 from tvDatafeed import TvDatafeed
-from tvDatafeed.exceptions import AuthenticationError, CaptchaRequiredError, RateLimitError
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    CaptchaRequiredError,
+    NetworkError,
+    RateLimitError,
+)
 from tvDatafeed.testing import HttpStatus
 
 TROUBLE = "We're having a little trouble with that request. Try again a little later."
@@ -76,3 +81,60 @@ def test_a_rate_limit_of_codes_has_the_advice(server):
     answer(server, LIMITS[1], path="/accounts/two-factor/signin/totp/")
     auth = authenticator(server, TWO, two_factor_code="123456")
     assert "cookies" in str(refusal(auth, RateLimitError))
+
+
+CLOUDFRONT = (
+    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD>'
+    b"<TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY>"
+    b"<H1>403 ERROR</H1><H2>The request could not be satisfied.</H2></BODY></HTML>"
+)
+BLOCKS = [
+    (CLOUDFRONT, 400, "could not be satisfied"),
+    (CLOUDFRONT, 403, "could not be satisfied"),
+    (b"\n<html><title>Just a moment...</title>", 403, "Just a moment"),
+    (b"\xef\xbb\xbf<html><body>Access denied", 401, "no title"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BLOCKS)
+def test_a_sign_in_that_the_cdn_blocks_is_no_wrong_password(server, body, status, words):
+    """HTML comes from before TradingView's sign-in, and says nothing about the password."""
+    answer(server, body, status)
+    error = refusal(authenticator(server, ANN), NetworkError)
+    assert "blocked before it reached TradingView's sign-in" in str(error)
+    assert words in str(error)
+    assert not error.retryable
+
+
+def test_a_blocked_password_may_be_sent_again(server):
+    """TradingView has not seen it, so that the next attempt of the program is made."""
+    server.inject(HttpStatus(path="/accounts/signin/", status=403, body=CLOUDFRONT, times=1))
+    auth = authenticator(server, ANN)
+    refusal(auth, NetworkError)
+    assert auth.token()
+
+
+def test_a_blocked_code_is_no_wrong_code(server):
+    """The second step can be blocked like the first."""
+    answer(server, CLOUDFRONT, 403, path="/accounts/two-factor/signin/totp/")
+    error = refusal(authenticator(server, TWO, two_factor_code="123456"), NetworkError)
+    assert "blocked before" in str(error)
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BLOCKS)
+def test_blocked_cookies_are_not_expired(server, body, status, words):
+    """Cookies that did not reach TradingView are good, and are sent again later."""
+    server.inject(HttpStatus(path="/", status=status, body=body, times=1))
+    auth = authenticator(server, **cookies_of(server, ANN))
+    error = refusal(auth, NetworkError)
+    assert "blocked before" in str(error)
+    assert words in str(error)
+    assert auth.token()
+
+
+def test_the_title_of_a_block_shows_no_secret(server):
+    """What a page repeats of the request is masked."""
+    answer(server, f"<title>no {ANN.password}</title>".encode(), 403)
+    error = refusal(authenticator(server, ANN), NetworkError)
+    assert ANN.password not in str(error)
+    assert "***" in str(error)

@@ -269,11 +269,18 @@ class SignIn:
         if isinstance(token, str) and token:
             cookies |= {name: reply.cookies[name] for name in cookies if name in reply.cookies}
             return SignedIn(token, user, cookies["sessionid"], cookies["sessionid_sign"])
+        is_of_site = "tradingview" in reply.text.lower()
+        if reply.status in _REFUSED and _is_html(reply) and not is_of_site:
+            raise NetworkError(
+                "the cookies were blocked before they reached TradingView's page (HTML with "
+                f"status {reply.status}, {_title_of(reply, cookies.values())}): try another "
+                "network or a proxy (TV_PROXY), or pass auth_token"
+            )
         if reply.status >= _CLIENT_ERROR and reply.status not in _REFUSED:
             raise NetworkError(
                 f"TradingView's page is not there: status {reply.status}", retryable=False
             )
-        if reply.status < _CLIENT_ERROR and "tradingview" not in reply.text.lower():
+        if reply.status < _CLIENT_ERROR and not is_of_site:
             raise NetworkError("the page is not TradingView's: a portal of this network, perhaps")
         raise AuthenticationError(
             "Wrong or expired sessionid or sessionid_sign: sign in with a browser again and pass "
@@ -371,6 +378,13 @@ class _Attempt:
             content = None
         if not isinstance(content, dict):
             _check_availability(reply, "")
+            if reply.status in _REFUSED and _is_html(reply):
+                raise NetworkError(
+                    "the sign-in was blocked before it reached TradingView's sign-in (HTML with "
+                    f"status {reply.status}, {_title_of(reply, secrets)}): try another network or "
+                    "a proxy (TV_PROXY), or pass sessionid cookies or auth_token",
+                    retryable=False,
+                )
             if reply.status in _REFUSED:
                 raise AuthenticationError(
                     f"TradingView refused the sign-in with status {reply.status}", username
@@ -472,6 +486,18 @@ def _check_availability(reply: HttpReply, said: str) -> None:
         raise _rate_limit(reply, said)
     if reply.status >= _SERVER_ERROR:
         raise NetworkError(f"TradingView is not available: status {reply.status}")
+
+
+def _is_html(reply: HttpReply) -> bool:
+    """Whether an answer is HTML: TradingView's sign-in refuses with JSON."""
+    return reply.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _title_of(reply: HttpReply, secrets: Iterable[str]) -> str:
+    """Return the title of an HTML page in one line, as an error may show it."""
+    title = re.search(r"<title[^>]*>([^<]*)", reply.text, re.IGNORECASE)
+    said = html.unescape(title[1]).strip() if title else ""
+    return f'"{_said(said, secrets)}"' if said else "no title"
 
 
 def _is_wrong_code(reply: HttpReply) -> bool:
