@@ -87,7 +87,8 @@ class TokenCache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._path = None if path is None else Path(path)
+        # No shell has expanded a "~" here.
+        self._path = None if path is None else Path(os.path.expanduser(path))  # noqa: PTH111
 
     def __repr__(self) -> str:
         return f"<TokenCache {self.path}>"
