@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from tvDatafeed.auth.cache import CachedLogin, TokenCache
+from tvDatafeed.auth.cache import CachedLogin, TokenCache, default_cache_path_if_any
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
@@ -168,6 +169,8 @@ class Authenticator:
         self._sign_in: SignIn | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
         self._not_before = 0.0
+        # False: there is no home folder; None: not asked yet.
+        self._default_cache: Path | Literal[False] | None = None
         # Until when, on the monotonic clock, and what TradingView said.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
@@ -503,7 +506,11 @@ class Authenticator:
         is_only_way = place is not None and not (auth.auth_token or auth.sessionid)
         if place is False or not (self._has_password or is_only_way):
             return None
-        return TokenCache(place)
+        if place is None and self._default_cache is None:
+            # Once, so that a missing home folder is one WARNING.
+            self._default_cache = default_cache_path_if_any() or False
+        path = place or self._default_cache
+        return TokenCache(path) if path else None
 
     def _site(self) -> SignIn:
         from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - requests takes its time
