@@ -334,10 +334,12 @@ def variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
 
     full = checked(_expanded, os.fsdecode(path), "dotenv_path")
     try:
-        with open(full, encoding="utf-8") as file:  # noqa: PTH123 - a path of any kind
-            found = dotenv.dotenv_values(stream=file)
+        # Editors on Windows begin a file with a byte order mark.
+        with open(full, encoding="utf-8-sig") as file:  # noqa: PTH123 - a path of any kind
+            # A password may hold "${".
+            found = dotenv.dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigurationError(
             "dotenv_path", full, f"must be a file that can be read: {reason}"
         ) from None
