@@ -34,6 +34,7 @@ from tvDatafeed.common.settings import (
     VOLUME_FILLING,
     WHOLE,
     ZONE_NAME,
+    DefaultText,
     FillMissingVolume,
     LiveMode,
     Section,
@@ -119,7 +120,9 @@ class NetworkConfig(_ConfigSection):
     Attributes
     ----------
     ws_url : str, default "wss://data.tradingview.com/socket.io/websocket"
-        The WebSocket that gives bars and quotes (``TV_WS_URL``).
+        The WebSocket that gives bars and quotes. The default is replaced by the host for paid
+        plans where the token is of such a plan; a URL that is given always stays
+        (``TV_WS_URL``).
     base_url : str, default "https://www.tradingview.com"
         The site, for sign-in and pages (``TV_BASE_URL``).
     search_url : str, default "https://symbol-search.tradingview.com/symbol_search/v3/"
@@ -170,7 +173,7 @@ class NetworkConfig(_ConfigSection):
     """
 
     ws_url: str = field(
-        default="wss://data.tradingview.com/socket.io/websocket",
+        default=DefaultText("wss://data.tradingview.com/socket.io/websocket"),
         metadata=setting(SOCKET_URL, "TV_WS_URL"),
     )
     base_url: str = field(
@@ -209,6 +212,11 @@ class NetworkConfig(_ConfigSection):
     # It may hold a password.
     proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
     ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
+
+    @property
+    def follows_plan(self) -> bool:
+        """Whether the plan of the account decides the host, since `ws_url` was not chosen."""
+        return isinstance(self.ws_url, DefaultText)
 
 
 @dataclass(frozen=True, kw_only=True)

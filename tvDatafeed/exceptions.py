@@ -280,6 +280,8 @@ class RateLimitError(NetworkError):
         Seconds after which the server allows another attempt.
     reason : str, optional
         The server's own text.
+    advice : str, optional
+        What else helps, one sentence; appended to the message.
 
     Attributes
     ----------
@@ -300,6 +302,7 @@ class RateLimitError(NetworkError):
         *,
         retry_after: float | None = None,
         reason: str | None = None,
+        advice: str | None = None,
     ) -> None:
         self.limit = limit
         self.window = window
@@ -308,7 +311,8 @@ class RateLimitError(NetworkError):
         what = "too many requests" if limit is None else f"{limit} requests per {window}s"
         why = f" ({_shown(reason)})" if reason else ""
         when = "later" if retry_after is None else f"in {retry_after:g} s"
-        super().__init__(f"Rate limit exceeded: {what}{why}. Please try again {when}.")
+        more = f" {advice}" if advice else ""
+        super().__init__(f"Rate limit exceeded: {what}{why}. Please try again {when}.{more}")
 
 
 class DataError(TvDatafeedError):

@@ -1,7 +1,7 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
-# Before the main thread ends: later its import fails, and pandas, imported late, needs it.
 import concurrent.futures.thread  # noqa: F401
+import functools
 import logging
 import os
 import time
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from tvDatafeed.protocol.events import Answer, History, Request
 
 
+# Before the main thread ends: later its import fails, and pandas, imported late, needs it.
+
+
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -97,7 +100,7 @@ class TvDatafeed:
     Attributes
     ----------
     token : str
-        The token in use; may be assigned, and the next request uses it.
+        The token in use; may be assigned, and open connections get it at once.
     ws_timeout, max_response_time : float
         Limits in seconds, of one message and of a whole request; may be assigned.
     ws_debug : bool
@@ -200,14 +203,14 @@ class TvDatafeed:
 
     @property
     def token(self) -> str:
-        """The data token in use; assign another one, and the next request uses it."""
+        """The data token in use; assign another one, and open connections get it at once."""
         return self._account.token()
 
     @token.setter
     def token(self, token: str) -> None:
         self._account.assign(token)
         if self._manager is not None and isinstance(token, str):
-            self._manager.use_token(str(token))
+            self._manager.sign_in(str(token))
             self._try_again()
 
     def _try_again(self) -> None:
@@ -215,7 +218,8 @@ class TvDatafeed:
 
     def __repr__(self) -> str:
         who = "anonymous" if self._account.is_anonymous else "with an account"
-        return f"<{type(self).__name__} {who} {self._config.network.ws_url}>"
+        network = self._account.network(self._config.network)
+        return f"<{type(self).__name__} {who} {network.ws_url}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: two objects cannot share connections and threads."""
@@ -739,8 +743,11 @@ class TvDatafeed:
 
         manager = self._manager
         if manager is None:
-            network = self._account.network(self._config.network)
-            made = WebSocketManager(network, self._limiter)
+            network, account = self._config.network, self._account
+            # Asked with the token that a connection is for: another one may have another host.
+            made = WebSocketManager(
+                network, self._limiter, network_of=functools.partial(account.network, network)
+            )
             # The first of several threads wins, and no lock is needed that a fork could copy.
             manager = self._made_managers.setdefault("manager", made)
             if manager is made:

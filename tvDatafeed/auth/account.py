@@ -65,16 +65,30 @@ class Account:
 
     def __init__(self, authenticator: "Authenticator | None") -> None:
         self._authenticator = authenticator
-        self._token = ANONYMOUS_TOKEN
+        # A token and its plan, replaced together.
+        self._assigned: tuple[str, str] = (ANONYMOUS_TOKEN, "")
 
     @property
     def is_anonymous(self) -> bool:
         """Whether nobody is signed in and no token was assigned."""
-        return self._authenticator is None and self._token == ANONYMOUS_TOKEN
+        return self._authenticator is None and self._assigned[0] == ANONYMOUS_TOKEN
 
-    def network(self, network: "NetworkConfig") -> "NetworkConfig":
-        """Return where to connect: paid plans have a host of their own."""
-        return network if self._authenticator is None else self._authenticator.network()
+    def network(self, network: "NetworkConfig", token: str | None = None) -> "NetworkConfig":
+        """Return where to connect with a token: paid plans have a host of their own.
+
+        Without a token it is the current one; nothing is sent to get one.
+        """
+        if self._authenticator is not None:
+            return self._authenticator.network(token)
+        assigned, plan = self._assigned
+        if token is not None and token != assigned:
+            # A slow thread still holds the token before this one.
+            plan = _plan_of(token)
+        if not plan:
+            return network
+        from tvDatafeed.auth.authenticator import network_of_plan  # noqa: PLC0415 - as above
+
+        return network_of_plan(network, plan)
 
     def token(self) -> str:
         """Return the token to use, signing in or renewing it where that is due.
@@ -86,7 +100,7 @@ class Account:
         TvDatafeedError
             When signing in fails.
         """
-        token = self._token if self._authenticator is None else self._authenticator.token()
+        token = self._assigned[0] if self._authenticator is None else self._authenticator.token()
         if not isinstance(token, str):
             raise ConfigurationError("token", token, "must be a text")
         return str(token)
@@ -98,7 +112,7 @@ class Account:
     def assign(self, token: str) -> None:
         """Use another token from now on."""
         if self._authenticator is None:
-            self._token = token
+            self._assigned = token, _plan_of(token)
         else:
             self._authenticator.set_token(token)
 
@@ -139,3 +153,9 @@ class Account:
                 "assign a fresh one to token"
             )
         return self._authenticator.renew(token)
+
+
+def _plan_of(token: object) -> str:
+    from tvDatafeed.auth.token import plan_of  # noqa: PLC0415 - rarely needed
+
+    return plan_of(token) if isinstance(token, str) else ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from tvDatafeed.auth.cache import CachedLogin, TokenCache
+from tvDatafeed.auth.cache import CachedLogin, TokenCache, default_cache_path_if_any
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
@@ -167,6 +169,8 @@ class Authenticator:
         self._sign_in: SignIn | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
         self._not_before = 0.0
+        # False: there is no home folder; None: not asked yet.
+        self._default_cache: Path | Literal[False] | None = None
         # Until when, on the monotonic clock, and what TradingView said.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
@@ -291,16 +295,19 @@ class Authenticator:
         """
         return self.network().ws_url
 
-    def network(self) -> NetworkConfig:
-        """Return the network settings with the WebSocket and the Origin of the account's plan."""
-        default = DEFAULT_CONFIG.network
-        session, network = self._session, self._network
-        if session is None or not session.plan or network.ws_url != default.ws_url:
-            return network
-        headers = network.ws_headers
-        if headers == default.ws_headers:
-            headers = {"Origin": PRO_ORIGIN}
-        return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
+    def network(self, token: str | None = None) -> NetworkConfig:
+        """Return the network settings with the WebSocket and the Origin of a token's plan.
+
+        Parameters
+        ----------
+        token : str, optional
+            The token. Default: the current one; nothing is sent to get one.
+        """
+        session = self._session
+        if session is not None and token in {None, session.token}:
+            # The page of an account names its plan also where the token does not.
+            return network_of_plan(self._network, session.plan)
+        return network_of_plan(self._network, plan_of(token or ""))
 
     def _reset_in_child(self) -> None:
         """In a forked child: whoever held the lock, or was signing in, is not here."""
@@ -499,7 +506,11 @@ class Authenticator:
         is_only_way = place is not None and not (auth.auth_token or auth.sessionid)
         if place is False or not (self._has_password or is_only_way):
             return None
-        return TokenCache(place)
+        if place is None and self._default_cache is None:
+            # Once, so that a missing home folder is one WARNING.
+            self._default_cache = default_cache_path_if_any() or False
+        path = place or self._default_cache
+        return TokenCache(path) if path else None
 
     def _site(self) -> SignIn:
         from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - requests takes its time
@@ -510,6 +521,28 @@ class Authenticator:
                 client, self._network, self._auth, clock=self._clock, sleep=self._sleep
             )
         return self._sign_in
+
+
+def network_of_plan(network: NetworkConfig, plan: str) -> NetworkConfig:
+    """Return the network settings with the WebSocket and the Origin that serve a plan.
+
+    Parameters
+    ----------
+    network : NetworkConfig
+        The settings; a `ws_url` that was chosen in them stays.
+    plan : str
+        The plan, such as "pro_premium"; empty for the free one.
+    """
+    return _paid(network) if plan and network.follows_plan else network
+
+
+# Asked for each request.
+@functools.lru_cache(maxsize=8)
+def _paid(network: NetworkConfig) -> NetworkConfig:
+    headers = network.ws_headers
+    if headers == DEFAULT_CONFIG.network.ws_headers:
+        headers = {"Origin": PRO_ORIGIN}
+    return dataclasses.replace(network, ws_url=PRO_WS_URL, ws_headers=headers)
 
 
 def _session_of(signed_in: SignedIn, source: Source) -> _Session:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tvDatafeed.exceptions import ConfigurationError
+
 __all__ = ["CachedLogin", "TokenCache", "default_cache_path"]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -39,10 +41,34 @@ def default_cache_path() -> Path:
 
     On Windows the folder lies inside the user's profile, which the other users of the machine
     cannot read.
+
+    Raises
+    ------
+    ConfigurationError
+        When the user has no home folder, as in a container that runs with any number as its user.
     """
     import platformdirs  # noqa: PLC0415 - needed by few
 
-    return Path(platformdirs.user_cache_dir("tvDatafeed")) / "tokens.json"
+    try:
+        folder = Path(platformdirs.user_cache_dir("tvDatafeed"))
+    except RuntimeError:  # of pathlib: there is no home
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise ConfigurationError(
+            "token_cache", None, "must be the path of a file, since no home folder is known"
+        )
+    return folder / "tokens.json"
+
+
+def default_cache_path_if_any() -> Path | None:
+    """Return `default_cache_path`; None, with a WARNING, when there is no home folder."""
+    try:
+        return default_cache_path()
+    except ConfigurationError:
+        logger.warning(
+            "no login is kept, since no home folder is known; TV_TOKEN_CACHE names a file for them"
+        )
+        return None
 
 
 @dataclass(frozen=True)
@@ -87,7 +113,8 @@ class TokenCache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._path = None if path is None else Path(path)
+        # No shell has expanded a "~" here.
+        self._path = None if path is None else Path(os.path.expanduser(path))  # noqa: PTH111
 
     def __repr__(self) -> str:
         return f"<TokenCache {self.path}>"
@@ -187,9 +214,14 @@ class TokenCache:
         self._write(others)
         return True
 
+    def _usable_path(self) -> Path | None:
+        return default_cache_path_if_any() if self._path is None else self._path
+
     def _read(self) -> list[dict[str, str]]:
         """Return the entries, the newest last; none of a file that cannot be trusted."""
-        path = self.path
+        path = self._usable_path()
+        if path is None:
+            return []
         try:
             text = _read_private(path)
             entries = _checked(json.loads(text))
@@ -208,7 +240,9 @@ class TokenCache:
         return []
 
     def _write(self, entries: list[dict[str, str]]) -> None:
-        path = self.path
+        path = self._usable_path()
+        if path is None:
+            return
         try:
             if entries:
                 _write_private(path, json.dumps({"format": _FORMAT, "logins": entries}))

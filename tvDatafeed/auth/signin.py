@@ -54,6 +54,17 @@ _TOO_MANY = 429
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 _REFUSED = frozenset({400, 401, 403})
+# It lasts for days, and the text may come without its code (section 16, E8).
+_RATE_LIMIT_CODE = re.compile(r"rate_?limit(?:ed)?|(?:2FA_)?too_many_\w+", re.IGNORECASE)
+_RATE_LIMITED = re.compile(
+    r"rate.?limit|too many (?:attempts|requests)|trouble with (?:that|your) request"
+    r"|try again (?:a little |a bit )?later",
+    re.IGNORECASE,
+)
+_RATE_LIMIT_ADVICE = (
+    "Cookies and tokens go on working: sign in with a browser and pass its sessionid and "
+    "sessionid_sign cookies, or pass auth_token, or use the token cache of an earlier login."
+)
 # In the page stands ``var user = {...};``, JSON as it happens.
 _PAGE_USER = re.compile(r"\buser\s*=\s*(?=\{)")
 _PAGE_TEXTS = (
@@ -250,17 +261,26 @@ class SignIn:
             headers=self._headers,
             deadline=deadline,
         )
+        if reply.status == _TOO_MANY:
+            raise RateLimitError(retry_after=reply.retry_after)
         _check_availability(reply, "")
         user = _user_in_page(reply.text)
         token = user.get("auth_token")
         if isinstance(token, str) and token:
             cookies |= {name: reply.cookies[name] for name in cookies if name in reply.cookies}
             return SignedIn(token, user, cookies["sessionid"], cookies["sessionid_sign"])
+        is_of_site = "tradingview" in reply.text.lower()
+        if reply.status in _REFUSED and _is_html(reply) and not is_of_site:
+            raise NetworkError(
+                "the cookies were blocked before they reached TradingView's page (HTML with "
+                f"status {reply.status}, {_title_of(reply, cookies.values())}): try another "
+                "network or a proxy (TV_PROXY), or pass auth_token"
+            )
         if reply.status >= _CLIENT_ERROR and reply.status not in _REFUSED:
             raise NetworkError(
                 f"TradingView's page is not there: status {reply.status}", retryable=False
             )
-        if reply.status < _CLIENT_ERROR and "tradingview" not in reply.text.lower():
+        if reply.status < _CLIENT_ERROR and not is_of_site:
             raise NetworkError("the page is not TradingView's: a portal of this network, perhaps")
         raise AuthenticationError(
             "Wrong or expired sessionid or sessionid_sign: sign in with a browser again and pass "
@@ -358,6 +378,13 @@ class _Attempt:
             content = None
         if not isinstance(content, dict):
             _check_availability(reply, "")
+            if reply.status in _REFUSED and _is_html(reply):
+                raise NetworkError(
+                    "the sign-in was blocked before it reached TradingView's sign-in (HTML with "
+                    f"status {reply.status}, {_title_of(reply, secrets)}): try another network or "
+                    "a proxy (TV_PROXY), or pass sessionid cookies or auth_token",
+                    retryable=False,
+                )
             if reply.status in _REFUSED:
                 raise AuthenticationError(
                     f"TradingView refused the sign-in with status {reply.status}", username
@@ -370,12 +397,19 @@ class _Attempt:
                 )
             return _Answer({}, is_json=False)
         error, code = _text(content.get("error")), _text(content.get("code"))
-        said = _said(error or _text(content.get("message")) or code, secrets)
-        _check_availability(reply, said, code)
+        message = error or _text(content.get("message")) or _text(content.get("detail"))
+        said = _said(message or code, secrets)
+        is_refused = bool(error) or reply.status >= _CLIENT_ERROR
+        # Its text counts where it has no code.
+        if _RATE_LIMIT_CODE.fullmatch(code) or (
+            is_refused and not code and _is_rate_limit(message)
+        ):
+            raise _rate_limit(reply, said)
+        _check_availability(reply, said)
         if "2FA_required" in {error, code}:
             return _Answer({}, method=_method_of(content.get("two_factor_types")))
-        if error or reply.status >= _CLIENT_ERROR:
-            raise self._refusal(said, code.lower(), error.lower())
+        if is_refused:
+            raise self._refusal(said, code.lower(), message.lower())
         user = content.get("user")
         return _Answer(user if isinstance(user, dict) else {})
 
@@ -432,13 +466,38 @@ def _said(text: str, secrets: Iterable[str]) -> str:
     return shown[:_SAID_MAX_LENGTH] or "it does not say why"
 
 
-def _check_availability(reply: HttpReply, said: str, code: str = "") -> None:
-    if reply.status == _TOO_MANY or code in {"rate_limit", "2FA_too_many_requests"}:
-        raise RateLimitError(
-            retry_after=reply.retry_after, reason=said or "too many attempts to sign in"
-        )
+def _is_rate_limit(text: str) -> bool:
+    """Whether the text of a refusal asks to wait."""
+    # A lock-out and a captcha may say "try again later" too.
+    is_other = re.search("lock|captcha|robot", text, re.IGNORECASE)
+    return is_other is None and _RATE_LIMITED.search(text) is not None
+
+
+def _rate_limit(reply: HttpReply, said: str) -> RateLimitError:
+    return RateLimitError(
+        retry_after=reply.retry_after,
+        reason=said or "too many attempts to sign in",
+        advice=_RATE_LIMIT_ADVICE,
+    )
+
+
+def _check_availability(reply: HttpReply, said: str) -> None:
+    if reply.status == _TOO_MANY:
+        raise _rate_limit(reply, said)
     if reply.status >= _SERVER_ERROR:
         raise NetworkError(f"TradingView is not available: status {reply.status}")
+
+
+def _is_html(reply: HttpReply) -> bool:
+    """Whether an answer is HTML: TradingView's sign-in refuses with JSON."""
+    return reply.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _title_of(reply: HttpReply, secrets: Iterable[str]) -> str:
+    """Return the title of an HTML page in one line, as an error may show it."""
+    title = re.search(r"<title[^>]*>([^<]*)", reply.text, re.IGNORECASE)
+    said = html.unescape(title[1]).strip() if title else ""
+    return f'"{_said(said, secrets)}"' if said else "no title"
 
 
 def _is_wrong_code(reply: HttpReply) -> bool:

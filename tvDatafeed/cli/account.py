@@ -104,13 +104,16 @@ def account_config() -> TvDatafeedConfig:
     ConfigurationError
         When a variable has a value that cannot be used.
     """
-    from tvDatafeed.auth.cache import default_cache_path  # noqa: PLC0415 - help needs to be quick
+    from tvDatafeed.auth.cache import (  # noqa: PLC0415 - help needs to be quick
+        default_cache_path_if_any,
+    )
 
     config = TvDatafeedConfig.from_env(credentials=True)
     if config.auth.token_cache is not None:
         return config
     # A cache that is named is used without a password too.
-    auth = dataclasses.replace(config.auth, token_cache=str(default_cache_path()))
+    path = default_cache_path_if_any()
+    auth = dataclasses.replace(config.auth, token_cache=False if path is None else str(path))
     return dataclasses.replace(config, auth=auth)
 
 
@@ -143,7 +146,10 @@ def _login(arguments: argparse.Namespace) -> int:
     config = account_config()
     cache = _cache_of(config)
     if cache is None:
-        raise CommandError("TV_TOKEN_CACHE is off: there is no place to keep a login", EXIT_USAGE)
+        raise CommandError(
+            "TV_TOKEN_CACHE is off, or no home folder is known: there is no place to keep a login",
+            EXIT_USAGE,
+        )
     if arguments.cookies:
         signed_in = _by_cookies(config)
         # Bound to a password that nobody has: it is found as the newest login only.

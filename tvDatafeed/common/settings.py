@@ -118,12 +118,23 @@ def _proxy(value: Any) -> str | None:
     return value
 
 
+def _expanded(path: str) -> str:
+    """Return a path with its ``~`` replaced by the home folder, which no shell has done here."""
+    full = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError without a home
+    if full.startswith("~"):
+        raise ValueError("begins with ~, and that home folder is not known: use a full path")
+    return full
+
+
 def _file(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str | os.PathLike) or not Path(value).is_file():
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("must be the path of a file that exists")  # noqa: TRY004 - as below
+    path = _expanded(os.fsdecode(value))
+    if not Path(path).is_file():
         raise ValueError("must be the path of a file that exists")
-    return str(value)
+    return path
 
 
 def _zone_name(value: Any) -> str | None:
@@ -156,11 +167,11 @@ def _cache(value: Any) -> str | Literal[False] | None:
         return value
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("must be the path of a file, False for no cache, or None")
-    return os.fsdecode(value)
+    return _expanded(os.fsdecode(value))
 
 
 def _cache_in_text(text: str) -> str | Literal[False]:
-    return False if text.lower() == "off" else text
+    return False if text.lower() == "off" else _expanded(text)
 
 
 def _optional_url(value: Any) -> str | None:
@@ -264,6 +275,12 @@ CACHE = _Kind(_cache, _cache_in_text)
 OPTIONAL_URL = _Kind(_optional_url, _optional_url)
 
 
+class DefaultText(str):
+    """The default text of a setting, distinct from the same text that a program has chosen."""
+
+    __slots__ = ()
+
+
 def setting(kind: _Kind, *variables: str) -> dict[str, Any]:
     """Return a field's metadata; of several variables the first that is set wins."""
     return {"kind": kind, "variables": variables}
@@ -315,13 +332,16 @@ def variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     import dotenv  # noqa: PLC0415 - where a file is asked for
 
+    full = checked(_expanded, os.fsdecode(path), "dotenv_path")
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path of any kind
-            found = dotenv.dotenv_values(stream=file)
+        # Editors on Windows begin a file with a byte order mark.
+        with open(full, encoding="utf-8-sig") as file:  # noqa: PTH123 - a path of any kind
+            # A password may hold "${".
+            found = dotenv.dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigurationError(
-            "dotenv_path", os.fspath(path), f"must be a file that can be read: {reason}"
+            "dotenv_path", full, f"must be a file that can be read: {reason}"
         ) from None
     return {name: text for name, text in found.items() if text is not None}
 

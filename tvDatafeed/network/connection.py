@@ -209,6 +209,11 @@ class Connection:
             raise
 
     @property
+    def configured_url(self) -> str:
+        """The URL of the settings; the server may have redirected its clients to another one."""
+        return self._network.ws_url
+
+    @property
     def is_usable(self) -> bool:
         """Whether a request may still be answered here."""
         return self._error is None

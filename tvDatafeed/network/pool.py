@@ -4,6 +4,8 @@ A request goes to the first connection with a free slot. If there is none, the t
 one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
 it grows with every fault, and only an answered request resets it. A fault counts once, however many
 connections it ends.
+
+The host belongs to the token, and a request goes to a connection of the host of its token.
 """
 
 import logging
@@ -11,7 +13,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -77,10 +79,19 @@ class WebSocketManager:
         Where to connect, and the limits.
     limiter
         Shared with everything else that sends to TradingView; None for one of its own.
+    network_of
+        Returns where to connect with a token, called without locks; None: all tokens have one host.
     """
 
-    def __init__(self, network: NetworkConfig, limiter: RateLimiter | None = None) -> None:
+    def __init__(
+        self,
+        network: NetworkConfig,
+        limiter: RateLimiter | None = None,
+        *,
+        network_of: Callable[[str], NetworkConfig] | None = None,
+    ) -> None:
         self._network = network
+        self._network_of = network_of or (lambda _token: network)
         self._limiter = limiter or RateLimiter(network.requests_per_minute, network.burst_size)
         self._health = ConnectionHealth(network)
         self._tokens: list[str] = []
@@ -90,7 +101,7 @@ class WebSocketManager:
 
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
-        return f"<WebSocketManager {self._url} {connections} {self._health!r}>"
+        return f"<WebSocketManager {self._network.ws_url} {connections} {self._health!r}>"
 
     def _reset(self) -> None:
         """Forget all connections; in a forked child the lock may be held by a thread gone."""
@@ -106,7 +117,8 @@ class WebSocketManager:
         self._max_sessions = self._network.max_sessions
         # When it was seen last, on the monotonic clock.
         self._limit_seen_at = -math.inf
-        self._url = self._network.ws_url
+        # Where the server redirects its clients, by the URL of the settings.
+        self._redirects: dict[str, str] = {}
         self._health.reset()
 
     @property
@@ -226,19 +238,24 @@ class WebSocketManager:
             No connection is tried for now, or there is no thread for it, or `close` was called.
         """
         made: list[Connection] = []
+        network = self._network_of(token)
         try:
             with self._lock:
                 self._check_open(stop)
                 self._remove_ended()
+                if token in self._tokens:
+                    # Another one may have been assigned meanwhile, and sent to those open then.
+                    token = self._tokens[-1]
                 for connection in self._connections:
-                    if connection.acquire_slot(token, session):
+                    is_of_host = connection.configured_url == network.ws_url
+                    if is_of_host and connection.acquire_slot(token, session):
                         return connection
-                retry_at = self._ask_to_open(is_patient=is_patient)
+                retry_at = self._ask_to_open(network.ws_url, is_patient=is_patient)
                 if retry_at is not None:
                     if notifier not in self._notifiers:
                         self._notifiers.append(notifier)
                     return NoSlot(retry_at, self._reason_for_no_slot(retry_at))
-                connection = self._new_connection(session, token, made)
+                connection = self._new_connection(network, session, token, made)
             # A thread is never started under the lock.
             connection.start()
         except BaseException as error:
@@ -251,7 +268,7 @@ class WebSocketManager:
         if stop is not self._stop:
             raise _closed()
 
-    def _ask_to_open(self, *, is_patient: bool) -> float | None:
+    def _ask_to_open(self, url: str, *, is_patient: bool) -> float | None:
         """Return None if a connection may be opened now, else when, on the monotonic clock.
 
         A None uses one handshake of the limiter, and the probe of a half-open breaker.
@@ -260,7 +277,7 @@ class WebSocketManager:
         if self._health.no_try_before > now:
             return self._health.no_try_before
         if not is_patient:
-            self._health.check_breaker(self._url)
+            self._health.check_breaker(url)
         try:
             self._limiter.acquire(timeout=0)
         except RateLimitError as error:
@@ -268,13 +285,15 @@ class WebSocketManager:
             return now + (error.retry_after or 0.0)
         return None
 
-    def _new_connection(self, session: str, token: str, made: list[Connection]) -> Connection:
+    def _new_connection(
+        self, network: NetworkConfig, session: str, token: str, made: list[Connection]
+    ) -> Connection:
         """Add a connection that has a slot for a session; it is put into ``made`` first."""
         if time.monotonic() > self._limit_seen_at + self._network.max_connection_age:
             self._max_sessions = self._network.max_sessions
         connection = Connection(
-            self._network,
-            self._url,
+            network,
+            self._redirects.get(network.ws_url, network.ws_url),
             token,
             max_sessions=self._max_sessions,
             show_frames=self._shows_frames,
@@ -327,7 +346,7 @@ class WebSocketManager:
                 continue
             if not has_answered:
                 # If a host we were redirected to does not answer, go back to the configured URL.
-                self._url = self._network.ws_url
+                self._redirects.pop(connection.configured_url, None)
             self._record_end_by_fault(connection, error)
 
     def _record_end_by_fault(self, connection: Connection, error: TvDatafeedError) -> None:
@@ -416,10 +435,11 @@ class WebSocketManager:
         if host is None:
             return False
         with self._lock:
-            redirected = _redirected(self._url, host)
+            configured = connection.configured_url
+            redirected = _redirected(self._redirects.get(configured, configured), host)
             if redirected is None:
                 return False
-            self._url = redirected
+            self._redirects[configured] = redirected
             return True
 
     def _reset_in_child(self) -> None:
