@@ -17,9 +17,6 @@ class Subscriber(Protocol):
     def deliver(self, item: LiveBar, /) -> bool:
         """Accept a bar, quickly and in any thread; return whether the subscriber became slow."""
 
-    def make_room(self, count: int, /) -> object:
-        """Expect a number of bars at once, which were missed and are there now."""
-
     def notify_slow(self, seis: Seis, /) -> object:
         """Report that the subscriber became slow; called without locks."""
 
@@ -86,14 +83,13 @@ class Fanout:
             Whether its bars were missed during a gap and come at once.
         """
         subscribers = self.subscribers()
-        if is_refill:
-            for subscriber in subscribers:
-                subscriber.make_room(len(update.closed))
         counts = self.counts
         before: Bar | None = counts.last.bar if counts.last else None
         slow: list[Subscriber] = []
         for bar in update.closed:
-            counts.last = LiveBar(bar, is_closed=True, before=before, format=self._format)
+            counts.last = LiveBar(
+                bar, is_closed=True, before=before, format=self._format, is_refill=is_refill
+            )
             before = bar
             slow += _deliver(counts.last, subscribers)
         if update.forming is not None and subscribers:

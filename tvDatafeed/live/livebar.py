@@ -37,17 +37,30 @@ class LiveBar:
         The closed bar before it; None when it is not known.
     format
         The format of its series.
+    is_refill
+        Whether it was missed during a gap and comes at once with others.
     """
 
     bar: Bar
     is_closed: bool
     before: Bar | None
     format: "LiveBarFormat"
+    is_refill: bool = False
 
     @property
     def seis(self) -> Seis:
         """The series of the bar."""
         return self.format.seis
+
+    @property
+    def source(self) -> Seis:
+        """The series of the bar, as the mailbox counts by it."""
+        return self.format.seis
+
+    @property
+    def refill_limit(self) -> int:
+        """How many missed bars of its series may wait in a mailbox; 0 for another bar."""
+        return self.format.max_bars if self.is_refill else 0
 
     def frame(self) -> "pd.DataFrame":
         """Return its frame, a new one each time."""
@@ -70,6 +83,8 @@ class LiveBarFormat:
 
     Attributes
     ----------
+    max_bars : int
+        How many missed bars are requested at most.
     dropped : int
         How many bars subscribers were too slow for. Written under the lock of the series.
     """
@@ -77,6 +92,7 @@ class LiveBarFormat:
     def __init__(self, seis: Seis, data: DataConfig) -> None:
         self.seis = seis
         self._data = data
+        self.max_bars = data.max_bars
         self._zone_name = data.timezone
         self._delay_s = 0
         # The warnings that may still be logged. Consumers check in threads of their own, and to

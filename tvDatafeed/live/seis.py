@@ -363,10 +363,6 @@ class Consumer(threading.Thread):
         """
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
-    def make_room(self, count: int) -> None:
-        """Expect a number of bars at once: they were missed, and `max_queue` is not for them."""
-        self._mailbox.make_room(count)
-
     def finish(self, _seis: Seis | None = None) -> None:
         """End the consumer after the bars that wait for it."""
         self._mailbox.finish()
@@ -476,6 +472,8 @@ class _ProgramFrame:
 
     data: "pd.DataFrame"
     is_closed: bool = True
+    source: None = None
+    refill_limit: int = 0
 
     def frame(self) -> "pd.DataFrame":
         """Return the frame."""
