@@ -15,6 +15,7 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
 )
 from tvDatafeed.interval import Interval
+from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
     Consumer,
@@ -92,6 +93,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
 
     Raises
     ------
+    DataValidationError
+        A hook is a coroutine function; also when one is assigned.
     TvDatafeedError
         As from `TvDatafeed`.
 
@@ -126,6 +129,11 @@ class TvDatafeedLive(TvDatafeed, Feed):
         on_reconnect: OnReconnect | None = None,
         on_state: OnState | None = None,
     ) -> None:
+        # First: one that is refused leaves nothing behind.
+        self.on_error = on_error
+        self.on_gap = on_gap
+        self.on_reconnect = on_reconnect
+        self.on_state = on_state
         super().__init__(
             username,
             password,
@@ -139,12 +147,13 @@ class TvDatafeedLive(TvDatafeed, Feed):
             token_cache=token_cache,
             config=config,
         )
-        self.on_error = on_error
-        self.on_gap = on_gap
-        self.on_reconnect = on_reconnect
-        self.on_state = on_state
         self._process = os.getpid()
         self._made_registries: dict[str, Registry] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in HOOKS:
+            check_not_async(name, value)
+        super().__setattr__(name, value)
 
     @property
     def _registry(self) -> "Registry":
