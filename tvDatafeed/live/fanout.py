@@ -1,5 +1,6 @@
 """The fan-out of one series to its subscribers: consumers and iterators."""
 
+import math
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Protocol
 from tvDatafeed.live.livebar import LiveBar, LiveBarFormat
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.closing import LiveUpdate
-from tvDatafeed.protocol.messages import Bar
 
 
 class Subscriber(Protocol):
@@ -84,16 +84,16 @@ class Fanout:
         """
         subscribers = self.subscribers()
         counts = self.counts
-        before: Bar | None = counts.last.bar if counts.last else None
+        volume = counts.last.known_volume if counts.last else math.nan
         slow: list[Subscriber] = []
         for bar in update.closed:
             counts.last = LiveBar(
-                bar, is_closed=True, before=before, format=self._format, is_refill=is_refill
+                bar, is_closed=True, last_volume=volume, format=self._format, is_refill=is_refill
             )
-            before = bar
+            volume = counts.last.known_volume
             slow += _deliver(counts.last, subscribers)
         if update.forming is not None and subscribers:
-            item = LiveBar(update.forming, is_closed=False, before=before, format=self._format)
+            item = LiveBar(update.forming, is_closed=False, last_volume=volume, format=self._format)
             slow += _deliver(item, subscribers)
         counts.delivered += len(update.closed)
         counts.corrections += update.corrections

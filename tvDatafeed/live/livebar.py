@@ -11,7 +11,7 @@ from tvDatafeed.config import DataConfig
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames.bars import LiveRows
+from tvDatafeed.frames.bars import LiveRows, is_known
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
@@ -33,8 +33,8 @@ class LiveBar:
         Its values.
     is_closed
         Whether it can no longer change; otherwise it still forms.
-    before
-        The closed bar before it; None when it is not known.
+    last_volume
+        The last known volume of the closed bars before it; NaN without one.
     format
         The format of its series.
     is_refill
@@ -43,7 +43,7 @@ class LiveBar:
 
     bar: Bar
     is_closed: bool
-    before: Bar | None
+    last_volume: float
     format: "LiveBarFormat"
     is_refill: bool = False
 
@@ -51,6 +51,11 @@ class LiveBar:
     def seis(self) -> Seis:
         """The series of the bar."""
         return self.format.seis
+
+    @property
+    def known_volume(self) -> float:
+        """Its volume; the last known one before it where it has none."""
+        return self.bar.volume if is_known(self.bar.volume) else self.last_volume
 
     @property
     def source(self) -> Seis:
@@ -126,7 +131,7 @@ class LiveBarFormat:
             zone_name=self._zone_name,
             delay_s=self._delay_s,
             fill_missing_volume=self._data.fill_missing_volume,
-            before=item.before,
+            last_volume=item.last_volume,
         )
 
     def _check(self, bar: Bar) -> None:
