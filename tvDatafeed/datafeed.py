@@ -15,6 +15,7 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
 )
 from tvDatafeed.interval import Interval
+from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
     Consumer,
@@ -92,6 +93,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
 
     Raises
     ------
+    DataValidationError
+        A hook is a coroutine function; also when one is assigned.
     TvDatafeedError
         As from `TvDatafeed`.
 
@@ -126,6 +129,11 @@ class TvDatafeedLive(TvDatafeed, Feed):
         on_reconnect: OnReconnect | None = None,
         on_state: OnState | None = None,
     ) -> None:
+        # First: one that is refused leaves nothing behind.
+        self.on_error = on_error
+        self.on_gap = on_gap
+        self.on_reconnect = on_reconnect
+        self.on_state = on_state
         super().__init__(
             username,
             password,
@@ -139,12 +147,13 @@ class TvDatafeedLive(TvDatafeed, Feed):
             token_cache=token_cache,
             config=config,
         )
-        self.on_error = on_error
-        self.on_gap = on_gap
-        self.on_reconnect = on_reconnect
-        self.on_state = on_state
         self._process = os.getpid()
         self._made_registries: dict[str, Registry] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in HOOKS:
+            check_not_async(name, value)
+        super().__setattr__(name, value)
 
     @property
     def _registry(self) -> "Registry":
@@ -216,14 +225,10 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ThreadingError
             The system gives no thread, or this object was made before a fork.
         """
-        if not isinstance(interval, Interval):
-            raise InvalidIntervalError(interval, [str(member) for member in Interval])
-        place, _, name = full_symbol(symbol, exchange).partition(":")
+        wanted = _checked_seis(symbol, exchange, interval)
         limit_s = _checked_timeout(timeout)
         try:
-            return self._registry.new_seis(
-                Seis(name, place, interval), limit_s, self.max_response_time
-            )
+            return self._registry.new_seis(wanted, limit_s, self.max_response_time)
         except LockTimeoutError:
             return False
         except SymbolNotFoundError as error:
@@ -306,19 +311,30 @@ class TvDatafeedLive(TvDatafeed, Feed):
         if not isinstance(seis, Seis):
             raise ValueError("Seis is not listed")  # noqa: TRY004 - as for one that is not
         _checked_timeout(timeout)
+        consumer = self._made_consumer(
+            seis, callback, on_error=on_error, bars=bars, max_queue=max_queue, on_slow=on_slow
+        )
+        self._registry.add_consumer(consumer, replay=replay_last)
+        return consumer
+
+    def _made_consumer(
+        self,
+        seis: Seis,
+        callback: Callable[..., object],
+        *,
+        on_error: OnError | None,
+        **options: Any,
+    ) -> Consumer:
+        """Check the options of a consumer; its thread does not run yet."""
         registry = self._registry
-        consumer = Consumer(
+        return Consumer(
             seis,
             callback,
             on_error=on_error or registry.call_on_error,
-            bars=bars,
-            max_queue=max_queue,
-            on_slow=on_slow,
             stop_on_error=self._config.threading.stop_consumer_on_error,
             queue_call=registry.queue_call,
+            **options,
         )
-        registry.add_consumer(consumer, replay=replay_last)
-        return consumer
 
     def del_consumer(self, consumer: Consumer, timeout: float = -1) -> bool:
         """End a consumer. Its callback is not called any more, but may still be running.
@@ -346,6 +362,9 @@ class TvDatafeedLive(TvDatafeed, Feed):
         interval: Interval,
         callback: Callable[..., object],
         timeout: float = -1,
+        *,
+        on_error: OnError | None = None,
+        replay_last: bool = True,
         **options: Any,
     ) -> Consumer:
         """Follow a symbol and have a callback called: `new_seis` and `new_consumer` in one.
@@ -354,7 +373,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ----------
         symbol, exchange, interval
             As for `new_seis`.
-        callback, **options
+        callback, on_error, replay_last, **options
             As for `new_consumer`.
         timeout : float, default -1
             As for `new_seis`, in seconds.
@@ -369,12 +388,20 @@ class TvDatafeedLive(TvDatafeed, Feed):
         LockTimeoutError
             The time is over.
         TvDatafeedError, ValueError
-            As from `new_seis` and `new_consumer`.
+            As from `new_seis` and `new_consumer`; nothing has changed then.
         """
+        wanted = _checked_seis(symbol, exchange, interval)
+        # Before anything is sent.
+        consumer = self._made_consumer(wanted, callback, on_error=on_error, **options)
         seis = self.new_seis(symbol, exchange, interval, timeout)
-        consumer = seis and self.new_consumer(seis, callback, timeout, **options)
-        if not consumer:
+        if not seis:
             raise LockTimeoutError(timeout, "the live feed")
+        try:
+            self._registry.add_consumer(consumer, replay=replay_last)
+        except BaseException:
+            # No thread; or Ctrl-C.
+            self._registry.give_back(seis)
+            raise
         return consumer
 
     def stream(
@@ -557,6 +584,13 @@ class TvDatafeedLive(TvDatafeed, Feed):
         registry = self._made_registries.get("registry")
         if registry is not None:
             registry.close(Deadline(self._config.threading.shutdown_timeout), drain=True)
+
+
+def _checked_seis(symbol: str, exchange: str, interval: Interval) -> Seis:
+    if not isinstance(interval, Interval):
+        raise InvalidIntervalError(interval, [str(member) for member in Interval])
+    place, _, name = full_symbol(symbol, exchange).partition(":")
+    return Seis(name, place, interval)
 
 
 def _checked_timeout(timeout: float) -> float | None:

@@ -121,6 +121,8 @@ def test_mailbox():
     dropped = []
 
     class Item(int):
+        refill_limit = 0
+
         def record_dropped(self):
             dropped.append(self)
 

@@ -171,7 +171,7 @@ def test_iterator_that_is_collected_while_a_bar_is_told(server, tvl):
     class Collecting(Bars):
         """A subscriber that has the iterator collected during a delivery."""
 
-        make_room = notify_slow = finish = staticmethod(lambda _what: None)
+        notify_slow = finish = staticmethod(lambda _what: None)
 
         def deliver(self, item):
             iterators.clear()

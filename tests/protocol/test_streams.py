@@ -268,9 +268,9 @@ def test_what_cannot_be_reached_is_a_gap():
     assert event.update.gaps == ((T0, T0 + 96 * 60),)
 
 
-@pytest.mark.parametrize(("info", "gaps"), [("end", 0), ("limit", 1)])
-def test_history_that_begins_later_is_no_gap(info, gaps):
-    """Where no older bars exist none are missing; where the plan has no more, they are."""
+@pytest.mark.parametrize(("info", "gaps"), [("end", 1), ("limit", 1)])
+def test_history_that_begins_later_is_a_gap(info, gaps):
+    """Bars between the last one and the oldest are missing, whatever the server says of them."""
     request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
     machine = machine_following(request)
     machine.receive(bars(row(2), row(3)) + completed(190, data_completed=info), now=1.0)

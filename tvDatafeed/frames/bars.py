@@ -2,7 +2,6 @@
 
 import datetime as dt
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -121,7 +120,7 @@ class LiveRows:
         zone_name: str | None,
         delay_s: int,
         fill_missing_volume: FillMissingVolume,
-        before: Bar | None,
+        last_volume: float,
     ) -> pd.DataFrame:
         """Build the DataFrame of one live bar.
 
@@ -135,8 +134,8 @@ class LiveRows:
             As in ``attrs`` of `history_to_frame`.
         fill_missing_volume
             As for `bars_to_frame`; there is no bar yet to interpolate to.
-        before
-            The bar before, whose volume goes "forward".
+        last_volume
+            The last known volume, which goes "forward"; NaN without one.
 
         Returns
         -------
@@ -145,9 +144,9 @@ class LiveRows:
             timezone and delay_seconds as in `history_to_frame`.
         """
         volume = bar.volume
-        if math.isnan(volume) and fill_missing_volume == "forward" and before is not None:
-            volume = before.volume
-        if math.isnan(volume) and fill_missing_volume == "zero":
+        if not is_known(volume) and fill_missing_volume == "forward":
+            volume = last_volume
+        if not is_known(volume) and fill_missing_volume == "zero":
             volume = 0.0
         numbers = self._numbers
         numbers[0] = (bar.open, bar.high, bar.low, bar.close, volume)
@@ -163,6 +162,11 @@ class LiveRows:
         if delay_s:
             frame.attrs["delay_seconds"] = delay_s
         return frame
+
+
+def is_known(number: float) -> bool:
+    """Whether a number of the server is a value: not NaN, and not `NO_VALUE`."""
+    return number < NO_VALUE
 
 
 def html_table(rows: Sequence[Mapping[str, object]]) -> str:

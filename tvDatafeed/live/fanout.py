@@ -1,5 +1,6 @@
 """The fan-out of one series to its subscribers: consumers and iterators."""
 
+import math
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Protocol
 from tvDatafeed.live.livebar import LiveBar, LiveBarFormat
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.closing import LiveUpdate
-from tvDatafeed.protocol.messages import Bar
 
 
 class Subscriber(Protocol):
@@ -16,9 +16,6 @@ class Subscriber(Protocol):
 
     def deliver(self, item: LiveBar, /) -> bool:
         """Accept a bar, quickly and in any thread; return whether the subscriber became slow."""
-
-    def make_room(self, count: int, /) -> object:
-        """Expect a number of bars at once, which were missed and are there now."""
 
     def notify_slow(self, seis: Seis, /) -> object:
         """Report that the subscriber became slow; called without locks."""
@@ -86,18 +83,17 @@ class Fanout:
             Whether its bars were missed during a gap and come at once.
         """
         subscribers = self.subscribers()
-        if is_refill:
-            for subscriber in subscribers:
-                subscriber.make_room(len(update.closed))
         counts = self.counts
-        before: Bar | None = counts.last.bar if counts.last else None
+        volume = counts.last.known_volume if counts.last else math.nan
         slow: list[Subscriber] = []
         for bar in update.closed:
-            counts.last = LiveBar(bar, is_closed=True, before=before, format=self._format)
-            before = bar
+            counts.last = LiveBar(
+                bar, is_closed=True, last_volume=volume, format=self._format, is_refill=is_refill
+            )
+            volume = counts.last.known_volume
             slow += _deliver(counts.last, subscribers)
         if update.forming is not None and subscribers:
-            item = LiveBar(update.forming, is_closed=False, before=before, format=self._format)
+            item = LiveBar(update.forming, is_closed=False, last_volume=volume, format=self._format)
             slow += _deliver(item, subscribers)
         counts.delivered += len(update.closed)
         counts.corrections += update.corrections

@@ -59,10 +59,6 @@ class BarIterator:
         """Accept a bar, if it is wanted; return whether the iteration became slow."""
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
-    def make_room(self, count: int) -> None:
-        """Expect a number of bars at once."""
-        self._mailbox.make_room(count)
-
     def notify_slow(self, seis: Seis) -> None:
         """Report that the iteration is slower than the bars come."""
         what = (

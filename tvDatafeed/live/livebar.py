@@ -11,7 +11,7 @@ from tvDatafeed.config import DataConfig
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames.bars import LiveRows
+from tvDatafeed.frames.bars import LiveRows, is_known
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
@@ -33,21 +33,39 @@ class LiveBar:
         Its values.
     is_closed
         Whether it can no longer change; otherwise it still forms.
-    before
-        The closed bar before it; None when it is not known.
+    last_volume
+        The last known volume of the closed bars before it; NaN without one.
     format
         The format of its series.
+    is_refill
+        Whether it was missed during a gap and comes at once with others.
     """
 
     bar: Bar
     is_closed: bool
-    before: Bar | None
+    last_volume: float
     format: "LiveBarFormat"
+    is_refill: bool = False
 
     @property
     def seis(self) -> Seis:
         """The series of the bar."""
         return self.format.seis
+
+    @property
+    def known_volume(self) -> float:
+        """Its volume; the last known one before it where it has none."""
+        return self.bar.volume if is_known(self.bar.volume) else self.last_volume
+
+    @property
+    def source(self) -> Seis:
+        """The series of the bar, as the mailbox counts by it."""
+        return self.format.seis
+
+    @property
+    def refill_limit(self) -> int:
+        """How many missed bars of its series may wait in a mailbox; 0 for another bar."""
+        return self.format.max_bars if self.is_refill else 0
 
     def frame(self) -> "pd.DataFrame":
         """Return its frame, a new one each time."""
@@ -70,6 +88,8 @@ class LiveBarFormat:
 
     Attributes
     ----------
+    max_bars : int
+        How many missed bars are requested at most.
     dropped : int
         How many bars subscribers were too slow for. Written under the lock of the series.
     """
@@ -77,6 +97,7 @@ class LiveBarFormat:
     def __init__(self, seis: Seis, data: DataConfig) -> None:
         self.seis = seis
         self._data = data
+        self.max_bars = data.max_bars
         self._zone_name = data.timezone
         self._delay_s = 0
         # The warnings that may still be logged. Consumers check in threads of their own, and to
@@ -110,7 +131,7 @@ class LiveBarFormat:
             zone_name=self._zone_name,
             delay_s=self._delay_s,
             fill_missing_volume=self._data.fill_missing_volume,
-            before=item.before,
+            last_volume=item.last_volume,
         )
 
     def _check(self, bar: Bar) -> None:

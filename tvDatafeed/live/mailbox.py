@@ -1,7 +1,8 @@
 """Mailboxes: bounded queues between the thread that delivers bars and one that takes its time."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Protocol
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S
@@ -17,6 +18,14 @@ class LiveItem(Protocol):
     def is_closed(self) -> bool:
         """Whether the bar can no longer change."""
 
+    @property
+    def source(self) -> Hashable:
+        """Where it comes from: its series."""
+
+    @property
+    def refill_limit(self) -> int:
+        """How many such items of its source may wait at most; 0 unless it was missed before."""
+
     def frame(self) -> "pd.DataFrame":
         """Return the frame that a callback is called with."""
 
@@ -27,10 +36,12 @@ class LiveItem(Protocol):
 class Mailbox:
     """A queue on which a delivery never waits.
 
+    Items that were missed come at once, and do not count as waiting: their sources bound them.
+
     Parameters
     ----------
     limit
-        How many items it holds; beyond that the oldest is dropped.
+        How many items wait; beyond that the oldest of them is dropped.
     slow_at
         With more waiting items than this, the reader of the mailbox counts as slow.
 
@@ -43,8 +54,11 @@ class Mailbox:
     def __init__(self, limit: int, slow_at: int) -> None:
         self._limit = limit
         self._slow_at = slow_at
-        self._more_room = 0
-        self._items: deque[LiveItem] = deque()
+        # Both in the order of the numbers, which count deliveries.
+        self._waiting: deque[tuple[int, LiveItem]] = deque()
+        self._refill: deque[tuple[int, LiveItem]] = deque()
+        self._refill_sizes: Counter[Hashable] = Counter()
+        self._number = 0
         # The condition is for waiting alone: only a plain lock is given back whenever Ctrl-C comes.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -53,7 +67,7 @@ class Mailbox:
         self.dropped: int = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._waiting) + len(self._refill)
 
     def deliver(self, item: LiveItem) -> bool:
         """Add an item; ignored after `finish` and `abort`.
@@ -66,20 +80,21 @@ class Mailbox:
         with self._lock:
             if self._is_finished:
                 return False
-            self._items.append(item)
-            waiting = len(self._items) - self._more_room
-            becomes_slow = waiting > self._slow_at and not self._is_slow
-            self._is_slow = self._is_slow or becomes_slow
-            if waiting > self._limit:
-                self.dropped += 1
-                self._items.popleft().record_dropped()
+            self._number += 1
             self._changed.notify()
+            limit = item.refill_limit
+            if limit and self._refill_sizes[item.source] < limit:
+                self._refill_sizes[item.source] += 1
+                self._refill.append((self._number, item))
+                return False
+            self._waiting.append((self._number, item))
+            becomes_slow = len(self._waiting) > self._slow_at and not self._is_slow
+            self._is_slow = self._is_slow or becomes_slow
+            if len(self._waiting) > self._limit:
+                self.dropped += 1
+                _number, oldest = self._waiting.popleft()
+                oldest.record_dropped()
             return becomes_slow
-
-    def make_room(self, count: int) -> None:
-        """Hold this many more items until the mailbox is empty: they come at once after a gap."""
-        with self._lock:
-            self._more_room = max(self._more_room, count)
 
     @property
     def is_aborted(self) -> bool:
@@ -97,16 +112,25 @@ class Mailbox:
         """Accept nothing more, and drop the waiting items."""
         with self._lock:
             self._is_finished = self._is_aborted = True
-            self._items.clear()
+            self._waiting.clear()
+            self._refill.clear()
+            self._refill_sizes.clear()
             self._changed.notify_all()
 
     def take(self) -> LiveItem | None:
         """Wait for the oldest item and return it; None after the last one."""
         with self._lock:
-            while not self._items:
+            while not self._waiting and not self._refill:
                 self._is_slow = False
-                self._more_room = 0
                 if self._is_finished:
                     return None
                 self._changed.wait(WAIT_SLICE_S)
-            return self._items.popleft()
+            return self._pop()
+
+    def _pop(self) -> LiveItem:
+        """Remove the item that was delivered first; the lock is held, and there is one."""
+        if not self._refill or (self._waiting and self._waiting[0] < self._refill[0]):
+            return self._waiting.popleft()[1]
+        _number, item = self._refill.popleft()
+        self._refill_sizes[item.source] -= 1
+        return item

@@ -208,6 +208,13 @@ class Registry:
         detail = "" if last_error is None else f"the last fault was: {last_error}"
         return WebSocketTimeoutError(f"start of {seis!r}", response_s, detail=detail)
 
+    def give_back(self, seis: Seis) -> None:
+        """Undo one `new_seis`; the Seis is removed unless another call has asked for it."""
+        with self._lock:
+            registered = self._registered.get(seis)
+        if registered is not None and registered.seis is seis:
+            self._release_claim(registered, for_all=False)
+
     def _release_claim(self, registered: _Registered, *, for_all: bool) -> None:
         with self._lock:
             registered.claims -= 1

@@ -19,6 +19,7 @@ from tvDatafeed.exceptions import (
     ThreadingError,
 )
 from tvDatafeed.interval import Interval
+from tvDatafeed.live.functions import check_not_async
 from tvDatafeed.live.mailbox import LiveItem, Mailbox
 from tvDatafeed.validators import check_count
 
@@ -289,6 +290,7 @@ class Consumer(threading.Thread):
     ) -> None:
         if not callable(callback):
             raise DataValidationError("callback", callback, "must be callable as f(seis, data)")
+        check_not_async("callback", callback)
         if bars not in {"closed", "all"}:
             raise DataValidationError("bars", bars, "must be 'closed' or 'all'")
         if on_slow not in {"drop_oldest", "block"}:
@@ -323,6 +325,16 @@ class Consumer(threading.Thread):
         if self.callback is None:
             return "Consumer(stopped)"
         return f"{self.seis!r},callback={self._callback_name}"
+
+    @property
+    def on_error(self) -> OnError | None:
+        """The function that is called with ``(consumer, exception)``; may be assigned."""
+        return self._on_error
+
+    @on_error.setter
+    def on_error(self, function: OnError | None) -> None:
+        check_not_async("on_error", function)
+        self._on_error = function
 
     @property
     def dropped(self) -> int:
@@ -362,10 +374,6 @@ class Consumer(threading.Thread):
             Whether the callback became too slow with it.
         """
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
-
-    def make_room(self, count: int) -> None:
-        """Expect a number of bars at once: they were missed, and `max_queue` is not for them."""
-        self._mailbox.make_room(count)
 
     def finish(self, _seis: Seis | None = None) -> None:
         """End the consumer after the bars that wait for it."""
@@ -476,6 +484,8 @@ class _ProgramFrame:
 
     data: "pd.DataFrame"
     is_closed: bool = True
+    source: None = None
+    refill_limit: int = 0
 
     def frame(self) -> "pd.DataFrame":
         """Return the frame."""

@@ -149,7 +149,7 @@ class LiveSeries:
                 return False
             if started is not None:
                 self._format.learn(started.info, started.update_mode)
-            slow = self._fanout.deliver(update, is_refill=started is not None)
+            slow = self._fanout.deliver(update, is_refill=_has_missed_bars(started))
             # After the delivery: if that fails, the bars are asked for once more.
             self.last_closed = update.last or self.last_closed
             self.is_forming = update.forming is not None
@@ -213,6 +213,13 @@ class LiveSeries:
                 lag_ms=None if lag_s is None else round(lag_s * _MILLISECONDS, 3),
                 error=self.reported_error,
             )
+
+
+def _has_missed_bars(started: StreamStarted | None) -> bool:
+    """Whether the closed bars of an opening were missed: one for each poll was not."""
+    if started is None:
+        return False
+    return started.request.follow or len(started.update.closed) > 1
 
 
 def _moment(time_s: float) -> dt.datetime:

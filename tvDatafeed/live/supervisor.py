@@ -378,7 +378,7 @@ class StreamSupervisor:
             self._fail(series, error)
             return
         self._advance(series, SeriesEvent.DELAYED)
-        if isinstance(error, RateLimitError | ThreadingError):
+        if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
         series.failed_openings += 1
         self._timers.schedule(series, self._pause_s(error, series.failed_openings), self._open)
@@ -388,7 +388,9 @@ class StreamSupervisor:
             return False
         if not isinstance(error, NetworkError):
             return True
-        return not error.retryable or self._connections().has_given_up
+        # A message that cannot be read ends a running series for a while alone, and this one too.
+        is_refusal = not error.retryable and not isinstance(error, ProtocolError)
+        return is_refusal or self._connections().has_given_up
 
     def _pause_s(self, error: TvDatafeedError, failures: int) -> float:
         network = self._network

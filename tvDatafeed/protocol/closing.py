@@ -109,6 +109,9 @@ class CloseTracker:
                 self._add_old(bar)
         if newest_s >= self._newest_s and newest_s > self._closed_s:
             before, last = self._server_close_s
+            if newest_s == self._newest_s and close_time_s is None:
+                # What was said of this bar still holds.
+                close_time_s = last
             self._server_close_s = (last if newest_s > self._newest_s else before), close_time_s
             self._newest_s = newest_s
             self._close_s = close_time_s or newest_s + 2 * self._length_s

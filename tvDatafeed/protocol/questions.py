@@ -32,6 +32,9 @@ from tvDatafeed.protocol.series import Series, check_time, delay_seconds
 _SERIES_ID = "sds_1"
 _SYMBOL_ID = "sds_sym_1"
 _TURNAROUND = "s1"
+# The next bar opens earlier than after this many lengths of a bar: months differ, and days with a
+# change of the clock.
+_NEXT_BAR = 1.5
 
 Command: TypeAlias = tuple[object, ...]
 # What follows from a message: the answer, a change of a live series, the refusal, the commands that
@@ -319,7 +322,8 @@ class StreamHandler(HistoryHandler):
         update = tracker.collect_closed(market_time_s)
         if after is None:
             update = replace(update, closed=update.closed[-1:])
-        elif bars and bars[0].time > after.time and history.data_completed != "end":
+        elif bars and self._is_gap(after.time, bars[0].time):
+            # Also where the server has no older bars: it may have forgotten those between.
             update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
         # From here on the tracker keeps the bars that are needed.
         self._series, self._info = Series(), {}
@@ -332,6 +336,11 @@ class StreamHandler(HistoryHandler):
             closes_at_s=tracker.closes_at_s,
             market_time_s=market_time_s,
         )
+
+    def _is_gap(self, last_s: float, first_s: float) -> bool:
+        """Whether there may be bars between two; without a known length, wherever they differ."""
+        known_s = self._length_s if math.isfinite(self._length_s) else 0.0
+        return first_s - last_s > known_s * _NEXT_BAR
 
     def _has_enough(self) -> bool:
         return super()._has_enough() or len(self._series) >= self._stream.max_bars
