@@ -29,6 +29,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.network.websocket import (
     Ping,
+    Pong,
     ReceiveResult,
     Transport,
     close_frame,
@@ -443,7 +444,7 @@ class Connection:
             case ConnectionFailed():
                 self._break(event.error)
             case PingWanted():
-                self._control_frames.append(ping_frame())
+                self._control_frames.append(ping_frame(event.payload))
             case Retired() if self._sessions:
                 self._machine.cancel_retirement(time.monotonic())
             case Retired():
@@ -575,8 +576,8 @@ class Connection:
                 self._exchange(lambda machine: machine.receive(received, now))
             case Ping():
                 self._exchange(functools.partial(self._answer, received))
-            case ReceiveResult.PONG:
-                self._exchange(lambda machine: machine.receive_pong(now))
+            case Pong():
+                self._exchange(lambda machine: machine.receive_pong(now, received.payload))
             case ReceiveResult.DEADLINE:
                 self._exchange(lambda machine: machine.tick(now))
 
