@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
-    from tvDatafeed.network.connection import Limits
+    from tvDatafeed.network.outcomes import Limits
     from tvDatafeed.network.pool import WebSocketManager
     from tvDatafeed.protocol.events import Answer, History, Request
 
@@ -774,7 +774,7 @@ class TvDatafeed:
 
     def _limits(self) -> "Limits":
         """Say how long a request may take, as of now."""
-        from tvDatafeed.network.connection import Limits  # noqa: PLC0415 - as above
+        from tvDatafeed.network.outcomes import Limits  # noqa: PLC0415 - as above
 
         return Limits(
             response_s=self.max_response_time,

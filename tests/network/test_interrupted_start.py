@@ -8,7 +8,8 @@ import pytest
 
 from tests.loopback import impatient
 from tests.scale import PATIENCE_S
-from tvDatafeed.network.connection import Connection, Limits
+from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.protocol.events import RequestFailed, SeriesRequest
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 

@@ -10,7 +10,8 @@ from tvDatafeed.live.fanout import Fanout, Subscriber
 from tvDatafeed.live.livebar import LiveBarFormat
 from tvDatafeed.live.seis import Seis, State
 from tvDatafeed.live.status import SeisStatus
-from tvDatafeed.network.connection import Connection, Outcome, OutcomeReceiver
+from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.outcomes import Outcome, OutcomeReceiver
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
 from tvDatafeed.protocol.messages import Bar

@@ -30,8 +30,9 @@ from tvDatafeed.live.seis import State
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
 from tvDatafeed.live.timers import TimerQueue
-from tvDatafeed.network.connection import Connection, Limits
+from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
+from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest
 

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
 
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
@@ -29,9 +28,11 @@ from tvDatafeed.exceptions import (
     cut_tracebacks,
     own_copy,
 )
+from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
 from tvDatafeed.network.sessionlimit import SessionLimit
 from tvDatafeed.network.websocket import (
     Ping,
+    Pong,
     ReceiveResult,
     Transport,
     close_frame,
@@ -66,35 +67,6 @@ _KEPT_CONTROL_FRAMES = 16
 # name: how long that takes is up to the system.
 _CONNECTING_PATIENCE_S = 1.0
 _READER_FAILED = "the reader of the connection failed"
-
-Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUpdated
-
-
-class OutcomeReceiver(Protocol):
-    """Where the events of a request go."""
-
-    def deliver(self, outcome: Outcome, /) -> object:
-        """Accept an event, quickly; called without locks.
-
-        `StreamStarted` and `StreamUpdated` come in the reader's thread, others in any. After Ctrl-C
-        one may come twice.
-        """
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long a request may take, in seconds.
-
-    Parameters
-    ----------
-    response_s
-        The whole answer; of a long one, each further part.
-    message_s
-        One message of it; None for no limit of its own.
-    """
-
-    response_s: float
-    message_s: float | None
 
 
 @dataclass(frozen=True)
@@ -475,7 +447,7 @@ class Connection:
             case ConnectionFailed():
                 self._break(event.error)
             case PingWanted():
-                self._control_frames.append(ping_frame())
+                self._control_frames.append(ping_frame(event.payload))
             case Retired() if self._sessions:
                 self._machine.cancel_retirement(time.monotonic())
             case Retired():
@@ -611,8 +583,8 @@ class Connection:
                 self._exchange(lambda machine: machine.receive(received, now))
             case Ping():
                 self._exchange(functools.partial(self._answer, received))
-            case ReceiveResult.PONG:
-                self._exchange(lambda machine: machine.receive_pong(now))
+            case Pong():
+                self._exchange(lambda machine: machine.receive_pong(now, received.payload))
             case ReceiveResult.DEADLINE:
                 self._exchange(lambda machine: machine.tick(now))
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 from tvDatafeed.exceptions import TvDatafeedError, cut_tracebacks, own_copy
-from tvDatafeed.network.connection import Connection, Limits, Outcome, OutcomeReceiver
+from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
 from tvDatafeed.network.pool import MAX_REDIRECTS, NoSlot, WebSocketManager
 from tvDatafeed.protocol.events import (
     Answer,

@@ -66,13 +66,19 @@ _LONGEST_WORD = 32
 class ReceiveResult(enum.Enum):
     """What `Transport.receive` returns where there is no text."""
 
-    PONG = "pong"
     DEADLINE = "deadline"
 
 
 @dataclass(frozen=True)
 class Ping:
     """A ping of the peer, which wants a pong with the same payload."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer of the peer to a ping, with the payload of that."""
 
     payload: bytes
 
@@ -96,7 +102,7 @@ class Transport:
         """Whether a message has begun to arrive and is not whole yet."""
         return bool(self._fragments) or not self._incoming.needs_header()
 
-    def receive(self, deadline: float | None) -> str | Ping | ReceiveResult:
+    def receive(self, deadline: float | None) -> str | Ping | Pong | ReceiveResult:
         """Return the next text message, ping or pong.
 
         Parameters
@@ -106,7 +112,7 @@ class Transport:
 
         Returns
         -------
-        str, Ping or ReceiveResult
+        str, Ping, Pong or ReceiveResult
             `ReceiveResult.DEADLINE` when that came first; a message of which a part has arrived
             goes on with the next call.
 
@@ -123,7 +129,7 @@ class Transport:
                 except TimeoutError:
                     return ReceiveResult.DEADLINE
                 if frame.opcode == websocket.ABNF.OPCODE_PONG:
-                    return ReceiveResult.PONG
+                    return Pong(bytes(frame.data))
                 if frame.opcode == websocket.ABNF.OPCODE_PING:
                     return Ping(bytes(frame.data))
                 payload = self._add_fragment(frame)
@@ -196,9 +202,9 @@ class Transport:
         return payload
 
 
-def ping_frame() -> bytes:
-    """Return a ping; the peer answers it with a pong."""
-    frame = websocket.ABNF.create_frame(b"", websocket.ABNF.OPCODE_PING)
+def ping_frame(payload: bytes) -> bytes:
+    """Return a ping; the peer answers it with a pong that has the same payload."""
+    frame = websocket.ABNF.create_frame(payload, websocket.ABNF.OPCODE_PING)
     return bytes(frame.format())
 
 

@@ -174,7 +174,8 @@ class CloseSchedule:
     """When the server's clock closes the last bars of the live series of one connection.
 
     An update that the server sent before a bar's close may arrive after it. So a bar whose time is
-    over becomes *due*, and a ping is sent; the pong proves that no earlier update is on its way.
+    over becomes *due*, and a ping is sent; the pong of that ping, or of a later one, proves that no
+    earlier update is on its way.
     An update that arrives first makes the series wait again, with a new ping.
 
     Call `plan` after each update of a series and `mark_due` when `next_due_at` has come.
@@ -243,9 +244,9 @@ class CloseSchedule:
         self._next_close_s = min(self._waiting.values(), default=math.inf)
         return bool(over)
 
-    def confirmed(self, now: float) -> list[str]:
-        """Return the series that became due before a pong arrived."""
-        return self._take_due(now)
+    def confirmed(self, pinged_at: float) -> list[str]:
+        """Return the series that were due when an answered ping was sent, on the driver's clock."""
+        return self._take_due(pinged_at)
 
     def overdue(self, now: float) -> list[str]:
         """Return the series that are due for `PONG_PATIENCE_S`, for a server that sends no pongs.

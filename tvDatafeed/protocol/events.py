@@ -1,6 +1,6 @@
 """The requests that a machine sends and the events that it returns: immutable values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
@@ -249,7 +249,15 @@ class ConnectionFailed:
 
 @dataclass(frozen=True)
 class PingWanted:
-    """The driver must send a ping, and call `Machine.receive_pong` at the pong."""
+    """The driver must send a ping, and call `Machine.receive_pong` at the pong.
+
+    Parameters
+    ----------
+    payload
+        The payload of the ping, which its pong repeats: the number of the ping.
+    """
+
+    payload: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True)

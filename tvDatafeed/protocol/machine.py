@@ -109,6 +109,8 @@ class _SessionState(enum.Enum):
 MAX_VIOLATIONS = 3
 # A driver that keeps an old connection is asked again after this, however short the idle time.
 _RETIREMENT_PAUSE_S = 1.0
+# More pings than this wait for their pongs at a server that answers none.
+_KEPT_PINGS = 100
 _NEVER = -math.inf
 
 
@@ -227,6 +229,9 @@ class Machine:
         self._events: list[Event] = []
         self._sessions = _Sessions()
         self._schedule = CloseSchedule()
+        # When the pings that have no pong yet were sent, on the driver's clock; the oldest first.
+        self._pings: dict[bytes, float] = {}
+        self._ping_count = 0
         self.is_unresponsive: bool = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
@@ -286,10 +291,26 @@ class Machine:
             self._moments.not_retired_before, self._moments.idle_since = _NEVER, now
             self._retire_if_due(now)
 
-    def receive_pong(self, now: float) -> None:
-        """Record a pong: the server is alive, and what it sent before has arrived."""
+    def receive_pong(self, now: float, payload: bytes | None = None) -> None:
+        """Record a pong: the server is alive, and what it sent before has arrived.
+
+        Parameters
+        ----------
+        now
+            The driver's monotonic clock, seconds.
+        payload
+            The payload of the pong; None for that of the newest ping. A pong that answers none of
+            the pings shows that the server is alive, and nothing else.
+        """
         self._record_receipt(now)
-        self._close_bars(self._schedule.confirmed(now), now)
+        if payload is None:
+            payload = next(reversed(self._pings), None)
+        if payload not in self._pings:
+            return
+        # Those before are answered too: a peer may answer the newest of several pings alone.
+        answered = list(self._pings).index(payload) + 1
+        pinged_at = [self._pings.pop(ping) for ping in list(self._pings)[:answered]][-1]
+        self._close_bars(self._schedule.confirmed(pinged_at), now)
 
     def set_token(self, token: str) -> None:
         """Sign in with a token, at any time; a refusal fails the connection with an event."""
@@ -365,7 +386,7 @@ class Machine:
         if self._state not in _RUNS_TIMERS:
             return
         if self._schedule.mark_due(now):
-            self._events.append(PingWanted())
+            self._ping(now)
         if now >= self._silence_ends_at():
             self._end_silence(now)
         else:
@@ -415,7 +436,7 @@ class Machine:
         self._change_state(Trigger.SILENCE)
         if self._state is PROBING:
             self._moments.probed_at = now
-            self._events.append(PingWanted())
+            self._ping(now)
             return
         limit_s = round(self._timers.silence_s + self._timers.ping_s, 3)
         error = WebSocketTimeoutError("connection", limit_s, detail="nothing was received")
@@ -426,6 +447,14 @@ class Machine:
         if is_idle and now >= self._retire_at():
             self._change_state(Trigger.IDLE)
             self._events.append(Retired())
+
+    def _ping(self, now: float) -> None:
+        self._ping_count += 1
+        payload = b"%d" % self._ping_count
+        self._pings[payload] = now
+        if len(self._pings) > _KEPT_PINGS:
+            del self._pings[next(iter(self._pings))]
+        self._events.append(PingWanted(payload))
 
     def _retire_at(self) -> float:
         moments, timers = self._moments, self._timers
