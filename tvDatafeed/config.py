@@ -38,6 +38,7 @@ from tvDatafeed.common.settings import (
     FillMissingVolume,
     LiveMode,
     Section,
+    check_encrypted,
     checked,
     credential,
     setting,
@@ -170,6 +171,9 @@ class NetworkConfig(_ConfigSection):
     ca_file : str, optional
         File of the authorities whose certificates are trusted, instead of certifi's
         (``TV_CA_FILE``).
+    allow_insecure : bool, default False
+        Whether URLs without TLS, ``http://`` and ``ws://``, are allowed for hosts other than this
+        machine: a password, cookies or a token can be read on the way (``TV_ALLOW_INSECURE``).
     """
 
     ws_url: str = field(
@@ -212,6 +216,13 @@ class NetworkConfig(_ConfigSection):
     # It may hold a password.
     proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
     ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
+
+    allow_insecure: bool = field(default=False, metadata=setting(FLAG, "TV_ALLOW_INSECURE"))
+
+    def _check_together(self) -> None:
+        if not self.allow_insecure:
+            for name in ("ws_url", "base_url", "search_url"):
+                check_encrypted(getattr(self, name), name)
 
     @property
     def follows_plan(self) -> bool:
@@ -373,6 +384,10 @@ class TvDatafeedConfig(_ConfigSection):
     )
     debug: bool = field(default=False, metadata=setting(FLAG, "TV_DEBUG"))
     verbose: bool = field(default=True, metadata=setting(FLAG, "TV_VERBOSE"))
+
+    def _check_together(self) -> None:
+        if self.auth.sign_in_url is not None and not self.network.allow_insecure:
+            check_encrypted(self.auth.sign_in_url, "sign_in_url")
 
     @classmethod
     def from_env(

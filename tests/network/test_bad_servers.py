@@ -167,7 +167,7 @@ def test_connection_refused():
 
 def test_name_that_does_not_exist():
     """A name without an address is an error of the network with its cause."""
-    network = NetworkConfig(ws_url="ws://no-such-host.invalid/", max_retries=0)
+    network = NetworkConfig(ws_url="ws://no-such-host.invalid/", allow_insecure=True, max_retries=0)
     config = TvDatafeedConfig(network=network)
     tv = TvDatafeed(config=config)
     with pytest.raises(WebSocketError, match=r"no-such-host\.invalid") as caught:

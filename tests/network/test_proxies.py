@@ -41,7 +41,9 @@ def test_proxy_that_refuses_is_named_without_its_password(reply, words):
         thread = threading.Thread(target=serve_proxy, args=(listener, [reply], seen))
         thread.start()
         proxy = f"http://ann:hunter2@127.0.0.1:{listener.getsockname()[1]}"
-        network = NetworkConfig(ws_url="ws://tradingview.invalid/", proxy=proxy, max_retries=0)
+        network = NetworkConfig(
+            ws_url="ws://tradingview.invalid/", allow_insecure=True, proxy=proxy, max_retries=0
+        )
         with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(AT_ONCE_S):
             with pytest.raises(WebSocketError, match=words) as caught:
                 tv.get_hist(SYMBOL)
@@ -81,6 +83,7 @@ def test_tunnel_of_a_proxy_carries_the_socket(server):
         thread.start()
         network = NetworkConfig(
             ws_url="ws://tradingview.invalid/socket.io/websocket",
+            allow_insecure=True,
             proxy=f"http://127.0.0.1:{listener.getsockname()[1]}",
         )
         with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv:
@@ -117,6 +120,7 @@ def test_proxy_that_drips_meets_the_connect_deadline():
         thread.start()
         network = NetworkConfig(
             ws_url="ws://tradingview.invalid/",
+            allow_insecure=True,
             proxy=f"http://127.0.0.1:{listener.getsockname()[1]}",
             connect_timeout=0.4,
             max_retries=0,

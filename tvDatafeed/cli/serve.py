@@ -135,6 +135,8 @@ def _serve(arguments: argparse.Namespace) -> int:
                 "TV_BASE_URL": server.base_url,
                 "TV_SEARCH_URL": server.search_url,
             }
+            if server.config().network.allow_insecure:
+                variables["TV_ALLOW_INSECURE"] = "true"
             if arguments.accounts:
                 variables |= _credentials(server)
             show("\n".join(form.format(*item) for item in variables.items()))

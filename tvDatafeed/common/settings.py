@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
+from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.common.numbers import count, whole_number
 from tvDatafeed.exceptions import ConfigurationError
 
@@ -201,6 +202,22 @@ def _url(*schemes: str) -> Callable[[Any], str]:
     return check
 
 
+def check_encrypted(url: str, parameter: str) -> None:
+    """Raise a `ConfigurationError` for a URL without TLS, unless its host is this machine.
+
+    What is sent - a password, cookies, a token - could be read on the way.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in {"https", "wss"} or is_loopback(parts.hostname or ""):
+        return
+    raise ConfigurationError(
+        parameter,
+        url,
+        f"must be a URL that starts with {parts.scheme}s://, since passwords, cookies and tokens "
+        "could be read on the way; allow_insecure (TV_ALLOW_INSECURE=true) allows it",
+    )
+
+
 class _Headers(Mapping[str, str]):
     """HTTP headers that cannot change, so that a config can be shared, hashed and pickled."""
 
@@ -298,10 +315,15 @@ class Section:
         for name, check in _checks_of(type(self)):
             # The class is frozen for everyone else.
             object.__setattr__(self, name, checked(check, getattr(self, name), name))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Raise a `ConfigurationError` where values that are good alone do not go together."""
 
     @classmethod
     def _from_variables(cls, variables: Mapping[str, str], *, credentials: bool) -> Self:
         values: dict[str, Any] = {}
+        variable_of: dict[str, str] = {}
         for field in _fields_of(cls):
             if "section" in field.metadata:
                 section = field.metadata["section"]
@@ -319,7 +341,14 @@ class Section:
                     # A password may begin or end with a space.
                     text = text if kind is TEXT else text.strip()
                     values[field.name] = checked(kind.read, text, variable)
-        return cls(**values)
+                    variable_of[field.name] = variable
+        try:
+            return cls(**values)
+        except ConfigurationError as error:
+            if error.parameter not in variable_of:
+                raise
+            variable = variable_of[error.parameter]
+            raise ConfigurationError(variable, error.value, error.reason) from None
 
 
 def variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:

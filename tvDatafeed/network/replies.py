@@ -9,8 +9,8 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.exceptions import NetworkError
-from tvDatafeed.network.sockets import is_loopback
 
 __all__ = ["HttpReply", "cookies_set_by", "followed", "host_of", "retry_after_s"]
 

@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import ipaddress
 import math
 import os
 import re
@@ -17,6 +16,8 @@ from typing import Any, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
+
+from tvDatafeed.common.hosts import is_loopback
 
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
 RECEIVE_BYTES = 256 * 1024
@@ -358,16 +359,6 @@ def _connect_request(proxy: SplitResult, host: str, port: int) -> bytes:
         pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which no proxy may stand before."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @functools.cache

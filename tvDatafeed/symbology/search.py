@@ -13,10 +13,10 @@ from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError, SymbolNotFoundError
 from tvDatafeed.network.http import HttpClient
-from tvDatafeed.network.sockets import is_loopback
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.symbology.results import full_name, text_of

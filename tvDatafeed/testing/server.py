@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing.accounts.accounts import Account
@@ -224,6 +225,8 @@ class FakeTradingView(AccountControls):
             "ws_url": self.ws_url,
             "base_url": self.base_url,
             "search_url": self.search_url,
+            # A server that a program has started for its tests may listen for other machines.
+            "allow_insecure": not is_loopback(self._host),
         }
         return TvDatafeedConfig(network=NetworkConfig(**{**urls, **overrides}))
 

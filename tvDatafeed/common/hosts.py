@@ -1,0 +1,13 @@
+"""Which hosts are this machine."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy may stand before."""
+    import ipaddress  # noqa: PLC0415 - settings are imported by each program
+
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
