@@ -103,7 +103,7 @@ def test_patience_for_a_message_does_not_shorten_the_connect(server):
 @pytest.mark.parametrize("host", ["data..tradingview.com", "a" * 64 + ".invalid"])
 def test_host_that_is_no_name_is_a_fatal_error_of_ours(host):
     """A label that is empty or too long is a fatal error that names the host."""
-    config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://{host}/"))
+    config = TvDatafeedConfig(network=NetworkConfig(ws_url=f"ws://{host}/", allow_insecure=True))
     with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError) as caught:
             tv.get_hist(SYMBOL)

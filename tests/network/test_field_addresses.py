@@ -65,6 +65,7 @@ def test_proxy_passes_over_a_family_that_the_system_lacks(addresses):
         thread.start()
         network = NetworkConfig(
             ws_url="ws://tradingview.invalid/",
+            allow_insecure=True,
             proxy=f"http://127.0.0.1:{listener.getsockname()[1]}",
             max_retries=0,
         )
@@ -88,7 +89,7 @@ def test_refusal_of_an_address_that_was_tried_is_the_error(addresses):
 def test_host_without_any_usable_address(monkeypatch):
     """When no address can be used the error is the system's, and it is ours."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [MISSING])
-    network = NetworkConfig(ws_url="ws://tradingview.invalid/", max_retries=0)
+    network = NetworkConfig(ws_url="ws://tradingview.invalid/", allow_insecure=True, max_retries=0)
     with TvDatafeed(config=TvDatafeedConfig(network=network)) as tv, at_most(AT_ONCE_S):
         with pytest.raises(WebSocketError, match="not supported"):
             tv.get_hist(SYMBOL)

@@ -73,6 +73,7 @@ def test_proxy_that_refuses(reply, words):
         thread.start()
         network = NetworkConfig(
             ws_url="ws://tradingview.invalid/",
+            allow_insecure=True,
             search_url="http://tradingview.invalid/",
             proxy=f"http://ann:hunter2@127.0.0.1:{listener.getsockname()[1]}",
             max_retries=0,
@@ -91,6 +92,7 @@ def test_proxy_that_does_not_listen():
         port = listener.getsockname()[1]
     network = NetworkConfig(
         ws_url="ws://tradingview.invalid/",
+        allow_insecure=True,
         search_url="http://tradingview.invalid/",
         proxy=f"http://127.0.0.1:{port}",
         max_retries=0,
@@ -107,7 +109,10 @@ def test_name_that_cannot_be_looked_up(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     network = NetworkConfig(
-        ws_url="ws://tradingview.invalid/", search_url="http://tradingview.invalid/", max_retries=0
+        ws_url="ws://tradingview.invalid/",
+        allow_insecure=True,
+        search_url="http://tradingview.invalid/",
+        max_retries=0,
     )
     for text in errors_of(TvDatafeedConfig(network=network)):
         assert "Name or service not known; check the network, or set TV_PROXY" in text

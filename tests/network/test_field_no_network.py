@@ -29,6 +29,7 @@ def no_network(monkeypatch):
 def config(url="ws://tradingview.invalid/", **limits):
     """Return settings whose tries follow each other at once."""
     quick = {"base_retry_delay": 0.01, "max_retry_delay": 0.02, "burst_size": 100, **limits}
+    quick["allow_insecure"] = True
     return TvDatafeedConfig(network=NetworkConfig(ws_url=url, **quick))
 
 

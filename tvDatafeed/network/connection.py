@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
@@ -31,6 +30,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
 from tvDatafeed.network.sessionlimit import SessionLimit
 from tvDatafeed.network.websocket import (
+    Outgoing,
     Ping,
     Pong,
     ReceiveResult,
@@ -40,19 +40,7 @@ from tvDatafeed.network.websocket import (
     ping_frame,
     pong_frame,
 )
-from tvDatafeed.protocol.events import (
-    Answered,
-    ConnectionFailed,
-    Event,
-    Paged,
-    PingWanted,
-    Redirected,
-    Request,
-    RequestFailed,
-    Retired,
-    StreamStarted,
-    StreamUpdated,
-)
+from tvDatafeed.protocol import events
 from tvDatafeed.protocol.machine import Machine, Timers
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -67,16 +55,6 @@ _KEPT_CONTROL_FRAMES = 16
 # name: how long that takes is up to the system.
 _CONNECTING_PATIENCE_S = 1.0
 _READER_FAILED = "the reader of the connection failed"
-
-
-@dataclass(frozen=True)
-class _Outgoing:
-    """What one thread sends at a time."""
-
-    transport: Transport
-    packets: list[str]
-    control_frames: list[bytes]
-    is_closing: bool
 
 
 class Connection:
@@ -263,7 +241,7 @@ class Connection:
     def send_request(
         self,
         session: str,
-        request: Request,
+        request: events.Request,
         deadline: float,
         limits: Limits,
         receiver: OutcomeReceiver,
@@ -429,30 +407,30 @@ class Connection:
         if is_sender:
             self._finish_send(interrupted, is_last=True)
         for receiver, outcome in deliveries:
-            if not isinstance(outcome, StreamStarted | StreamUpdated):
+            if not isinstance(outcome, events.StreamStarted | events.StreamUpdated):
                 receiver.deliver(outcome)
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         match event:
-            case Answered() | RequestFailed():
+            case events.Answered() | events.RequestFailed():
                 self._complete(event)
-            case StreamStarted():
+            case events.StreamStarted():
                 self.has_answered = True
                 self._limit.forget(event.session)
                 self._queue_delivery(event)
                 if not event.request.follow:
                     self._receivers.pop(event.session, None)
-            case Paged() | StreamUpdated():
+            case events.Paged() | events.StreamUpdated():
                 self._queue_delivery(event)
-            case ConnectionFailed():
+            case events.ConnectionFailed():
                 self._break(event.error)
-            case PingWanted():
+            case events.PingWanted():
                 self._control_frames.append(ping_frame(event.payload))
-            case Retired() if self._sessions:
+            case events.Retired() if self._sessions:
                 self._machine.cancel_retirement(time.monotonic())
-            case Retired():
+            case events.Retired():
                 self._close(WebSocketError("the connection was idle"))
-            case Redirected():
+            case events.Redirected():
                 self.redirected_to = event.host
                 self._break(WebSocketError(f"the server redirects its clients to {event.host}"))
 
@@ -461,8 +439,8 @@ class Connection:
         if receiver is not None:
             self._deliveries.append((receiver, outcome))
 
-    def _complete(self, outcome: Answered | RequestFailed) -> None:
-        error = outcome.error if isinstance(outcome, RequestFailed) else None
+    def _complete(self, outcome: events.Answered | events.RequestFailed) -> None:
+        error = outcome.error if isinstance(outcome, events.RequestFailed) else None
         # A refusal proves health as well as an answer; silence and noise do not.
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
@@ -501,10 +479,12 @@ class Connection:
             return
         # No reader will come to its end: the waiting requests fail now.
         for session, receiver in self._receivers.items():
-            self._deliveries.append((receiver, RequestFailed(session, own_copy(self._error))))
+            self._deliveries.append(
+                (receiver, events.RequestFailed(session, own_copy(self._error)))
+            )
         self._receivers.clear()
 
-    def _claim_sending(self) -> _Outgoing | None:
+    def _claim_sending(self) -> Outgoing | None:
         """Return what this thread is to send; None when there is nothing; the lock is held.
 
         Another thread that is sending comes here again afterwards, so that it leaves nothing.
@@ -518,9 +498,9 @@ class Connection:
             return None
         self._control_frames = []
         self._sender, self._sending_since = threading.get_ident(), time.monotonic()
-        return _Outgoing(transport, packets, frames, is_closing)
+        return Outgoing(transport, packets, frames, is_closing)
 
-    def _send(self, outgoing: _Outgoing | None) -> None:
+    def _send(self, outgoing: Outgoing | None) -> None:
         """Send packets, without the lock, in the thread that claimed it."""
         while outgoing is not None:
             limit_s = _CLOSE_GRACE_S if outgoing.is_closing else self._network.send_timeout
@@ -536,7 +516,7 @@ class Connection:
                     logger.debug("sent %s", redact(packet, self._tokens))
             outgoing = self._finish_send(failure, is_last=outgoing.is_closing)
 
-    def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> _Outgoing | None:
+    def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> Outgoing | None:
         """Record the end of a send, and return what has come meanwhile."""
         with self._lock:
             self._sender = None

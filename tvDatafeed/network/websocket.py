@@ -202,6 +202,16 @@ class Transport:
         return payload
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """What one thread sends at a time; the last of a connection if it is closing."""
+
+    transport: Transport
+    packets: list[str]
+    control_frames: list[bytes]
+    is_closing: bool
+
+
 def ping_frame(payload: bytes) -> bytes:
     """Return a ping; the peer answers it with a pong that has the same payload."""
     frame = websocket.ABNF.create_frame(payload, websocket.ABNF.OPCODE_PING)
