@@ -8,9 +8,9 @@ import pytest
 from tests.feed import BTC, MINUTE, Calls, live, until
 from tests.loopback import impatient
 from tests.network.clients import SYMBOL, ask_in_threads, assert_right
-from tests.scale import AT_ONCE_S, PATIENCE_S, at_most
+from tests.scale import AT_ONCE_S, PATIENCE_S, at_most, scaled
 from tvDatafeed import TvDatafeed
-from tvDatafeed.testing import LateReply, Refuse
+from tvDatafeed.testing import ConnectSilence, LateReply, Refuse
 
 COUNT = 8
 
@@ -72,9 +72,15 @@ def test_a_second_outage_counts_again(server):
 def test_connections_that_are_refused_together_are_one_fault(server):
     """Several handshakes that fail at the same time do not open the circuit breaker."""
     config = impatient(
-        server, max_sessions=1, requests_per_minute=6000, burst_size=100, failure_threshold=3
+        server,
+        max_sessions=1,
+        requests_per_minute=6000,
+        burst_size=100,
+        failure_threshold=3,
+        # Long after all of them have begun, however busy the machine.
+        connect_timeout=scaled(1.0),
     )
-    server.inject(Refuse("rst", times=COUNT))
+    server.inject(ConnectSilence(times=3))
     with TvDatafeed(config=config) as tv, at_most(AT_ONCE_S):
         for frame in ask_in_threads(tv, [SYMBOL] * 3):
             assert_right(server, frame)
