@@ -46,7 +46,7 @@ def test_forty_threads_survive_disconnects(server):
         server, max_retries=20, failure_threshold=50, requests_per_minute=6000, burst_size=100
     )
     server.inject(FinMidFrame(times=4), RstMidFrame(times=4), LateReply(delay_s=0.02))
-    with TvDatafeed(config=config) as tv, at_most(20):
+    with TvDatafeed(config=config) as tv, at_most(60):
         for _ in range(3):
             frames = ask_in_threads(tv, asked, n_bars=300)
             for symbol, frame in zip(asked, frames, strict=True):

@@ -167,7 +167,8 @@ class TestRoundTrip:
         answered = []
         while len(answered) < len(names):
             answered += client.completed()
-        assert ROUND_TRIP_S <= time.monotonic() - asked_at < ROUND_TRIP_S + PATIENCE_S
+        # One after the other they would take ten seconds.
+        assert ROUND_TRIP_S <= time.monotonic() - asked_at < 2 * PATIENCE_S
         assert answered == names
 
     @pytest.mark.slow
