@@ -65,7 +65,7 @@ class Fanout:
         # Weak, so that an iterator that a program forgets is gone; that happens in any thread and
         # under any lock.
         self._iterators: tuple[weakref.ref[Subscriber], ...] = ()
-        self.counts = Counts()
+        self.counts: Counts = Counts()
 
     def subscribers(self) -> tuple[Subscriber, ...]:
         """Return the present subscribers."""

@@ -97,7 +97,7 @@ class LiveBarFormat:
     def __init__(self, seis: Seis, data: DataConfig) -> None:
         self.seis = seis
         self._data = data
-        self.max_bars = data.max_bars
+        self.max_bars: int = data.max_bars
         self._zone_name = data.timezone
         self._delay_s = 0
         # The warnings that may still be logged. Consumers check in threads of their own, and to

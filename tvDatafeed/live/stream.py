@@ -88,14 +88,14 @@ class LiveSeries:
         self.on_silence: Callable[[LiveSeries], object] = lambda _series: None
 
         # Written by the threads of the program, under the lock of the feed.
-        self.is_wanted = True
+        self.is_wanted: bool = True
 
         # Written by the thread of the supervisor.
-        self.state = State.STARTING
+        self.state: State = State.STARTING
         self.error: TvDatafeedError | None = None
         self.reported_error: TvDatafeedError | None = None
-        self.has_lived = False
-        self.has_complained = False
+        self.has_lived: bool = False
+        self.has_complained: bool = False
         self.dispatcher: OutcomeReceiver | None = None
         self.connection: Connection | None = None
         self.session: str | None = None

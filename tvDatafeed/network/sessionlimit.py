@@ -34,7 +34,7 @@ class SessionLimit:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit: int = limit
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
