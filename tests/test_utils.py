@@ -24,7 +24,7 @@ from tvDatafeed.utils import (
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self):
         self.now = 1000.0

@@ -205,12 +205,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
         interval : Interval
             The length of a bar.
         timeout : float, default -1
-            Seconds to wait for other threads that use the feed; -1 without end, 0 not at all.
+            Seconds to wait for another thread that opens the same Seis; -1: no limit, 0: no wait.
 
         Returns
         -------
         Seis
-            The one that is listed, if it is already; False when the time is over.
+            The registered one, if there is one; False when another thread takes longer to open it.
 
         Raises
         ------
@@ -242,12 +242,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
         seis : Seis
             The one, or one that is equal to it.
         timeout : float, default -1
-            As for `new_seis`, in seconds.
+            Seconds; checked only, for old programs: this call waits for no other thread.
 
         Returns
         -------
         bool
-            False when the time is over.
+            Always True; an unknown Seis is a ValueError.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             `TvDatafeed.get_hist`, the callback's own. ``attrs["closed"]`` says whether the bar can
             still change.
         timeout : float, default -1
-            As for `new_seis`, in seconds.
+            Seconds; checked only, for old programs: this call waits for no other thread.
         on_error : callable, optional
             Called with ``(consumer, exception)`` instead of the feed's own `on_error`.
         bars : {"closed", "all"}, default "closed"
@@ -297,7 +297,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         Returns
         -------
         Consumer
-            The thread, running; False when the time is over.
+            The thread, running.
 
         Raises
         ------
@@ -344,12 +344,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
         consumer : Consumer
             The consumer.
         timeout : float, default -1
-            As for `new_seis`, in seconds.
+            Seconds; checked only, for old programs: this call waits for no other thread.
 
         Returns
         -------
         bool
-            True when it has ended, also when it had before; False when the time is over.
+            Always True, also when it had ended before.
         """
         _checked_timeout(timeout)
         self._registry.del_consumer(consumer)
@@ -485,14 +485,14 @@ class TvDatafeedLive(TvDatafeed, Feed):
         n_bars : int, default 10
             As there; 10 counts as not given where there is a `start_date`.
         timeout : float, default -1
-            As for `new_seis`, in seconds.
+            Seconds; checked only, for old programs: this call waits for no other thread.
         start_date, end_date, timezone, **options
             As there.
 
         Returns
         -------
         pandas.DataFrame
-            As there; False when the time is over.
+            As there.
 
         Raises
         ------

@@ -57,7 +57,9 @@ class BarIterator:
 
     def deliver(self, item: LiveBar) -> bool:
         """Accept a bar, if it is wanted; return whether the iteration became slow."""
-        return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
+        # A delivery may be under way while its Seis is removed.
+        is_wanted = item.seis in self._seises and (item.is_closed or self._wants_all)
+        return is_wanted and self._mailbox.deliver(item)
 
     def notify_slow(self, seis: Seis) -> None:
         """Report that the iteration is slower than the bars come."""
