@@ -24,6 +24,7 @@ FLOORS = (
     {"__init__"},
     {"datafeed", "seis", "consumer"},
     {"main", "live"},
+    {"store"},
     {"frames", "symbology"},
     {"query", "auth"},
     {"network", "testing", "validators"},
@@ -47,7 +48,19 @@ DOORS = {
     "websocket": {"network.websocket"},
     "requests": {"network.http"},
     "urllib3": {"network.http"},
-    "pandas": {"frames.bars", "frames.history", "frames.quotes", "frames.search"},
+    "pandas": {
+        "frames.bars",
+        "frames.history",
+        "frames.quotes",
+        "frames.rows",
+        "frames.search",
+        "store.parquet",
+    },
+    "sqlite3": {"store.sqlite"},
+    "psycopg": {"store.postgres"},
+    "pyarrow": {"store.parquet"},
+    "fastapi": {"store.web"},
+    "uvicorn": {"store.web"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {

@@ -20,11 +20,13 @@ from tvDatafeed.common.settings import (
     CODE,
     COOKIE_VALUE,
     COUNT,
+    DAYS,
     FILE,
     FLAG,
     HEADERS,
     HTTP_URL,
     LIVE_MODE,
+    OPTIONAL_COUNT,
     OPTIONAL_URL,
     PROXY,
     SECONDS,
@@ -58,6 +60,7 @@ __all__ = [
     "FillMissingVolume",
     "LiveMode",
     "NetworkConfig",
+    "StoreConfig",
     "ThreadingConfig",
     "TvDatafeedConfig",
     "environment_variables",
@@ -349,6 +352,35 @@ class ThreadingConfig(_ConfigSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoreConfig(_ConfigSection):
+    """Where bars are kept between runs; see `tvDatafeed.store`.
+
+    Attributes
+    ----------
+    url : str, optional
+        The store: a file, ``sqlite:///...``, ``postgresql://...`` or ``tdengine://...``. Default:
+        none is used (``TV_STORE_URL``).
+    max_bars : int, optional
+        How many bars are kept; beyond that the series that was used least recently is removed.
+        Default: all (``TV_STORE_MAX_BARS``).
+    recheck_days : float, default 7.0
+        After so many days the oldest bars of a series are compared with TradingView's again; 0
+        for every request (``TV_STORE_RECHECK_DAYS``).
+    timeout : float, default 30.0
+        Seconds to wait for other programs that use the store, or for its server
+        (``TV_STORE_TIMEOUT``).
+    """
+
+    # It may hold a password.
+    url: str | None = field(default=None, repr=False, metadata=setting(TEXT, "TV_STORE_URL"))
+    max_bars: int | None = field(
+        default=None, metadata=setting(OPTIONAL_COUNT, "TV_STORE_MAX_BARS")
+    )
+    recheck_days: float = field(default=7.0, metadata=setting(DAYS, "TV_STORE_RECHECK_DAYS"))
+    timeout: float = field(default=30.0, metadata=setting(SECONDS, "TV_STORE_TIMEOUT"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TvDatafeedConfig(_ConfigSection):
     """All settings of a client.
 
@@ -362,6 +394,8 @@ class TvDatafeedConfig(_ConfigSection):
         What to make of the bars.
     threading : ThreadingConfig
         How threads start and end.
+    store : StoreConfig
+        Where bars are kept between runs.
     debug : bool, default False
         Whether to log every frame sent at DEBUG, without secrets (``TV_DEBUG``).
     verbose : bool, default True
@@ -382,6 +416,7 @@ class TvDatafeedConfig(_ConfigSection):
     threading: ThreadingConfig = field(
         default_factory=ThreadingConfig, metadata={"section": ThreadingConfig}
     )
+    store: StoreConfig = field(default_factory=StoreConfig, metadata={"section": StoreConfig})
     debug: bool = field(default=False, metadata=setting(FLAG, "TV_DEBUG"))
     verbose: bool = field(default=True, metadata=setting(FLAG, "TV_VERBOSE"))
 

@@ -23,6 +23,10 @@
     │   ├─ LockTimeoutError
     │   └─ ConsumerError
     │       └─ SlowConsumerError
+    ├─ StoreError
+    │   ├─ StoreLockedError
+    │   ├─ StoreCorruptError
+    │   └─ StoreVersionError
     └─ ConfigurationError
 
 Each error can be pickled and copied with its message and all its attributes. None shows a
@@ -54,6 +58,10 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "SlowConsumerError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreVersionError",
     "SymbolNotFoundError",
     "ThreadingError",
     "TvDatafeedError",
@@ -588,6 +596,63 @@ class ConsumerError(ThreadingError):
 
 class SlowConsumerError(ConsumerError):
     """A consumer's callback takes longer than the bars it is given allow; bars were dropped."""
+
+
+class StoreError(TvDatafeedError):
+    """The bar store cannot be read or written.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong.
+    hint : str, optional
+        What to do about it; appended to the message.
+
+    Attributes
+    ----------
+    hint : str
+        As given.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(_shown(f"{message}; {hint}" if hint else message))
+
+
+class StoreLockedError(StoreError):
+    """Other programs kept the bar store locked for longer than the timeout."""
+
+
+class StoreCorruptError(StoreError):
+    """What the bar store holds is damaged.
+
+    Parameters
+    ----------
+    message, hint : str
+        As for `StoreError`.
+    damaged : tuple of (str, float, float), optional
+        The key of the series and the open times of the first and the last bar that cannot be
+        read, where it is known.
+
+    Attributes
+    ----------
+    damaged : tuple or None
+        As given.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", damaged: tuple[str, float, float] | None = None
+    ) -> None:
+        self.damaged = damaged
+        super().__init__(message, hint=hint)
+
+
+class StoreVersionError(StoreError):
+    """The bar store was made by a later version of this library."""
+
+    retryable = False
 
 
 class ConfigurationError(TvDatafeedError):

@@ -10,12 +10,13 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, get_args, overload
 
 from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
+    ConfigurationError,
     DataError,
     DataValidationError,
     NetworkError,
@@ -39,6 +40,7 @@ from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.query.symbols import contract_symbol, full_symbol, unique_names
 from tvDatafeed.ratelimit import RateLimiter
+from tvDatafeed.store.choice import StoreLike, StoreUse, open_store
 from tvDatafeed.symbology.info import SymbolInfo, symbol_info
 from tvDatafeed.symbology.results import format_search_results
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
@@ -48,9 +50,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
+    from tvDatafeed.network.dispatcher import Dispatcher
     from tvDatafeed.network.outcomes import Limits
     from tvDatafeed.network.pool import WebSocketManager
-    from tvDatafeed.protocol.events import Answer, History, Request
+    from tvDatafeed.protocol.events import Answer, History, Request, SeriesRequest
+    from tvDatafeed.store.barstore import BarStore
 
 
 # Before the main thread ends: later its import fails, and pandas, imported late, needs it.
@@ -59,6 +63,11 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_A = TypeVar("_A")
+
+# A request that a store answers asks for its tail and its oldest page at the same time.
+_STORE_WINDOW = 4
 
 
 class TvDatafeed:
@@ -96,6 +105,9 @@ class TvDatafeed:
     config : TvDatafeedConfig, optional
         All settings, credentials included. Default: those of the environment, without user,
         password, token and cookies: these only `from_env` takes from there.
+    store : str, path, BarStore or bool, optional
+        Where bars are kept between runs: a URL, a file, a `tvDatafeed.store.BarStore`, or True for
+        the default file. False: none. Default: ``TV_STORE_URL`` if set, else none.
 
     Attributes
     ----------
@@ -146,6 +158,7 @@ class TvDatafeed:
         sessionid_sign: str | None = None,
         token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
         config: TvDatafeedConfig | None = None,
+        store: "StoreLike" = None,
     ) -> None:
         if auth_token:
             # The others serve to renew it, where they are any good; nobody looks at them now.
@@ -181,6 +194,7 @@ class TvDatafeed:
         self._account = Account(make_authenticator(self._config, self._limiter))
         if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
+        self._store, self._owns_store = open_store(store, self._config.store)
 
     @classmethod
     def from_env(cls, dotenv_path: "str | os.PathLike[str] | None" = None) -> "Self":
@@ -215,6 +229,11 @@ class TvDatafeed:
 
     def _try_again(self) -> None:
         """Do what may be of use now that there is another token: here, nothing waits for it."""
+
+    @property
+    def store(self) -> "BarStore | None":
+        """Where bars are kept between runs; None without a store."""
+        return self._store
 
     def __repr__(self) -> str:
         who = "anonymous" if self._account.is_anonymous else "with an account"
@@ -253,6 +272,8 @@ class TvDatafeed:
         bool
             False when the thread has not ended in time.
         """
+        if self._store is not None and self._owns_store:
+            self._store.close()
         if self._manager is None:
             return True
         limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
@@ -291,6 +312,7 @@ class TvDatafeed:
         dates: Dates = "open",
         closed_only: bool = False,
         validate: Validation | None = None,
+        store: StoreUse = "use",
     ) -> "pd.DataFrame":
         """Get bars of a symbol: the last ones, those up to a moment, or those of a range.
 
@@ -334,6 +356,9 @@ class TvDatafeed:
         validate : {"raise", "off"}, optional
             What to do about bars that contradict themselves. Default: one WARNING a call,
             unless ``TV_VALIDATE_DATA`` says no. Bars are never repaired.
+        store : {"use", "refresh", "off", "only"}, default "use"
+            Where there is a store: "use" asks TradingView for what it lacks, "refresh" for
+            everything and stores that, "off" leaves the store alone, "only" uses no network.
 
         Returns
         -------
@@ -375,8 +400,10 @@ class TvDatafeed:
             self._config.data,
         )
         full = contract_symbol(full, fut_contract)
+        kept = self._store_for(store)
         started = time.monotonic()
-        history = self._answer(query.request(full))
+        ((_index, history),) = self._histories([query.request(full)], kept, store)
+        history = self._checked_answer(history)
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
         frame = history_to_frame(history, query.view())
@@ -406,6 +433,7 @@ class TvDatafeed:
         dates: Dates = "open",
         closed_only: bool = False,
         validate: Validation | None = None,
+        store: StoreUse = "use",
     ) -> Frames:
         """Get bars of many symbols, several at a time over one connection.
 
@@ -427,7 +455,7 @@ class TvDatafeed:
         on_error : {"raise", "collect"}, default "raise"
             "raise": the first failure is raised and all others are given up. "collect": symbols
             that fail are not in the result, but in its ``errors``.
-        adjustment, currency, backadjusted, dates, closed_only, validate
+        adjustment, currency, backadjusted, dates, closed_only, validate, store
             As for `get_hist`.
 
         Returns
@@ -463,7 +491,7 @@ class TvDatafeed:
         names = unique_names(symbols)
         started = time.monotonic()
         results: dict[str, pd.DataFrame | TvDatafeedError] = {}
-        coming = self._results(names, exchange, fut_contract, query, window)
+        coming = self._results(names, exchange, fut_contract, query, window, store)
         # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
         with closing(coming), reporting(progress, len(names)) as report:
             for name, result in coming:
@@ -479,13 +507,14 @@ class TvDatafeed:
             logger.info("%d of %d symbols in %.3f s", len(frames), len(names), seconds)
         return frames
 
-    def _results(
+    def _results(  # noqa: PLR0917 - the arguments of one call
         self,
         names: list[str],
         exchange: str | None,
         fut_contract: int | None,
         query: HistoryQuery,
         window: int,
+        store: StoreUse,
     ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
         """Give a frame or an error for each name, as they come."""
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
@@ -499,15 +528,15 @@ class TvDatafeed:
                 continue
             named.setdefault(full, []).append(name)
         requests = [query.request(full) for full in named]
-        view = query.view()
-        with closing(self._ask(requests, window=window)) as answers:
+        view, kept = query.view(), self._store_for(store)
+        with closing(self._histories(requests, kept, store, window=window)) as answers:
             for place, answer in answers:
                 result: pd.DataFrame | TvDatafeedError
                 try:
                     if isinstance(answer, TvDatafeedError):
                         result = answer
                     else:
-                        result = history_to_frame(cast("History", answer), view)
+                        result = history_to_frame(answer, view)
                 except TvDatafeedError as error:
                     result = error
                 first, *others = named[requests[place].symbol]
@@ -761,16 +790,14 @@ class TvDatafeed:
         self, requests: "Sequence[Request]", *, window: int = 1
     ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
         """Send requests; yield each answer or error as it arrives, with its index."""
+        # Streams are none of these requests.
+        results = self._dispatcher(window).run(requests)
+        return cast("Generator[tuple[int, Answer | TvDatafeedError]]", results)
+
+    def _dispatcher(self, window: int) -> "Dispatcher":
         from tvDatafeed.network.dispatcher import Dispatcher  # noqa: PLC0415 - as above
 
-        dispatcher = Dispatcher(
-            self._connections(),
-            self._account,
-            self._limits(),
-            window=window,
-        )
-        # Streams are none of these requests.
-        return cast("Generator[tuple[int, Answer | TvDatafeedError]]", dispatcher.run(requests))
+        return Dispatcher(self._connections(), self._account, self._limits(), window=window)
 
     def _limits(self) -> "Limits":
         """Say how long a request may take, as of now."""
@@ -784,6 +811,10 @@ class TvDatafeed:
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""
         ((_index, result),) = self._ask([request])
+        return self._checked_answer(result)
+
+    def _checked_answer(self, result: "_A | TvDatafeedError") -> "_A":
+        """Return an answer, or raise the error that came instead of it."""
         if not isinstance(result, TvDatafeedError):
             return result
         try:
@@ -791,6 +822,40 @@ class TvDatafeed:
         finally:
             # Its traceback refers to this frame: a cycle that would keep this client.
             del result
+
+    def _store_for(self, use: StoreUse) -> "BarStore | None":
+        """Return the store that a request uses, if any."""
+        if use not in get_args(StoreUse):
+            choices = ", ".join(get_args(StoreUse))
+            raise ConfigurationError("store", use, f"must be one of {choices}")
+        if use == "only" and self._store is None:
+            raise ConfigurationError(
+                "store", use, "needs a store: pass store=True, or set TV_STORE_URL"
+            )
+        return None if use == "off" else self._store
+
+    def _histories(
+        self,
+        requests: "Sequence[SeriesRequest]",
+        store: "BarStore | None",
+        use: StoreUse,
+        *,
+        window: int = 1,
+    ) -> "Generator[tuple[int, History | TvDatafeedError]]":
+        """Yield the bars of some symbols as they come, from a store and from TradingView."""
+        if store is None:
+            return cast(
+                "Generator[tuple[int, History | TvDatafeedError]]",
+                self._ask(requests, window=window),
+            )
+        account = self._account.fingerprint(self._config.auth)
+        return store.answers(
+            self._dispatcher(max(window, _STORE_WINDOW)),
+            requests,
+            account,
+            use,
+            window,
+        )
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
         """Add to an error what may have been meant, if the search says so at once."""

@@ -1,6 +1,7 @@
 """Whose data token is used, and where another one comes from when it is refused."""
 
 import dataclasses
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
 if TYPE_CHECKING:
     from tvDatafeed.auth.authenticator import Authenticator
-    from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
+    from tvDatafeed.config import AuthConfig, NetworkConfig, TvDatafeedConfig
     from tvDatafeed.ratelimit import RateLimiter
 
 
@@ -72,6 +73,18 @@ class Account:
     def is_anonymous(self) -> bool:
         """Whether nobody is signed in and no token was assigned."""
         return self._authenticator is None and self._assigned[0] == ANONYMOUS_TOKEN
+
+    def fingerprint(self, auth: "AuthConfig") -> str:
+        """Return a short text that is another one for each account and does not show which."""
+        token = auth.auth_token or self._assigned[0]
+        who = auth.username or auth.sessionid
+        if who is None:
+            if token == ANONYMOUS_TOKEN:
+                return "anonymous"
+            from tvDatafeed.auth.token import user_of  # noqa: PLC0415 - rarely needed
+
+            who = user_of(token) or token
+        return hashlib.sha256(who.encode()).hexdigest()[:16]
 
     def network(self, network: "NetworkConfig", token: str | None = None) -> "NetworkConfig":
         """Return where to connect with a token: paid plans have a host of their own.

@@ -82,6 +82,12 @@ def plan_of(token: str) -> str:
     return plan if isinstance(plan, str) else ""
 
 
+def user_of(token: str) -> str:
+    """Return the number of the user that a token was issued to; empty when it does not say."""
+    user = _claims(token).get("user_id")
+    return str(user) if isinstance(user, int | str) else ""
+
+
 def _claims(token: str) -> dict[str, Any]:
     """Read the payload of a JWT (protocol: header.payload.signature, each base64url)."""
     parts = token.split(".") if len(token) <= MAX_TOKEN_CHARACTERS else []

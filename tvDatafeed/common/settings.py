@@ -72,6 +72,23 @@ def _count_in_text(text: str) -> int:
         raise ValueError("must be a whole number of at least 1") from None
 
 
+def _optional_count(value: Any) -> int | None:
+    return None if value is None else count(value)
+
+
+def days(value: Any) -> float:
+    """Return a number of days of at least 0."""
+    if isinstance(value, bool):
+        raise TypeError("must be a number of days, not a bool")
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("must be a number of days") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError("must be a number of days of at least 0")
+    return number
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("must be True or False")
@@ -276,6 +293,8 @@ SECONDS = _Kind(_seconds, _seconds)
 TIMEOUT = _Kind(timeout, timeout)
 COUNT = _Kind(count, _count_in_text)
 WHOLE = _Kind(_whole, _whole_in_text)
+OPTIONAL_COUNT = _Kind(_optional_count, _count_in_text)
+DAYS = _Kind(days, days)
 FLAG = _Kind(_flag, _flag_in_text)
 VOLUME_FILLING = _choice(*get_args(FillMissingVolume))
 LIVE_MODE = _choice(*get_args(LiveMode))

@@ -5,7 +5,6 @@ quick.
 """
 
 import datetime as dt
-import math
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,7 @@ import pandas as pd
 
 from tvDatafeed.exceptions import DataNotFoundError
 from tvDatafeed.frames.bars import NANOSECONDS, bars_to_frame, nanoseconds_index, times_of
-from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.events import History
-from tvDatafeed.protocol.series import delay_seconds, last_bar_is_closed
 from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateRange, evening_open_minute, timezone_named
 from tvDatafeed.query.view import View
 
@@ -54,8 +51,7 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
     """
     bars, symbol = history.bars, history.request.symbol
     first, beyond = _range(history, view.dates)
-    delay_s = delay_seconds(history.update_mode)
-    is_closed = beyond < len(bars) or _last_is_closed(history, delay_s)
+    is_closed = beyond < len(bars) or history.last_bar_is_closed
     oldest, is_forming = first, first < beyond and not is_closed
     if view.closed_only and is_forming:
         beyond, is_closed = beyond - 1, True
@@ -77,8 +73,8 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
     frame.attrs["last_bar_closed"] = bool(is_closed)
     if zone_name:
         frame.attrs["timezone"] = zone_name
-    if delay_s:
-        frame.attrs["delay_seconds"] = delay_s
+    if history.delay_s:
+        frame.attrs["delay_seconds"] = history.delay_s
     frame.attrs.update(_extent(history, view, len(frame), begins_inside=oldest > 0))
     return frame
 
@@ -127,15 +123,6 @@ def _exchange_zone(history: History) -> str:
     return str(history.info.get("timezone") or "UTC")
 
 
-def _last_is_closed(history: History, delay_s: float) -> bool:
-    close_time_s = history.close_time_s
-    if close_time_s is None and history.bars:
-        # The server does not say; twice its length after its open no bar is forming any more.
-        length_s = interval_len.get(history.request.interval, math.inf)
-        close_time_s = history.bars[-1].time + 2 * length_s
-    return last_bar_is_closed(close_time_s, history.server_time_s, delay_s=delay_s)
-
-
 def _not_found(history: History, view: View, *, is_forming: bool) -> DataNotFoundError:
     exchange, _, name = history.request.symbol.rpartition(":")
     if not history.bars:
@@ -154,17 +141,19 @@ def _extent(history: History, view: View, received: int, *, begins_inside: bool)
     request = history.request
     is_end = history.data_completed == "end"
     shortfall = _SHORTFALLS.get(history.data_completed or "", "the server sent no more")
-    requested: int | str
-    if view.count is None:
+    requested: int | str = str(view.dates) if view.count is None else view.count
+    if history.is_partial:
+        is_complete, reason = False, "the store has no more of it"
+    elif view.count is None:
         # A bar before the range, or at its very begin: there is nothing between.
         oldest_s = history.bars[0].time
         reaches = begins_inside or (request.since_s is not None and oldest_s <= request.since_s)
-        requested, is_complete = str(view.dates), reaches or is_end
+        is_complete = reaches or is_end
         reason = "all bars of the range" if reaches else shortfall
     elif received < view.count:
-        requested, is_complete, reason = view.count, is_end, shortfall
+        is_complete, reason = is_end, shortfall
     elif view.count > request.page_size:
-        requested, is_complete, reason = view.count, True, "as many as asked for"
+        is_complete, reason = True, "as many as asked for"
     else:
         return {}
     return {

@@ -1,12 +1,14 @@
 """The requests that a machine sends and the events that it returns: immutable values."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars
+from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
 
 # The number of bars in one page: TradingView's limit without an account.
 PAGE_SIZE_BARS = 5000
@@ -39,6 +41,9 @@ class SeriesRequest:
         the second do not count; the answer may hold both. None: no limit.
     is_live
         Whether to start at the latest bar although `until_s` is set, because it is not in the past.
+    first_page
+        The number of bars that are requested first, to reach back to `since_s`; then it is known
+        how many are missing. None: `page_size`.
     """
 
     symbol: str
@@ -52,6 +57,7 @@ class SeriesRequest:
     since_s: float | None = None
     until_s: float | None = None
     is_live: bool = False
+    first_page: int | None = None
 
     prefix: ClassVar[str] = "cs"
 
@@ -132,6 +138,8 @@ class History:
         When the last bar closes, epoch seconds UTC.
     server_time_s
         The server's clock at the end of the answer, epoch seconds UTC.
+    is_partial
+        Whether bars are missing because the store, which was asked alone, does not have them.
     """
 
     request: SeriesRequest
@@ -141,6 +149,25 @@ class History:
     data_completed: str | None
     close_time_s: float | None
     server_time_s: float | None
+    is_partial: bool = False
+
+    @property
+    def delay_s(self) -> int:
+        """How far the data lag behind the market, seconds."""
+        return delay_seconds(self.update_mode)
+
+    @property
+    def last_bar_is_closed(self) -> bool:
+        """Whether the last bar can no longer change.
+
+        Where the server does not say when it closes, a bar is closed twice its length after its
+        open.
+        """
+        close_time_s = self.close_time_s
+        if close_time_s is None and self.bars:
+            length_s = interval_len.get(self.request.interval, math.inf)
+            close_time_s = self.bars[-1].time + 2 * length_s
+        return last_bar_is_closed(close_time_s, self.server_time_s, delay_s=self.delay_s)
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,16 @@ class HistoryHandler(_ChartHandler):
         return self._request.count is not None and self._missing() <= 0
 
     def _next_size(self) -> int:
-        size = self._request.page_size
-        return size if self._request.count is None else max(1, min(size, self._missing()))
+        request, oldest_s = self._request, self._oldest_s
+        size = request.page_size
+        if request.count is not None:
+            return max(1, min(size, self._missing()))
+        if request.first_page is None or request.since_s is None:
+            return size
+        if oldest_s is None:
+            return min(size, request.first_page)
+        length_s = interval_len.get(request.interval, math.inf)
+        return max(1, min(size, int((oldest_s - request.since_s) / length_s) + 1))
 
     def _missing(self) -> int:
         until_s = self._request.until_s

@@ -1,0 +1,300 @@
+"""The archive: an engine, and the rules by which bars come into it and leave it."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Literal
+
+from tvDatafeed.exceptions import StoreCorruptError, StoreError
+from tvDatafeed.protocol.events import History
+from tvDatafeed.store.answers import closed_part, compared, overlaps_of, parts_outside
+from tvDatafeed.store.engine import Engine, Resolved, Transaction
+from tvDatafeed.store.key import SeriesKey, feed_of, resolved_symbol
+from tvDatafeed.store.records import SeriesNotes, StoredSeries
+from tvDatafeed.store.spans import Span, added, removed
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+Restart = Literal["never", "if_restated", "always"]
+
+# How long the counts of uses may wait for the next write.
+_USES_WAIT_S = 60.0
+
+
+@dataclasses.dataclass
+class _Uses:
+    """How a series was used since that was written last."""
+
+    used_s: float = 0.0
+    hits: int = 0
+    misses: int = 0
+
+
+class Archive:
+    """Stored bars, for a store's own parts.
+
+    Parameters
+    ----------
+    engine
+        Where they are.
+    max_bars
+        How many bars are kept: beyond that the series that was used least recently goes first.
+        None: all.
+    recheck_days
+        After so many days the oldest bars of a series are compared with TradingView's again.
+    """
+
+    def __init__(self, engine: Engine, *, max_bars: int | None, recheck_days: float) -> None:
+        self.engine = engine
+        self._max_bars = max_bars
+        self._recheck_s = recheck_days * 86400.0
+        # Each operation on it is one step: a count may be lost to another thread, and no lock held.
+        self._uses: dict[SeriesKey, _Uses] = {}
+        self._uses_since = math.inf
+        self._is_failing = False
+
+    @contextmanager
+    def reading(self) -> Generator[Transaction]:
+        """Return a transaction that sees one state of the store."""
+        if time.monotonic() - self._uses_since > _USES_WAIT_S:
+            self.write_uses()
+        with self.engine.reading() as transaction:
+            yield transaction
+
+    @contextmanager
+    def writing(self) -> Generator[Transaction]:
+        """Return a transaction that changes the store; the counts of uses are written with it."""
+        with self._uses_kept_on_failure(), self.engine.writing() as transaction:
+            self._write_uses(transaction)
+            yield transaction
+
+    def key_of(self, history: History) -> SeriesKey:
+        """Return the key of an answer."""
+        symbol = resolved_symbol(history.request.symbol, history.info)
+        return SeriesKey.of(history.request, symbol, feed_of(history.update_mode))
+
+    def keys_for(self, asked: str, account: str) -> list[Resolved]:
+        """Return what a symbol was resolved to before: for this account, else for others."""
+        with self.reading() as transaction:
+            return transaction.resolved(asked, account)
+
+    def absorb(self, history: History, account: str, *, restart: Restart) -> bool:
+        """Store the closed bars of an answer.
+
+        Parameters
+        ----------
+        history
+            The answer.
+        account
+            Who asked.
+        restart
+            Whether what was stored before is forgotten: "if_restated" when the oldest bar that
+            both have differs.
+
+        Returns
+        -------
+        bool
+            False when the series was restated and `restart` is "never"; nothing is stored then.
+        """
+        key, part, now_s = self.key_of(history), closed_part(history), time.time()
+        with self.writing() as transaction:
+            asked = history.request.symbol
+            resolved = Resolved(key.symbol, key.feed)
+            if transaction.resolved(asked, account) != [resolved]:
+                transaction.set_resolved(asked, account, resolved)
+            series = transaction.add(key)
+            if part.span is None:
+                return True
+            spans = transaction.spans(series)
+            overlaps = [
+                compared(span, transaction.read(series, *span), part.packed)
+                for span in overlaps_of(part, spans)
+            ]
+            is_restated = any(overlap.is_restated for overlap in overlaps)
+            if is_restated and restart == "never":
+                return False
+            if restart == "always" or is_restated:
+                logger.info("%s %s was restated: stored anew", key.symbol, key.interval)
+                transaction.restart(series)
+                spans, overlaps, series.checked_s = [], [], now_s
+            for overlap in overlaps:
+                if not overlap.is_equal:
+                    transaction.erase(series, *overlap.span)
+            same = [overlap.span for overlap in overlaps if overlap.is_equal]
+            for packed in parts_outside(part.packed, same):
+                transaction.write(series, packed)
+            if not overlaps:
+                # What is stored beside it was not compared with anything yet.
+                series.checked_s = now_s if not spans else 0.0
+            transaction.set_spans(series, added(spans, part.span))
+            series.no_older = series.no_older or part.no_older
+            series.used_s = now_s
+            series.info = _noted(series.info, history)
+            transaction.save(series)
+            self._evict(transaction, keep=key)
+        return True
+
+    def recheck(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Compare the oldest bars of some series, symbol and interval, at the next request."""
+        named = set(wanted)
+        with self.writing() as transaction:
+            for series in transaction.all():
+                key = series.key
+                if any((name, key.interval) in named for name in (key.symbol, *series.info.names)):
+                    series.checked_s = 0.0
+                    transaction.save(series)
+
+    def is_due(self, series: StoredSeries) -> bool:
+        """Whether the oldest bars of a series should be compared with TradingView's again."""
+        return time.time() - series.checked_s >= self._recheck_s
+
+    def note_checked(self, key: SeriesKey) -> None:
+        """Record that the oldest bars of a series were compared."""
+        with self.writing() as transaction:
+            series = transaction.find(key)
+            if series is not None:
+                series.checked_s = time.time()
+                transaction.save(series)
+
+    def append(
+        self, key: SeriesKey, names: Iterable[str], packed: bytes, span: Span, notes: SeriesNotes
+    ) -> None:
+        """Store closed bars that did not come as an answer, and that its range is answered.
+
+        Parameters
+        ----------
+        key
+            The series.
+        names
+            The symbols that it is known by.
+        packed
+            The bars, ascending by time.
+        span
+            The range in which there are no other bars.
+        notes
+            What was heard beside them; without a description, the one before stays.
+        """
+        with self.writing() as transaction:
+            series = transaction.add(key)
+            spans = transaction.spans(series)
+            transaction.erase(series, *span)
+            transaction.write(series, packed)
+            transaction.set_spans(series, added(spans, span))
+            series.used_s = time.time()
+            series.info.names = list(dict.fromkeys([*series.info.names, *names]))
+            if notes.symbol:
+                series.info.symbol = notes.symbol
+            series.info.update_mode = notes.update_mode or series.info.update_mode
+            if notes.server_time_s > series.info.server_time_s:
+                series.info.server_time_s = notes.server_time_s
+                series.info.heard_s = notes.heard_s
+            transaction.save(series)
+            self._evict(transaction, keep=key)
+
+    def forget(self, error: StoreCorruptError) -> None:
+        """Forget what is damaged, so that it is asked for again."""
+        if error.damaged is None:
+            self.engine.move_aside(error)
+            return
+        text, lo, hi = error.damaged
+        logger.warning("%s; its bars are asked for again", error)
+        with self.writing() as transaction:
+            series = transaction.find(SeriesKey.from_text(text))
+            if series is None:
+                return
+            transaction.erase(series, lo, hi)
+            last_before, first_after = transaction.beside(series, lo, hi)
+            spans = removed(
+                transaction.spans(series),
+                (lo, hi),
+                last_before=-math.inf if last_before is None else last_before,
+                first_after=math.inf if first_after is None else first_after,
+            )
+            transaction.set_spans(series, spans)
+
+    def touch(self, key: SeriesKey, *, is_hit: bool) -> None:
+        """Count a use of a series."""
+        uses = self._uses.setdefault(key, _Uses())
+        uses.used_s = time.time()
+        uses.hits += is_hit
+        uses.misses += not is_hit
+        self._uses_since = min(self._uses_since, time.monotonic())
+
+    def write_uses(self) -> None:
+        """Write the counts of uses."""
+        if self._uses:
+            with self.writing():
+                pass
+
+    def evict(self, max_bars: int) -> int:
+        """Remove whole series, least recently used first, until so many bars are left."""
+        with self.writing() as transaction:
+            return _evicted(transaction, max_bars)
+
+    def warn(self, error: StoreError) -> None:
+        """Log a failure of the store, once until it works again."""
+        level = logging.DEBUG if self._is_failing else logging.WARNING
+        self._is_failing = True
+        logger.log(level, "the bar store is not used: %s", error)
+
+    def works(self) -> None:
+        """Note that the store has worked, so that its next failure is logged again."""
+        self._is_failing = False
+
+    def _evict(self, transaction: Transaction, *, keep: SeriesKey) -> None:
+        if self._max_bars is not None:
+            _evicted(transaction, self._max_bars, keep=keep)
+
+    @contextmanager
+    def _uses_kept_on_failure(self) -> Generator[None]:
+        written = self._uses
+        try:
+            yield
+        except BaseException:
+            if self._uses is not written:
+                for key, uses in written.items():
+                    _add(self._uses.setdefault(key, _Uses()), uses)
+            raise
+
+    def _write_uses(self, transaction: Transaction) -> None:
+        written, self._uses, self._uses_since = self._uses, {}, math.inf
+        for key, uses in written.items():
+            series = transaction.find(key)
+            if series is not None:
+                _add(series, uses)
+                transaction.save(series)
+
+
+def _add(target: "StoredSeries | _Uses", uses: _Uses) -> None:
+    target.used_s = max(target.used_s, uses.used_s)
+    target.hits += uses.hits
+    target.misses += uses.misses
+
+
+def _evicted(transaction: Transaction, max_bars: int, *, keep: SeriesKey | None = None) -> int:
+    every = sorted(transaction.all(), key=lambda series: series.used_s)
+    total = before = sum(series.bars for series in every)
+    for series in every:
+        if total <= max_bars:
+            break
+        if series.key == keep or not series.bars:
+            continue
+        transaction.remove(series)
+        total -= series.bars
+    return before - total
+
+
+def _noted(notes: SeriesNotes, history: History) -> SeriesNotes:
+    server_time_s, heard_s = notes.server_time_s, notes.heard_s
+    if history.server_time_s is not None and history.server_time_s >= server_time_s:
+        server_time_s, heard_s = history.server_time_s, time.time()
+    return SeriesNotes(
+        symbol=history.info or notes.symbol,
+        update_mode=history.update_mode,
+        server_time_s=server_time_s,
+        heard_s=heard_s,
+        names=list(dict.fromkeys([*notes.names, history.request.symbol])),
+    )
