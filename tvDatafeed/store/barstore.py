@@ -16,7 +16,7 @@ from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.common.settings import checked
 from tvDatafeed.common.settings import days as days_number
 from tvDatafeed.common.settings import timeout as checked_timeout
-from tvDatafeed.config import DataConfig
+from tvDatafeed.config import DataConfig, StoreConfig
 from tvDatafeed.exceptions import (
     DataNotFoundError,
     DataValidationError,
@@ -50,6 +50,7 @@ from tvDatafeed.store.records import (
     StoreHealth,
     StoreStats,
 )
+from tvDatafeed.store.reports import moment, series_of, stats_of
 from tvDatafeed.store.requests import key_query
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from tvDatafeed.network.dispatcher import Dispatcher
 
 _DAY_S = 86400.0
-_HOT_SYMBOLS = 10
 
 
 class BarStore:
@@ -111,7 +111,7 @@ class BarStore:
         recheck_days: float = 7.0,
         timeout: float = 30.0,
     ) -> None:
-        place = os.environ.get("TV_STORE_URL", "").strip() or None if url is None else url
+        place = StoreConfig.from_env().url if url is None else url
         timeout_s = checked(checked_timeout, timeout, "timeout")
         engine = make_engine(place, math.inf if timeout_s < 0 else timeout_s)
         self._archive = Archive(
@@ -431,7 +431,7 @@ backadjusted, feed
             (first if lo <= EARLIEST_BAR_S and first is not None and first <= hi else lo, hi)
             for lo, hi in spans
         ]
-        return [(_moment(lo), _moment(hi)) for lo, hi in shown]
+        return [(moment(lo), moment(hi)) for lo, hi in shown]
 
     def write_cache(self, symbol: str, data_type: str, data: Any, timeframe: str = "") -> None:
         """Store a JSON document: quotes, a symbol's description, a calendar.
@@ -598,31 +598,7 @@ backadjusted, feed
         StoreError
             The store cannot be read.
         """
-        self._archive.write_uses()
-        with self._archive.reading() as transaction:
-            every, documents = transaction.all(), transaction.documents()
-        hits = sum(series.hits for series in every) + sum(d.hits for d in documents)
-        misses = sum(series.misses for series in every)
-        by_symbol: dict[str, int] = {}
-        for symbol, count in [
-            *((series.key.symbol, series.hits) for series in every),
-            *((document.symbol, document.hits) for document in documents),
-        ]:
-            by_symbol[symbol] = by_symbol.get(symbol, 0) + count
-        hot = sorted(by_symbol.items(), key=lambda item: (-item[1], item[0]))
-        return StoreStats(
-            total_records=sum(series.bars for series in every) + len(documents),
-            unique_symbols=len({series.key.symbol for series in every if series.bars}),
-            series=len(every),
-            documents=len(documents),
-            hits=hits,
-            misses=misses,
-            hit_rate=hits / (hits + misses) if hits + misses else 0.0,
-            size_bytes=self._archive.engine.size_bytes(),
-            hot_symbols=[(symbol, count) for symbol, count in hot[:_HOT_SYMBOLS] if count],
-            engine=self.engine,
-            url=self.url,
-        )
+        return stats_of(self._archive)
 
     def get_cache_stats(self) -> StoreStats:
         """Return the same as `stats`."""
@@ -636,13 +612,7 @@ backadjusted, feed
         StoreError
             The store cannot be read.
         """
-        self._archive.write_uses()
-        with self._archive.reading() as transaction:
-            every = transaction.all()
-        return sorted(
-            (_info(series) for series in every),
-            key=lambda info: (info.symbol, info.interval, info.session, info.feed),
-        )
+        return series_of(self._archive)
 
     def verify(self) -> list[StoreCheck]:
         """Check thirteen things that a store needs, with series of its own that it removes again.
@@ -718,33 +688,6 @@ backadjusted, feed
                     return
         exchange, _, name = request.symbol.rpartition(":")
         raise DataNotFoundError(name, exchange, reason=f"not in the store {self.url}")
-
-
-def _info(series: StoredSeries) -> SeriesInfo:
-    key = series.key
-    return SeriesInfo(
-        symbol=key.symbol,
-        names=tuple(series.info.names),
-        interval=key.interval,
-        session=key.session,
-        adjustment=key.adjustment,
-        currency=key.currency,
-        backadjusted=key.backadjusted,
-        contract=key.contract,
-        feed=key.feed,
-        first=None if series.first is None else _moment(series.first),
-        last=None if series.last is None else _moment(series.last),
-        bars=series.bars,
-        hits=series.hits,
-        misses=series.misses,
-        last_used=_moment(series.used_s),
-        generation=series.generation,
-        no_older=series.no_older,
-    )
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, datetime_timezone.utc)
 
 
 def _name(symbol: str, exchange: str | None) -> str:

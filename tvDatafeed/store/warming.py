@@ -38,7 +38,7 @@ class Client(Protocol):
         """Yield the bars of some symbols as they come, from a store and from TradingView."""
 
 
-def warm(
+def warm(  # noqa: PLR0917 - those of `BarStore.warm`
     store: "BarStore",
     client: Client,
     symbols: str | Iterable[str],
