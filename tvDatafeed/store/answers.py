@@ -13,7 +13,7 @@ from tvDatafeed.interval import interval_len
 from tvDatafeed.protocol.events import History
 from tvDatafeed.protocol.series import CLOSED_MARGIN_S, EARLIEST_BAR_S
 from tvDatafeed.store.blocks import ROW_BYTES, between, times_in
-from tvDatafeed.store.spans import Span, Spans
+from tvDatafeed.store.spans import Span, Spans, just_before
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def closed_part(history: History) -> ClosedPart:
     market_s = -math.inf
     if history.server_time_s is not None:
         market_s = history.server_time_s - history.delay_s
-    hi = min(until_s, market_s - length_s - CLOSED_MARGIN_S, math.nextafter(forming_s, -math.inf))
+    hi = min(until_s, market_s - length_s - CLOSED_MARGIN_S, just_before(forming_s))
     # Only the server itself knows that there are no older bars: a plan's limit is no such word.
     no_older = history.data_completed == "end"
     times = times_in(packed)
@@ -99,7 +99,7 @@ def parts_outside(packed: bytes, spans: Spans) -> Iterator[bytes]:
     times = times_in(packed)
     start = 0
     for lo, hi in spans:
-        before, beyond = bisect_right(times, math.nextafter(lo, -math.inf)), bisect_right(times, hi)
+        before, beyond = bisect_right(times, just_before(lo)), bisect_right(times, hi)
         if before > start:
             yield packed[start * ROW_BYTES : before * ROW_BYTES]
         start = max(start, beyond)

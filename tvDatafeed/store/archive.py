@@ -14,7 +14,7 @@ from tvDatafeed.store.answers import closed_part, compared, overlaps_of, parts_o
 from tvDatafeed.store.engine import Engine, Resolved, Transaction
 from tvDatafeed.store.key import SeriesKey, feed_of, resolved_symbol
 from tvDatafeed.store.records import SeriesNotes, StoredSeries
-from tvDatafeed.store.spans import Span, added, removed
+from tvDatafeed.store.spans import Span, added, overlapping, removed
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -180,9 +180,14 @@ class Archive:
         with self.writing() as transaction:
             series = transaction.add(key)
             spans = transaction.spans(series)
-            transaction.erase(series, *span)
+            if overlapping(spans, span):
+                transaction.erase(series, *span)
             transaction.write(series, packed)
-            transaction.set_spans(series, added(spans, span))
+            both = added(spans, span)
+            if spans and len(both) > len(spans):
+                # What is stored beside it was not compared with it.
+                series.checked_s = 0.0
+            transaction.set_spans(series, both)
             series.used_s = time.time()
             series.info.names = list(dict.fromkeys([*series.info.names, *names]))
             if notes.symbol:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.query.history import SeriesOptions
 from tvDatafeed.store.requests import key_query
+from tvDatafeed.store.spans import just_after
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,5 +65,5 @@ class StoreConsumer:
             request,
             bars,
             "delayed" if data.attrs.get("delay_seconds") else "realtime",
-            since_s=before_s if is_next else None,
+            since_s=just_after(before_s) if before_s is not None and is_next else None,
         )

@@ -9,7 +9,7 @@ from tvDatafeed.store.engine import Transaction
 from tvDatafeed.store.questions import Stored, end_of, is_oldest
 from tvDatafeed.store.readthrough import stored_history
 from tvDatafeed.store.records import StoredSeries
-from tvDatafeed.store.spans import Span, Spans
+from tvDatafeed.store.spans import Span, Spans, just_before
 
 
 def stored_answer(
@@ -20,7 +20,7 @@ def stored_answer(
     end_s = end_of(request)
     if request.count is None:
         since_s = -math.inf if request.since_s is None else request.since_s
-        before = transaction.read(series, -math.inf, math.nextafter(since_s, -math.inf), 1)
+        before = transaction.read(series, -math.inf, just_before(since_s), 1)
         packed = before + transaction.read(series, since_s, end_s)
         is_whole = _is_covered(stored, since_s, min(end_s, series.last or end_s))
     else:

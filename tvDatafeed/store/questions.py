@@ -18,8 +18,10 @@ from tvDatafeed.store.spans import Span, Spans, newest_until
 
 # Bars of the tail that are asked for again: corrections of the last days, and a page of 2 KB.
 LEAST_OVERLAP_BARS, MOST_OVERLAP_BARS = 20, 100
-# The page that is compared now and then.
-_OLD_PAGE_BARS = 20
+# The pages that are compared now and then.
+_PAGE_BARS = 20
+# Each hole is a round trip.
+_MOST_HOLES = 3
 _WEEK_S = 7 * 86400.0
 _RANGE = re.compile(r"(\d{2})(\d{2})(?:F\d)?-(\d{2})(\d{2})")
 _MINUTES_A_DAY = 24 * 60
@@ -78,7 +80,7 @@ def missing_tail(stored: Stored, request: SeriesRequest) -> SeriesRequest | None
 
 def missing_older(
     stored: Stored, request: SeriesRequest, base: Span, missing: int | None
-) -> SeriesRequest:
+) -> SeriesRequest | None:
     """Return what to ask for the bars before a span.
 
     Parameters
@@ -89,11 +91,20 @@ def missing_older(
         The span.
     missing
         How many bars are missing before it; None for those since the begin of the request.
+
+    Returns
+    -------
+    SeriesRequest or None
+        None when there are so many holes that to ask for everything is quicker.
     """
-    first = times_in(_first_bars(stored, base, 1))
-    until_s = first[0] if first else base[0]
     length_s = interval_len.get(request.interval, math.inf)
-    lower = newest_until([span for span in stored.spans if span[1] < base[0]], math.inf)
+    first = times_in(stored.transaction.read(stored.series, *base, oldest=1))
+    until_s = first[0] if first else base[0]
+    below = [span for span in stored.spans if span[1] < base[0]]
+    lower = newest_until(below, math.inf)
+    needed_s = request.since_s if missing is None else until_s - 2 * missing * length_s
+    if len([span for span in below if needed_s is None or span[1] >= needed_s]) > _MOST_HOLES:
+        return None
     hole = math.inf if lower is None else (until_s - lower[1]) / length_s
     older = replace(request, count=None, since_s=None, until_s=until_s, is_live=False)
     if missing is not None and hole > missing:
@@ -112,15 +123,31 @@ def missing_older(
     return replace(older, since_s=since_s, first_page=max(int(hole), 0) + 2)
 
 
-def old_pages(stored: Stored, request: SeriesRequest) -> list[SeriesRequest]:
-    """Return questions for the oldest stored bars of each span, to compare them."""
+def pages_to_compare(
+    stored: Stored, request: SeriesRequest, *, is_tail_asked: bool
+) -> list[SeriesRequest]:
+    """Return questions for the oldest and the newest stored bars of each span.
+
+    Parameters
+    ----------
+    stored, request
+        The series and what is asked for of it.
+    is_tail_asked
+        Whether the newest bars of all are asked for anyway.
+    """
     questions = []
     for span in stored.spans:
-        times = times_in(_first_bars(stored, span, _OLD_PAGE_BARS))
-        if times:
-            questions.append(
-                replace(request, count=len(times), since_s=None, until_s=times[-1], is_live=False)
-            )
+        read = stored.transaction.read
+        oldest = times_in(read(stored.series, *span, oldest=_PAGE_BARS))
+        newest = times_in(read(stored.series, *span, newest=_PAGE_BARS))
+        pages = [oldest]
+        if newest != oldest and not (is_tail_asked and span == stored.spans[-1]):
+            pages.append(newest)
+        questions += [
+            replace(request, count=len(times), since_s=None, until_s=times[-1], is_live=False)
+            for times in pages
+            if times
+        ]
     return questions
 
 
@@ -172,7 +199,3 @@ def _expected_bars(stored: Stored, base: Span, last_s: float, end_s: float, leng
         return most
     then = len(stored.transaction.read(stored.series, *week_ago)) // ROW_BYTES
     return min(most, then + then // 10 + 2)
-
-
-def _first_bars(stored: Stored, span: Span, count: int) -> bytes:
-    return stored.transaction.read(stored.series, *span, oldest=count)

@@ -25,7 +25,7 @@ from tvDatafeed.store.questions import (
     missing_older,
     missing_tail,
     needs_newest,
-    old_pages,
+    pages_to_compare,
 )
 from tvDatafeed.store.spans import newest_until
 
@@ -228,8 +228,11 @@ class _Reading:
                 return None, []
             found = self._next(stored, self._progress)
             is_due = not self._progress.is_checked and self._archive.is_due(stored.series)
-            pages = old_pages(stored, self._request) if found is not None and is_due else []
-            return found, pages
+            if found is None or not is_due:
+                return found, []
+            is_tail = isinstance(found, SeriesRequest) and self._progress.newest is None
+            is_tail_asked = is_tail and not self._progress.asked_older
+            return found, pages_to_compare(stored, self._request, is_tail_asked=is_tail_asked)
 
     def _absorb(self, histories: list[History], asked: list[SeriesRequest]) -> bool:
         """Store answers; return False when all that was found before is of no use."""
@@ -272,7 +275,7 @@ class _Reading:
 
     def _range(
         self, stored: Stored, progress: _Progress, packed: bytes
-    ) -> "SeriesRequest | History":
+    ) -> "SeriesRequest | History | None":
         request, end_s = self._request, end_of(self._request)
         since_s = -math.inf if request.since_s is None else request.since_s
         base = newest_until(stored.spans, end_s) or (math.inf, math.inf)

@@ -4,6 +4,7 @@ A span is a pair of moments, epoch seconds UTC, both included. The spans of a se
 and ascending.
 """
 
+import math
 from collections.abc import Iterable
 
 Span = tuple[float, float]
@@ -11,11 +12,11 @@ Spans = list[Span]
 
 
 def added(spans: Iterable[Span], new: Span) -> Spans:
-    """Return spans with one more; those that touch become one."""
+    """Return spans with one more; those that touch, with no moment between, become one."""
     lo, hi = new
     kept = []
     for span in spans:
-        if span[1] < lo or span[0] > hi:
+        if span[1] < just_before(lo) or just_after(hi) < span[0]:
             kept.append(span)
         else:
             lo, hi = min(lo, span[0]), max(hi, span[1])
@@ -46,11 +47,21 @@ def removed(spans: Iterable[Span], gone: Span, *, last_before: float, first_afte
     return kept
 
 
-def holding(spans: Iterable[Span], moment: float) -> Span | None:
-    """Return the span that contains a moment."""
-    return next((span for span in spans if span[0] <= moment <= span[1]), None)
+def overlapping(spans: Iterable[Span], other: Span) -> Spans:
+    """Return the spans that have a moment in common with another one."""
+    return [span for span in spans if span[0] <= other[1] and span[1] >= other[0]]
 
 
 def newest_until(spans: Iterable[Span], moment: float) -> Span | None:
     """Return the last span that begins at a moment or before."""
     return max((span for span in spans if span[0] <= moment), default=None)
+
+
+def just_after(moment: float) -> float:
+    """Return the next moment that a number can have."""
+    return math.nextafter(moment, math.inf)
+
+
+def just_before(moment: float) -> float:
+    """Return the last moment before that a number can have."""
+    return math.nextafter(moment, -math.inf)

@@ -5,7 +5,6 @@ Statements are written once, with ``?`` for a value; an engine translates that f
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from tvDatafeed.store.blocks import BLOCK_BARS, Block, DamagedBlockError
 from tvDatafeed.store.engine import SCHEMA_VERSION, Resolved
 from tvDatafeed.store.key import SeriesKey
 from tvDatafeed.store.records import Document, SeriesNotes, StoredSeries
-from tvDatafeed.store.spans import Spans
+from tvDatafeed.store.spans import Spans, just_after, just_before
 
 Row = Sequence[Any]
 Execute = Callable[[str, Sequence[Any]], list[Row]]
@@ -224,8 +223,8 @@ class TableTransaction:
             packed = _packed(series, row)
             times = blocks.times_in(packed)
             kept = (
-                blocks.between(packed, times[0], math.nextafter(lo, -math.inf)),
-                blocks.between(packed, math.nextafter(hi, math.inf), times[-1]),
+                blocks.between(packed, times[0], just_before(lo)),
+                blocks.between(packed, just_after(hi), times[-1]),
             )
             for piece in filter(None, kept):
                 self._insert(series, blocks.make_block(piece, grows=False))
