@@ -266,7 +266,8 @@ class TvDatafeed:
         dict
             ``open_connections``, ``open_sessions`` (requests running now), ``connections`` (opened
             so far), ``reconnects`` (those opened
-            after a fault), ``messages``, ``violations`` (of the protocol by the server),
+            after a fault), ``messages``, ``ignored`` (messages that could not be read or are not
+            known, and named no request), ``violations`` (of the protocol by the server),
             ``heartbeats``, ``requests`` (answered), ``latency_p50_s`` and
             ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and
             ``errors`` (a count for each class of fault, passed ones included).

@@ -36,10 +36,14 @@ class Violation:
     lost
         All of the text that was lost with it; whose part of an answer it was can be told by the
         session ids in it, and by nothing else.
+    is_whole
+        Whether the lost text is one whole message, so that it names its session if it has one.
+        Otherwise it may be for any session.
     """
 
     what: str
     lost: str = field(default="", repr=False)
+    is_whole: bool = False
 
 
 def encode(payload: str) -> str:

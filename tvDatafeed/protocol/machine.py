@@ -10,8 +10,9 @@ The driver passes in the received text and the time, sends `Machine.data_to_send
 4
 
 Two rules hold here. Every request has its own session id, and a message for a session that is not
-open is dropped. Server input never raises: violations of the protocol are counted, and more than
-`MAX_VIOLATIONS` of them fail the connection.
+open is dropped. Server input never raises. A message that cannot be read fails the requests that it
+names, and is ignored when it names none. More than `MAX_VIOLATIONS` violations of the framing fail
+the connection.
 """
 
 import enum
@@ -105,7 +106,8 @@ class _SessionState(enum.Enum):
     FOLLOWING = "following"
 
 
-# One broken packet can be an accident of the network; more than three are another protocol.
+# One broken packet can be an accident of the network; more than three are another protocol. What
+# packets hold does not count: a message of a new form is no reason to end all requests.
 MAX_VIOLATIONS = 3
 # A driver that keeps an old connection is asked again after this, however short the idle time.
 _RETIREMENT_PAUSE_S = 1.0
@@ -217,7 +219,8 @@ class Machine:
     is_unresponsive : bool
         Whether a request has timed out while no session received any message.
     counters : Counter
-        The numbers of messages, heartbeats, violations, and ignored and dropped messages.
+        The numbers of messages, heartbeats, violations, and ignored and dropped messages. A
+        message that cannot be read is a violation when a request failed with it.
     """
 
     def __init__(self, token: str, timers: Timers = Timers()) -> None:
@@ -232,6 +235,7 @@ class Machine:
         # When the pings that have no pong yet were sent, on the driver's clock; the oldest first.
         self._pings: dict[bytes, float] = {}
         self._ping_count = 0
+        self._framing_violations = 0
         self.is_unresponsive: bool = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
@@ -368,8 +372,11 @@ class Machine:
         for packet in self._decoder.feed(text):
             if self._state not in _READING:
                 break
-            message = packet if isinstance(packet, Violation) else messages.decode(packet)
-            self._dispatch(message, now)
+            if isinstance(packet, Violation):
+                self._count_framing_violation(packet)
+                self._dispatch(packet, now)
+            else:
+                self._dispatch(messages.decode(packet), now)
         overdue = self._schedule.overdue(now)
         if overdue:
             self._close_bars(overdue, now)
@@ -490,9 +497,12 @@ class Machine:
         receiver(self, message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
-        self._record_violation(violation)
         sessions = self._sessions.by_id
         lost = {s: p for s, p in sessions.items() if s in violation.lost}
+        if not lost and violation.is_whole:
+            self.counters["ignored"] += 1
+            return
+        self.counters["violations"] += 1
         if not lost:
             # The lost text names no session. A handler that would notice its loss can go on.
             lost = {s: p for s, p in sessions.items() if not p.handler.detects_losses}
@@ -527,7 +537,7 @@ class Machine:
         try:
             step = pending.handler.receive(message, self._sent_at_s(message, now))
         except BadUpdateError as error:
-            self._record_violation(Violation(str(error)))
+            self.counters["violations"] += 1
             failure = ProtocolError(f"{pending.symbol}: {error}", retryable=False)
             self._fail_request(session, failure)
             return
@@ -597,9 +607,9 @@ class Machine:
         self.close(session)
         self._events.append(RequestFailed(session, error))
 
-    def _record_violation(self, violation: Violation) -> None:
-        self.counters["violations"] += 1
-        count = self.counters["violations"]
+    def _count_framing_violation(self, violation: Violation) -> None:
+        self._framing_violations += 1
+        count = self._framing_violations
         if count > MAX_VIOLATIONS:
             what = f"TradingView broke the protocol {count} times, the last: {violation.what}"
             self._fail(ProtocolError(what))
