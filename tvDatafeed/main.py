@@ -264,7 +264,8 @@ class TvDatafeed:
         Returns
         -------
         dict
-            ``open_connections``, ``open_sessions`` (requests running now), ``connections`` (opened
+            ``open_connections`` (those on which the server answers, as far as that is known),
+            ``open_sessions`` (requests running now), ``connections`` (opened
             so far), ``reconnects`` (those opened
             after a fault), ``messages``, ``ignored`` (messages that could not be read or are not
             known, and named no request), ``violations`` (of the protocol by the server),

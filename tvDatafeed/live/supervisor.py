@@ -313,10 +313,12 @@ class StreamSupervisor:
         self._timers.cancel(series)
         self._close_session(series)
         self._outage.remove(series)
+        series.left_connection = None
         self._advance(series, SeriesEvent.RELEASED)
         series.settled.set()
 
     def _reopen(self, series: LiveSeries) -> None:
+        series.left_connection = series.connection
         self._close_session(series)
         self._open(series)
 
@@ -350,6 +352,7 @@ class StreamSupervisor:
         self._opening.discard(series)
         started, connection = stream.started, stream.connection
         series.connection, series.session = connection, started.session
+        series.left_connection = None
         back_s = connection.server_time_s() or time.time()
         if series.is_wanted and started.request.follow:
             self._sessions[started.session] = series
@@ -378,6 +381,9 @@ class StreamSupervisor:
         if self._is_final(error) or not series.has_lived:
             self._fail(series, error)
             return
+        left = series.left_connection
+        if left is not None and not left.is_answering:
+            self._record_loss(series, left)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
@@ -424,12 +430,19 @@ class StreamSupervisor:
             if not manager.follow_redirect(connection):
                 manager.record_failure(connection, error)
                 manager.log_retry("the live feed", error)
-        self._outage.add(series, connection.last_received_time_s() or time.time())
-        self._advance(series, SeriesEvent.LOST)
+            for silent in self._opening:
+                if silent.left_connection is connection:
+                    self._record_loss(silent, connection)
+        self._record_loss(series, connection)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
             self._open(series)
+
+    def _record_loss(self, series: LiveSeries, connection: Connection) -> None:
+        series.left_connection = None
+        self._outage.add(series, connection.last_received_time_s() or time.time())
+        self._advance(series, SeriesEvent.LOST)
 
     def _pause_before_reopening_s(self, series: LiveSeries, error: TvDatafeedError) -> float:
         """Return the pause after the server, or a message of it, has ended a sound session."""

@@ -193,8 +193,13 @@ class Connection:
         return self._machine.server_time_s(time.monotonic())
 
     def last_received_time_s(self) -> float | None:
-        """Return the server's clock at the last receive, epoch seconds UTC; None as above."""
-        return self._machine.server_time_s(self._machine.last_received_at)
+        """Return the server's clock when it served last, epoch seconds UTC; None as above."""
+        return self._machine.server_time_s(self._machine.last_served_at)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the server still answers here, as far as that is known."""
+        return self._error is None and not self._machine.is_unresponsive
 
     @property
     def counters(self) -> Counter[str]:

@@ -167,7 +167,7 @@ class WebSocketManager:
         with self._lock:
             usable = [c for c in self._connections if c.is_usable]
             return {
-                "open_connections": len(usable),
+                "open_connections": sum(c.is_answering for c in usable),
                 "open_sessions": sum(c.open_sessions for c in usable),
                 **self._health.counts([c.counters for c in self._connections]),
             }
