@@ -56,6 +56,8 @@ class PendingRequest:
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
     token: str | None = None
+    # Why its token was refused, until there is another one.
+    refusal: TvDatafeedError | None = None
     connection: Connection | None = None
     tries: int = 0
     redirects: int = 0
@@ -65,11 +67,17 @@ class PendingRequest:
 class TokenSource(Protocol):
     """Where data tokens come from; `auth.account.Account` is one."""
 
-    def token(self) -> str:
-        """Return the token to use; raise a `TvDatafeedError` when there is none."""
+    def token(self) -> str | None:
+        """Return the token to use; raise a `TvDatafeedError` when there is none.
+
+        None: it is being obtained, and `Dispatcher.wake` is called when that has ended.
+        """
+
+    def is_refused(self, token: str, error: TvDatafeedError) -> bool:
+        """Whether a request has failed because of its token, so that another one may help."""
 
     def token_after(self, token: str, error: TvDatafeedError) -> str | None:
-        """Return another token after a request has failed; None when this one is not to blame."""
+        """Return another token after one was refused, as `token` does."""
 
 
 class Dispatcher:
@@ -241,13 +249,28 @@ class Dispatcher:
         """Send as many requests as the window has room for, and note when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
-            token = self._waiting[0].token or self._tokens.token()
-            pending = self._waiting.popleft()
+            pending = self._waiting[0]
+            try:
+                token = self._token_for(pending)
+            except TvDatafeedError as no_way:
+                if pending.refusal is None:
+                    raise
+                self._ready.append((self._waiting.popleft().key, no_way))
+                continue
+            if token is None:
+                # Its time begins when it can be sent.
+                pending.started = 0.0
+                break
+            self._waiting.popleft()
             if not pending.started:
                 pending.started, pending.deadline = (
                     time.monotonic(),
                     Deadline(self._limits.response_s),
                 )
+            refusal, pending.refusal = pending.refusal, None
+            if refusal is not None and pending.deadline.expired:
+                self._ready.append((pending.key, refusal))
+                continue
             try:
                 no_slot = self._send(pending, self._manager.newest_token(token))
             except TvDatafeedError as error:
@@ -259,6 +282,13 @@ class Dispatcher:
             if no_slot is not None:
                 self._wait_for_slot(pending, no_slot)
                 break
+
+    def _token_for(self, pending: PendingRequest) -> str | None:
+        if pending.token is None:
+            return self._tokens.token()
+        if pending.refusal is None:
+            return pending.token
+        return self._tokens.token_after(pending.token, pending.refusal)
 
     def _wait_for_slot(self, pending: PendingRequest, no_slot: NoSlot) -> None:
         """Put a request back that has no slot, or fail it if its deadline comes first.
@@ -394,16 +424,11 @@ class Dispatcher:
 
     def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:
         """Fail a request, unless another token may help; that is tried once."""
-        renewed = None
-        if not pending.has_renewed and pending.token is not None:
-            try:
-                renewed = self._tokens.token_after(pending.token, error)
-            except TvDatafeedError as no_way:
-                error = no_way
-        if renewed is None or pending.deadline.expired:
+        token = pending.token
+        if pending.has_renewed or token is None or not self._tokens.is_refused(token, error):
             self._ready.append((pending.key, error))
             return
-        pending.has_renewed, pending.token, pending.tries = True, renewed, 0
+        pending.has_renewed, pending.refusal, pending.tries = True, error, 0
         self._waiting.appendleft(pending)
 
 
