@@ -146,6 +146,8 @@ class Authenticator:
         self._endpoint = self._network.base_url.rstrip("/")
         self._session: _Session | None = None
         self._sign_in: SignIn | None = None
+        # Not used again while there is a way to another one.
+        self._refused_token: str | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
         self._not_before = 0.0
         # False: there is no home folder; None: not asked yet.
@@ -197,7 +199,7 @@ class Authenticator:
             session = self._session
         if session is None and self._auth.auth_token not in {None, "", refused}:
             session = self._current(None)  # nothing is sent
-        if session is None or session.token == refused:
+        if session is None or session.token == refused or self._is_refused(session):
             return None
         if self._is_due(session):
             if _has_ended(session, self._clock()):
@@ -239,6 +241,9 @@ class Authenticator:
                 "whether the account works",
                 session.username,
             )
+        with self._lock:
+            if self._session is session:
+                self._refused_token = refused
         return self._current(refused).token
 
     def set_token(self, token: str) -> None:
@@ -259,6 +264,7 @@ class Authenticator:
         source: Source = "anonymous" if token == ANONYMOUS_TOKEN else "token"
         with self._lock:
             self._session = _Session(token, source, plan=plan_of(token))
+            self._refused_token = None
             self._not_before = 0.0
 
     def identity(self) -> Identity:
@@ -333,6 +339,8 @@ class Authenticator:
         while True:
             with self._lock:
                 session = self._session
+                if session is not None and self._is_refused(session):
+                    refused = session.token
                 if session and session.token != refused and not self._is_due(session):
                     return session
                 renewal, is_leader = self._renewal, self._renewal is None
@@ -418,6 +426,9 @@ class Authenticator:
             and time.monotonic() >= self._not_before
             and self._can_renew(session)
         )
+
+    def _is_refused(self, session: _Session) -> bool:
+        return session.token == self._refused_token and self._can_renew(session)
 
     def _can_renew(self, session: _Session) -> bool:
         has_cookies = bool(session.sessionid or self._auth.sessionid)
