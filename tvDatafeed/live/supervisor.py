@@ -395,9 +395,11 @@ class StreamSupervisor:
             return False
         if not isinstance(error, NetworkError):
             return True
-        # A message that cannot be read ends a running series for a while alone, and this one too.
-        is_refusal = not error.retryable and not isinstance(error, ProtocolError)
-        return is_refusal or self._connections().has_given_up
+        if isinstance(error, ProtocolError) and not error.retryable:
+            # A message that cannot be read ends a running series for a while alone, and this one
+            # too, however many connections such messages have cost.
+            return False
+        return not error.retryable or self._connections().has_given_up
 
     def _pause_s(self, error: TvDatafeedError, failures: int) -> float:
         network = self._network
