@@ -118,3 +118,15 @@ def test_a_renewed_token_reaches_the_open_connection(server):
         server.move(60)
         assert bars.wait(2)
         assert server.connections_opened == 1
+
+
+def test_a_token_that_has_ended_by_our_clock_is_used(server):
+    """A clock that is hours ahead costs sign-ins, and series open all the same."""
+    ends_in(server, -10)
+    bars = Bars()
+    with TvDatafeedLive(config=live_config(server), **cookies(server)) as tvl, at_most(AT_ONCE_S):
+        tvl.subscribe(*BTC, bars)
+        tvl.new_seis("BTCUSDT", "BINANCE", MINUTE)
+        server.move(60)
+        assert bars.wait(2)
+        assert server.connections_opened == 1

@@ -106,19 +106,39 @@ class FeedTokens:
             self._sign_in = None
             if sign_in.refused == refused:
                 return sign_in.token()
-        if self._sign_in is None:
-            sign_in = _SignIn(refused, obtain)
-            try:
-                sign_in.start(self._wake)
-            except RuntimeError as error:
-                raise ThreadingError(f"no thread to sign in: {error}") from error
-            self._sign_in = sign_in
+        self._begin(refused, obtain)
         return None
 
+    def begin(self) -> None:
+        """Sign in, unless that is under way; called without a series that waits for it.
+
+        Raises
+        ------
+        ThreadingError
+            The system gives no thread.
+        """
+        self._begin(None, self._tokens.token)
+
+    def _begin(self, refused: str | None, obtain: Callable[[], str | None]) -> None:
+        if self._sign_in is not None:
+            return
+        sign_in = _SignIn(refused, obtain)
+        try:
+            sign_in.start(self._wake)
+        except RuntimeError as error:
+            raise ThreadingError(f"no thread to sign in: {error}") from error
+        self._sign_in = sign_in
+
     def forget(self) -> None:
-        """Forget how a sign-in has ended that no series waits for any more."""
-        if self._sign_in is not None and self._sign_in.is_finished:
-            self._sign_in = None
+        """Forget how a sign-in has ended that no series waits for."""
+        sign_in = self._sign_in
+        if sign_in is None or not sign_in.is_finished:
+            return
+        self._sign_in = None
+        try:
+            sign_in.token()
+        except TvDatafeedError as error:
+            logger.warning("the token could not be renewed before its end: %s", error)
 
 
 class TokenRenewal:
@@ -166,9 +186,10 @@ class TokenRenewal:
         if not self._is_renewing and wait_s > 0:
             return now + min(wait_s, _LONGEST_PAUSE_S)
         if token is None and wait_s <= 0:
+            # The next time after a pause, however this one ends.
+            self._not_before = now + _LONGEST_PAUSE_S
             try:
-                self._feed_tokens.token()
-            except TvDatafeedError as error:
+                self._feed_tokens.begin()
+            except ThreadingError as error:
                 logger.warning("the token could not be renewed before its end: %s", error)
-                self._not_before = now + _LONGEST_PAUSE_S
         return now + _CHECK_PAUSE_S
