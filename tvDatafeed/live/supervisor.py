@@ -25,7 +25,7 @@ from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.modes import BarSource
 from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
-from tvDatafeed.live.renewal import RenewableTokens, TokenRenewal
+from tvDatafeed.live.renewal import FeedTokens, RenewableTokens, TokenRenewal
 from tvDatafeed.live.seis import State
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
@@ -116,6 +116,7 @@ class StreamSupervisor:
     ) -> None:
         self._connections = connections
         self._tokens = tokens
+        self._feed_tokens = FeedTokens(tokens, self._wake)
         self._limits = limits
         self._network = network
         self._threads = threads
@@ -142,7 +143,7 @@ class StreamSupervisor:
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
         self._outage = Outage(self._on_reconnect)
-        self._renewal = TokenRenewal(self._tokens, self._connections)
+        self._renewal = TokenRenewal(self._tokens, self._feed_tokens, self._connections)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -173,6 +174,9 @@ class StreamSupervisor:
     def _command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
         """Have the supervisor's thread call a function; called in any thread."""
         self._commands.append((call, series))
+        self._wake()
+
+    def _wake(self) -> None:
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.wake()
@@ -222,7 +226,7 @@ class StreamSupervisor:
         return self._thread.join(Deadline(timeout), is_needed_again=lambda: bool(self._followed))
 
     def _new_dispatcher(self, manager: WebSocketManager, limits: Limits) -> Dispatcher:
-        return Dispatcher(manager, self._tokens, limits, window=WINDOW, keeps_running=True)
+        return Dispatcher(manager, self._feed_tokens, limits, window=WINDOW, keeps_running=True)
 
     def _run(self) -> None:
         with self._feed.lock:
@@ -279,6 +283,8 @@ class StreamSupervisor:
             call, series = self._commands.popleft()
             call(series)
         until = min(self._timers.run_due(), self._renewal.run_due())
+        if not self._opening:
+            self._feed_tokens.forget()
         if not self._followed:
             return
         try:
@@ -395,9 +401,11 @@ class StreamSupervisor:
             return False
         if not isinstance(error, NetworkError):
             return True
-        # A message that cannot be read ends a running series for a while alone, and this one too.
-        is_refusal = not error.retryable and not isinstance(error, ProtocolError)
-        return is_refusal or self._connections().has_given_up
+        if isinstance(error, ProtocolError) and not error.retryable:
+            # A message that cannot be read ends a running series for a while alone, and this one
+            # too, however many connections such messages have cost.
+            return False
+        return not error.retryable or self._connections().has_given_up
 
     def _pause_s(self, error: TvDatafeedError, failures: int) -> float:
         network = self._network
