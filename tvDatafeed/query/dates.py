@@ -9,7 +9,7 @@ import re
 import time
 import zoneinfo
 from dataclasses import dataclass
-from datetime import date, datetime, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeAlias
 
 from tvDatafeed.exceptions import ConfigurationError, DataValidationError
@@ -32,6 +32,8 @@ _EVENING_S = 7 * 3600.0
 # An F with a number says how many days before its own a range begins.
 _RANGE = re.compile(r"(\d{2})(\d{2})(F\d)?-(\d{2})(\d{2})")
 _MINUTES_A_DAY = 24 * 60
+# The offset of local time is compared with the system's own now and half a year from now.
+_HALF_A_YEAR_S = 182 * _DAY_S
 
 
 def timezone_named(name: str) -> tzinfo:
@@ -59,13 +61,44 @@ def timezone_named(name: str) -> tzinfo:
 
 
 def local_timezone() -> tzinfo | None:
-    """Return the machine's zone; None where it is a rule of its own without a zone's name."""
+    """Return the zone of the process's local time, as of the last `time.tzset`.
+
+    Returns
+    -------
+    tzinfo or None
+        None where only the system knows local time: it is a rule of its own without a zone's name,
+        or the zone that the machine names is not the one in use.
+    """
     import tzlocal  # noqa: PLC0415 - asked for where local time is
 
     try:
-        return tzlocal.get_localzone()
-    except (LookupError, ValueError):
-        return None  # such as "CET-1CEST,M3.5.0,M10.5.0/3"
+        # Each call of time.tzset makes a new tuple, even for a zone of the same names.
+        if (names := time.tzname) is not _Local.names:
+            _Local.is_named, _Local.names = False, names
+            _Local.is_named = _is_in_use(tzlocal.reload_localzone())
+        return tzlocal.get_localzone() if _Local.is_named else None
+    # Such as "CET-1CEST,M3.5.0,M10.5.0/3"; and tzlocal warns where /etc names another zone.
+    except (LookupError, ValueError, OSError, UserWarning):
+        return None
+
+
+class _Local:
+    """The names of local time when its zone was looked up last, and whether it has one."""
+
+    names: tuple[str, str] | None = None
+    is_named = False
+
+
+def _is_in_use(zone: tzinfo) -> bool:
+    """Whether the system's local time is that of a zone; where it cannot be set, it is."""
+    if not hasattr(time, "tzset"):
+        return True
+    now_s = time.time()
+    return all(
+        datetime.fromtimestamp(time_s, zone).utcoffset()
+        == timedelta(seconds=time.localtime(time_s).tm_gmtoff)
+        for time_s in (now_s, now_s + _HALF_A_YEAR_S)
+    )
 
 
 @dataclass(frozen=True)
