@@ -1,6 +1,7 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
 import concurrent.futures.thread  # noqa: F401
+import datetime as dt
 import functools
 import logging
 import os
@@ -283,7 +284,7 @@ class TvDatafeed:
         extended_session: bool = False,
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
-        timezone: str | None = None,
+        timezone: str | dt.tzinfo | None = None,
         *,
         adjustment: Adjustment = "splits",
         currency: str | None = None,
@@ -315,11 +316,13 @@ class TvDatafeed:
             The range, both ends included; texts are ISO 8601. `start_date` alone is until now,
             and `end_date` goes with `start_date` or with `n_bars`: the last bars up to it. A
             datetime compares with the open of a bar; without a zone it is in that of `timezone`,
-            else in the machine's local time. A date, or a text without a time, is a whole day, and
+            else in the machine's local time (of an hour that comes twice it is in the first, with
+            ``fold=1`` in the second). A date, or a text without a time, is a whole day, and
             for daily and longer bars a trading day of the exchange.
-        timezone : str, optional
+        timezone : str or tzinfo, optional
             Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
-            ``TV_TIMEZONE``, else the machine's local time without a zone.
+            ``TV_TIMEZONE``, else the machine's local time without a zone. Where clocks are set
+            back, that index shows an hour twice: one WARNING, and ``timezone="UTC"`` avoids it.
         adjustment : {"splits", "dividends", "none"}, default "splits"
             What earlier prices are adjusted for: splits; dividends and splits; nothing.
         currency : str, optional
@@ -395,7 +398,7 @@ class TvDatafeed:
         extended_session: bool = False,
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
-        timezone: str | None = None,
+        timezone: str | dt.tzinfo | None = None,
         *,
         max_concurrent: int = 10,
         progress: bool | Report = False,

@@ -1,7 +1,6 @@
 """Local time is that of the process, also after its zone has changed."""
 
 import datetime as dt
-import time
 import timeit
 
 import pytest
@@ -10,8 +9,6 @@ from tests.scale import scaled
 from tvDatafeed import Interval
 from tvDatafeed.query.dates import local_timezone
 
-pytestmark = pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone cannot be set here")
-
 OPENS = dt.datetime(2026, 8, 10, 9)  # noqa: DTZ001 - local time
 EPOCH_S = {
     "Asia/Tokyo": 1786320000,
@@ -19,20 +16,6 @@ EPOCH_S = {
     "Europe/Paris": 1786345200,
     "America/New_York": 1786366800,
 }
-
-
-@pytest.fixture
-def set_zone(monkeypatch):
-    """Set the zone of this process; that of before is set again after the test."""
-
-    def set_to(name):
-        monkeypatch.setenv("TZ", name)
-        time.tzset()
-
-    with pytest.MonkeyPatch.context() as patch:
-        monkeypatch = patch
-        yield set_to
-    time.tzset()
 
 
 def bar_at(tv, start, timezone=None):

@@ -22,6 +22,7 @@ from tvDatafeed.cli.console import (
     EXIT_OK,
     EXIT_USAGE,
     RENDERERS,
+    WITH_OFFSETS,
     CommandError,
     note,
     show,
@@ -31,6 +32,7 @@ from tvDatafeed.cli.console import (
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.query.dates import local_timezone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +116,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         "--extended", action="store_true", help="with bars outside the regular session"
     )
     hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
-    add_timezone_option(hist, "this machine's")
+    add_timezone_option(hist, "this machine's, with offsets in CSV and JSON")
     hist.add_argument(
         "--trading-days",
         action="store_true",
@@ -217,7 +219,11 @@ def _hist(arguments: argparse.Namespace) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    with make_client(TvDatafeed, arguments, account_config()) as client:
+    config = account_config()
+    zone = arguments.timezone or config.data.timezone
+    if not zone and render in WITH_OFFSETS:
+        zone = local_timezone()
+    with make_client(TvDatafeed, arguments, config) as client:
         frames = client.get_hist_multi(
             symbols,
             interval=arguments.interval,
@@ -225,7 +231,7 @@ def _hist(arguments: argparse.Namespace) -> int:
             extended_session=arguments.extended,
             start_date=arguments.start,
             end_date=arguments.end,
-            timezone=arguments.timezone,
+            timezone=zone,
             max_concurrent=arguments.max_concurrent,
             progress=_wants_progress(arguments),
             on_error="collect",

@@ -70,6 +70,8 @@ RENDERERS: "dict[str, Callable[[pd.DataFrame], str | bytes]]" = {
     "json": _to_json,
     "parquet": _to_parquet,
 }
+# What programs read: times have their offset from UTC, as an hour may come twice.
+WITH_OFFSETS = (_to_csv, _to_json)
 
 
 def write_to_file(content: str | bytes, path: str) -> None:

@@ -36,19 +36,21 @@ _MINUTES_A_DAY = 24 * 60
 _HALF_A_YEAR_S = 182 * _DAY_S
 
 
-def timezone_named(name: str) -> tzinfo:
+def timezone_named(name: str | tzinfo) -> tzinfo:
     """Look a timezone up by name.
 
     Parameters
     ----------
-    name : str
-        "UTC" in any case, or an IANA name.
+    name : str or tzinfo
+        "UTC" in any case, or an IANA name; a timezone is returned as it is.
 
     Raises
     ------
     ConfigurationError
         When there is no such zone.
     """
+    if isinstance(name, tzinfo):
+        return name
     if isinstance(name, str) and name.upper() == "UTC":
         return timezone.utc
     try:
