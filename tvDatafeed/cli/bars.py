@@ -29,6 +29,7 @@ from tvDatafeed.cli.console import (
     write_to_file,
     write_to_stdout,
 )
+from tvDatafeed.cli.numbers import with_texts
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
@@ -206,7 +207,8 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     frame = client.get_hist(symbol, None, arguments.interval, arguments.bars)
     seconds = time.perf_counter() - started
-    show(frame.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
+    texts = with_texts(frame)
+    show(texts.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
     show(
         f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
         "to the DataFrame."

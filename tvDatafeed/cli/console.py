@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tvDatafeed.cli.numbers import with_texts
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,7 +39,7 @@ class ClosedPipeError(Exception):
 
 
 def _to_table(frame: "pd.DataFrame") -> str:
-    return f"{frame.to_string()}\n"
+    return f"{with_texts(frame).to_string()}\n"
 
 
 def _to_csv(frame: "pd.DataFrame") -> str:
