@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
 
 from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
+from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
@@ -224,11 +225,7 @@ class TvDatafeed:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: two objects cannot share connections and threads."""
-        name = type(self).__name__
-        raise TypeError(
-            f"a {name} cannot be pickled or copied, as it holds connections and threads; "
-            f"make one {name} per process, and share it between threads"
-        )
+        refuse_copy(self)
 
     def __enter__(self) -> "Self":
         return self
