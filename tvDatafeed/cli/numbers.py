@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,8 +59,8 @@ def _decimals(groups: list[tuple[float, ...]]) -> int:
 
 
 def _exact_decimals(number: float) -> int:
-    exponent = Decimal(f"{number:.{_EXACT_DIGITS}g}").normalize().as_tuple().exponent
-    return max(-exponent, 0) if isinstance(exponent, int) else 0
+    digits, _, exponent = f"{number:.{_EXACT_DIGITS}g}".partition("e")
+    return max(len(digits.partition(".")[2]) - int(exponent or 0), 0)
 
 
 def _are_alike(group: tuple[float, ...], decimals: int) -> bool:

@@ -18,6 +18,8 @@ from tvDatafeed.exceptions import ConfigurationError, DataValidationError
 EXCHANGE_TIMEZONE = "exchange"
 
 Limit: TypeAlias = datetime | date
+# Known without zone files too; crypto exchanges are in the first.
+_UTC_NAMES = ("Etc/UTC", "Etc/GMT", "GMT")
 DateLike: TypeAlias = datetime | date | str
 
 # A time follows a day after one of these; Python itself takes any character there.
@@ -47,7 +49,7 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
     Raises
     ------
     ConfigurationError
-        When there is no such zone.
+        When there is no such zone, or the machine has no zone files.
     """
     if isinstance(name, tzinfo):
         return name
@@ -57,9 +59,20 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
         return zoneinfo.ZoneInfo(name)
     # A name may also be a path that leads out of the zones, or to a folder of them.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
-        raise ConfigurationError(
-            "timezone", name, "no such timezone; use 'UTC', 'exchange' or an IANA name"
-        ) from error
+        if name in _UTC_NAMES:
+            return timezone.utc
+        advice = "no such timezone; use 'UTC', 'exchange' or an IANA name"
+        if not _has_zone_files():
+            advice = "this machine has no zone files; pip install tzdata, or use 'UTC'"
+        raise ConfigurationError("timezone", name, advice) from error
+
+
+def _has_zone_files() -> bool:
+    try:
+        zoneinfo.ZoneInfo("Europe/London")
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):
+        return False
+    return True
 
 
 def local_timezone() -> tzinfo | None:
