@@ -546,7 +546,7 @@ class Connection:
             error = failure
         except BaseException as failure:
             logger.exception("the reader of a connection failed; please report this")
-            error = NetworkError(_READER_FAILED)
+            error = NetworkError(f"{_READER_FAILED}: {type(failure).__name__}")
             error.__cause__ = failure
         finally:
             self._end(transport, error)

@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
@@ -98,6 +99,10 @@ class WebSocketManager:
         self._shows_frames = False
         self._reset()
         call_in_forked_child(self._reset_in_child)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: two objects cannot share connections."""
+        refuse_copy(self)
 
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
