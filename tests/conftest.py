@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def tv(server):
     """A client of the loopback TradingView."""
     with TvDatafeed(config=impatient(server)) as client:
         yield client
+
+
+@pytest.fixture
+def set_zone():
+    """Set the local zone of this process; that of before is set again after the test."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the zone of a process cannot be set here")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def set_to(name):
+            patch.setenv("TZ", name)
+            time.tzset()
+
+        yield set_to
+    time.tzset()
 
 
 @pytest.fixture(autouse=True)

@@ -473,7 +473,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         *,
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
-        timezone: str | None = None,
+        timezone: str | dt.tzinfo | None = None,
         **options: Any,
     ) -> "pd.DataFrame | Literal[False]":
         """Get bars, as `TvDatafeed.get_hist` does, beside a running feed.

@@ -1,6 +1,7 @@
 """TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
 
 import concurrent.futures.thread  # noqa: F401
+import datetime as dt
 import functools
 import logging
 import os
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, get_args, overload
 
 from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
+from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
@@ -242,11 +244,7 @@ class TvDatafeed:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: two objects cannot share connections and threads."""
-        name = type(self).__name__
-        raise TypeError(
-            f"a {name} cannot be pickled or copied, as it holds connections and threads; "
-            f"make one {name} per process, and share it between threads"
-        )
+        refuse_copy(self)
 
     def __enter__(self) -> "Self":
         return self
@@ -285,9 +283,11 @@ class TvDatafeed:
         Returns
         -------
         dict
-            ``open_connections``, ``open_sessions`` (requests running now), ``connections`` (opened
+            ``open_connections`` (those on which the server answers, as far as that is known),
+            ``open_sessions`` (requests running now), ``connections`` (opened
             so far), ``reconnects`` (those opened
-            after a fault), ``messages``, ``violations`` (of the protocol by the server),
+            after a fault), ``messages``, ``ignored`` (messages that could not be read or are not
+            known, and named no request), ``violations`` (of the protocol by the server),
             ``heartbeats``, ``requests`` (answered), ``latency_p50_s`` and
             ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and
             ``errors`` (a count for each class of fault, passed ones included).
@@ -304,7 +304,7 @@ class TvDatafeed:
         extended_session: bool = False,
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
-        timezone: str | None = None,
+        timezone: str | dt.tzinfo | None = None,
         *,
         adjustment: Adjustment = "splits",
         currency: str | None = None,
@@ -337,11 +337,13 @@ class TvDatafeed:
             The range, both ends included; texts are ISO 8601. `start_date` alone is until now,
             and `end_date` goes with `start_date` or with `n_bars`: the last bars up to it. A
             datetime compares with the open of a bar; without a zone it is in that of `timezone`,
-            else in the machine's local time. A date, or a text without a time, is a whole day, and
+            else in the machine's local time (of an hour that comes twice it is in the first, with
+            ``fold=1`` in the second). A date, or a text without a time, is a whole day, and
             for daily and longer bars a trading day of the exchange.
-        timezone : str, optional
+        timezone : str or tzinfo, optional
             Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
-            ``TV_TIMEZONE``, else the machine's local time without a zone.
+            ``TV_TIMEZONE``, else the machine's local time without a zone. Where clocks are set
+            back, that index shows an hour twice: one WARNING, and ``timezone="UTC"`` avoids it.
         adjustment : {"splits", "dividends", "none"}, default "splits"
             What earlier prices are adjusted for: splits; dividends and splits; nothing.
         currency : str, optional
@@ -422,7 +424,7 @@ class TvDatafeed:
         extended_session: bool = False,
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
-        timezone: str | None = None,
+        timezone: str | dt.tzinfo | None = None,
         *,
         max_concurrent: int = 10,
         progress: bool | Report = False,

@@ -101,9 +101,9 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
         tvl.subscribe(*BTC, bars)
         for interval in intervals:
             tvl.new_seis("BTCUSDT", "BINANCE", interval)
-        real, has_failed = TokenAccount.token, threading.Event()
+        real, has_failed = TokenAccount.good_token, threading.Event()
 
-        def token(account):
+        def token(account, refused=None):
             # Only these queues show which series have opened and are not yet processed.
             ready = tvl._registry._supervisor._dispatcher._ready
             if not has_failed.is_set() and any(
@@ -118,9 +118,9 @@ def test_no_token_for_a_moment(server, monkeypatch, then):
                 # The running ones are answered by now, which only these queues show.
                 dispatcher = tvl._registry._supervisor._dispatcher
                 until(lambda: dispatcher._outcomes.qsize() >= len(dispatcher._running))
-            return real(account)
+            return real(account, refused)
 
-        monkeypatch.setattr(TokenAccount, "token", token)
+        monkeypatch.setattr(TokenAccount, "good_token", token)
         server.drop_connections()
         assert has_failed.wait(PATIENCE_S)
         if then == "delete":

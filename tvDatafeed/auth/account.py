@@ -104,7 +104,9 @@ class Account:
         return network_of_plan(network, plan)
 
     def token(self) -> str:
-        """Return the token to use, signing in or renewing it where that is due.
+        """Return the token to use; sign in where there is no good one.
+
+        One that is due is used while it is good, and renewed meanwhile.
 
         Raises
         ------
@@ -113,10 +115,24 @@ class Account:
         TvDatafeedError
             When signing in fails.
         """
-        token = self._assigned[0] if self._authenticator is None else self._authenticator.token()
-        if not isinstance(token, str):
-            raise ConfigurationError("token", token, "must be a text")
-        return str(token)
+        if self._authenticator is None:
+            token = self._assigned[0]
+            if not isinstance(token, str):
+                raise ConfigurationError("token", token, "must be a text")
+            return str(token)
+        return self._authenticator.good_token() or self._authenticator.token()
+
+    def good_token(self, refused: str | None = None) -> str | None:
+        """Return a token that is good now; None: `token` or `token_after` has to wait for one."""
+        if self._authenticator is not None:
+            return self._authenticator.good_token(refused)
+        token = self._assigned[0]
+        return str(token) if isinstance(token, str) and token != refused else None
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a renewal or a sign-in is under way."""
+        return self._authenticator is not None and self._authenticator.is_renewing
 
     def next_renewal_s(self) -> float | None:
         """Return when the token is to be renewed, epoch seconds; None: never."""
@@ -129,20 +145,28 @@ class Account:
         else:
             self._authenticator.set_token(token)
 
-    def token_after(self, token: str, error: TvDatafeedError) -> str | None:
-        """Return another token after a request has failed; None when this one is not to blame.
+    def is_refused(self, token: str, error: TvDatafeedError) -> bool:
+        """Whether a request has failed because of its token, so that another one may help.
 
         The server refuses a token, or sends nothing but heartbeats after one that has expired.
+        """
+        if isinstance(error, AuthenticationError):
+            return self._authenticator is not None
+        if not isinstance(error, WebSocketTimeoutError):
+            return False
+        from tvDatafeed.auth.token import expiry_of  # noqa: PLC0415 - rarely needed
+
+        end = expiry_of(token)
+        return end is not None and end <= time.time()
+
+    def token_after(self, token: str, error: TvDatafeedError) -> str:
+        """Return another token after one was refused.
 
         Raises
         ------
         TvDatafeedError
-            The token is to blame, and there is no other.
+            There is no other.
         """
-        if not isinstance(error, AuthenticationError | WebSocketTimeoutError):
-            return None
-        if not self._was_refused(token, error):
-            return None
         try:
             return self._replacement(token)
         except AuthenticationError as no_way:
@@ -150,14 +174,6 @@ class Account:
                 # The server's own reason first, chained to why there is no other token.
                 raise error from no_way
             raise no_way from error
-
-    def _was_refused(self, token: str, error: TvDatafeedError) -> bool:
-        if isinstance(error, AuthenticationError):
-            return self._authenticator is not None
-        from tvDatafeed.auth.token import expiry_of  # noqa: PLC0415 - rarely needed
-
-        end = expiry_of(token)
-        return end is not None and end <= time.time()
 
     def _replacement(self, token: str) -> str:
         if self._authenticator is None:

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Literal
 
 from tvDatafeed.auth.cache import CachedLogin, TokenCache, default_cache_path_if_any
+from tvDatafeed.auth.renewal import SharedRenewal
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
-from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
-    ConnectionError,  # noqa: A004 - our own
     NetworkError,
     RateLimitError,
     own_copy,
@@ -93,27 +93,6 @@ class _Session:
         object.__setattr__(self, "due_at", renewal_of(self.token))
 
 
-class _SharedRenewal:
-    """One renewal that is under way, and what came of it."""
-
-    def __init__(self) -> None:
-        self._finished = threading.Event()
-        self.session: _Session | None = None
-        self.error: Exception | None = None
-
-    def finish(self) -> None:
-        """Wake those who wait."""
-        self._finished.set()
-
-    def wait(self, deadline: Deadline) -> None:
-        """Wait for the outcome; neither session nor error means that it was given up."""
-        while not self._finished.wait(deadline.clip(WAIT_SLICE_S)):
-            if deadline.expired:
-                raise ConnectionError(
-                    f"another thread's sign-in did not end within {deadline.seconds:g} s"
-                )
-
-
 class Authenticator:
     """The data token of one client, whichever way it is had.
 
@@ -167,6 +146,8 @@ class Authenticator:
         self._endpoint = self._network.base_url.rstrip("/")
         self._session: _Session | None = None
         self._sign_in: SignIn | None = None
+        # Not used again while there is a way to another one.
+        self._refused_token: str | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
         self._not_before = 0.0
         # False: there is no home folder; None: not asked yet.
@@ -199,6 +180,38 @@ class Authenticator:
         """
         return self._current(None).token
 
+    def good_token(self, refused: str | None = None) -> str | None:
+        """Return a token that is good now, without waiting for TradingView.
+
+        One that is due is renewed in a thread of its own, and used until that has ended.
+
+        Parameters
+        ----------
+        refused : str, optional
+            A token that the server refused; another one is wanted.
+
+        Returns
+        -------
+        str or None
+            None when there is none before `token` or `renew` has signed in.
+        """
+        with self._lock:
+            session = self._session
+        if session is None and self._auth.auth_token not in {None, "", refused}:
+            session = self._current(None)  # nothing is sent
+        if session is None or session.token == refused or self._is_refused(session):
+            return None
+        if self._is_due(session):
+            if _has_ended(session, self._clock()):
+                return None
+            self._renew_meanwhile(session)
+        return session.token
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a renewal or a sign-in is under way."""
+        return self._renewal is not None
+
     def renew(self, refused: str) -> str:
         """Return another token than the one that the server refused.
 
@@ -228,6 +241,9 @@ class Authenticator:
                 "whether the account works",
                 session.username,
             )
+        with self._lock:
+            if self._session is session:
+                self._refused_token = refused
         return self._current(refused).token
 
     def set_token(self, token: str) -> None:
@@ -248,6 +264,7 @@ class Authenticator:
         source: Source = "anonymous" if token == ANONYMOUS_TOKEN else "token"
         with self._lock:
             self._session = _Session(token, source, plan=plan_of(token))
+            self._refused_token = None
             self._not_before = 0.0
 
     def identity(self) -> Identity:
@@ -315,18 +332,20 @@ class Authenticator:
 
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
-        self._renewal: _SharedRenewal | None = None
+        self._renewal: SharedRenewal[_Session] | None = None
 
     def _current(self, refused: str | None) -> _Session:
         deadline = Deadline(self._network.max_response_time)
         while True:
             with self._lock:
                 session = self._session
+                if session is not None and self._is_refused(session):
+                    refused = session.token
                 if session and session.token != refused and not self._is_due(session):
                     return session
                 renewal, is_leader = self._renewal, self._renewal is None
                 if renewal is None:
-                    renewal = self._renewal = _SharedRenewal()
+                    renewal = self._renewal = SharedRenewal[_Session]()
             if is_leader:
                 return self._lead(renewal, session, refused)
             renewal.wait(deadline)
@@ -335,8 +354,41 @@ class Authenticator:
             if renewal.session is not None and renewal.session.token != refused:
                 return renewal.session
 
+    def _renew_meanwhile(self, session: _Session) -> None:
+        """Renew a token that is still good in a thread, unless a renewal is under way."""
+        renewal = SharedRenewal[_Session]()
+        try:
+            with self._lock:
+                if self._renewal is not None:
+                    return
+                self._renewal = renewal
+            renewal.start(functools.partial(self._run_renewal, renewal, session))
+        except BaseException as error:
+            # No thread; or Ctrl-C, and then it may have begun.
+            if not renewal.has_begun:
+                with self._lock:
+                    if self._renewal is renewal:
+                        self._renewal = None
+                renewal.finish()
+            if not isinstance(error, RuntimeError):
+                raise
+            logger.debug("no thread to renew the token: %s", error)
+
+    def _run_renewal(self, renewal: SharedRenewal[_Session], session: _Session) -> None:
+        if self._renewal is not renewal:
+            return  # given up while the thread was started
+        try:
+            self._lead(renewal, session, None)
+        except (AuthenticationError, NetworkError) as error:
+            # It has ended meanwhile: whoever needs a token next signs in.
+            logger.debug("the token could not be renewed before its end: %s", error)
+        except Exception as error:  # noqa: BLE001 - of the program's own function for codes
+            self._not_before = time.monotonic() + _RENEWAL_PAUSE_S
+            # Its text may hold anything.
+            logger.warning("the token could not be renewed: %s", type(error).__name__)
+
     def _lead(
-        self, renewal: _SharedRenewal, session: _Session | None, refused: str | None
+        self, renewal: SharedRenewal[_Session], session: _Session | None, refused: str | None
     ) -> _Session:
         """Sign in or renew, for all who wait."""
         try:
@@ -361,8 +413,7 @@ class Authenticator:
         except (AuthenticationError, NetworkError) as error:
             if session is None or session.token == refused:
                 raise
-            end = expiry_of(session.token)
-            if end is not None and end <= self._clock():
+            if _has_ended(session, self._clock()):
                 raise
             self._not_before = time.monotonic() + _RENEWAL_PAUSE_S
             logger.warning("the token could not be renewed and is used until it ends: %s", error)
@@ -375,6 +426,9 @@ class Authenticator:
             and time.monotonic() >= self._not_before
             and self._can_renew(session)
         )
+
+    def _is_refused(self, session: _Session) -> bool:
+        return session.token == self._refused_token and self._can_renew(session)
 
     def _can_renew(self, session: _Session) -> bool:
         has_cookies = bool(session.sessionid or self._auth.sessionid)
@@ -521,6 +575,11 @@ class Authenticator:
                 client, self._network, self._auth, clock=self._clock, sleep=self._sleep
             )
         return self._sign_in
+
+
+def _has_ended(session: _Session, now_s: float) -> bool:
+    end = expiry_of(session.token)
+    return end is not None and end <= now_s
 
 
 def network_of_plan(network: NetworkConfig, plan: str) -> NetworkConfig:

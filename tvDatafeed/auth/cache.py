@@ -273,7 +273,7 @@ def _read_private(path: Path) -> str:
         content = file.read(MAX_CACHE_BYTES + 1)
     if len(content) > MAX_CACHE_BYTES:
         raise ValueError("too long")
-    return content.decode("utf-8")
+    return content.decode("utf-8-sig")
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -275,7 +275,7 @@ def _asked(what: str, *, is_secret: bool = True) -> str:
         line = ""
     if not line:
         raise _NoAnswerError(f"the {what} is missing: stdin has ended", EXIT_USAGE)
-    return line.rstrip("\r\n")
+    return line.removeprefix("\ufeff").rstrip("\r\n")
 
 
 def _site(config: TvDatafeedConfig, auth: AuthConfig) -> "SignIn":

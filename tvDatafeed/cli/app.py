@@ -23,6 +23,7 @@ from tvDatafeed.cli.console import (
     CommandError,
     note,
     stdout_that_may_fail,
+    streams_of_any_process,
 )
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
@@ -72,6 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["demo", "--symbol", "AAPL"])
     2
     """
+    with streams_of_any_process():
+        return _exit_code(argv)
+
+
+def _exit_code(argv: Sequence[str] | None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:

@@ -22,15 +22,18 @@ from tvDatafeed.cli.console import (
     EXIT_OK,
     EXIT_USAGE,
     RENDERERS,
+    WITH_OFFSETS,
     CommandError,
     note,
     show,
     write_to_file,
     write_to_stdout,
 )
+from tvDatafeed.cli.numbers import with_texts
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
+from tvDatafeed.query.dates import local_timezone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +117,7 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         "--extended", action="store_true", help="with bars outside the regular session"
     )
     hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
-    add_timezone_option(hist, "this machine's")
+    add_timezone_option(hist, "this machine's, with offsets in CSV and JSON")
     hist.add_argument(
         "--trading-days",
         action="store_true",
@@ -204,7 +207,8 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     frame = client.get_hist(symbol, None, arguments.interval, arguments.bars)
     seconds = time.perf_counter() - started
-    show(frame.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
+    texts = with_texts(frame)
+    show(texts.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
     show(
         f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
         "to the DataFrame."
@@ -217,7 +221,11 @@ def _hist(arguments: argparse.Namespace) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    with make_client(TvDatafeed, arguments, account_config()) as client:
+    config = account_config()
+    zone = arguments.timezone or config.data.timezone
+    if not zone and render in WITH_OFFSETS:
+        zone = local_timezone()
+    with make_client(TvDatafeed, arguments, config) as client:
         frames = client.get_hist_multi(
             symbols,
             interval=arguments.interval,
@@ -225,7 +233,7 @@ def _hist(arguments: argparse.Namespace) -> int:
             extended_session=arguments.extended,
             start_date=arguments.start,
             end_date=arguments.end,
-            timezone=arguments.timezone,
+            timezone=zone,
             max_concurrent=arguments.max_concurrent,
             progress=_wants_progress(arguments),
             on_error="collect",

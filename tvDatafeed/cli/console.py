@@ -10,9 +10,12 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tvDatafeed.cli.numbers import with_texts
+from tvDatafeed.cli.table import encodable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +40,7 @@ class ClosedPipeError(Exception):
 
 
 def _to_table(frame: "pd.DataFrame") -> str:
-    return f"{frame.to_string()}\n"
+    return f"{with_texts(frame).to_string()}\n"
 
 
 def _to_csv(frame: "pd.DataFrame") -> str:
@@ -70,6 +73,8 @@ RENDERERS: "dict[str, Callable[[pd.DataFrame], str | bytes]]" = {
     "json": _to_json,
     "parquet": _to_parquet,
 }
+# What programs read: times have their offset from UTC, as an hour may come twice.
+WITH_OFFSETS = (_to_csv, _to_json)
 
 
 def write_to_file(content: str | bytes, path: str) -> None:
@@ -99,7 +104,7 @@ def write_to_stdout(content: str | bytes) -> None:
         if isinstance(content, bytes):
             sys.stdout.buffer.write(content)
         else:
-            sys.stdout.write(content)
+            sys.stdout.write(encodable(content))
         sys.stdout.flush()
 
 
@@ -135,3 +140,35 @@ def stdout_that_may_fail() -> Iterator[None]:
         if error.errno in {errno.EPIPE, errno.EINVAL}:
             raise ClosedPipeError from error
         raise CommandError(f"cannot write to stdout: {error.strerror or error}") from error
+
+
+class _NoStdout(io.TextIOBase):
+    """Stdout of a process that has none, as a windowed interpreter and some services."""
+
+    def write(self, _text: str) -> NoReturn:
+        """Refuse a text."""
+        raise CommandError("there is no stdout to write to; hist can write a file: --output FILE")
+
+    @property
+    def buffer(self) -> "_NoStdout":
+        """Where bytes go: they are refused too."""
+        return self
+
+
+@contextmanager
+def streams_of_any_process() -> Iterator[None]:
+    """Replace the standard streams that the process does not have.
+
+    Notes and errors are dropped then, and answers are missing; results raise `CommandError`.
+    """
+    stdin = sys.stdin
+    with ExitStack() as stack:
+        if sys.stdout is None:
+            stack.enter_context(redirect_stdout(_NoStdout()))
+        if sys.stderr is None:
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stderr(nowhere))
+        if stdin is None:
+            sys.stdin = io.StringIO()
+            stack.callback(setattr, sys, "stdin", None)
+        yield

@@ -19,6 +19,7 @@ from tvDatafeed.cli.arguments import (
     whole_count,
 )
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError, show, write_to_stdout
+from tvDatafeed.cli.numbers import number_text, price_decimals, volume_decimals
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.datafeed import TvDatafeedLive
@@ -137,6 +138,7 @@ class _Screen:
         self._feed = feed
         self._bars: dict[Seis, pd.DataFrame] = {}
         self._closes: dict[Seis, float] = {}
+        self._decimals: dict[Seis, int] = {}
         self._height = 0
         self._news = ""
         self._seises = seises
@@ -192,14 +194,18 @@ class _Screen:
         if frame is None:
             return [""] * 7
         row = frame.iloc[0]
+        prices, volume = [float(row[name]) for name in _PRICES], float(row["volume"])
+        # At least those of the bars before, so that the columns stand still.
+        decimals = max(price_decimals([prices]), self._decimals.get(seis, 0))
+        self._decimals[seis] = decimals
         before = self._closes.get(seis, math.nan)
         change = (row["close"] / before - 1) * 100 if before else math.nan
         mark = " " if frame.attrs["closed"] else "~"
         return [
             f"{frame.index[0]:%Y-%m-%d %H:%M:%S}{mark}",
-            *(f"{row[name]:.10g}" for name in _PRICES),
+            *(number_text(price, decimals) for price in prices),
             "" if math.isnan(change) else f"{change:+.2f}%",
-            f"{row['volume']:.10g}",
+            number_text(volume, volume_decimals([volume])),
         ]
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,6 +78,8 @@ def bars_to_frame(
     if validation != "off":
         _validate(values, symbol, strict=validation == "raise")
     index = _index(cells[:, 0], timezone)
+    if timezone is None:
+        _warn_of_repeated_hour(index, cells[:, 0], symbol)
     frame = pd.DataFrame(values, index=index, columns=_NUMBERS, copy=False)
     names = np.full(len(frame), symbol, dtype=object)
     # pandas 3 would make a text column of its own dtype; programs compare with object.
@@ -94,13 +97,17 @@ class LiveRows:
     ----------
     symbol
         The full symbol.
+    repeated_hours
+        What warns of an hour that the index shows twice.
     """
 
     # pandas keeps a note of each copy, and clears these only when there are hundreds.
     _COPIES = 50
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, repeated_hours: "RepeatedHours") -> None:
         self._symbol = symbol
+        self._repeated_hours = repeated_hours
+        self._latest_s, self._latest_shown = -math.inf, 0
         self._numbers = np.zeros((1, len(_NUMBERS)))
         self._row = self._new_row()
         self._copies = 0
@@ -156,12 +163,42 @@ class LiveRows:
             self._row = self._new_row()
         frame = self._row.copy()
         frame.index = _index(np.array([bar.time]), timezone_named(zone_name) if zone_name else None)
+        if not zone_name:
+            self._check_order(bar.time, frame.index)
         frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
         if zone_name:
             frame.attrs["timezone"] = zone_name
         if delay_s:
             frame.attrs["delay_seconds"] = delay_s
         return frame
+
+    def _check_order(self, time_s: float, index: pd.DatetimeIndex) -> None:
+        shown = int(index.asi8[0])
+        if time_s > self._latest_s:
+            if shown <= self._latest_shown:
+                self._repeated_hours.warn(self._symbol, index[0])
+            self._latest_s, self._latest_shown = time_s, shown
+
+
+class RepeatedHours:
+    """Warn once, in whichever thread, that an index without a zone shows an hour twice."""
+
+    def __init__(self) -> None:
+        # To pop from a list is atomic.
+        self._warnings = [logger.warning]
+
+    def warn(self, symbol: str, shown: object) -> None:
+        """Warn of a bar that seems to open no later than the one before it."""
+        try:
+            warning = self._warnings.pop()
+        except IndexError:
+            return
+        warning(
+            "%s: local time was set back before the bar of %s, so the index shows an hour twice; "
+            'timezone="UTC" (or TV_TIMEZONE=UTC) tells its bars apart',
+            symbol,
+            shown,
+        )
 
 
 def is_known(number: float) -> bool:
@@ -246,6 +283,14 @@ def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.D
         stamps = [dt.datetime.fromtimestamp(float(time_s)) for time_s in times_s]  # noqa: DTZ006
         return pd.DatetimeIndex(stamps, name="datetime").as_unit("ns")
     return index.tz_localize("UTC").tz_convert(local).tz_localize(None)
+
+
+def _warn_of_repeated_hour(
+    index: pd.DatetimeIndex, times_s: npt.NDArray[np.float64], symbol: str
+) -> None:
+    went_back = (np.diff(index.asi8) <= 0) & (np.diff(times_s) > 0)
+    if went_back.any():
+        RepeatedHours().warn(symbol, index[int(went_back.argmax()) + 1])
 
 
 def nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:

@@ -72,7 +72,7 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
         frame.index = pd.DatetimeIndex(days.astype("M8[D]").astype("M8[ns]"), name="datetime")
     frame.attrs["last_bar_closed"] = bool(is_closed)
     if zone_name:
-        frame.attrs["timezone"] = zone_name
+        frame.attrs["timezone"] = str(zone_name)
     if history.delay_s:
         frame.attrs["delay_seconds"] = history.delay_s
     frame.attrs.update(_extent(history, view, len(frame), begins_inside=oldest > 0))

@@ -11,7 +11,7 @@ from tvDatafeed.config import DataConfig
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames.bars import LiveRows, is_known
+from tvDatafeed.frames.bars import LiveRows, RepeatedHours, is_known
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
@@ -103,6 +103,7 @@ class LiveBarFormat:
         # The warnings that may still be logged. Consumers check in threads of their own, and to
         # pop from a list is atomic.
         self._warnings = [logger.warning] if data.validate_data else []
+        self._repeated_hours = RepeatedHours()
         self.dropped: int = 0
         self._local = threading.local()
 
@@ -124,7 +125,7 @@ class LiveBarFormat:
         self._check(item.bar)
         rows: LiveRows | None = getattr(self._local, "rows", None)
         if rows is None:
-            rows = self._local.rows = LiveRows(self.seis.full_symbol)
+            rows = self._local.rows = LiveRows(self.seis.full_symbol, self._repeated_hours)
         return rows.frame(
             item.bar,
             is_closed=item.is_closed,

@@ -1,12 +1,18 @@
-"""The renewal of the data token before it ends, so that no series is lost with it."""
+"""The data token of a feed: had without a wait, and renewed before it ends.
 
+The thread of the supervisor never waits for TradingView's sign-in: it opens series with the present
+token while that is good, and goes on with its other work while there is none.
+"""
+
+import functools
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.exceptions import ThreadingError, TvDatafeedError
 from tvDatafeed.network.dispatcher import TokenSource
 from tvDatafeed.network.pool import WebSocketManager
 
@@ -20,8 +26,119 @@ _CHECK_PAUSE_S = 1.0
 class RenewableTokens(TokenSource, Protocol):
     """Where data tokens come from, and when the next one does; `auth.account.Account` is one."""
 
+    def good_token(self, refused: str | None = None) -> str | None:
+        """Return a token at once; None: `token` or `token_after` has to wait for one."""
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether a renewal or a sign-in is under way."""
+
     def next_renewal_s(self) -> float | None:
         """Return when the token is to be renewed, epoch seconds; None: never."""
+
+
+class _SignIn:
+    """A call that waits for a token, in a thread of its own."""
+
+    def __init__(self, refused: str | None, obtain: Callable[[], str | None]) -> None:
+        self.refused = refused
+        self.is_finished = False
+        self._obtain = obtain
+        self._token: str | None = None
+        self._error: Exception | None = None
+
+    def start(self, wake: Callable[[], object]) -> None:
+        """Start the thread, which wakes the supervisor at its end."""
+
+        def run() -> None:
+            try:
+                self._token = self._obtain()
+            except Exception as error:  # noqa: BLE001 - raised again where the token is needed
+                self._error = error
+            self.is_finished = True
+            wake()
+
+        threading.Thread(target=run, name="tvDatafeed-sign-in", daemon=True).start()
+
+    def token(self) -> str | None:
+        """Return the token, or raise why there is none."""
+        if self._error is not None:
+            raise self._error
+        return self._token
+
+
+class FeedTokens:
+    """The tokens of a feed, for a thread that must not wait for them.
+
+    It belongs to the thread of the supervisor.
+
+    Parameters
+    ----------
+    tokens
+        Where tokens come from.
+    wake
+        Wakes the supervisor; called in any thread.
+    """
+
+    def __init__(self, tokens: RenewableTokens, wake: Callable[[], object]) -> None:
+        self._tokens = tokens
+        self._wake = wake
+        self._sign_in: _SignIn | None = None
+
+    def token(self) -> str | None:
+        """Return the token to use; None while a thread signs in, which wakes the supervisor."""
+        return self._get(None, self._tokens.token)
+
+    def is_refused(self, token: str, error: TvDatafeedError) -> bool:
+        """Whether a request has failed because of its token, so that another one may help."""
+        return self._tokens.is_refused(token, error)
+
+    def token_after(self, token: str, error: TvDatafeedError) -> str | None:
+        """Return another token after one was refused, as `token` does."""
+        return self._get(token, functools.partial(self._tokens.token_after, token, error))
+
+    def _get(self, refused: str | None, obtain: Callable[[], str | None]) -> str | None:
+        token = self._tokens.good_token(refused)
+        if token is not None:
+            return token
+        sign_in = self._sign_in
+        if sign_in is not None and sign_in.is_finished:
+            self._sign_in = None
+            if sign_in.refused == refused:
+                return sign_in.token()
+        self._begin(refused, obtain)
+        return None
+
+    def begin(self) -> None:
+        """Sign in, unless that is under way; called without a series that waits for it.
+
+        Raises
+        ------
+        ThreadingError
+            The system gives no thread.
+        """
+        self._begin(None, self._tokens.token)
+
+    def _begin(self, refused: str | None, obtain: Callable[[], str | None]) -> None:
+        if self._sign_in is not None:
+            return
+        sign_in = _SignIn(refused, obtain)
+        try:
+            sign_in.start(self._wake)
+        except RuntimeError as error:
+            raise ThreadingError(f"no thread to sign in: {error}") from error
+        self._sign_in = sign_in
+
+    def forget(self) -> None:
+        """Forget how a sign-in has ended that no series waits for."""
+        sign_in = self._sign_in
+        if sign_in is None or not sign_in.is_finished:
+            return
+        self._sign_in = None
+        try:
+            sign_in.token()
+        except TvDatafeedError as error:
+            logger.warning("the token could not be renewed before its end: %s", error)
 
 
 class TokenRenewal:
@@ -33,29 +150,46 @@ class TokenRenewal:
     ----------
     tokens
         Where tokens come from.
+    feed_tokens
+        The same, without a wait.
     connections
         Returns the connections.
     """
 
     def __init__(
-        self, tokens: RenewableTokens, connections: Callable[[], WebSocketManager]
+        self,
+        tokens: RenewableTokens,
+        feed_tokens: FeedTokens,
+        connections: Callable[[], WebSocketManager],
     ) -> None:
         self._tokens = tokens
+        self._feed_tokens = feed_tokens
         self._connections = connections
         self._not_before = -math.inf
+        # Whether there may be a token that the open connections do not have yet.
+        self._is_renewing = False
+        self._newest: str | None = None
 
     def run_due(self) -> float:
         """Renew the token if it is due; return when to call again, on the monotonic clock."""
-        renewal_s = self._tokens.next_renewal_s()
         now = time.monotonic()
-        if renewal_s is None:
+        renewal_s, is_renewing = self._tokens.next_renewal_s(), self._tokens.is_renewing
+        if renewal_s is None and not is_renewing and not self._is_renewing:
             return math.inf
-        wait_s = max(renewal_s - time.time(), self._not_before - now)
-        if wait_s > 0:
+        token = self._tokens.good_token()
+        if token is not None and token != self._newest:
+            self._newest = token
+            self._connections().sign_in(token)
+        self._is_renewing = is_renewing or self._tokens.is_renewing
+        wait_s = math.inf if renewal_s is None else renewal_s - time.time()
+        wait_s = max(wait_s, self._not_before - now)
+        if not self._is_renewing and wait_s > 0:
             return now + min(wait_s, _LONGEST_PAUSE_S)
-        try:
-            self._connections().sign_in(self._tokens.token())
-        except TvDatafeedError as error:
-            logger.warning("the token could not be renewed before its end: %s", error)
+        if token is None and wait_s <= 0:
+            # The next time after a pause, however this one ends.
             self._not_before = now + _LONGEST_PAUSE_S
+            try:
+                self._feed_tokens.begin()
+            except ThreadingError as error:
+                logger.warning("the token could not be renewed before its end: %s", error)
         return now + _CHECK_PAUSE_S

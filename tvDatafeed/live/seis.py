@@ -10,8 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.exceptions import (
     ConsumerError,
     DataValidationError,
@@ -111,6 +112,10 @@ class Seis:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: the feed that it belongs to cannot be either."""
+        refuse_copy(self, "TvDatafeedLive")
 
     def __repr__(self) -> str:
         return f'Seis("{self._symbol}","{self._exchange}",{self._interval})'
@@ -315,6 +320,10 @@ class Consumer(threading.Thread):
         # The feed keeps the process alive, so that a callback which never returns does not, once
         # the feed is closed.
         super().__init__(name=name, daemon=True)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: a thread cannot be shared by two objects."""
+        refuse_copy(self, "TvDatafeedLive")
 
     def __repr__(self) -> str:
         if self.callback is None:

@@ -99,6 +99,8 @@ class LiveSeries:
         self.dispatcher: OutcomeReceiver | None = None
         self.connection: Connection | None = None
         self.session: str | None = None
+        # Where it was open before it is opened again because of its silence.
+        self.left_connection: Connection | None = None
         # Tries in a row that failed to open it, and sessions in a row that were lost unused.
         self.failed_openings = 0
         self.unused_sessions = 0

@@ -25,7 +25,7 @@ from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.modes import BarSource
 from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
-from tvDatafeed.live.renewal import RenewableTokens, TokenRenewal
+from tvDatafeed.live.renewal import FeedTokens, RenewableTokens, TokenRenewal
 from tvDatafeed.live.seis import State
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
@@ -116,6 +116,7 @@ class StreamSupervisor:
     ) -> None:
         self._connections = connections
         self._tokens = tokens
+        self._feed_tokens = FeedTokens(tokens, self._wake)
         self._limits = limits
         self._network = network
         self._threads = threads
@@ -142,7 +143,7 @@ class StreamSupervisor:
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
         self._outage = Outage(self._on_reconnect)
-        self._renewal = TokenRenewal(self._tokens, self._connections)
+        self._renewal = TokenRenewal(self._tokens, self._feed_tokens, self._connections)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -173,6 +174,9 @@ class StreamSupervisor:
     def _command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
         """Have the supervisor's thread call a function; called in any thread."""
         self._commands.append((call, series))
+        self._wake()
+
+    def _wake(self) -> None:
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.wake()
@@ -222,7 +226,7 @@ class StreamSupervisor:
         return self._thread.join(Deadline(timeout), is_needed_again=lambda: bool(self._followed))
 
     def _new_dispatcher(self, manager: WebSocketManager, limits: Limits) -> Dispatcher:
-        return Dispatcher(manager, self._tokens, limits, window=WINDOW, keeps_running=True)
+        return Dispatcher(manager, self._feed_tokens, limits, window=WINDOW, keeps_running=True)
 
     def _run(self) -> None:
         with self._feed.lock:
@@ -279,6 +283,8 @@ class StreamSupervisor:
             call, series = self._commands.popleft()
             call(series)
         until = min(self._timers.run_due(), self._renewal.run_due())
+        if not self._opening:
+            self._feed_tokens.forget()
         if not self._followed:
             return
         try:
@@ -313,10 +319,12 @@ class StreamSupervisor:
         self._timers.cancel(series)
         self._close_session(series)
         self._outage.remove(series)
+        series.left_connection = None
         self._advance(series, SeriesEvent.RELEASED)
         series.settled.set()
 
     def _reopen(self, series: LiveSeries) -> None:
+        series.left_connection = series.connection
         self._close_session(series)
         self._open(series)
 
@@ -350,6 +358,7 @@ class StreamSupervisor:
         self._opening.discard(series)
         started, connection = stream.started, stream.connection
         series.connection, series.session = connection, started.session
+        series.left_connection = None
         back_s = connection.server_time_s() or time.time()
         if series.is_wanted and started.request.follow:
             self._sessions[started.session] = series
@@ -378,6 +387,9 @@ class StreamSupervisor:
         if self._is_final(error) or not series.has_lived:
             self._fail(series, error)
             return
+        left = series.left_connection
+        if left is not None and not left.is_answering:
+            self._record_loss(series, left)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
@@ -389,9 +401,11 @@ class StreamSupervisor:
             return False
         if not isinstance(error, NetworkError):
             return True
-        # A message that cannot be read ends a running series for a while alone, and this one too.
-        is_refusal = not error.retryable and not isinstance(error, ProtocolError)
-        return is_refusal or self._connections().has_given_up
+        if isinstance(error, ProtocolError) and not error.retryable:
+            # A message that cannot be read ends a running series for a while alone, and this one
+            # too, however many connections such messages have cost.
+            return False
+        return not error.retryable or self._connections().has_given_up
 
     def _pause_s(self, error: TvDatafeedError, failures: int) -> float:
         network = self._network
@@ -424,12 +438,19 @@ class StreamSupervisor:
             if not manager.follow_redirect(connection):
                 manager.record_failure(connection, error)
                 manager.log_retry("the live feed", error)
-        self._outage.add(series, connection.last_received_time_s() or time.time())
-        self._advance(series, SeriesEvent.LOST)
+            for silent in self._opening:
+                if silent.left_connection is connection:
+                    self._record_loss(silent, connection)
+        self._record_loss(series, connection)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
             self._open(series)
+
+    def _record_loss(self, series: LiveSeries, connection: Connection) -> None:
+        series.left_connection = None
+        self._outage.add(series, connection.last_received_time_s() or time.time())
+        self._advance(series, SeriesEvent.LOST)
 
     def _pause_before_reopening_s(self, series: LiveSeries, error: TvDatafeedError) -> float:
         """Return the pause after the server, or a message of it, has ended a sound session."""

@@ -193,8 +193,13 @@ class Connection:
         return self._machine.server_time_s(time.monotonic())
 
     def last_received_time_s(self) -> float | None:
-        """Return the server's clock at the last receive, epoch seconds UTC; None as above."""
-        return self._machine.server_time_s(self._machine.last_received_at)
+        """Return the server's clock when it served last, epoch seconds UTC; None as above."""
+        return self._machine.server_time_s(self._machine.last_served_at)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the server still answers here, as far as that is known."""
+        return self._error is None and not self._machine.is_unresponsive
 
     @property
     def counters(self) -> Counter[str]:
@@ -541,7 +546,7 @@ class Connection:
             error = failure
         except BaseException as failure:
             logger.exception("the reader of a connection failed; please report this")
-            error = NetworkError(_READER_FAILED)
+            error = NetworkError(f"{_READER_FAILED}: {type(failure).__name__}")
             error.__cause__ = failure
         finally:
             self._end(transport, error)

@@ -16,7 +16,12 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
-from tvDatafeed.exceptions import TvDatafeedError, cut_tracebacks, own_copy
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    TvDatafeedError,
+    cut_tracebacks,
+    own_copy,
+)
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
 from tvDatafeed.network.pool import MAX_REDIRECTS, NoSlot, WebSocketManager
@@ -56,6 +61,8 @@ class PendingRequest:
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
     token: str | None = None
+    # Why its token was refused, until there is another one.
+    refusal: TvDatafeedError | None = None
     connection: Connection | None = None
     tries: int = 0
     redirects: int = 0
@@ -65,11 +72,17 @@ class PendingRequest:
 class TokenSource(Protocol):
     """Where data tokens come from; `auth.account.Account` is one."""
 
-    def token(self) -> str:
-        """Return the token to use; raise a `TvDatafeedError` when there is none."""
+    def token(self) -> str | None:
+        """Return the token to use; raise a `TvDatafeedError` when there is none.
+
+        None: it is being obtained, and `Dispatcher.wake` is called when that has ended.
+        """
+
+    def is_refused(self, token: str, error: TvDatafeedError) -> bool:
+        """Whether a request has failed because of its token, so that another one may help."""
 
     def token_after(self, token: str, error: TvDatafeedError) -> str | None:
-        """Return another token after a request has failed; None when this one is not to blame."""
+        """Return another token after one was refused, as `token` does."""
 
 
 class Dispatcher:
@@ -111,6 +124,8 @@ class Dispatcher:
         self._waiting: deque[PendingRequest] = deque()
         self._running: dict[str, PendingRequest] = {}
         self._ready: deque[tuple[Any, Result]] = deque()
+        # The tokens that were refused since this was idle last, and why there is no other.
+        self._refused: dict[str, TvDatafeedError] = {}
 
     def run(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
         """Send requests, and yield each result as soon as it has arrived.
@@ -241,15 +256,26 @@ class Dispatcher:
         """Send as many requests as the window has room for, and note when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
-            token = self._waiting[0].token or self._tokens.token()
-            pending = self._waiting.popleft()
-            if not pending.started:
-                pending.started, pending.deadline = (
-                    time.monotonic(),
-                    Deadline(self._limits.response_s),
-                )
+            pending = self._waiting[0]
             try:
-                no_slot = self._send(pending, self._manager.newest_token(token))
+                token = self._token_for(pending)
+            except TvDatafeedError as no_way:
+                if pending.refusal is None or pending.token is None:
+                    raise
+                token = pending.token
+                self._refuse_for_all(token, no_way)
+            if token is None:
+                # Its time begins when it can be sent.
+                pending.started = 0.0
+                break
+            self._waiting.popleft()
+            token = self._manager.newest_token(token)
+            futile = self._begin(pending, token)
+            if futile is not None:
+                self._ready.append((pending.key, futile))
+                continue
+            try:
+                no_slot = self._send(pending, token)
             except TvDatafeedError as error:
                 self._waiting.appendleft(pending)
                 # Requests in flight may still be answered, and then there is room again.
@@ -259,6 +285,32 @@ class Dispatcher:
             if no_slot is not None:
                 self._wait_for_slot(pending, no_slot)
                 break
+
+    def _begin(self, pending: PendingRequest, token: str) -> TvDatafeedError | None:
+        """Begin the time of a request; return why it is not worth sending."""
+        if not pending.started:
+            pending.started = time.monotonic()
+            pending.deadline = Deadline(self._limits.response_s)
+        refusal, pending.refusal = pending.refusal, None
+        if token in self._refused:
+            error = own_copy(self._refused[token])
+            self._manager.record_error(error)
+            return error
+        return refusal if pending.deadline.expired else None
+
+    def _token_for(self, pending: PendingRequest) -> str | None:
+        if pending.token is None:
+            return self._tokens.token()
+        if pending.refusal is None or pending.token in self._refused:
+            return pending.token
+        return self._tokens.token_after(pending.token, pending.refusal)
+
+    def _refuse_for_all(self, token: str, error: TvDatafeedError) -> None:
+        """Record that a token is refused and there is no other, for all that wait."""
+        self._refused[token] = error
+        for pending in self._waiting:
+            # None is asked for again meanwhile.
+            pending.token = pending.token or token
 
     def _wait_for_slot(self, pending: PendingRequest, no_slot: NoSlot) -> None:
         """Put a request back that has no slot, or fail it if its deadline comes first.
@@ -329,6 +381,9 @@ class Dispatcher:
     def _next_outcome(self, until: float) -> Outcome | None:
         """Wait for an outcome; return None when it is time to look again."""
         until = min(until, self._next_try)
+        if not (self._waiting or self._running) and self._outcomes.empty():
+            # What is requested from now on may try these tokens again.
+            self._refused.clear()
         while True:
             connections = {
                 pending.connection for pending in self._running.values() if pending.connection
@@ -394,17 +449,22 @@ class Dispatcher:
 
     def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:
         """Fail a request, unless another token may help; that is tried once."""
-        renewed = None
-        if not pending.has_renewed and pending.token is not None:
-            try:
-                renewed = self._tokens.token_after(pending.token, error)
-            except TvDatafeedError as no_way:
-                error = no_way
-        if renewed is None or pending.deadline.expired:
+        token = pending.token
+        if pending.has_renewed or token is None or not self._tokens.is_refused(token, error):
+            if self._is_token_refused(pending, error):
+                self._refuse_for_all(token or "", error)
             self._ready.append((pending.key, error))
             return
-        pending.has_renewed, pending.token, pending.tries = True, renewed, 0
+        pending.has_renewed, pending.refusal, pending.tries = True, error, 0
         self._waiting.appendleft(pending)
+
+    @staticmethod
+    def _is_token_refused(pending: PendingRequest, error: TvDatafeedError) -> bool:
+        """Whether the server has refused a request's token, and cannot mean another one."""
+        connection, token = pending.connection, pending.token
+        if connection is None or token is None or not isinstance(error, AuthenticationError):
+            return False
+        return connection.only_used_token(token)
 
 
 def _sessions_of(results: Sequence[Result]) -> list[str]:

@@ -158,9 +158,9 @@ class ConnectionHealth:
         """
         totals = sum((Counter(dict(c)) for c in open_connections), Counter(self._totals))
         latencies_s = sorted(self._latencies_s)
-        names = ("connections", "reconnects", "messages", "violations", "heartbeats", "requests")
+        names = ("connections", "reconnects", "messages", "ignored", "violations", "heartbeats")
         return {
-            **{name: totals[name] for name in names},
+            **{name: totals[name] for name in (*names, "requests")},
             "latency_p50_s": _percentile(latencies_s, 0.50),
             "latency_p99_s": _percentile(latencies_s, 0.99),
             "errors": dict(self._errors),

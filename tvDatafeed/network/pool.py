@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig
@@ -99,6 +100,10 @@ class WebSocketManager:
         self._reset()
         call_in_forked_child(self._reset_in_child)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: two objects cannot share connections."""
+        refuse_copy(self)
+
     def __repr__(self) -> str:
         connections = ", ".join(map(repr, self._connections)) or "no connection"
         return f"<WebSocketManager {self._network.ws_url} {connections} {self._health!r}>"
@@ -167,7 +172,7 @@ class WebSocketManager:
         with self._lock:
             usable = [c for c in self._connections if c.is_usable]
             return {
-                "open_connections": len(usable),
+                "open_connections": sum(c.is_answering for c in usable),
                 "open_sessions": sum(c.open_sessions for c in usable),
                 **self._health.counts([c.counters for c in self._connections]),
             }

@@ -1,5 +1,6 @@
 """Sockets whose every wait has an end, and whose bytes are counted."""
 
+import _socket
 import base64
 import functools
 import math
@@ -131,9 +132,13 @@ class DeadlineSocket:
     def abort(self) -> None:
         """End the connection from any thread; a reader or writer wakes at once."""
         # The method of the plain class: that of an SSLSocket drops the TLS state, which
-        # another thread may be using.
+        # another thread may be using. eventlet's sockets are of another class.
         with suppress(OSError):
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            sock: object = self._sock
+            if isinstance(sock, _socket.socket):
+                _socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            else:
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     shutdown = abort
 

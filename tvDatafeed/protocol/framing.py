@@ -21,6 +21,7 @@ MAX_VIOLATIONS_PER_TEXT = 8
 _LONGEST_HEADER = len("~m~") + 10 + len("~m~")
 _HEADER = re.compile(r"~m~([0-9]{1,10})~m~")
 _CUT_HEADER = re.compile(r"~(?:m(?:~(?:[0-9]{1,10}(?:~m?)?)?)?)?\Z")
+_HEARTBEAT = re.compile(r"~h~[0-9]+")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -35,10 +36,14 @@ class Violation:
     lost
         All of the text that was lost with it; whose part of an answer it was can be told by the
         session ids in it, and by nothing else.
+    is_whole
+        Whether the lost text is one whole message, so that it names its session if it has one.
+        Otherwise it may be for any session.
     """
 
     what: str
     lost: str = field(default="", repr=False)
+    is_whole: bool = False
 
 
 def encode(payload: str) -> str:
@@ -64,6 +69,9 @@ class PacketDecoder:
     text outside a packet gives a `Violation`, and the decoder goes on at the next header.
     Time is linear in the text fed, and what is kept is bounded by the size of one packet.
 
+    A packet whose declared length is too long is ended by the next text that begins with a
+    packet. TradingView itself never splits a packet over two messages (recorded 2025-12-18).
+
     Parameters
     ----------
     max_packet_units
@@ -80,6 +88,10 @@ class PacketDecoder:
         """Take the next text and give the payloads that are now whole, in order."""
         if not text:
             return []
+        if self._held and self._ends_held(text):
+            held = "".join(self._held)
+            self._held = []
+            return [*self._cut(held, is_final=True), *self._cut(text)]
         if self._held:
             self._held.append(text)
             self._missing_units -= _units(text)
@@ -91,7 +103,22 @@ class PacketDecoder:
             self._held = []
         return self._cut(text)
 
-    def _cut(self, text: str) -> list[str | Violation]:
+    def _ends_held(self, text: str) -> bool:
+        """Whether a text is not the continuation of what is held, but a message of its own."""
+        header = _HEADER.match(text)
+        if header is None:
+            return False
+        end = _payload_end(text, header.end(), int(header[1]))
+        if end is not None and _is_readable(text[header.end() : end]):
+            return True
+        if len(self._held) > 1:
+            return False  # what is held is read once, so that time stays linear
+        first = _HEADER.match(self._held[0])
+        # A JSON object that has ended does not go on.
+        return first is None or _is_readable(self._held[0][first.end() :])
+
+    def _cut(self, text: str, *, is_final: bool = False) -> list[str | Violation]:
+        """Return the packets of a text; the last one is held, unless the text is final."""
         packets: list[str | Violation] = []
         violations = 0
         position = 0
@@ -101,7 +128,7 @@ class PacketDecoder:
                 break
             header = _HEADER.match(text, position)
             if header is None:
-                if _CUT_HEADER.match(text, position):
+                if _CUT_HEADER.match(text, position) and not is_final:
                     self._hold(text[position:], units=1)
                     break
                 following = _next_header(text, position + 1)
@@ -118,7 +145,7 @@ class PacketDecoder:
                 position = following
                 continue
             end = _payload_end(text, start, declared)
-            if end is None:
+            if end is None and not is_final:
                 rest = text[start:]
                 self._hold(
                     text[position:],
@@ -126,9 +153,12 @@ class PacketDecoder:
                     utf8_bytes=declared - _utf8_bytes(rest),
                 )
                 break
-            if end < 0:
+            if end is None or end < 0:
                 end = _next_header(text, start)
-                # Its payload is passed on: whether that was lost, its JSON will tell.
+                # Its payload is passed on: whether that was lost, its JSON will tell. One that was
+                # waited for and did not come is lost with its header, as one violation.
+                if is_final and not _is_readable(text[start:end]):
+                    start = end
                 packets.append(_violation("wrong packet length", text, position, start))
                 violations += 1
             if end > start:
@@ -195,6 +225,10 @@ def _is_json(payload: str) -> bool:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False
     return True
+
+
+def _is_readable(payload: str) -> bool:
+    return _HEARTBEAT.fullmatch(payload) is not None or _is_json(payload)
 
 
 def _next_header(text: str, position: int) -> int:

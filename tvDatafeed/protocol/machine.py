@@ -10,8 +10,9 @@ The driver passes in the received text and the time, sends `Machine.data_to_send
 4
 
 Two rules hold here. Every request has its own session id, and a message for a session that is not
-open is dropped. Server input never raises: violations of the protocol are counted, and more than
-`MAX_VIOLATIONS` of them fail the connection.
+open is dropped. Server input never raises. A message that cannot be read fails the requests that it
+names, and is ignored when it names none. More than `MAX_VIOLATIONS` violations of the framing fail
+the connection.
 """
 
 import enum
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError, WebSocketTimeoutError
 from tvDatafeed.protocol import messages, refusals
@@ -41,8 +42,9 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.protocol.framing import PacketDecoder, Violation, encode
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
-from tvDatafeed.protocol.questions import Command, RequestHandler, Step, StreamHandler, handler_for
+from tvDatafeed.protocol.questions import Command, Step, handler_for
 from tvDatafeed.protocol.series import BadUpdateError
+from tvDatafeed.protocol.sessions import Pending, Sessions
 
 __all__ = ["MAX_VIOLATIONS", "ConnectionState", "Machine", "SeriesRequest", "Timers"]
 
@@ -88,6 +90,7 @@ TRANSITIONS: dict[tuple[ConnectionState, Trigger], ConnectionState] = {
     (OPEN, Trigger.FAULT): FAILED,
     (PROBING, Trigger.RECEIVED): OPEN,
     (PROBING, Trigger.SILENCE): FAILED,
+    (PROBING, Trigger.FAULT): FAILED,
     (PROBING, Trigger.IDLE): RETIRED,
     (RETIRED, Trigger.RETIREMENT_CANCELLED): OPEN,
 }
@@ -96,16 +99,8 @@ _READING = (OPEN, CONNECTING)
 _RUNS_TIMERS = (OPEN, PROBING)
 
 
-class _SessionState(enum.Enum):
-    """The life of a session; it ends when it leaves `_Sessions`."""
-
-    # The answer is not complete; the deadlines of the request hold.
-    AWAITING = "awaiting"
-    # A live series; it has no deadline, and `CloseSchedule` knows when its last bar closes.
-    FOLLOWING = "following"
-
-
-# One broken packet can be an accident of the network; more than three are another protocol.
+# One broken packet can be an accident of the network; more than three are another protocol. What
+# packets hold does not count: a message of a new form is no reason to end all requests.
 MAX_VIOLATIONS = 3
 # A driver that keeps an old connection is asked again after this, however short the idle time.
 _RETIREMENT_PAUSE_S = 1.0
@@ -153,52 +148,6 @@ class _Moments:
     not_retired_before: float = _NEVER
 
 
-@dataclass
-class _Pending:
-    """An open session and the deadlines of its request, on the driver's clock in seconds."""
-
-    symbol: str
-    handler: RequestHandler
-    deadline: float
-    requested_at: float
-    last_received_at: float
-    message_timeout_s: float | None
-    page_timeout_s: float | None
-    state: _SessionState = _SessionState.AWAITING
-
-    @property
-    def stream(self) -> StreamHandler:
-        """The handler of a session in FOLLOWING."""
-        return cast("StreamHandler", self.handler)
-
-
-class _Sessions:
-    """The open sessions by id.
-
-    `awaiting` holds those of them in AWAITING. They are few, and each has a deadline that is looked
-    at after every message; a connection may have a thousand more in FOLLOWING.
-    """
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, _Pending] = {}
-        self.awaiting: dict[str, _Pending] = {}
-
-    def add(self, session: str, pending: _Pending) -> None:
-        """Add a session in AWAITING."""
-        self.by_id[session] = self.awaiting[session] = pending
-
-    def follow(self, session: str) -> None:
-        """Change a session from AWAITING to FOLLOWING."""
-        self.awaiting.pop(session).state = _SessionState.FOLLOWING
-
-    def remove(self, session: str) -> _Pending | None:
-        """Remove a session in any state; return None when it is not open."""
-        pending = self.by_id.pop(session, None)
-        if pending is not None and pending.state is _SessionState.AWAITING:
-            del self.awaiting[session]
-        return pending
-
-
 class Machine:
     """One connection to TradingView as a state machine.
 
@@ -215,9 +164,11 @@ class Machine:
     Attributes
     ----------
     is_unresponsive : bool
-        Whether a request has timed out while no session received any message.
+        Whether a request has timed out while no session received any message. The connection fails
+        then if it has live series.
     counters : Counter
-        The numbers of messages, heartbeats, violations, and ignored and dropped messages.
+        The numbers of messages, heartbeats, violations, and ignored and dropped messages. A
+        message that cannot be read is a violation when a request failed with it.
     """
 
     def __init__(self, token: str, timers: Timers = Timers()) -> None:
@@ -227,11 +178,12 @@ class Machine:
         self._decoder = PacketDecoder()
         self._outgoing: list[str] = []
         self._events: list[Event] = []
-        self._sessions = _Sessions()
+        self._sessions = Sessions()
         self._schedule = CloseSchedule()
         # When the pings that have no pong yet were sent, on the driver's clock; the oldest first.
         self._pings: dict[bytes, float] = {}
         self._ping_count = 0
+        self._framing_violations = 0
         self.is_unresponsive: bool = False
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
@@ -254,6 +206,15 @@ class Machine:
     def open_sessions(self) -> int:
         """The number of open sessions."""
         return len(self._sessions.by_id)
+
+    @property
+    def last_served_at(self) -> float:
+        """When the server was known to serve, on the driver's clock; -infinity: never.
+
+        Heartbeats of an unresponsive connection do not count.
+        """
+        moments = self._moments
+        return moments.last_answered_at if self.is_unresponsive else moments.last_received_at
 
     @property
     def last_received_at(self) -> float:
@@ -350,7 +311,7 @@ class Machine:
             `Paged` event. None: the deadline covers all pages.
         """
         handler = handler_for(session, request, self._text)
-        pending = _Pending(
+        pending = Pending(
             request.symbol, handler, deadline, now, now, message_timeout_s, page_timeout_s
         )
         self._sessions.add(session, pending)
@@ -368,8 +329,11 @@ class Machine:
         for packet in self._decoder.feed(text):
             if self._state not in _READING:
                 break
-            message = packet if isinstance(packet, Violation) else messages.decode(packet)
-            self._dispatch(message, now)
+            if isinstance(packet, Violation):
+                self._count_framing_violation(packet)
+                self._dispatch(packet, now)
+            else:
+                self._dispatch(messages.decode(packet), now)
         overdue = self._schedule.overdue(now)
         if overdue:
             self._close_bars(overdue, now)
@@ -384,6 +348,9 @@ class Machine:
             elif now >= self._deadline_of(pending):
                 self._time_out(session, pending, "message", pending.message_timeout_s or 0)
         if self._state not in _RUNS_TIMERS:
+            return
+        if self.is_unresponsive and self._sessions.are_any_followed:
+            self._fail_unresponsive(now)
             return
         if self._schedule.mark_due(now):
             self._ping(now)
@@ -420,7 +387,7 @@ class Machine:
         if self._state is PROBING:
             self._change_state(Trigger.RECEIVED)
 
-    def _deadline_of(self, pending: _Pending) -> float:
+    def _deadline_of(self, pending: Pending) -> float:
         # While connecting, the driver has a deadline of its own for that.
         if pending.message_timeout_s is None or self._state is CONNECTING:
             return pending.deadline
@@ -442,6 +409,11 @@ class Machine:
         error = WebSocketTimeoutError("connection", limit_s, detail="nothing was received")
         self._events.append(ConnectionFailed(error))
 
+    def _fail_unresponsive(self, now: float) -> None:
+        """Fail the connection of live series, which may be silent because their markets are."""
+        silent_s = round(now - self._moments.last_answered_at, 3)
+        self._fail(WebSocketTimeoutError("connection", silent_s, detail="only heartbeats came"))
+
     def _retire_if_due(self, now: float) -> None:
         is_idle = self._state in _RUNS_TIMERS and not self._sessions.by_id
         if is_idle and now >= self._retire_at():
@@ -462,7 +434,7 @@ class Machine:
         retire_at = min(moments.idle_since + timers.idle_s, too_old_at)
         return max(retire_at, moments.not_retired_before)
 
-    def _remove(self, session: str) -> _Pending | None:
+    def _remove(self, session: str) -> Pending | None:
         pending = self._sessions.remove(session)
         if pending is not None:
             self._schedule.remove(session)
@@ -490,9 +462,12 @@ class Machine:
         receiver(self, message, now)
 
     def _on_violation(self, violation: Violation, _now: float) -> None:
-        self._record_violation(violation)
         sessions = self._sessions.by_id
         lost = {s: p for s, p in sessions.items() if s in violation.lost}
+        if not lost and violation.is_whole:
+            self.counters["ignored"] += 1
+            return
+        self.counters["violations"] += 1
         if not lost:
             # The lost text names no session. A handler that would notice its loss can go on.
             lost = {s: p for s, p in sessions.items() if not p.handler.detects_losses}
@@ -527,7 +502,7 @@ class Machine:
         try:
             step = pending.handler.receive(message, self._sent_at_s(message, now))
         except BadUpdateError as error:
-            self._record_violation(Violation(str(error)))
+            self.counters["violations"] += 1
             failure = ProtocolError(f"{pending.symbol}: {error}", retryable=False)
             self._fail_request(session, failure)
             return
@@ -544,7 +519,7 @@ class Machine:
         """
         return self.server_time_s(now) if message.t_ms is None else message.t_ms / 1000
 
-    def _take_step(self, session: str, pending: _Pending, step: Step, now: float) -> None:
+    def _take_step(self, session: str, pending: Pending, step: Step, now: float) -> None:
         match step:
             case StreamUpdated():
                 self._events.append(step)
@@ -561,7 +536,7 @@ class Machine:
                 self.close(session)
                 self._events.append(Answered(session, answer, now))
 
-    def _start_stream(self, session: str, pending: _Pending, started: StreamStarted) -> None:
+    def _start_stream(self, session: str, pending: Pending, started: StreamStarted) -> None:
         if started.request.follow:
             self._sessions.follow(session)
             self._schedule.plan(session, pending.stream.closes_at_s)
@@ -570,7 +545,7 @@ class Machine:
         self._events.append(started)
 
     def _request_page(
-        self, session: str, pending: _Pending, commands: list[Command], now: float
+        self, session: str, pending: Pending, commands: list[Command], now: float
     ) -> None:
         self._send_all(commands)
         if pending.page_timeout_s is not None:
@@ -586,7 +561,7 @@ class Machine:
                 self._events.append(update)
             self._schedule.plan(session, stream.closes_at_s)
 
-    def _time_out(self, session: str, pending: _Pending, awaited: str, limit_s: float) -> None:
+    def _time_out(self, session: str, pending: Pending, awaited: str, limit_s: float) -> None:
         # No session was answered since: the next request would not be answered either.
         self.is_unresponsive = self._moments.last_answered_at < pending.requested_at
         operation = f"{awaited} for {pending.symbol}"
@@ -597,9 +572,9 @@ class Machine:
         self.close(session)
         self._events.append(RequestFailed(session, error))
 
-    def _record_violation(self, violation: Violation) -> None:
-        self.counters["violations"] += 1
-        count = self.counters["violations"]
+    def _count_framing_violation(self, violation: Violation) -> None:
+        self._framing_violations += 1
+        count = self._framing_violations
         if count > MAX_VIOLATIONS:
             what = f"TradingView broke the protocol {count} times, the last: {violation.what}"
             self._fail(ProtocolError(what))

@@ -2,7 +2,7 @@
 
 The envelope is ``{"m": method, "p": [...]}``. Each method known here has a class whose ``p``
 gives the parameters names; parameters that come beyond the named ones are ignored, so that the
-server may grow. A payload that no class fits is `Other`; one that breaks a rule is a `Violation`.
+server may grow. A payload that no class fits is `Other`; one that cannot be read is a `Violation`.
 """
 
 import math
@@ -70,22 +70,25 @@ class QuoteState(Struct, frozen=True):
 
 
 class _Parameters(Struct, array_like=True, frozen=True):
-    """The ``p`` of a message: an array, whose first items are named."""
+    """The ``p`` of a message: an array, whose first items are named.
+
+    What this library does not read has no type, so that the server may change it.
+    """
 
 
 class SeriesParameters(_Parameters, frozen=True):
     """``[session, series_id, turnaround]``."""
 
     session: str
-    series_id: str
-    turnaround: str | None = None
+    series_id: Any = None
+    turnaround: Any = None
 
 
 class SymbolParameters(_Parameters, frozen=True):
     """``[session, symbol_id, info]``; info is the description of the symbol."""
 
     session: str
-    symbol_id: str
+    symbol_id: Any
     info: dict[str, Any]
 
 
@@ -100,19 +103,19 @@ class TimeframeParameters(_Parameters, frozen=True):
     """``[session, series_id, turnaround, from_index, to_index, range, ready]``."""
 
     session: str
-    series_id: str
-    turnaround: str
-    from_index: int | None = None
-    to_index: int | None = None
-    range: str | None = None
-    ready: bool | None = None
+    series_id: Any = None
+    turnaround: Any = None
+    from_index: Any = None
+    to_index: Any = None
+    range: Any = None
+    ready: Any = None
 
 
 class CompletedParameters(_Parameters, frozen=True):
     """``[session, series_id, update_mode, turnaround, info]``; old frames have no info."""
 
     session: str
-    series_id: str
+    series_id: Any
     update_mode: str
     turnaround: str | None = None
     info: SeriesInfo | None = None
@@ -122,7 +125,7 @@ class SymbolErrorParameters(_Parameters, frozen=True):
     """``[session, symbol_id, reason, detail, subject]``."""
 
     session: str
-    symbol_id: str
+    symbol_id: Any = None
     reason: Any = None
     detail: Any = None
     subject: Any = None
@@ -132,8 +135,8 @@ class SeriesErrorParameters(_Parameters, frozen=True):
     """``[session, series_id, turnaround, reason, node]``; reason is a text or an object."""
 
     session: str
-    series_id: str
-    turnaround: str | None = None
+    series_id: Any = None
+    turnaround: Any = None
     reason: Any = None
     node: Any = None
 
@@ -352,8 +355,10 @@ def encode_symbol(symbol: str, **options: object) -> str:
 def _decode_unknown(document: str, mismatch: str) -> Message | Violation:
     try:
         envelope = _envelope.decode(document)
+    except msgspec.ValidationError:
+        return Violation("payload is not an object", document, is_whole=True)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return _unreadable("payload is not a JSON object", document)
+        return _unreadable("payload is not JSON", document)
     if isinstance(envelope.m, str):
         return _decode_method(envelope.m, bytes(envelope.p), document, mismatch)
     if isinstance(envelope.redirect, str):
@@ -370,7 +375,7 @@ def _decode_method(
     if mended is not None:
         return mended
     if method in _methods and parameters.startswith(b"["):
-        return _unreadable(f"malformed {method}: {mismatch}", document)
+        return Violation(f"malformed {method}: {mismatch}", document, is_whole=True)
     return Other(method, parameters)
 
 

@@ -9,7 +9,7 @@ import re
 import time
 import zoneinfo
 from dataclasses import dataclass
-from datetime import date, datetime, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeAlias
 
 from tvDatafeed.exceptions import ConfigurationError, DataValidationError
@@ -18,6 +18,8 @@ from tvDatafeed.exceptions import ConfigurationError, DataValidationError
 EXCHANGE_TIMEZONE = "exchange"
 
 Limit: TypeAlias = datetime | date
+# Known without zone files too; crypto exchanges are in the first.
+_UTC_NAMES = ("Etc/UTC", "Etc/GMT", "GMT")
 DateLike: TypeAlias = datetime | date | str
 
 # A time follows a day after one of these; Python itself takes any character there.
@@ -32,40 +34,86 @@ _EVENING_S = 7 * 3600.0
 # An F with a number says how many days before its own a range begins.
 _RANGE = re.compile(r"(\d{2})(\d{2})(F\d)?-(\d{2})(\d{2})")
 _MINUTES_A_DAY = 24 * 60
+# The offset of local time is compared with the system's own now and half a year from now.
+_HALF_A_YEAR_S = 182 * _DAY_S
 
 
-def timezone_named(name: str) -> tzinfo:
+def timezone_named(name: str | tzinfo) -> tzinfo:
     """Look a timezone up by name.
 
     Parameters
     ----------
-    name : str
-        "UTC" in any case, or an IANA name.
+    name : str or tzinfo
+        "UTC" in any case, or an IANA name; a timezone is returned as it is.
 
     Raises
     ------
     ConfigurationError
-        When there is no such zone.
+        When there is no such zone, or the machine has no zone files.
     """
+    if isinstance(name, tzinfo):
+        return name
     if isinstance(name, str) and name.upper() == "UTC":
         return timezone.utc
     try:
         return zoneinfo.ZoneInfo(name)
     # A name may also be a path that leads out of the zones, or to a folder of them.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
-        raise ConfigurationError(
-            "timezone", name, "no such timezone; use 'UTC', 'exchange' or an IANA name"
-        ) from error
+        if name in _UTC_NAMES:
+            return timezone.utc
+        advice = "no such timezone; use 'UTC', 'exchange' or an IANA name"
+        if not _has_zone_files():
+            advice = "this machine has no zone files; pip install tzdata, or use 'UTC'"
+        raise ConfigurationError("timezone", name, advice) from error
+
+
+def _has_zone_files() -> bool:
+    try:
+        zoneinfo.ZoneInfo("Europe/London")
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):
+        return False
+    return True
 
 
 def local_timezone() -> tzinfo | None:
-    """Return the machine's zone; None where it is a rule of its own without a zone's name."""
+    """Return the zone of the process's local time, as of the last `time.tzset`.
+
+    Returns
+    -------
+    tzinfo or None
+        None where only the system knows local time: it is a rule of its own without a zone's name,
+        or the zone that the machine names is not the one in use.
+    """
     import tzlocal  # noqa: PLC0415 - asked for where local time is
 
     try:
-        return tzlocal.get_localzone()
-    except (LookupError, ValueError):
-        return None  # such as "CET-1CEST,M3.5.0,M10.5.0/3"
+        # Each call of time.tzset makes a new tuple, even for a zone of the same names.
+        if (names := time.tzname) is not _Local.names:
+            _Local.is_named, _Local.names = False, names
+            _Local.is_named = _is_in_use(tzlocal.reload_localzone())
+        return tzlocal.get_localzone() if _Local.is_named else None
+    # Such as "CET-1CEST,M3.5.0,M10.5.0/3"; and tzlocal warns where /etc names another zone.
+    except (LookupError, ValueError, OSError, UserWarning):
+        return None
+
+
+class _Local:
+    """The names of local time when its zone was looked up last, and whether it has one."""
+
+    names: tuple[str, str] | None = None
+    is_named = False
+
+
+def _is_in_use(zone: tzinfo) -> bool:
+    """Whether the system's local time is that of a zone; where it cannot be set, it is."""
+    if not hasattr(time, "tzset"):
+        return True
+    now_s = time.time()
+    return all(
+        datetime.fromtimestamp(time_s, zone).utcoffset()
+        == timedelta(seconds=time.localtime(time_s).tm_gmtoff)
+        for time_s in (now_s, now_s + _HALF_A_YEAR_S)
+    )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class RangeOptions:
     n_bars: int | None
     start_date: DateLike | None
     end_date: DateLike | None
-    timezone: str | None
+    timezone: str | tzinfo | None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,14 @@ from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.validators import Validators
 
-# A continuous contract (ES1!), or one of a month: its letter and the year (ESZ2026).
-_CONTRACT = re.compile(r"\d!|[FGHJKMNQUVXZ]20\d\d\Z")
+_MONTH = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+# A continuous contract (ES1!), or one of a month: its letter and the year (ESZ2026, ESZ26), or its
+# name as Indian brokers write it (NIFTY26DEC, NIFTY24DEC26FUT, NIFTYDEC26). At least two characters
+# stand before a letter with two digits, as HNX:VN30 is a root that ends in a number.
+_CONTRACT = re.compile(
+    rf"\d!|[FGHJKMNQUVXZ]20\d\d\Z|[^:]{{2}}[FGHJKMNQUVXZ][23]\d\Z"
+    rf"|[^:]\d\d({_MONTH})(FUT)?\Z|[^:]({_MONTH})(20)?[23]\d(FUT)?\Z"
+)
 # What joins symbols in TradingView's expressions; '-' and '&' are in the names of shares too.
 _EXPRESSION = re.compile(r"[/*+^()]|:.*:")
 

@@ -1,6 +1,7 @@
 """What of an answer is shown, and how."""
 
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Literal
 
 from tvDatafeed.common.settings import FillMissingVolume
@@ -22,8 +23,8 @@ class View:
     closed_only
         Without a bar that is still forming.
     timezone
-        Name of the index's zone, "exchange" being the symbol's own; None for the machine's local
-        time without a zone.
+        The index's zone or its name, "exchange" being the symbol's own; None for the machine's
+        local time without a zone.
     with_trading_days
         Whether daily and longer bars have the midnight of their trading day, without a zone.
     fill_missing_volume, validation
@@ -33,7 +34,7 @@ class View:
     count: int | None = None
     dates: DateRange | None = None
     closed_only: bool = False
-    timezone: str | None = None
+    timezone: str | tzinfo | None = None
     with_trading_days: bool = False
     fill_missing_volume: FillMissingVolume = "zero"
     validation: ValidationPolicy = "warn"
