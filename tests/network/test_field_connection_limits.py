@@ -30,5 +30,5 @@ def test_the_error_says_what_helps(server):
     """The server's reason and one next step."""
     server.inject(ProtocolErrorReply(reason="user connections limit reached"))
     with TvDatafeed(config=impatient(server, max_retries=0)) as tv:
-        with pytest.raises(RateLimitError, match=r"limit reached: close other programs"):
+        with pytest.raises(RateLimitError, match=r"limit reached\)\. .* Close other programs"):
             tv.get_hist(SYMBOL)

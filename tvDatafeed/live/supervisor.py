@@ -14,6 +14,7 @@ from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
+    AuthenticationError,
     NetworkError,
     ProtocolError,
     RateLimitError,
@@ -415,7 +416,8 @@ class StreamSupervisor:
         if connection.is_usable:
             manager.record_failure(connection, error)
             if not manager.lower_session_limit(connection, error):
-                if not isinstance(error, ProtocolError | RateLimitError):
+                # A token that is refused here may have been renewed: the opening decides.
+                if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)
                     return
                 pause_s = self._pause_before_reopening_s(series, error)

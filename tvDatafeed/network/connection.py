@@ -298,7 +298,9 @@ class Connection:
                 machine.close(session)
                 self._limit.forget(session)
                 self._sessions.discard(session)
-            if not self._sessions:
+            if not self._sessions and self._limit.is_used_up:
+                self._close(WebSocketError("the connection has opened all its sessions"))
+            elif not self._sessions:
                 machine.allow_retirement(time.monotonic())
 
         self._exchange(free)
@@ -445,7 +447,7 @@ class Connection:
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
         if isinstance(error, RateLimitError):
-            self._limit.refuse(outcome.session, self._machine.open_sessions)
+            self._limit.refuse(outcome.session, self._machine.open_sessions, error)
         self._receivers.pop(outcome.session, None)
         if isinstance(error, WebSocketTimeoutError):
             self._break_if_stuck(error)

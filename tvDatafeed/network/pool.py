@@ -32,6 +32,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
+from tvDatafeed.protocol.refusals import is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
 # The promised name; modules of this folder log below it.
@@ -113,6 +114,8 @@ class WebSocketManager:
         # that is half open shows that by its silence, at the latest then (monotonic clock).
         self._met_fault: set[Connection] = set()
         self._fault_shows_until = -math.inf
+        # The connections whose refusals to open more sessions were counted.
+        self._refusing: set[Connection] = set()
         # How many sessions the server accepts on one connection, as far as it is known.
         self._max_sessions = self._network.max_sessions
         # When it was seen last, on the monotonic clock.
@@ -369,9 +372,18 @@ class WebSocketManager:
             is_lost = not connection.is_usable and connection.lost_requests > 0
             if not is_lost or connection.redirected_to:
                 self._health.record_error(error)
-            if connection.is_usable and connection.has_answered:
+            if not is_lost and is_limit_of_connection(error):
+                self._record_limit_of_connection(connection, error)
+            elif connection.is_usable and connection.has_answered:
                 self._health.record_answer()
             self._remove_ended()
+
+    def _record_limit_of_connection(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Wait before the next connection is opened; once for all sessions refused on this one."""
+        is_new = connection not in self._refusing
+        self._refusing = {c for c in self._refusing if c.is_usable} | {connection}
+        if is_new:
+            self._health.record_connection_failure(error, has_answered=True)
 
     def record_error(self, error: TvDatafeedError) -> None:
         """Count the failure of a request that had no connection."""

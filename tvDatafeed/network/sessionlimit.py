@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from tvDatafeed.exceptions import RateLimitError
+from tvDatafeed.protocol.refusals import is_limit_of_connection
+
 # TradingView ends a connection that has opened about 200 sessions, however many are open.
 MAX_SESSIONS_IN_LIFETIME = 149
 
@@ -40,9 +43,14 @@ class SessionLimit:
         self._excused = 0
         self._acquired = 0
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the connection has opened as many sessions as it may in its lifetime."""
+        return self._acquired >= MAX_SESSIONS_IN_LIFETIME
+
     def acquire(self, open_sessions: int) -> bool:
         """Count one more session, and return True, if the connection may open it."""
-        may_open = open_sessions < self.limit and self._acquired < MAX_SESSIONS_IN_LIFETIME
+        may_open = open_sessions < self.limit and not self.is_used_up
         self._acquired += may_open
         return may_open
 
@@ -54,8 +62,11 @@ class SessionLimit:
         """Forget a session that was accepted, or has ended."""
         self._sent.pop(session, None)
 
-    def refuse(self, session: str, open_sessions: int) -> None:
+    def refuse(self, session: str, open_sessions: int, error: RateLimitError) -> None:
         """Lower the limit after the refusal of a session as too many, which is not open now."""
+        if is_limit_of_connection(error):
+            self._acquired = MAX_SESSIONS_IN_LIFETIME
+            return
         sent = self._sent.get(session) or _Sent(open_sessions, self.limit)
         for later in reversed(self._sent.values()):
             if later is sent:

@@ -37,6 +37,8 @@ class Conversation:
         self._number = number
         self._token: str | None = None
         self._is_silent = False
+        # Also those that were deleted again.
+        self._created = 0
         self._charts = Charts(backend)
         self._quotes = Quotes(backend)
         self._dead: set[str] = set()
@@ -152,6 +154,8 @@ class Conversation:
         return [] if verdict == "good" or self._is_silent else self.close_with("bad auth token")
 
     def _create_chart(self, params: list[Any]) -> list[str]:
+        if not self._may_create():
+            return self.close_with("max sessions rate reached")
         session = first_text(params)
         self._dead.discard(session)
         self._charts.create(session)
@@ -162,10 +166,18 @@ class Conversation:
         return []
 
     def _create_quotes(self, params: list[Any]) -> list[str]:
+        if not self._may_create():
+            return self.close_with("max sessions rate reached")
         session = first_text(params)
         self._dead.discard(session)
         self._quotes.create(session)
         return []
+
+    def _may_create(self) -> bool:
+        """Count one more session; False if it is more than the connection may open."""
+        self._created += 1
+        limit = self._backend.max_sessions_per_connection
+        return limit is None or self._created <= limit
 
     def _delete_quotes(self, params: list[Any]) -> list[str]:
         self._quotes.delete(first_text(params))
