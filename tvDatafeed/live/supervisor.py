@@ -36,6 +36,7 @@ from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
 from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest
+from tvDatafeed.protocol.refusals import is_connections_limit
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -425,9 +426,12 @@ class StreamSupervisor:
             self._counted = {c for c in self._counted if c.is_usable} | {connection}
             if not manager.follow_redirect(connection):
                 manager.record_failure(connection, error)
-                manager.log_retry("the live feed", error)
+                if not is_connections_limit(error):
+                    manager.log_retry("the live feed", error)
         self._outage.add(series, connection.last_received_time_s() or time.time())
         self._advance(series, SeriesEvent.LOST)
+        if is_connections_limit(error):
+            self._complain(series, error)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
@@ -445,10 +449,13 @@ class StreamSupervisor:
             return 0.0
         return self._pause_s(error, series.unused_sessions + 1)
 
-    @staticmethod
-    def _complain(series: LiveSeries, error: TvDatafeedError) -> None:
+    def _complain(self, series: LiveSeries, error: TvDatafeedError) -> None:
         """Report an error that waiting may cure, once for all tries."""
-        if not series.has_complained:
+        if is_connections_limit(error):
+            # That of the account is the same for all series, and no success ends it.
+            if self._connections().begins_connections_limit():
+                series.report(error)
+        elif not series.has_complained:
             series.has_complained = True
             series.report(error)
 

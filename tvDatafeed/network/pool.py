@@ -32,7 +32,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
-from tvDatafeed.protocol.refusals import is_limit_of_connection
+from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
 # The promised name; modules of this folder log below it.
@@ -342,7 +342,9 @@ class WebSocketManager:
             self._connections.remove(connection)
             self._health.record_end(connection.counters)
             error, has_answered = connection.error, connection.has_answered
-            if error is None or not connection.failed_with_work or connection.redirected_to:
+            # One that was closed because of the next one is a fault although it was idle.
+            is_fault = connection.failed_with_work or (error and is_connections_limit(error))
+            if error is None or not is_fault or connection.redirected_to:
                 if not has_answered:
                     # Perhaps the probe of a half-open breaker, which has shown nothing.
                     self._health.record_no_try()
@@ -398,8 +400,16 @@ class WebSocketManager:
     def log_retry(self, symbol: str, error: TvDatafeedError) -> None:
         """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
         with self._lock:
-            level = logging.WARNING if self._health.begins_episode() else logging.DEBUG
+            is_limit = is_connections_limit(error)
+            health = self._health
+            is_new = health.begins_connections_limit() if is_limit else health.begins_episode()
+        level = logging.WARNING if is_new else logging.DEBUG
         logger.log(level, "%s is asked for again: %s", symbol, error)
+
+    def begins_connections_limit(self) -> bool:
+        """Whether no call has reported yet that the account has too many connections."""
+        with self._lock:
+            return self._health.begins_connections_limit()
 
     def is_worth_retrying(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
         """Whether another try may succeed after this error on this connection."""

@@ -64,6 +64,10 @@ class FakeTradingView(AccountControls):
     max_sessions_per_connection
         How many chart and quote sessions a connection may open in its lifetime; the next one gets
         ``protocol_error ["max sessions rate reached"]``. None for no limit.
+    max_connections_per_account
+        How many connections may be signed in with tokens of one account; with one more, the oldest
+        gets ``protocol_error ["user connections limit reached"]`` and is closed. None for no limit;
+        anonymous clients have none.
     tick_interval_s
         Seconds between updates of open series and quotes; None sends them only by `tick`.
     echo_timeout_s
@@ -106,6 +110,7 @@ class FakeTradingView(AccountControls):
         max_bars_per_reply: int = 40_000,
         plan_limits: Mapping[str, int] | None = None,
         max_sessions_per_connection: int | None = 200,
+        max_connections_per_account: int | None = None,
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
         accounts: Iterable[Account] = (),
@@ -127,6 +132,7 @@ class FakeTradingView(AccountControls):
             max_bars_per_reply,
             plan_limits,
             max_sessions_per_connection,
+            max_connections_per_account,
         )
         self._faults = ActiveFaults(faults)
         self._host = host

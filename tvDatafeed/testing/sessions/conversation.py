@@ -60,6 +60,11 @@ class Conversation:
         """The quote sessions that are open, in the order of their creation."""
         return self._quotes.sessions
 
+    @property
+    def account(self) -> object:
+        """The account of the token, as its claims name it; None for an anonymous client."""
+        return (claims_of(self._token or "") or {}).get("user_id")
+
     def hello(self) -> str:
         """Return the first payload of a connection."""
         now = self._backend.clock()
@@ -121,6 +126,10 @@ class Conversation:
         if method == "resolve_symbol" and params:
             return asked_symbol(params[-1])[0]
         return self._charts.symbol_of(method, first_text(params), params[1:])
+
+    def exceed_connections(self) -> list[str]:
+        """Return the error of a connection that is closed because its account has a newer one."""
+        return self.close_with("user connections limit reached")
 
     def abort_session(self, session: str) -> None:
         """Abort a session; its later commands are ignored."""
