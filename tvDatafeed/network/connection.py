@@ -111,7 +111,8 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        self._limit = SessionLimit(max_sessions)
+        most, memory_s = network.max_sessions, network.max_connection_age
+        self._limit = SessionLimit(max_sessions, most, memory_s)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}

@@ -1,5 +1,6 @@
 """How many sessions a server accepts on one connection, learned from its refusals."""
 
+import time
 from dataclasses import dataclass
 
 from tvDatafeed.exceptions import RateLimitError
@@ -29,6 +30,10 @@ class SessionLimit:
     ----------
     limit
         How many sessions the server accepts at a time, as far as it is known.
+    most
+        How many are tried if nothing is known.
+    memory_s
+        Seconds after which a lower limit is not believed any more, unless it is seen again.
 
     Attributes
     ----------
@@ -36,8 +41,11 @@ class SessionLimit:
         As given, or lower after a refusal; at least 1.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most: int, memory_s: float) -> None:
         self.limit: int = limit
+        self._most = most
+        self._memory_s = memory_s
+        self._seen_at = time.monotonic()
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
@@ -50,6 +58,8 @@ class SessionLimit:
 
     def acquire(self, open_sessions: int) -> bool:
         """Count one more session, and return True, if the connection may open it."""
+        if time.monotonic() > self._seen_at + self._memory_s:
+            self.limit = self._most
         may_open = open_sessions < self.limit and not self.is_used_up
         self._acquired += may_open
         return may_open
@@ -73,6 +83,7 @@ class SessionLimit:
                 break
             later.open_before -= 1
         self.limit = min(self.limit, max(sent.open_before, 1))
+        self._seen_at = time.monotonic()
         self._excused += sent.limit > self.limit
 
     def excuse(self) -> bool:
