@@ -35,13 +35,19 @@ class TokenRenewal:
         Where tokens come from.
     connections
         Returns the connections.
+    on_renewed
+        Called after they were signed in with another token.
     """
 
     def __init__(
-        self, tokens: RenewableTokens, connections: Callable[[], WebSocketManager]
+        self,
+        tokens: RenewableTokens,
+        connections: Callable[[], WebSocketManager],
+        on_renewed: Callable[[], object],
     ) -> None:
         self._tokens = tokens
         self._connections = connections
+        self._on_renewed = on_renewed
         self._not_before = -math.inf
 
     def run_due(self) -> float:
@@ -55,6 +61,7 @@ class TokenRenewal:
             return now + min(wait_s, _LONGEST_PAUSE_S)
         try:
             self._connections().sign_in(self._tokens.token())
+            self._on_renewed()
         except TvDatafeedError as error:
             logger.warning("the token could not be renewed before its end: %s", error)
             self._not_before = now + _LONGEST_PAUSE_S

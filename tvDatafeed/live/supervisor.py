@@ -143,8 +143,10 @@ class StreamSupervisor:
         self._timers: TimerQueue[LiveSeries] = TimerQueue()
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
+        # Where the series was opened that was opened last.
+        self._url: str | None = None
         self._outage = Outage(self._on_reconnect)
-        self._renewal = TokenRenewal(self._tokens, self._connections)
+        self._renewal = TokenRenewal(self._tokens, self._connections, self._move_all)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -168,7 +170,10 @@ class StreamSupervisor:
             self._command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
-        """Try again to open a series that has failed; the feed's lock is held."""
+        """Open a series that has failed, or whose host is not that of the token, again.
+
+        The feed's lock is held.
+        """
         if series in self._followed and self._thread.thread is not None:
             self._command(self._restart, series)
 
@@ -307,6 +312,24 @@ class StreamSupervisor:
             series.error = None
             series.failed_openings = 0
             self._begin(series)
+        else:
+            self._move(series)
+
+    def _move(self, series: LiveSeries) -> None:
+        """Open a series again if the newest token belongs to another host than its connection.
+
+        It goes on from its last closed bar, so that no bar is lost.
+        """
+        connection = series.connection
+        if series.session and connection and self._connections().has_other_host(connection):
+            logger.info("%r moves to the host of the new token", series.seis)
+            self._reopen(series)
+
+    def _move_all(self) -> None:
+        with self._feed.lock:
+            followed = list(self._followed)
+        for series in followed:
+            self._move(series)
 
     def _stop_following(self, series: LiveSeries) -> None:
         if self._dispatcher is not None and series in self._opening:
@@ -369,6 +392,13 @@ class StreamSupervisor:
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
+        if connection.configured_url == self._url:
+            # The token may have been assigned while this was on its way.
+            self._move(series)
+        else:
+            # This one may be the first that has a token which was renewed for it.
+            self._url = connection.configured_url
+            self._move_all()
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
         self._opening.discard(series)

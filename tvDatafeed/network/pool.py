@@ -145,6 +145,12 @@ class WebSocketManager:
         for connection in list(self._connections):
             connection.sign_in(token)
 
+    def has_other_host(self, connection: Connection) -> bool:
+        """Whether the newest token belongs to another host than that of a connection."""
+        with self._lock:
+            newest = self._tokens[-1:]
+        return any(self._network_of(t).ws_url != connection.configured_url for t in newest)
+
     def show_frames(self, wanted: bool) -> None:
         """Log the outgoing packets of all connections at DEBUG, the tokens redacted; or stop it."""
         if wanted == self._shows_frames:
