@@ -35,6 +35,10 @@ _PROXY_AUTHENTICATION_REQUIRED = b"407"
 # OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_...).
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
+# OpenSSL's names for it.
+_REASONS_OF_PLAIN_TEXT = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
+)
 # What an address has before the next one is tried beside it (RFC 8305, 5).
 _NEXT_ADDRESS_S = 0.25
 # How soon an attempt to connect notices that it is not wanted any more.
@@ -324,6 +328,27 @@ def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
             "name the file of its authority in TV_CA_FILE"
         )
     return f"{reason}; if this network needs a proxy or a sign-in, set TV_PROXY or sign in"
+
+
+def is_not_tls(error: OSError) -> bool:
+    """Whether a TLS handshake was answered by something else, such as plain HTTP."""
+    return isinstance(error, ssl.SSLError) and error.reason in _REASONS_OF_PLAIN_TEXT
+
+
+def plain_text_problem(settings: str) -> str:
+    """Return why a TLS handshake failed that was answered in plain text, and the next step."""
+    return (
+        f"the answer is not TLS; check the port in {settings}, "
+        "or set TV_PROXY if this network needs a proxy"
+    )
+
+
+def tls_advice(url: str, settings: str) -> str:
+    """Return the next step after a request without TLS that its port has not understood."""
+    scheme = urlsplit(url).scheme
+    if scheme not in {"ws", "http"}:
+        return ""
+    return f"; if this port is one of TLS, write {scheme}s:// in {settings}"
 
 
 def look_up_problem(error: socket.gaierror) -> str:
