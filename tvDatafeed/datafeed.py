@@ -75,7 +75,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         As for `TvDatafeed`.
     on_error : callable, optional
         Called with ``(consumer_or_seis, exception)``: what a callback raised, in its own thread;
-        why a Seis has failed; a consumer that is too slow.
+        why a Seis has failed; a consumer that is too slow; once for all Seises, that the account
+        has too many connections.
     on_gap : callable, optional
         Called with ``(seis, start, end)``, aware datetimes in UTC: bars between these two opens
         were missed and cannot be had any more.

@@ -14,6 +14,7 @@ from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
+    AuthenticationError,
     NetworkError,
     ProtocolError,
     RateLimitError,
@@ -35,6 +36,7 @@ from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
 from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest
+from tvDatafeed.protocol.refusals import is_connections_limit
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -142,8 +144,12 @@ class StreamSupervisor:
         self._timers: TimerQueue[LiveSeries] = TimerQueue()
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
+        # Where the series was opened that was opened last.
+        self._url: str | None = None
         self._outage = Outage(self._on_reconnect)
-        self._renewal = TokenRenewal(self._tokens, self._feed_tokens, self._connections)
+        self._renewal = TokenRenewal(
+            self._tokens, self._feed_tokens, self._connections, self._move_all
+        )
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -167,7 +173,10 @@ class StreamSupervisor:
             self._command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
-        """Try again to open a series that has failed; the feed's lock is held."""
+        """Open a series that has failed, or whose host is not that of the token, again.
+
+        The feed's lock is held.
+        """
         if series in self._followed and self._thread.thread is not None:
             self._command(self._restart, series)
 
@@ -311,6 +320,24 @@ class StreamSupervisor:
             series.error = None
             series.failed_openings = 0
             self._begin(series)
+        else:
+            self._move(series)
+
+    def _move(self, series: LiveSeries) -> None:
+        """Open a series again if the newest token belongs to another host than its connection.
+
+        It goes on from its last closed bar, so that no bar is lost.
+        """
+        connection = series.connection
+        if series.session and connection and self._connections().has_other_host(connection):
+            logger.info("%r moves to the host of the new token", series.seis)
+            self._reopen(series)
+
+    def _move_all(self) -> None:
+        with self._feed.lock:
+            followed = list(self._followed)
+        for series in followed:
+            self._move(series)
 
     def _stop_following(self, series: LiveSeries) -> None:
         if self._dispatcher is not None and series in self._opening:
@@ -376,6 +403,13 @@ class StreamSupervisor:
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
+        if connection.configured_url == self._url:
+            # The token may have been assigned while this was on its way.
+            self._move(series)
+        else:
+            # This one may be the first that has a token which was renewed for it.
+            self._url = connection.configured_url
+            self._move_all()
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
         self._opening.discard(series)
@@ -429,7 +463,8 @@ class StreamSupervisor:
         if connection.is_usable:
             manager.record_failure(connection, error)
             if not manager.lower_session_limit(connection, error):
-                if not isinstance(error, ProtocolError | RateLimitError):
+                # A token that is refused here may have been renewed: the opening decides.
+                if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)
                     return
                 pause_s = self._pause_before_reopening_s(series, error)
@@ -437,11 +472,14 @@ class StreamSupervisor:
             self._counted = {c for c in self._counted if c.is_usable} | {connection}
             if not manager.follow_redirect(connection):
                 manager.record_failure(connection, error)
-                manager.log_retry("the live feed", error)
+                if not is_connections_limit(error):
+                    manager.log_retry("the live feed", error)
             for silent in self._opening:
                 if silent.left_connection is connection:
                     self._record_loss(silent, connection)
         self._record_loss(series, connection)
+        if is_connections_limit(error):
+            self._complain(series, error)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
@@ -464,10 +502,13 @@ class StreamSupervisor:
             return 0.0
         return self._pause_s(error, series.unused_sessions + 1)
 
-    @staticmethod
-    def _complain(series: LiveSeries, error: TvDatafeedError) -> None:
+    def _complain(self, series: LiveSeries, error: TvDatafeedError) -> None:
         """Report an error that waiting may cure, once for all tries."""
-        if not series.has_complained:
+        if is_connections_limit(error):
+            # That of the account is the same for all series, and no success ends it.
+            if self._connections().begins_connections_limit():
+                series.report(error)
+        elif not series.has_complained:
             series.has_complained = True
             series.report(error)
 

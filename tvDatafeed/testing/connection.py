@@ -143,6 +143,12 @@ class Connection:
         """Queue a corrected bar for the live series that hold it; any thread may call it."""
         self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
+    def exceed_connections(self) -> None:
+        """Queue the refusal of a connection of too many; any thread may call it."""
+        self._do_later(
+            lambda: [Message("push", encode(p), (p,)) for p in self._talk.exceed_connections()]
+        )
+
     def recheck(self) -> None:
         """Queue another check of the token, which may have expired; any thread may call it."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
@@ -316,10 +322,20 @@ class Connection:
         self._heard += 1
         symbol = self._talk.symbol_of(method, params)
         payloads = self._talk.handle(method, params)
+        if method == "set_auth_token":
+            self._limit_connections()
         command = Command(method, params, symbol, len(self._talk.chart_sessions))
         if method == "resolve_symbol":
             self._settles_at = time.monotonic() + _RESOLVE_PAUSE_S
         self._answer(command, payloads)
+
+    def _limit_connections(self) -> None:
+        """Close the oldest connections of an account that has too many with this one."""
+        account, limit = self._talk.account, self._context.backend.max_connections_per_account
+        clients = self._context.journal.record_account(self, account)
+        if limit is not None and account is not None and not self._talk.is_over:
+            for client in clients[:-limit]:
+                client.exceed_connections()
 
     def _answer(self, command: Command, payloads: list[str]) -> None:
         extra: list[Action] = []

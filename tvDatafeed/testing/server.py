@@ -61,6 +61,13 @@ class FakeTradingView(AccountControls):
     plan_limits
         For intraday bars, that limit by the plan in the client's token, ``""`` being the free plan;
         `PLAN_BARS` has the limits on TradingView's pages.
+    max_sessions_per_connection
+        How many chart and quote sessions a connection may open in its lifetime; the next one gets
+        ``protocol_error ["max sessions rate reached"]``. None for no limit.
+    max_connections_per_account
+        How many connections may be signed in with tokens of one account; with one more, the oldest
+        gets ``protocol_error ["user connections limit reached"]`` and is closed. None for no limit;
+        anonymous clients have none.
     tick_interval_s
         Seconds between updates of open series and quotes; None sends them only by `tick`.
     echo_timeout_s
@@ -102,6 +109,8 @@ class FakeTradingView(AccountControls):
         bad_tokens: Iterable[str] = (),
         max_bars_per_reply: int = 40_000,
         plan_limits: Mapping[str, int] | None = None,
+        max_sessions_per_connection: int | None = 200,
+        max_connections_per_account: int | None = None,
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
         accounts: Iterable[Account] = (),
@@ -116,7 +125,14 @@ class FakeTradingView(AccountControls):
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._accounts, self.bad_tokens, max_bars_per_reply, plan_limits
+            self.market,
+            clock,
+            self._accounts,
+            self.bad_tokens,
+            max_bars_per_reply,
+            plan_limits,
+            max_sessions_per_connection,
+            max_connections_per_account,
         )
         self._faults = ActiveFaults(faults)
         self._host = host

@@ -37,6 +37,8 @@ class Conversation:
         self._number = number
         self._token: str | None = None
         self._is_silent = False
+        # Also those that were deleted again.
+        self._created = 0
         self._charts = Charts(backend)
         self._quotes = Quotes(backend)
         self._dead: set[str] = set()
@@ -57,6 +59,11 @@ class Conversation:
     def quote_sessions(self) -> list[str]:
         """The quote sessions that are open, in the order of their creation."""
         return self._quotes.sessions
+
+    @property
+    def account(self) -> object:
+        """The account of the token, as its claims name it; None for an anonymous client."""
+        return (claims_of(self._token or "") or {}).get("user_id")
 
     def hello(self) -> str:
         """Return the first payload of a connection."""
@@ -120,6 +127,10 @@ class Conversation:
             return asked_symbol(params[-1])[0]
         return self._charts.symbol_of(method, first_text(params), params[1:])
 
+    def exceed_connections(self) -> list[str]:
+        """Return the error of a connection that is closed because its account has a newer one."""
+        return self.close_with("user connections limit reached")
+
     def abort_session(self, session: str) -> None:
         """Abort a session; its later commands are ignored."""
         self._charts.delete(session)
@@ -152,6 +163,8 @@ class Conversation:
         return [] if verdict == "good" or self._is_silent else self.close_with("bad auth token")
 
     def _create_chart(self, params: list[Any]) -> list[str]:
+        if not self._may_create():
+            return self.close_with("max sessions rate reached")
         session = first_text(params)
         self._dead.discard(session)
         self._charts.create(session)
@@ -162,10 +175,18 @@ class Conversation:
         return []
 
     def _create_quotes(self, params: list[Any]) -> list[str]:
+        if not self._may_create():
+            return self.close_with("max sessions rate reached")
         session = first_text(params)
         self._dead.discard(session)
         self._quotes.create(session)
         return []
+
+    def _may_create(self) -> bool:
+        """Count one more session; False if it is more than the connection may open."""
+        self._created += 1
+        limit = self._backend.max_sessions_per_connection
+        return limit is None or self._created <= limit
 
     def _delete_quotes(self, params: list[Any]) -> list[str]:
         self._quotes.delete(first_text(params))
