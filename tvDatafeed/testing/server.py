@@ -267,8 +267,8 @@ class FakeTradingView(AccountControls):
     def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
         """Answer series of this symbol from a recorded chart session, with the client's own ids.
 
-        Only the main series of the session is served. A request for older bars is answered without
-        bars; this is made up, no recording shows it.
+        Only the main series of the session is served. A request for older bars gets the next older
+        page of the recording; after the last one it is answered without bars, which is made up.
 
         Parameters
         ----------

@@ -50,6 +50,8 @@ class _Series:
     newest: MarketBar | None = None
     newest_index: int = -1
     until_s: float | None = None
+    # How many older pages of a recording were sent.
+    pages_sent: int = 0
 
 
 @dataclass
@@ -305,6 +307,12 @@ class Charts:
                 series = chart.series[name]
             case _:
                 raise RefusedError
+        recording = self._backend.recordings.get(series.symbol.symbol)
+        if recording:
+            ids = SeriesIds(chart.session, series.symbol.name, series.name, series.turnaround)
+            series.pages_sent += 1
+            if payloads := recording.page_payloads(ids, series.pages_sent - 1):
+                return payloads
         if series.oldest_time is None:
             return [self._completed(chart, series, is_short=True)]
         older = self._history(series).before(series.oldest_time, wanted)
