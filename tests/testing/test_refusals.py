@@ -17,7 +17,7 @@ class TestRefusals:
         assert error["m"] == "study_error"
         assert error["p"][:4] == ["cs_plain", "st1", "st1", "Study not allowed in this connection"]
         client.say("request_more_data", "cs_plain", "sds_1", 5)
-        assert names(client.messages()) == ["timescale_update", "series_completed"]
+        assert names(client.messages())[-2:] == ["timescale_update", "series_completed"]
 
     @pytest.mark.parametrize(
         ("interval", "reason"),

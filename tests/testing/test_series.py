@@ -68,7 +68,7 @@ class TestSeries:
         for _ in range(3):
             client.say("request_more_data", "cs_plain", "sds_1", 50)
             pages.append(client.messages())
-        assert names(pages[1]) == ["timescale_update", "series_completed"]
+        assert names(pages[1]) == ["series_loading", "timescale_update", "series_completed"]
         bars = [
             item["v"]
             for page in reversed(pages)
