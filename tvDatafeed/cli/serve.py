@@ -60,7 +60,7 @@ def add_serve_command(command: AddCommand) -> None:
     serve.add_argument(
         "--heartbeat",
         type=amount("number of seconds", is_zero_allowed=False),
-        default=5.0,
+        default=10.0,
         metavar="SECONDS",
         help="time between heartbeats; default: %(default)s",
     )

@@ -47,7 +47,7 @@ class FakeTradingView(AccountControls):
     clock
         Returns the market's time in epoch seconds. A `MarketClock` can be stepped and can run fast.
     heartbeat_interval_s
-        Seconds between heartbeats of a connection.
+        Seconds between heartbeats of a connection; the default is the recorded one.
     faults
         Faults that are active from the start; see `inject`.
     tls
@@ -96,7 +96,7 @@ class FakeTradingView(AccountControls):
         port: int = 0,
         market: Market | None = None,
         clock: Callable[[], float] = time.time,
-        heartbeat_interval_s: float = 5.0,
+        heartbeat_interval_s: float = 10.0,
         faults: Iterable[Fault] = (),
         tls: ssl.SSLContext | None = None,
         bad_tokens: Iterable[str] = (),
