@@ -24,7 +24,7 @@ from tvDatafeed.testing.faults import ActiveFaults, Fault
 from tvDatafeed.testing.journal import CloseMethod, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.routes import SEARCH_PATH
+from tvDatafeed.testing.routes import SEARCH_PATH, WEBSOCKET_ORIGINS
 from tvDatafeed.testing.sessions.backend import Backend, Refusal
 from tvDatafeed.testing.wire.actions import Message
 from tvDatafeed.testing.wire.delay_line import Link
@@ -75,6 +75,10 @@ class FakeTradingView(AccountControls):
     bandwidth_bytes_per_s
         How many bytes reach the client in a second, one message after the other; None for no limit.
         Each connection has its own link: two clients have twice the bandwidth.
+    origins
+        The values of the ``Origin`` header with which a WebSocket is accepted; with another one it
+        gets 403. ``https://s.tradingview.com`` is one of them, although the reports about it
+        disagree. Can be changed later as ``server.origins``.
 
     Raises
     ------
@@ -107,10 +111,12 @@ class FakeTradingView(AccountControls):
         accounts: Iterable[Account] = (),
         round_trip_s: float = 0.0,
         bandwidth_bytes_per_s: float | None = None,
+        origins: Iterable[str] = WEBSOCKET_ORIGINS,
     ) -> None:
         super().__init__(accounts, Journal())
         self.market: Market = market or Market()
         self.bad_tokens: set[str] = set(bad_tokens)
+        self.origins: set[str] = set(origins)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._tick_interval_s = tick_interval_s or math.inf
         self._echo_timeout_s = echo_timeout_s or math.inf
@@ -496,6 +502,7 @@ class FakeTradingView(AccountControls):
             self._echo_timeout_s,
             self._tls,
             self._link,
+            self.origins,
         )
 
     def _post(self, message: Message) -> None:
