@@ -32,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def server(clock):
-    with FakeTradingView(clock=clock) as running:
+    with FakeTradingView(clock=clock, max_series=10) as running:
         yield running
 
 

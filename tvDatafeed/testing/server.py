@@ -79,6 +79,9 @@ class FakeTradingView(AccountControls):
         The values of the ``Origin`` header with which a WebSocket is accepted; with another one it
         gets 403. ``https://s.tradingview.com`` is one of them, although the reports about it
         disagree. Can be changed later as ``server.origins``.
+    max_series
+        The most series that a chart session may have at a time; None for the limits that were
+        reported: 1 for an anonymous client, 10 for one with an account.
 
     Raises
     ------
@@ -112,6 +115,7 @@ class FakeTradingView(AccountControls):
         round_trip_s: float = 0.0,
         bandwidth_bytes_per_s: float | None = None,
         origins: Iterable[str] = WEBSOCKET_ORIGINS,
+        max_series: int | None = None,
     ) -> None:
         super().__init__(accounts, Journal())
         self.market: Market = market or Market()
@@ -122,7 +126,13 @@ class FakeTradingView(AccountControls):
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._accounts, self.bad_tokens, max_bars_per_reply, plan_limits
+            self.market,
+            clock,
+            self._accounts,
+            self.bad_tokens,
+            max_bars_per_reply,
+            plan_limits,
+            max_series,
         )
         self._faults = ActiveFaults(faults)
         self._host = host

@@ -68,6 +68,8 @@ class Backend:
         The most bars of a symbol and interval.
     plan_limits
         The most intraday bars by plan, instead of `max_bars`; None for no difference.
+    max_series
+        The most series of a chart session; None for the limits of TradingView.
     refusals, recordings, delays_s
         By symbol: its refusal, the recording that answers it, its delay in seconds.
     texts
@@ -82,6 +84,7 @@ class Backend:
     bad_tokens: set[str]
     max_bars: int
     plan_limits: Mapping[str, int] | None = None
+    max_series: int | None = None
     refusals: dict[str, Refusal] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)

@@ -23,6 +23,8 @@ from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds
 
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
+# The most series of a chart session of an anonymous client, and of one with an account.
+_ANONYMOUS_SERIES, _ACCOUNT_SERIES = 1, 10
 # A tick adds at most one bar to a series; after a step, the number grows until it is enough.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
@@ -40,12 +42,15 @@ class Charts:
     ----------
     plan
         The client's plan; all plans except "" include seconds and custom intervals.
+    is_anonymous
+        Whether the client has no account.
     commands
         The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
         self.plan = ""
+        self.is_anonymous = True
         self._backend = backend
         self._texts = backend.texts
         self._sessions: dict[str, Chart] = {}
@@ -169,6 +174,9 @@ class Charts:
                 series = ChartSeries(name, turnaround, chart.symbols[symbol], interval)
             case _:
                 raise RefusedError
+        most = _ANONYMOUS_SERIES if self.is_anonymous else _ACCOUNT_SERIES
+        if len(chart.series.keys() | {name}) > (self._backend.max_series or most):
+            raise RefusedError("exceed limit of series in the session")
         return self._open(chart, series, count, as_text(rest[0]) if rest else "")
 
     def _modify_series(self, chart: Chart, arguments: list[Any]) -> list[str]:

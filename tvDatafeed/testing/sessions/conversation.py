@@ -143,7 +143,9 @@ class Conversation:
     def _set_auth_token(self, params: list[Any]) -> list[str]:
         self._token = first_text(params)
         refusal = self._judge(self._token)
-        self._charts.plan = str((claims_of(self._token) or {}).get("plan") or "")
+        claims = claims_of(self._token)
+        self._charts.is_anonymous = claims is None
+        self._charts.plan = str((claims or {}).get("plan") or "")
         return refusal
 
     def _judge(self, token: str) -> list[str]:
