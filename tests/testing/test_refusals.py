@@ -73,11 +73,13 @@ class TestRefusals:
         assert error["p"] == ["cs_plain", "invalid timezone", details]
 
     def test_unknown_session(self, client):
-        """A session that nobody created gets a critical_error of its own, once."""
+        """A command of a session that was not created gets protocol_error and a close."""
         client.greet()
         client.say("remove_series", "cs_unknown", "sds_1")
         (error,) = client.messages()
-        assert error["p"][:2] == ["cs_unknown", "unknown_session_id"]
+        assert error["m"] == "protocol_error"
+        assert error["p"][0].startswith('{unknown_session_id,<<"remove_series">>,<<"cs_unknown">>')
+        assert client.socket.recv() == ""
 
     @pytest.mark.parametrize(
         "text", ["nonsense", "~m~9~m~{}", "~m~2~m~[]", "~m~-1~m~x", "~m~1~m~{"]

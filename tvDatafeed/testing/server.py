@@ -82,6 +82,11 @@ class FakeTradingView(AccountControls):
     max_series
         The most series that a chart session may have at a time; None for the limits that were
         reported: 1 for an anonymous client, 10 for one with an account.
+    ignore_dead_sessions
+        Whether commands of a chart session are ignored after its critical_error. By default, they
+        get ``protocol_error`` with ``unknown_session_id``, as all commands of a session that was
+        not created or is deleted, and the server closes. Those of a quote session are ignored after
+        its critical_error in any case, and so are those of a session that a fault has aborted.
 
     Raises
     ------
@@ -116,6 +121,7 @@ class FakeTradingView(AccountControls):
         bandwidth_bytes_per_s: float | None = None,
         origins: Iterable[str] = WEBSOCKET_ORIGINS,
         max_series: int | None = None,
+        ignore_dead_sessions: bool = False,
     ) -> None:
         super().__init__(accounts, Journal())
         self.market: Market = market or Market()
@@ -133,6 +139,7 @@ class FakeTradingView(AccountControls):
             max_bars_per_reply,
             plan_limits,
             max_series,
+            ignore_dead_sessions,
         )
         self._faults = ActiveFaults(faults)
         self._host = host

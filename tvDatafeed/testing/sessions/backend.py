@@ -70,6 +70,8 @@ class Backend:
         The most intraday bars by plan, instead of `max_bars`; None for no difference.
     max_series
         The most series of a chart session; None for the limits of TradingView.
+    ignore_dead_sessions
+        Whether commands of a chart session are ignored after its critical_error.
     refusals, recordings, delays_s
         By symbol: its refusal, the recording that answers it, its delay in seconds.
     texts
@@ -85,6 +87,7 @@ class Backend:
     max_bars: int
     plan_limits: Mapping[str, int] | None = None
     max_series: int | None = None
+    ignore_dead_sessions: bool = False
     refusals: dict[str, Refusal] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)

@@ -191,7 +191,8 @@ class Charts:
         return self._open(chart, series, count, as_text(rest[0]) if rest else "", is_change=True)
 
     def _remove_series(self, chart: Chart, arguments: list[Any]) -> list[str]:
-        chart.series.pop(as_text(arguments[0]) if arguments else "", None)
+        if chart.series.pop(as_text(arguments[0]) if arguments else "", None) is None:
+            raise RefusedError
         return []
 
     def _open(
