@@ -18,13 +18,20 @@ from tvDatafeed.testing.sessions.backend import NODE, Backend
 from tvDatafeed.testing.sessions.chart import BARS_OF_A_PAGE, Chart, ChartSeries, ChartSymbol
 from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, index_diff, series_text
 from tvDatafeed.testing.sessions.ranges import window
-from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.wire.commands import (
+    RefusedError,
+    as_text,
+    asked_bar_set,
+    asked_options,
+    asked_symbol,
+)
 from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds
 
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
 # The most series of a chart session of an anonymous client, and of one with an account.
 _ANONYMOUS_SERIES, _ACCOUNT_SERIES = 1, 10
+_PAID_BAR_SET = "@tv-prostudies-"
 # A tick adds at most one bar to a series; after a step, the number grows until it is enough.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
@@ -162,7 +169,8 @@ class Charts:
                 options = asked_options(fields)
                 if not self._backend.market.converts(symbol, dict(options).get("currency")):
                     listing = None  # made up: refused like an unknown symbol
-                chart.symbols[name] = ChartSymbol(name, symbol, listing, options)
+                bar_set = asked_bar_set(fields)
+                chart.symbols[name] = ChartSymbol(name, symbol, listing, options, bar_set)
                 return []
         raise RefusedError
 
@@ -251,6 +259,10 @@ class Charts:
             return refusal.reason
         if refusal or series.symbol.listing is None:
             return "resolve error"
+        if bar_set := series.symbol.bar_set:
+            # Made up for those that no plan is needed for, and for replays: they are not computed.
+            needs_plan = _PAID_BAR_SET in bar_set and not self.plan
+            return f"{'study_not_auth' if needs_plan else 'unsupported bar set'}:{bar_set}"
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
