@@ -17,7 +17,7 @@ from typing import Any
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.journal import CloseMethod, Received
-from tvDatafeed.testing.routes import ORIGINS, respond
+from tvDatafeed.testing.routes import respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
     AbortSession,
@@ -249,7 +249,7 @@ class Connection:
         actions = self._context.faults.connection(lambda fault: fault.on_upgrade(reply))
         if actions is None and request.path.rstrip("/") != WEBSOCKET_PATH:
             actions = [http_reply(404, b"Not Found"), Finish()]
-        if actions is None and request.headers.get("origin") not in ORIGINS:
+        if actions is None and request.headers.get("origin") not in self._context.origins:
             actions = [http_reply(403, b"Forbidden"), Finish()]
         if actions is None:
             # Counted before the reply is sent, so that a connected client is always counted.
