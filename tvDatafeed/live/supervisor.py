@@ -153,6 +153,7 @@ class StreamSupervisor:
     def follow(self, series: LiveSeries) -> None:
         """Keep a series open from now on; the feed's lock is held, and `start` follows."""
         series.on_silence = self._notice_silence
+        series.on_doubt = self._notice_doubt
         self._followed.add(series)
         self._command(self._begin, series)
 
@@ -367,6 +368,8 @@ class StreamSupervisor:
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
+        # It may be in doubt already, by an update that came meanwhile.
+        self._confirm(series)
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
         self._opening.discard(series)
@@ -402,6 +405,14 @@ class StreamSupervisor:
     def _notice_silence(self, series: LiveSeries) -> None:
         """Watch a series whose last bar the clock has closed; called in the delivering thread."""
         self._command(self._source.check_silence, series)
+
+    def _notice_doubt(self, series: LiveSeries) -> None:
+        """Open a series again before a bar of it closes; called in the delivering thread."""
+        self._command(self._confirm, series)
+
+    def _confirm(self, series: LiveSeries) -> None:
+        if series.awaits_confirmation and series.session is not None:
+            self._reopen(series)
 
     def _lost(self, session: str, error: TvDatafeedError) -> None:
         """Handle the end of an open session."""

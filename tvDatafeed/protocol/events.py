@@ -219,10 +219,21 @@ class StreamStarted:
 
 @dataclass(frozen=True)
 class StreamUpdated:
-    """A live series has changed."""
+    """A live series has changed.
+
+    Parameters
+    ----------
+    session
+        The session of the series.
+    update
+        The changes.
+    silent_s
+        How long the series had no update before, in seconds, if the update is stale; otherwise 0.
+    """
 
     session: str
     update: LiveUpdate
+    silent_s: float = 0.0
 
 
 @dataclass(frozen=True)
