@@ -106,6 +106,8 @@ class LiveSeries:
         # Tries in a row that failed to open it, and sessions in a row that were lost unused.
         self.failed_openings = 0
         self.unused_sessions = 0
+        # Openings since the last one that failed by a bad answer, such as one without bars.
+        self.bad_answers = 0
         # Openings in a row that brought no news, and the number of updates at the last one.
         self.silent_reopens = 0
         self.updates_at_opening = 0

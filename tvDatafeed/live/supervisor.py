@@ -41,6 +41,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 # How many series are being opened at a time: as fast as answers come, and no faster.
 WINDOW = 20
 _PAUSE_AFTER_BUG_S = 1.0
+# A series that had bars and cannot be opened for want of a sound answer may start without bars
+# after this many pauses: the server may have forgotten them.
+_PAUSES_FOR_BARS = 2
 
 
 class SeriesEvent(Enum):
@@ -334,6 +337,7 @@ class StreamSupervisor:
             after=series.last_closed,
             max_bars=self._max_bars,
             follow=self._source.keeps_session,
+            accepts_no_bars=series.bad_answers >= _PAUSES_FOR_BARS,
         )
         self._dispatcher.add(series, request, receiver=series.new_attempt(), first=first)
 
@@ -365,6 +369,7 @@ class StreamSupervisor:
         series.settled.set()
         self._outage.remove(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
+        series.bad_answers = 0 if has_news else series.bad_answers
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
@@ -385,6 +390,7 @@ class StreamSupervisor:
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
         series.failed_openings += 1
+        series.bad_answers += isinstance(error, ProtocolError)
         self._timers.schedule(series, self._pause_s(error, series.failed_openings), self._open)
 
     def _is_final(self, error: TvDatafeedError) -> bool:

@@ -97,6 +97,9 @@ class StreamRequest:
         The greatest number of bars that are requested to reach back to `after`.
     follow
         Whether the session stays open for updates; otherwise it ends with its answer.
+    accepts_no_bars
+        Whether the series starts without bars although `after` is given. Otherwise such an answer
+        is an error, since it can be an accident.
     """
 
     symbol: str
@@ -105,6 +108,7 @@ class StreamRequest:
     after: Bar | None = None
     max_bars: int = PAGE_SIZE_BARS
     follow: bool = True
+    accepts_no_bars: bool = False
 
     prefix: ClassVar[str] = "cs"
 

@@ -264,6 +264,8 @@ class StreamHandler(HistoryHandler):
         self._length_s = interval_len.get(request.interval, math.inf)
         self._delay_s = 0.0
         self._tracker: CloseTracker | None = None
+        # The last known bar, if the server has no bars; what follows may be after a gap.
+        self._last_s: float | None = None
 
     @property
     def detects_losses(self) -> bool:
@@ -281,7 +283,7 @@ class StreamHandler(HistoryHandler):
             step = super().receive(message, server_time_s)
             if not isinstance(step, History):
                 return step
-            if self._stream.after is not None and not step.bars:
+            if self._stream.after and not step.bars and not self._stream.accepts_no_bars:
                 return ProtocolError(
                     f"TradingView sent no bars for {self._symbol}, although some exist"
                 )
@@ -309,6 +311,11 @@ class StreamHandler(HistoryHandler):
     ) -> StreamUpdated | None:
         market_time_s = None if server_time_s is None else server_time_s - self._delay_s
         update = tracker.collect_closed(market_time_s, by_clock=by_clock)
+        last_s = self._last_s
+        if last_s is not None and update.closed:
+            self._last_s = None
+            if self._is_gap(last_s, update.closed[0].time):
+                update = replace(update, gaps=((last_s, update.closed[0].time), *update.gaps))
         return None if update.is_empty else StreamUpdated(self._session, update)
 
     def _start(self, history: History) -> StreamStarted:
@@ -322,7 +329,9 @@ class StreamHandler(HistoryHandler):
         update = tracker.collect_closed(market_time_s)
         if after is None:
             update = replace(update, closed=update.closed[-1:])
-        elif bars and self._is_gap(after.time, bars[0].time):
+        elif not bars:
+            self._last_s = after.time
+        elif self._is_gap(after.time, bars[0].time):
             # Also where the server has no older bars: it may have forgotten those between.
             update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
         # From here on the tracker keeps the bars that are needed.
