@@ -135,7 +135,7 @@ class History:
     close_time_s
         When the last bar closes, epoch seconds UTC.
     server_time_s
-        The server's clock at the end of the answer, epoch seconds UTC.
+        The server's clock when the last bar had these values, epoch seconds UTC.
     """
 
     request: SeriesRequest

@@ -142,6 +142,11 @@ class HistoryHandler(_ChartHandler):
         self._is_probing = False
         # The latest time at which the server sent a message, epoch milliseconds.
         self._newest_ms = 0.0
+        # When the newest bar opens, and the server's clock when it was known to be as it is now:
+        # pages that come later say nothing of it.
+        self._newest_s = -math.inf
+        self._newest_at_s: float | None = None
+        self._has_completed = False
 
     @property
     def progress(self) -> str:
@@ -184,11 +189,19 @@ class HistoryHandler(_ChartHandler):
                     self._series.add(update)
                 else:
                     self._series.merge(update)
+                    self._record_newest(update, server_time_s)
             case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
                 return self._complete(p, server_time_s)
             case messages.SymbolResolved(p=p):
                 self._info = p.info
         return self._refusal(message)
+
+    def _record_newest(self, update: messages.SeriesUpdate, server_time_s: float | None) -> None:
+        newest_s = max((item.v.time for item in update.s), default=-math.inf)
+        if newest_s >= self._newest_s:
+            self._newest_s = newest_s
+            if self._has_completed:
+                self._newest_at_s = server_time_s
 
     def _is_outdated(
         self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate
@@ -206,6 +219,8 @@ class HistoryHandler(_ChartHandler):
         self, completed: messages.CompletedParameters, server_time_s: float | None
     ) -> History | list[Command] | None:
         data_completed = completed.info.data_completed if completed.info else None
+        if not self._has_completed:
+            self._has_completed, self._newest_at_s = True, server_time_s
         oldest_s = self._series.oldest_s
         has_grown = oldest_s != self._oldest_s
         self._oldest_s = oldest_s
@@ -222,7 +237,7 @@ class HistoryHandler(_ChartHandler):
             update_mode=completed.update_mode,
             data_completed=data_completed,
             close_time_s=self._series.close_time_s,
-            server_time_s=server_time_s,
+            server_time_s=self._newest_at_s,
         )
 
     def _more(self) -> Command:
