@@ -103,6 +103,8 @@ class LiveSeries:
         self.dispatcher: OutcomeReceiver | None = None
         self.connection: Connection | None = None
         self.session: str | None = None
+        # When it was opened last, epoch seconds UTC.
+        self.opened_s = 0.0
         # Tries in a row that failed to open it, and sessions in a row that were lost unused.
         self.failed_openings = 0
         self.unused_sessions = 0

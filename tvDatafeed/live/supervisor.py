@@ -367,6 +367,7 @@ class StreamSupervisor:
         series.has_complained = False
         self._advance(series, SeriesEvent.OPENED)
         series.settled.set()
+        series.opened_s = back_s
         self._outage.remove(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
         series.bad_answers = 0 if has_news else series.bad_answers
@@ -386,6 +387,8 @@ class StreamSupervisor:
         if self._is_final(error) or not series.has_lived:
             self._fail(series, error)
             return
+        # Also where no session was lost: one that is opened again for a look, or for each bar.
+        self._outage.add(series, series.opened_s)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
