@@ -550,9 +550,10 @@ class TvDatafeedLive(TvDatafeed, Feed):
         bool
             False when the time is over before.
         """
+        limit_s = _checked_timeout(timeout)
         self._registry.check_process()
         try:
-            return self._registry.wait(timeout)
+            return self._registry.wait(limit_s)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -575,8 +576,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         registry = self._made_registries.get("registry")
         if registry is None or os.getpid() != self._process:
             return super().close(timeout)
-        limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
-        deadline = Deadline(limit_s)
+        limit_s = self._config.threading.shutdown_timeout
+        deadline = Deadline(limit_s if timeout is None else _checked_timeout(timeout))
         has_ended = registry.close(deadline, drain=drain)
         return super().close(deadline.remaining()) and has_ended
 
@@ -594,8 +595,8 @@ def _checked_seis(symbol: str, exchange: str, interval: Interval) -> Seis:
     return Seis(name, place, interval)
 
 
-def _checked_timeout(timeout: float) -> float | None:
-    if timeout == -1:
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is None or timeout == -1:
         return None
     if timeout < 0:
         raise ValueError("timeout value must be a non-negative number")

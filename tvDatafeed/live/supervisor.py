@@ -43,6 +43,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 # How many series are being opened at a time: as fast as answers come, and no faster.
 WINDOW = 20
 _PAUSE_AFTER_BUG_S = 1.0
+# A series that had bars and cannot be opened for want of a sound answer may start without bars
+# after this many pauses: the server may have forgotten them.
+_PAUSES_FOR_BARS = 2
 
 
 class SeriesEvent(Enum):
@@ -160,6 +163,7 @@ class StreamSupervisor:
     def follow(self, series: LiveSeries) -> None:
         """Keep a series open from now on; the feed's lock is held, and `start` follows."""
         series.on_silence = self._notice_silence
+        series.on_doubt = self._notice_doubt
         self._followed.add(series)
         self._command(self._begin, series)
 
@@ -368,6 +372,7 @@ class StreamSupervisor:
             after=series.last_closed,
             max_bars=self._max_bars,
             follow=self._source.keeps_session,
+            accepts_no_bars=series.bad_answers >= _PAUSES_FOR_BARS,
         )
         self._dispatcher.add(series, request, receiver=series.new_attempt(), first=first)
 
@@ -398,8 +403,10 @@ class StreamSupervisor:
         series.has_complained = False
         self._advance(series, SeriesEvent.OPENED)
         series.settled.set()
+        series.opened_s = back_s
         self._outage.remove(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
+        series.bad_answers = 0 if has_news else series.bad_answers
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
@@ -410,6 +417,8 @@ class StreamSupervisor:
             # This one may be the first that has a token which was renewed for it.
             self._url = connection.configured_url
             self._move_all()
+        # It may be in doubt already, by an update that came meanwhile.
+        self._confirm(series)
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
         self._opening.discard(series)
@@ -424,10 +433,13 @@ class StreamSupervisor:
         left = series.left_connection
         if left is not None and not left.is_answering:
             self._record_loss(series, left)
+        # Also where no session was lost: one that is opened again for a look, or for each bar.
+        self._outage.add(series, series.opened_s)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
         series.failed_openings += 1
+        series.bad_answers += isinstance(error, ProtocolError)
         self._timers.schedule(series, self._pause_s(error, series.failed_openings), self._open)
 
     def _is_final(self, error: TvDatafeedError) -> bool:
@@ -451,14 +463,21 @@ class StreamSupervisor:
         """Watch a series whose last bar the clock has closed; called in the delivering thread."""
         self._command(self._source.check_silence, series)
 
+    def _notice_doubt(self, series: LiveSeries) -> None:
+        """Open a series again before a bar of it closes; called in the delivering thread."""
+        self._command(self._confirm, series)
+
+    def _confirm(self, series: LiveSeries) -> None:
+        if series.awaits_confirmation and series.session is not None:
+            self._reopen(series)
+
     def _lost(self, session: str, error: TvDatafeedError) -> None:
         """Handle the end of an open session."""
         series = self._sessions.get(session)
         if series is None or series.connection is None:
             return
-        connection = series.connection
+        connection, manager = series.connection, self._connections()
         self._close_session(series)
-        manager = self._connections()
         pause_s = 0.0
         if connection.is_usable:
             manager.record_failure(connection, error)
@@ -469,14 +488,7 @@ class StreamSupervisor:
                     return
                 pause_s = self._pause_before_reopening_s(series, error)
         elif connection not in self._counted:
-            self._counted = {c for c in self._counted if c.is_usable} | {connection}
-            if not manager.follow_redirect(connection):
-                manager.record_failure(connection, error)
-                if not is_connections_limit(error):
-                    manager.log_retry("the live feed", error)
-            for silent in self._opening:
-                if silent.left_connection is connection:
-                    self._record_loss(silent, connection)
+            self._count_failure(connection, error)
         self._record_loss(series, connection)
         if is_connections_limit(error):
             self._complain(series, error)
@@ -484,6 +496,18 @@ class StreamSupervisor:
             self._timers.schedule(series, pause_s, self._open)
         else:
             self._open(series)
+
+    def _count_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Record the end of a connection, once for all its series."""
+        self._counted = {c for c in self._counted if c.is_usable} | {connection}
+        manager = self._connections()
+        if not manager.follow_redirect(connection):
+            manager.record_failure(connection, error)
+            if not is_connections_limit(error):
+                manager.log_retry("the live feed", error)
+        for silent in self._opening:
+            if silent.left_connection is connection:
+                self._record_loss(silent, connection)
 
     def _record_loss(self, series: LiveSeries, connection: Connection) -> None:
         series.left_connection = None

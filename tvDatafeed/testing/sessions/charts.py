@@ -61,6 +61,8 @@ class Charts:
         self._backend = backend
         self._texts = backend.texts
         self._sessions: dict[str, Chart] = {}
+        # The moment of the answer that is being made: of its bars, and of the times in it.
+        self._moment = 0.0
         self.commands: dict[str, Callable[[Chart, list[Any]], list[str]]] = {
             "switch_timezone": self._switch_timezone,
             "resolve_symbol": self._resolve_symbol,
@@ -90,10 +92,12 @@ class Charts:
 
     def handle(self, method: str, session: str, arguments: list[Any]) -> list[str]:
         """Handle a command of an open session and return the payloads of its answer."""
+        self._moment = self._backend.clock()
         return self.commands[method](self._sessions[session], arguments)
 
     def settle(self) -> list[tuple[str, str]]:
         """Return the answers to resolve_symbol that are still to be sent: (symbol, payload)."""
+        self._moment = self._backend.clock()
         return [
             (symbol.symbol, payload)
             for chart in self._sessions.values()
@@ -227,16 +231,14 @@ class Charts:
         if recording:
             with_symbol, symbol.is_answered = not symbol.is_answered, True
             return recording.payloads(ids, with_symbol=with_symbol)
-        payloads = [
-            self._backend.stamped("series_loading", chart.session, series.name, series.turnaround)
-        ]
+        payloads = [self._stamped("series_loading", chart.session, series.name, series.turnaround)]
         if is_change:
             payloads.append(self._bars_text(chart, series, NO_BARS))
         payloads += self._symbol_answer(chart, symbol)
         reason = self._series_refusal(series)
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
-            return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
+            return [*payloads, self._stamped(*error, f"{NODE}@{NODE}")]
         history = self._history(series)
         wanted, series.until_s, timeframe = window(history, count, wanted_range)
         series.count = wanted
@@ -249,8 +251,11 @@ class Charts:
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
+    def _stamped(self, name: str, *params: Any) -> str:
+        return f"{plain(name, *params)[:-1]}{self._backend.stamp(self._moment)}}}"
+
     def _history(self, series: ChartSeries, at: float | None = None) -> BarHistory:
-        symbol = series.symbol
+        symbol, at = series.symbol, self._moment if at is None else at
         return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.options, at)
 
     def _series_refusal(self, series: ChartSeries) -> str | None:
@@ -283,13 +288,11 @@ class Charts:
         refusal = self._backend.refusals.get(symbol.symbol)
         if refusal and refusal.message == "symbol_error":
             details = refusal.reason, *refusal.details
-            return [self._backend.stamped("symbol_error", chart.session, symbol.name, *details)]
+            return [self._stamped("symbol_error", chart.session, symbol.name, *details)]
         if symbol.listing is None:
-            return [
-                self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
-            ]
+            return [self._stamped("symbol_error", chart.session, symbol.name, "invalid symbol")]
         info = symbol.listing.info(PriceOptions(**dict(symbol.options)))
-        return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
+        return [self._stamped("symbol_resolved", chart.session, symbol.name, info)]
 
     def _request_more_data(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
@@ -358,7 +361,7 @@ class Charts:
                 raise RefusedError
         # Studies are not computed; the error ends the client's wait.
         error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
-        return [self._backend.stamped(*error)]
+        return [self._stamped(*error)]
 
     def _series_updates(
         self, chart: Chart, series: ChartSeries, last_sent: MarketBar, at: float
@@ -438,10 +441,11 @@ class Charts:
     ) -> str:
         index, zoffset = where
         more = f',"last_session_switches":{switches}' if switches else ""
+        moment = self._moment if at is None else at
         return (
             f'{{"m":"timescale_update","p":[{to_json(chart.session)},{{{body}}},'
             f'{{"index":{index},"zoffset":{zoffset},"changes":[{changes}],"marks":[{marks}],'
-            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(at)}}}'
+            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(moment)}}}'
         )
 
     def _completed(self, chart: Chart, series: ChartSeries, *, is_short: bool) -> str:
@@ -457,7 +461,7 @@ class Charts:
             info["data_completed"] = "end"
         mode = self._backend.update_mode(series.symbol.symbol)
         where = chart.session, series.name, mode, series.turnaround
-        return self._backend.stamped("series_completed", *where, info)
+        return self._stamped("series_completed", *where, info)
 
 
 def _du(chart: Chart, series: ChartSeries, history: BarHistory, bar: MarketBar, index: int) -> str:
