@@ -42,8 +42,8 @@ def test_older_page_of_one_moment(server, connect):
     client.greet()
     client.history("BITSTAMP:BTCUSD", "1", 3)
     client.say("request_more_data", "cs_plain", "sds_1", 5)
-    update, completed = client.messages()
-    assert update["t_ms"] == completed["t_ms"]
+    loading, update, completed = client.messages()
+    assert loading["t_ms"] == update["t_ms"] == completed["t_ms"]
 
 
 def test_update_of_one_moment(server, connect):

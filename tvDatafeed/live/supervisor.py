@@ -8,7 +8,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 
 from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
@@ -28,6 +27,7 @@ from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
 from tvDatafeed.live.renewal import FeedTokens, RenewableTokens, TokenRenewal
 from tvDatafeed.live.seis import State
+from tvDatafeed.live.states import NEXT_STATE, SeriesEvent
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
 from tvDatafeed.live.timers import TimerQueue
@@ -46,41 +46,6 @@ _PAUSE_AFTER_BUG_S = 1.0
 # A series that had bars and cannot be opened for want of a sound answer may start without bars
 # after this many pauses: the server may have forgotten them.
 _PAUSES_FOR_BARS = 2
-
-
-class SeriesEvent(Enum):
-    """What happens to a series, as far as its state changes."""
-
-    WANTED = "a program has registered it, or tries again what has failed"
-    OPENED = "its session has started"
-    LOST = "its session or the connection has ended"
-    DELAYED = "it could not be opened, and will be tried again"
-    REFUSED = "it cannot be opened, and trying again will not help"
-    RELEASED = "no program wants it any more"
-
-
-# Every change of a series' state. What is not here does not happen.
-NEXT_STATE: dict[tuple[State, SeriesEvent], State] = {
-    (State.STARTING, SeriesEvent.WANTED): State.STARTING,
-    (State.STARTING, SeriesEvent.OPENED): State.LIVE,
-    (State.STARTING, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.STARTING, SeriesEvent.REFUSED): State.FAILED,
-    (State.STARTING, SeriesEvent.RELEASED): State.STOPPED,
-    # A silent series is opened again, and a polled one each time.
-    (State.LIVE, SeriesEvent.OPENED): State.LIVE,
-    (State.LIVE, SeriesEvent.LOST): State.RECONNECTING,
-    (State.LIVE, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.LIVE, SeriesEvent.REFUSED): State.FAILED,
-    (State.LIVE, SeriesEvent.RELEASED): State.STOPPED,
-    (State.RECONNECTING, SeriesEvent.OPENED): State.LIVE,
-    (State.RECONNECTING, SeriesEvent.LOST): State.RECONNECTING,
-    (State.RECONNECTING, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.RECONNECTING, SeriesEvent.REFUSED): State.FAILED,
-    (State.RECONNECTING, SeriesEvent.RELEASED): State.STOPPED,
-    (State.FAILED, SeriesEvent.WANTED): State.STARTING,
-    (State.FAILED, SeriesEvent.RELEASED): State.STOPPED,
-    (State.STOPPED, SeriesEvent.RELEASED): State.STOPPED,
-}
 
 
 class StreamSupervisor:

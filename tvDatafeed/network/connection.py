@@ -111,8 +111,7 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        most, memory_s = network.max_sessions, network.max_connection_age
-        self._limit = SessionLimit(max_sessions, most, memory_s)
+        self._limit = SessionLimit(max_sessions, network.max_sessions, network.max_connection_age)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
@@ -391,9 +390,7 @@ class Connection:
             raise
 
     def _take_deliveries(self) -> list[tuple[OutcomeReceiver, Outcome]]:
-        deliveries = self._deliveries
-        if deliveries:
-            self._deliveries = []
+        deliveries, self._deliveries = self._deliveries, []
         return deliveries
 
     def _recover(
