@@ -327,7 +327,7 @@ class Charts:
         )
         loading = "series_loading", chart.session, series.name, series.turnaround
         return [
-            self._backend.stamped(*loading),
+            self._stamped(*loading),
             self._bars_text(chart, series, page, diff=diff),
             self._completed(chart, series, is_short=len(older) < wanted),
         ]
