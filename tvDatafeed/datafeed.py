@@ -75,7 +75,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         As for `TvDatafeed`.
     on_error : callable, optional
         Called with ``(consumer_or_seis, exception)``: what a callback raised, in its own thread;
-        why a Seis has failed; a consumer that is too slow.
+        why a Seis has failed; a consumer that is too slow; once for all Seises, that the account
+        has too many connections.
     on_gap : callable, optional
         Called with ``(seis, start, end)``, aware datetimes in UTC: bars between these two opens
         were missed and cannot be had any more.
@@ -549,9 +550,10 @@ class TvDatafeedLive(TvDatafeed, Feed):
         bool
             False when the time is over before.
         """
+        limit_s = _checked_timeout(timeout)
         self._registry.check_process()
         try:
-            return self._registry.wait(timeout)
+            return self._registry.wait(limit_s)
         except KeyboardInterrupt:
             self.close()
             raise
@@ -574,8 +576,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         registry = self._made_registries.get("registry")
         if registry is None or os.getpid() != self._process:
             return super().close(timeout)
-        limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
-        deadline = Deadline(limit_s)
+        limit_s = self._config.threading.shutdown_timeout
+        deadline = Deadline(limit_s if timeout is None else _checked_timeout(timeout))
         has_ended = registry.close(deadline, drain=drain)
         return super().close(deadline.remaining()) and has_ended
 
@@ -593,8 +595,8 @@ def _checked_seis(symbol: str, exchange: str, interval: Interval) -> Seis:
     return Seis(name, place, interval)
 
 
-def _checked_timeout(timeout: float) -> float | None:
-    if timeout == -1:
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is None or timeout == -1:
         return None
     if timeout < 0:
         raise ValueError("timeout value must be a non-negative number")

@@ -721,6 +721,9 @@ _SECRET_NAMES = ("password", "secret", "token", "code", "sessionid")
 # Shorter values appear in ordinary text by chance.
 _SECRET_MIN_LENGTH = 4
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# In a URL that cannot be read, whatever stands before an @ may be a part of a password.
+_NAMES_OF_URLS = ("proxy", "url")
+_ANY_USERINFO = re.compile(r"\A(\s*[A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 # A message goes into one line of a log; the attributes keep values whole.
 _SHOWN_MAX_LENGTH = 300
 
@@ -760,4 +763,8 @@ def _without_secret(name: str, value: object, reason: str) -> tuple[object, str]
         if isinstance(value, str) and len(value) >= _SECRET_MIN_LENGTH:
             reason = reason.replace(value, _MASK)
         return _MASK, reason
-    return _without_userinfo(value) if isinstance(value, str) else value, reason
+    if not isinstance(value, str):
+        return value, reason
+    if any(word in name.lower() for word in _NAMES_OF_URLS):
+        value = _ANY_USERINFO.sub(rf"\1{_MASK}@", value)
+    return _without_userinfo(value), reason

@@ -114,7 +114,11 @@ class TvDatafeed:
     Attributes
     ----------
     token : str
-        The token in use; may be assigned, and open connections get it at once.
+        The token in use; may be assigned, and open connections get it at once. If it is of a plan
+        that has another host, what is asked from then on goes to that host, requests that are
+        running end where they are, and the open series of a live feed move there at once: each is
+        opened again and goes on from its last closed bar. A host that is named in ``TV_WS_URL`` or
+        in the settings stays.
     ws_timeout, max_response_time : float
         Limits in seconds, of one message and of a whole request; may be assigned.
     ws_debug : bool

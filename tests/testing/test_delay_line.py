@@ -80,7 +80,9 @@ def serve():
     """Start servers that are stopped when the test is over."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(
-            FakeTradingView(clock=lambda: NOW, **{"round_trip_s": ROUND_TRIP_S, **options})
+            FakeTradingView(
+                clock=lambda: NOW, **{"round_trip_s": ROUND_TRIP_S, "max_series": 100, **options}
+            )
         )
 
 

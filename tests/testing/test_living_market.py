@@ -32,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def server(clock):
-    with FakeTradingView(clock=clock) as running:
+    with FakeTradingView(clock=clock, max_series=10) as running:
         yield running
 
 
@@ -331,7 +331,7 @@ class TestCorrections:
         assert row[1:5] == (price, final.high, final.low, final.close)
 
     def test_older_page(self, server, client):
-        """The index is that of the series by now, with its older pages and its newer bars."""
+        """The index counts from the first page: an older bar has a negative one."""
         first = opened(client)[0][0]
         client.say("request_more_data", "cs_plain", "sds_1", 20)
         client.messages()
@@ -339,9 +339,9 @@ class TestCorrections:
         received(client)
         server.correct(COIN, "1", int(first) - 600, low=1)
         ((_name, index, row),) = items(received(client))
-        assert (index, row[0], row[3]) == (10, first - 600, 1.0)
+        assert (index, row[0], row[3]) == (-10, first - 600, 1.0)
         server.correct(COIN, "1", int(first), low=1)
-        assert items(received(client))[0][1] == 20
+        assert items(received(client))[0][1] == 0
 
     def test_pages_that_are_asked_for_later(self, server, client):
         """Older pages, ranges and single moments show what was corrected."""

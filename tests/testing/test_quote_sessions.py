@@ -36,7 +36,8 @@ class TestQuotes:
         client.say("quote_delete_session", "qs_1")
         client.say("quote_add_symbols", "qs_1", "NASDAQ:AAPL")
         (error,) = client.messages()
-        assert error["p"][:2] == ["qs_1", "unknown_session_id"]
+        assert error["m"] == "protocol_error"
+        assert error["p"][0].startswith('{unknown_session_id,<<"quote_add_symbols">>,<<"qs_1">>')
 
     def test_unknown_commands(self, client):
         """Commands of newer clients are ignored."""

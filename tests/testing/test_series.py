@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.testing.client import NOW, command, named, names
+from tests.testing.client import NOW, command, named, names, token
 from tvDatafeed.testing import FakeTradingView
 
 
@@ -13,6 +13,7 @@ class TestSeries:
         client.resolve()
         client.say("create_series", "cs_plain", "sds_1", "s1", "sym_1", "1D", 3)
         assert names(client.messages())[-1] == "series_completed"
+        client.say("remove_series", "cs_plain", "sds_1")
         client.say("create_series", "cs_plain", "sds_2", "s1", "sym_1", "1D", 3, "")
         assert names(client.messages()) == [
             "series_loading",
@@ -68,7 +69,7 @@ class TestSeries:
         for _ in range(3):
             client.say("request_more_data", "cs_plain", "sds_1", 50)
             pages.append(client.messages())
-        assert names(pages[1]) == ["timescale_update", "series_completed"]
+        assert names(pages[1]) == ["series_loading", "timescale_update", "series_completed"]
         bars = [
             item["v"]
             for page in reversed(pages)
@@ -240,6 +241,7 @@ class TestSeries:
     def test_removed_series_is_silent(self, client, server, clock):
         """A removed series gets no updates, another one on the connection does."""
         client.greet()
+        client.say("set_auth_token", token(plan="", exp=NOW + 60))
         client.history("BINANCE:BTCUSDT", "1", 10)
         client.say("create_series", "cs_plain", "sds_2", "s1", "sym_1", "1", 10, "")
         client.messages()

@@ -60,7 +60,7 @@ def add_serve_command(command: AddCommand) -> None:
     serve.add_argument(
         "--heartbeat",
         type=amount("number of seconds", is_zero_allowed=False),
-        default=5.0,
+        default=10.0,
         metavar="SECONDS",
         help="time between heartbeats; default: %(default)s",
     )
@@ -96,6 +96,11 @@ def add_serve_command(command: AddCommand) -> None:
         help="with accounts to practise signing in, and the cookies and a token of one of them",
     )
     serve.add_argument(
+        "--no-empty-error",
+        action="store_true",
+        help='with --accounts: replies to a successful sign-in have no "error": ""',
+    )
+    serve.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -124,6 +129,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         accounts=_accounts() if arguments.accounts else (),
         faults=[_fault(text) for text in arguments.fault],
     )
+    server.empty_error = not arguments.no_empty_error
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -126,6 +126,11 @@ def _proxy(value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not value.isprintable() or " " in value:
         raise ValueError("must be a URL such as http://user:password@host:8080")
+    authority = re.match(r"[^/?#]*(//[^/?#]*)?", value)
+    if authority and "@" in value[authority.end() :]:
+        raise ValueError(
+            "must have the characters / ? and # of a user and a password as %2F, %3F and %23"
+        )
     try:
         parts = urlsplit(value)
         host, _port = parts.hostname, parts.port

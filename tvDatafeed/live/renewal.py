@@ -154,6 +154,8 @@ class TokenRenewal:
         The same, without a wait.
     connections
         Returns the connections.
+    on_renewed
+        Called after they were signed in with another token.
     """
 
     def __init__(
@@ -161,10 +163,12 @@ class TokenRenewal:
         tokens: RenewableTokens,
         feed_tokens: FeedTokens,
         connections: Callable[[], WebSocketManager],
+        on_renewed: Callable[[], object],
     ) -> None:
         self._tokens = tokens
         self._feed_tokens = feed_tokens
         self._connections = connections
+        self._on_renewed = on_renewed
         self._not_before = -math.inf
         # Whether there may be a token that the open connections do not have yet.
         self._is_renewing = False
@@ -180,6 +184,7 @@ class TokenRenewal:
         if token is not None and token != self._newest:
             self._newest = token
             self._connections().sign_in(token)
+            self._on_renewed()
         self._is_renewing = is_renewing or self._tokens.is_renewing
         wait_s = math.inf if renewal_s is None else renewal_s - time.time()
         wait_s = max(wait_s, self._not_before - now)

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.live.confirmation import Confirmation
 from tvDatafeed.live.fanout import Fanout, Subscriber
 from tvDatafeed.live.livebar import LiveBarFormat
 from tvDatafeed.live.seis import Seis, State
@@ -84,8 +86,10 @@ class LiveSeries:
         self._hooks = hooks
         self._lock = threading.Lock()
         self._fanout = Fanout(seis, bar_format)
-        # Called when the clock has closed the last bar; set once, before the series is opened.
+        # Set once, before the series is opened. Called when the clock has closed the last bar, and
+        # when the series is to be opened again before that.
         self.on_silence: Callable[[LiveSeries], object] = lambda _series: None
+        self.on_doubt: Callable[[LiveSeries], object] = lambda _series: None
 
         # Written by the threads of the program, under the lock of the feed.
         self.is_wanted: bool = True
@@ -101,9 +105,13 @@ class LiveSeries:
         self.session: str | None = None
         # Where it was open before it is opened again because of its silence.
         self.left_connection: Connection | None = None
+        # When it was opened last, epoch seconds UTC.
+        self.opened_s = 0.0
         # Tries in a row that failed to open it, and sessions in a row that were lost unused.
         self.failed_openings = 0
         self.unused_sessions = 0
+        # Openings since the last one that failed by a bad answer, such as one without bars.
+        self.bad_answers = 0
         # Openings in a row that brought no news, and the number of updates at the last one.
         self.silent_reopens = 0
         self.updates_at_opening = 0
@@ -115,6 +123,7 @@ class LiveSeries:
         self.last_closed: Bar | None = None
         self.updates: int = 0
         self.is_forming: bool = False
+        self._confirmation = Confirmation()
 
     def __repr__(self) -> str:
         symbol, interval = self.seis.full_symbol, self.seis.interval.value
@@ -134,14 +143,32 @@ class LiveSeries:
     def receive(self, attempt: Attempt, outcome: Outcome) -> None:
         """Process an event of the connection; called in the thread that delivers it."""
         match outcome:
-            case StreamUpdated(update=update):
-                if self._distribute(attempt, update) and update.by_clock:
+            case StreamUpdated(update=update, silent_s=silent_s):
+                if update.is_stale and self._doubts(attempt, update, silent_s):
+                    self.on_doubt(self)
+                elif self._distribute(attempt, update) and update.by_clock:
                     self.on_silence(self)
                 return
             case StreamStarted(update=update):
                 self._distribute(attempt, update, outcome)
         if self.dispatcher is not None:
             self.dispatcher.deliver(outcome)
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether it is to be opened again, because a bar would close after a silence."""
+        return self._confirmation.is_awaited
+
+    def _doubts(self, attempt: Attempt, update: LiveUpdate, silent_s: float) -> bool:
+        """Return whether to withhold an update; the attempt ends with it."""
+        with self._lock:
+            is_present = attempt is self._attempt
+            is_doubtful = is_present and self._confirmation.needs(
+                update, silent_s, time.monotonic()
+            )
+            if is_doubtful:
+                self._attempt = None
+            return is_doubtful
 
     def _distribute(
         self, attempt: Attempt, update: LiveUpdate, started: StreamStarted | None = None
@@ -152,6 +179,7 @@ class LiveSeries:
                 return False
             if started is not None:
                 self._format.learn(started.info, started.update_mode)
+                self._confirmation.receive(update, time.monotonic())
             slow = self._fanout.deliver(update, is_refill=_has_missed_bars(started))
             # After the delivery: if that fails, the bars are asked for once more.
             self.last_closed = update.last or self.last_closed

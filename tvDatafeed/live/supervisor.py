@@ -8,12 +8,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 
 from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import NetworkConfig, ThreadingConfig
 from tvDatafeed.exceptions import (
+    AuthenticationError,
     NetworkError,
     ProtocolError,
     RateLimitError,
@@ -27,6 +27,7 @@ from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
 from tvDatafeed.live.renewal import FeedTokens, RenewableTokens, TokenRenewal
 from tvDatafeed.live.seis import State
+from tvDatafeed.live.states import NEXT_STATE, SeriesEvent
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
 from tvDatafeed.live.timers import TimerQueue
@@ -35,47 +36,16 @@ from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
 from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest
+from tvDatafeed.protocol.refusals import is_connections_limit
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 # How many series are being opened at a time: as fast as answers come, and no faster.
 WINDOW = 20
 _PAUSE_AFTER_BUG_S = 1.0
-
-
-class SeriesEvent(Enum):
-    """What happens to a series, as far as its state changes."""
-
-    WANTED = "a program has registered it, or tries again what has failed"
-    OPENED = "its session has started"
-    LOST = "its session or the connection has ended"
-    DELAYED = "it could not be opened, and will be tried again"
-    REFUSED = "it cannot be opened, and trying again will not help"
-    RELEASED = "no program wants it any more"
-
-
-# Every change of a series' state. What is not here does not happen.
-NEXT_STATE: dict[tuple[State, SeriesEvent], State] = {
-    (State.STARTING, SeriesEvent.WANTED): State.STARTING,
-    (State.STARTING, SeriesEvent.OPENED): State.LIVE,
-    (State.STARTING, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.STARTING, SeriesEvent.REFUSED): State.FAILED,
-    (State.STARTING, SeriesEvent.RELEASED): State.STOPPED,
-    # A silent series is opened again, and a polled one each time.
-    (State.LIVE, SeriesEvent.OPENED): State.LIVE,
-    (State.LIVE, SeriesEvent.LOST): State.RECONNECTING,
-    (State.LIVE, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.LIVE, SeriesEvent.REFUSED): State.FAILED,
-    (State.LIVE, SeriesEvent.RELEASED): State.STOPPED,
-    (State.RECONNECTING, SeriesEvent.OPENED): State.LIVE,
-    (State.RECONNECTING, SeriesEvent.LOST): State.RECONNECTING,
-    (State.RECONNECTING, SeriesEvent.DELAYED): State.RECONNECTING,
-    (State.RECONNECTING, SeriesEvent.REFUSED): State.FAILED,
-    (State.RECONNECTING, SeriesEvent.RELEASED): State.STOPPED,
-    (State.FAILED, SeriesEvent.WANTED): State.STARTING,
-    (State.FAILED, SeriesEvent.RELEASED): State.STOPPED,
-    (State.STOPPED, SeriesEvent.RELEASED): State.STOPPED,
-}
+# A series that had bars and cannot be opened for want of a sound answer may start without bars
+# after this many pauses: the server may have forgotten them.
+_PAUSES_FOR_BARS = 2
 
 
 class StreamSupervisor:
@@ -142,8 +112,12 @@ class StreamSupervisor:
         self._timers: TimerQueue[LiveSeries] = TimerQueue()
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
+        # Where the series was opened that was opened last.
+        self._url: str | None = None
         self._outage = Outage(self._on_reconnect)
-        self._renewal = TokenRenewal(self._tokens, self._feed_tokens, self._connections)
+        self._renewal = TokenRenewal(
+            self._tokens, self._feed_tokens, self._connections, self._move_all
+        )
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -154,6 +128,7 @@ class StreamSupervisor:
     def follow(self, series: LiveSeries) -> None:
         """Keep a series open from now on; the feed's lock is held, and `start` follows."""
         series.on_silence = self._notice_silence
+        series.on_doubt = self._notice_doubt
         self._followed.add(series)
         self._command(self._begin, series)
 
@@ -167,7 +142,10 @@ class StreamSupervisor:
             self._command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
-        """Try again to open a series that has failed; the feed's lock is held."""
+        """Open a series that has failed, or whose host is not that of the token, again.
+
+        The feed's lock is held.
+        """
         if series in self._followed and self._thread.thread is not None:
             self._command(self._restart, series)
 
@@ -311,6 +289,24 @@ class StreamSupervisor:
             series.error = None
             series.failed_openings = 0
             self._begin(series)
+        else:
+            self._move(series)
+
+    def _move(self, series: LiveSeries) -> None:
+        """Open a series again if the newest token belongs to another host than its connection.
+
+        It goes on from its last closed bar, so that no bar is lost.
+        """
+        connection = series.connection
+        if series.session and connection and self._connections().has_other_host(connection):
+            logger.info("%r moves to the host of the new token", series.seis)
+            self._reopen(series)
+
+    def _move_all(self) -> None:
+        with self._feed.lock:
+            followed = list(self._followed)
+        for series in followed:
+            self._move(series)
 
     def _stop_following(self, series: LiveSeries) -> None:
         if self._dispatcher is not None and series in self._opening:
@@ -341,6 +337,7 @@ class StreamSupervisor:
             after=series.last_closed,
             max_bars=self._max_bars,
             follow=self._source.keeps_session,
+            accepts_no_bars=series.bad_answers >= _PAUSES_FOR_BARS,
         )
         self._dispatcher.add(series, request, receiver=series.new_attempt(), first=first)
 
@@ -371,11 +368,22 @@ class StreamSupervisor:
         series.has_complained = False
         self._advance(series, SeriesEvent.OPENED)
         series.settled.set()
+        series.opened_s = back_s
         self._outage.remove(series, back_s)
         has_news = bool(started.update.closed or started.update.forming)
+        series.bad_answers = 0 if has_news else series.bad_answers
         series.silent_reopens = 0 if has_news else series.silent_reopens + 1
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
+        if connection.configured_url == self._url:
+            # The token may have been assigned while this was on its way.
+            self._move(series)
+        else:
+            # This one may be the first that has a token which was renewed for it.
+            self._url = connection.configured_url
+            self._move_all()
+        # It may be in doubt already, by an update that came meanwhile.
+        self._confirm(series)
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
         self._opening.discard(series)
@@ -390,10 +398,13 @@ class StreamSupervisor:
         left = series.left_connection
         if left is not None and not left.is_answering:
             self._record_loss(series, left)
+        # Also where no session was lost: one that is opened again for a look, or for each bar.
+        self._outage.add(series, series.opened_s)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
             self._complain(series, error)
         series.failed_openings += 1
+        series.bad_answers += isinstance(error, ProtocolError)
         self._timers.schedule(series, self._pause_s(error, series.failed_openings), self._open)
 
     def _is_final(self, error: TvDatafeedError) -> bool:
@@ -417,35 +428,51 @@ class StreamSupervisor:
         """Watch a series whose last bar the clock has closed; called in the delivering thread."""
         self._command(self._source.check_silence, series)
 
+    def _notice_doubt(self, series: LiveSeries) -> None:
+        """Open a series again before a bar of it closes; called in the delivering thread."""
+        self._command(self._confirm, series)
+
+    def _confirm(self, series: LiveSeries) -> None:
+        if series.awaits_confirmation and series.session is not None:
+            self._reopen(series)
+
     def _lost(self, session: str, error: TvDatafeedError) -> None:
         """Handle the end of an open session."""
         series = self._sessions.get(session)
         if series is None or series.connection is None:
             return
-        connection = series.connection
+        connection, manager = series.connection, self._connections()
         self._close_session(series)
-        manager = self._connections()
         pause_s = 0.0
         if connection.is_usable:
             manager.record_failure(connection, error)
             if not manager.lower_session_limit(connection, error):
-                if not isinstance(error, ProtocolError | RateLimitError):
+                # A token that is refused here may have been renewed: the opening decides.
+                if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)
                     return
                 pause_s = self._pause_before_reopening_s(series, error)
         elif connection not in self._counted:
-            self._counted = {c for c in self._counted if c.is_usable} | {connection}
-            if not manager.follow_redirect(connection):
-                manager.record_failure(connection, error)
-                manager.log_retry("the live feed", error)
-            for silent in self._opening:
-                if silent.left_connection is connection:
-                    self._record_loss(silent, connection)
+            self._count_failure(connection, error)
         self._record_loss(series, connection)
+        if is_connections_limit(error):
+            self._complain(series, error)
         if pause_s:
             self._timers.schedule(series, pause_s, self._open)
         else:
             self._open(series)
+
+    def _count_failure(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Record the end of a connection, once for all its series."""
+        self._counted = {c for c in self._counted if c.is_usable} | {connection}
+        manager = self._connections()
+        if not manager.follow_redirect(connection):
+            manager.record_failure(connection, error)
+            if not is_connections_limit(error):
+                manager.log_retry("the live feed", error)
+        for silent in self._opening:
+            if silent.left_connection is connection:
+                self._record_loss(silent, connection)
 
     def _record_loss(self, series: LiveSeries, connection: Connection) -> None:
         series.left_connection = None
@@ -464,10 +491,13 @@ class StreamSupervisor:
             return 0.0
         return self._pause_s(error, series.unused_sessions + 1)
 
-    @staticmethod
-    def _complain(series: LiveSeries, error: TvDatafeedError) -> None:
+    def _complain(self, series: LiveSeries, error: TvDatafeedError) -> None:
         """Report an error that waiting may cure, once for all tries."""
-        if not series.has_complained:
+        if is_connections_limit(error):
+            # That of the account is the same for all series, and no success ends it.
+            if self._connections().begins_connections_limit():
+                series.report(error)
+        elif not series.has_complained:
             series.has_complained = True
             series.report(error)
 

@@ -111,7 +111,7 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        self._limit = SessionLimit(max_sessions)
+        self._limit = SessionLimit(max_sessions, network.max_sessions, network.max_connection_age)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
@@ -303,7 +303,9 @@ class Connection:
                 machine.close(session)
                 self._limit.forget(session)
                 self._sessions.discard(session)
-            if not self._sessions:
+            if not self._sessions and self._limit.is_used_up:
+                self._close(WebSocketError("the connection has opened all its sessions"))
+            elif not self._sessions:
                 machine.allow_retirement(time.monotonic())
 
         self._exchange(free)
@@ -388,9 +390,7 @@ class Connection:
             raise
 
     def _take_deliveries(self) -> list[tuple[OutcomeReceiver, Outcome]]:
-        deliveries = self._deliveries
-        if deliveries:
-            self._deliveries = []
+        deliveries, self._deliveries = self._deliveries, []
         return deliveries
 
     def _recover(
@@ -450,7 +450,7 @@ class Connection:
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
         if isinstance(error, RateLimitError):
-            self._limit.refuse(outcome.session, self._machine.open_sessions)
+            self._limit.refuse(outcome.session, self._machine.open_sessions, error)
         self._receivers.pop(outcome.session, None)
         if isinstance(error, WebSocketTimeoutError):
             self._break_if_stuck(error)

@@ -22,6 +22,11 @@ MAX_PROTOCOL_FAILURES = 3
 KEPT_LATENCIES = 1000
 
 _POLICY_VIOLATION = 1008
+# Where an account has too many connections, the wait grows to this many times the longest pause...
+_CONNECTIONS_LIMIT_PAUSES = 10
+# ...and begins anew after this many times that without such a refusal. Two clients that close each
+# other's connections have one at least after each other's wait.
+_CONNECTIONS_LIMIT_MEMORY = 4
 
 
 class ConnectionHealth:
@@ -57,6 +62,8 @@ class ConnectionHealth:
         self._protocol_failures = 0
         # An answer does not reset it: each new connection closes another one of the account.
         self._connections_limits = 0
+        self._connections_limit_at = self._connections_limit_until = -math.inf
+        self._is_new_connections_limit = False
         self._is_new_episode = False
         self.no_try_before: float = -math.inf
         self.last_error: TvDatafeedError | None = None
@@ -106,11 +113,27 @@ class ConnectionHealth:
         code = error.close_code if isinstance(error, WebSocketError) else None
         is_of_protocol = isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
         self._protocol_failures += is_of_protocol
-        self._connections_limits += is_connections_limit(error)
+        if is_connections_limit(error):
+            self._count_connections_limit()
         self.last_error = error
-        self.no_try_before = time.monotonic() + self._pause_s(error)
-        if self._failures == 1:
+        pause_until = time.monotonic() + self._pause_s(error)
+        self.no_try_before = max(pause_until, self._connections_limit_until)
+        if self._failures == 1 and not is_connections_limit(error):
             self._is_new_episode = True
+
+    def _count_connections_limit(self) -> None:
+        now = time.monotonic()
+        longest_s = self._network.max_retry_delay * _CONNECTIONS_LIMIT_PAUSES
+        if now > self._connections_limit_at + longest_s * _CONNECTIONS_LIMIT_MEMORY:
+            self._connections_limits = 0
+        self._connections_limits += 1
+        self._connections_limit_at = now
+        if self._connections_limits == 1:
+            self._is_new_connections_limit = True
+        # Four times as long each time, since each try closes a connection of the account.
+        doublings = 2 * (self._connections_limits - 1)
+        pause_s = backoff_s(doublings + 1, self._network.base_retry_delay, longest_s)
+        self._connections_limit_until = now + pause_s
 
     def record_same_fault(self, error: TvDatafeedError) -> None:
         """Note that one more connection was lost to the fault that was counted last."""
@@ -120,10 +143,7 @@ class ConnectionHealth:
 
     def _pause_s(self, error: TvDatafeedError) -> float:
         network = self._network
-        failures = self._failures
-        if is_connections_limit(error):
-            failures = max(failures, self._connections_limits)
-        pause_s = backoff_s(failures, network.base_retry_delay, network.max_retry_delay)
+        pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(pause_s, asked_s or 0.0)
 
@@ -146,6 +166,14 @@ class ConnectionHealth:
     def begins_episode(self) -> bool:
         """Whether this is the first call since connections began to fail."""
         is_new, self._is_new_episode = self._is_new_episode, False
+        return is_new
+
+    def begins_connections_limit(self) -> bool:
+        """Whether this is the first call since an account was found to have too many connections.
+
+        An answer does not begin that anew, as it does not end the wait.
+        """
+        is_new, self._is_new_connections_limit = self._is_new_connections_limit, False
         return is_new
 
     def counts(self, open_connections: list[Counter[str]]) -> dict[str, Any]:

@@ -41,8 +41,11 @@ from tvDatafeed.network.sockets import (
     ProxyError,
     TooManyBytesError,
     certificate_problem,
+    is_not_tls,
     look_up_problem,
     open_stream,
+    plain_text_problem,
+    tls_advice,
 )
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -75,6 +78,7 @@ _TELLING = (
     OSError,
     Exception,
 )
+_SETTINGS = "TV_BASE_URL and TV_SEARCH_URL"
 _HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -520,14 +524,22 @@ def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, 
             # Its text alone means that a chunked body ended too early; garbage has a cause.
             | urllib3.exceptions.ProtocolError(args=(str(),)) as broken
         ):
-            mapped = ConnectionError(f"{host} broke its answer off")
+            advice = tls_advice(url, _SETTINGS)
+            mapped = ConnectionError(f"{host} broke its answer off{advice}")
             cause = http.client.HTTPException(type(broken).__name__)
+        case OSError() as failure if is_not_tls(failure):
+            reason = plain_text_problem(_SETTINGS)
+            mapped = ConnectionError(f"{host} cannot be reached: {reason}", retryable=False)
+            cause = OSError(reason)
         case OSError(strerror=strerror) as failure:
             reason = strerror or type(failure).__name__
-            mapped, cause = ConnectionError(f"{host} cannot be reached: {reason}"), OSError(reason)
+            advice = tls_advice(url, _SETTINGS) if isinstance(failure, ConnectionResetError) else ""
+            mapped = ConnectionError(f"{host} cannot be reached: {reason}{advice}")
+            cause = OSError(reason)
         case other:
             # The texts of these may repeat headers and lines of the body.
-            mapped = NetworkError(f"{host} did not answer as HTTP does", retryable=False)
+            advice = tls_advice(url, _SETTINGS)
+            mapped = NetworkError(f"{host} did not answer as HTTP does{advice}", retryable=False)
             cause = http.client.HTTPException(type(other).__name__)
     return mapped, cause
 

@@ -33,6 +33,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
+from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
 # The promised name; modules of this folder log below it.
@@ -118,6 +119,8 @@ class WebSocketManager:
         # that is half open shows that by its silence, at the latest then (monotonic clock).
         self._met_fault: set[Connection] = set()
         self._fault_shows_until = -math.inf
+        # The connections whose refusals to open more sessions were counted.
+        self._refusing: set[Connection] = set()
         # How many sessions the server accepts on one connection, as far as it is known.
         self._max_sessions = self._network.max_sessions
         # When it was seen last, on the monotonic clock.
@@ -146,6 +149,12 @@ class WebSocketManager:
         self.use_token(token)
         for connection in list(self._connections):
             connection.sign_in(token)
+
+    def has_other_host(self, connection: Connection) -> bool:
+        """Whether the newest token belongs to another host than that of a connection."""
+        with self._lock:
+            newest = self._tokens[-1:]
+        return any(self._network_of(t).ws_url != connection.configured_url for t in newest)
 
     def show_frames(self, wanted: bool) -> None:
         """Log the outgoing packets of all connections at DEBUG, the tokens redacted; or stop it."""
@@ -344,7 +353,9 @@ class WebSocketManager:
             self._connections.remove(connection)
             self._health.record_end(connection.counters)
             error, has_answered = connection.error, connection.has_answered
-            if error is None or not connection.failed_with_work or connection.redirected_to:
+            # One that was closed because of the next one is a fault although it was idle.
+            is_fault = connection.failed_with_work or (error and is_connections_limit(error))
+            if error is None or not is_fault or connection.redirected_to:
                 if not has_answered:
                     # Perhaps the probe of a half-open breaker, which has shown nothing.
                     self._health.record_no_try()
@@ -374,9 +385,18 @@ class WebSocketManager:
             is_lost = not connection.is_usable and connection.lost_requests > 0
             if not is_lost or connection.redirected_to:
                 self._health.record_error(error)
-            if connection.is_usable and connection.has_answered:
+            if not is_lost and is_limit_of_connection(error):
+                self._record_limit_of_connection(connection, error)
+            elif connection.is_usable and connection.has_answered:
                 self._health.record_answer()
             self._remove_ended()
+
+    def _record_limit_of_connection(self, connection: Connection, error: TvDatafeedError) -> None:
+        """Wait before the next connection is opened; once for all sessions refused on this one."""
+        is_new = connection not in self._refusing
+        self._refusing = {c for c in self._refusing if c.is_usable} | {connection}
+        if is_new:
+            self._health.record_connection_failure(error, has_answered=True)
 
     def record_error(self, error: TvDatafeedError) -> None:
         """Count the failure of a request that had no connection."""
@@ -391,8 +411,16 @@ class WebSocketManager:
     def log_retry(self, symbol: str, error: TvDatafeedError) -> None:
         """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
         with self._lock:
-            level = logging.WARNING if self._health.begins_episode() else logging.DEBUG
+            is_limit = is_connections_limit(error)
+            health = self._health
+            is_new = health.begins_connections_limit() if is_limit else health.begins_episode()
+        level = logging.WARNING if is_new else logging.DEBUG
         logger.log(level, "%s is asked for again: %s", symbol, error)
+
+    def begins_connections_limit(self) -> bool:
+        """Whether no call has reported yet that the account has too many connections."""
+        with self._lock:
+            return self._health.begins_connections_limit()
 
     def is_worth_retrying(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
         """Whether another try may succeed after this error on this connection."""

@@ -1,6 +1,10 @@
 """How many sessions a server accepts on one connection, learned from its refusals."""
 
+import time
 from dataclasses import dataclass
+
+from tvDatafeed.exceptions import RateLimitError
+from tvDatafeed.protocol.refusals import is_limit_of_connection
 
 # TradingView ends a connection that has opened about 200 sessions, however many are open.
 MAX_SESSIONS_IN_LIFETIME = 149
@@ -26,6 +30,10 @@ class SessionLimit:
     ----------
     limit
         How many sessions the server accepts at a time, as far as it is known.
+    most
+        How many are tried if nothing is known.
+    memory_s
+        Seconds after which a lower limit is not believed any more, unless it is seen again.
 
     Attributes
     ----------
@@ -33,16 +41,26 @@ class SessionLimit:
         As given, or lower after a refusal; at least 1.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most: int, memory_s: float) -> None:
         self.limit: int = limit
+        self._most = most
+        self._memory_s = memory_s
+        self._seen_at = time.monotonic()
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
         self._acquired = 0
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the connection has opened as many sessions as it may in its lifetime."""
+        return self._acquired >= MAX_SESSIONS_IN_LIFETIME
+
     def acquire(self, open_sessions: int) -> bool:
         """Count one more session, and return True, if the connection may open it."""
-        may_open = open_sessions < self.limit and self._acquired < MAX_SESSIONS_IN_LIFETIME
+        if time.monotonic() > self._seen_at + self._memory_s:
+            self.limit = self._most
+        may_open = open_sessions < self.limit and not self.is_used_up
         self._acquired += may_open
         return may_open
 
@@ -54,14 +72,18 @@ class SessionLimit:
         """Forget a session that was accepted, or has ended."""
         self._sent.pop(session, None)
 
-    def refuse(self, session: str, open_sessions: int) -> None:
+    def refuse(self, session: str, open_sessions: int, error: RateLimitError) -> None:
         """Lower the limit after the refusal of a session as too many, which is not open now."""
+        if is_limit_of_connection(error):
+            self._acquired = MAX_SESSIONS_IN_LIFETIME
+            return
         sent = self._sent.get(session) or _Sent(open_sessions, self.limit)
         for later in reversed(self._sent.values()):
             if later is sent:
                 break
             later.open_before -= 1
         self.limit = min(self.limit, max(sent.open_before, 1))
+        self._seen_at = time.monotonic()
         self._excused += sent.limit > self.limit
 
     def excuse(self) -> bool:

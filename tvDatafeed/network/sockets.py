@@ -3,6 +3,7 @@
 import _socket
 import base64
 import functools
+import itertools
 import math
 import os
 import re
@@ -35,6 +36,12 @@ _PROXY_AUTHENTICATION_REQUIRED = b"407"
 # OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_...).
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
+# OpenSSL's names for it.
+_REASONS_OF_PLAIN_TEXT = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
+)
+# What an address has before the next one is tried beside it (RFC 8305, 5).
+_NEXT_ADDRESS_S = 0.25
 # How soon an attempt to connect notices that it is not wanted any more.
 _STOP_SLICE_S = 0.1
 # poll() takes no more than 24 days.
@@ -238,39 +245,80 @@ def look_up(host: str, port: int) -> Sequence[Address]:
 def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socket.socket:
     """Connect to the first address that answers, all before one deadline.
 
-    Each address gets its share of the time, so that one that swallows packets does not hide the
-    next; one of a family that the system does not have is passed over. Setting ``stop`` ends the
-    attempt within a tenth of a second.
+    While an address neither answers nor refuses, the next one is tried beside it after a quarter
+    of a second (RFC 8305, 5), and the families take turns (4): one that swallows packets costs no
+    more than that. An address of a family that the system does not have is passed over. Setting
+    ``stop`` ends the attempt within a tenth of a second.
 
     Raises
     ------
     OSError
-        The refusal of the last address that was tried.
+        The last refusal, if all addresses refuse.
+    TimeoutError
+        The deadline passed while an address did not answer.
     """
+    waiting = _in_turns(addresses)
+    connecting: list[socket.socket] = []
+    next_at = -math.inf
     refusal: OSError | None = None
     no_socket: OSError = OSError("no address")
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        left_s = max(deadline - time.monotonic(), 0.0)
-        share_until = time.monotonic() + left_s / (len(addresses) - number)
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as error:  # such as an IPv6 address on a kernel without IPv6
-            no_socket = error
-            continue
-        try:
-            _connect(sock, address, share_until, stop)
-        except StoppedError:
+    try:
+        while waiting or connecting:
+            now = time.monotonic()
+            _check_patience(now, deadline, stop)
+            if waiting and (now >= next_at or not connecting):
+                family, kind, protocol, _, address = waiting.pop(0)
+                try:
+                    sock = socket.socket(family, kind, protocol)
+                except OSError as error:  # such as an IPv6 address on a kernel without IPv6
+                    no_socket = error
+                    continue
+                connecting.append(sock)
+                next_at = now + _NEXT_ADDRESS_S
+                problem = _begin_to_connect(sock, address)
+                ready = [] if isinstance(problem, BlockingIOError) else [(sock, problem)]
+            else:
+                seconds = min(deadline - now, _STOP_SLICE_S)
+                if waiting:
+                    seconds = min(seconds, next_at - now)
+                ready = [
+                    (sock, _problem_of(sock))
+                    for sock in _ready_ones(connecting, write=True, seconds=seconds)
+                ]
+            for sock, problem in ready:
+                connecting.remove(sock)
+                if problem is None:
+                    return sock
+                sock.close()
+                refusal = problem
+    finally:
+        for sock in connecting:
             sock.close()
-            raise
-        except OSError as error:
-            sock.close()
-            refusal = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise refusal or no_socket
+
+
+def _in_turns(addresses: Sequence[Address]) -> list[Address]:
+    """Return addresses with their families in turns, each in its own order."""
+    families = list(dict.fromkeys(address[0] for address in addresses))
+    of_family = [[a for a in addresses if a[0] == family] for family in families]
+    rows = itertools.zip_longest(*of_family)
+    return [address for row in rows for address in row if address is not None]
+
+
+def _begin_to_connect(sock: socket.socket, address: Any) -> OSError | None:
+    """Return a `BlockingIOError` if it goes on, another error if it failed, None if it is done."""
+    sock.setblocking(False)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect(address)
+    except OSError as error:
+        return error
+    return None
+
+
+def _problem_of(sock: socket.socket) -> OSError | None:
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return OSError(code, os.strerror(code)) if code else None
 
 
 def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
@@ -285,6 +333,27 @@ def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
             "name the file of its authority in TV_CA_FILE"
         )
     return f"{reason}; if this network needs a proxy or a sign-in, set TV_PROXY or sign in"
+
+
+def is_not_tls(error: OSError) -> bool:
+    """Whether a TLS handshake was answered by something else, such as plain HTTP."""
+    return isinstance(error, ssl.SSLError) and error.reason in _REASONS_OF_PLAIN_TEXT
+
+
+def plain_text_problem(settings: str) -> str:
+    """Return why a TLS handshake failed that was answered in plain text, and the next step."""
+    return (
+        f"the answer is not TLS; check the port in {settings}, "
+        "or set TV_PROXY if this network needs a proxy"
+    )
+
+
+def tls_advice(url: str, settings: str) -> str:
+    """Return the next step after a request without TLS that its port has not understood."""
+    scheme = urlsplit(url).scheme
+    if scheme not in {"ws", "http"}:
+        return ""
+    return f"; if this port is one of TLS, write {scheme}s:// in {settings}"
 
 
 def look_up_problem(error: socket.gaierror) -> str:
@@ -345,18 +414,6 @@ def _refusal_of_tunnel(sock: DeadlineSocket) -> str | None:
     return f"status {status[1].decode()}{advice}"
 
 
-def _connect(sock: socket.socket, address: Any, deadline: float, stop: Stop) -> None:
-    sock.setblocking(False)
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        wait_until_ready(sock, write=True, deadline=deadline, stop=stop)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code)) from None
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 def _connect_request(proxy: SplitResult, host: str, port: int) -> bytes:
     name = f"[{host}]" if ":" in host else host
     lines = [f"CONNECT {name}:{port} HTTP/1.1", f"Host: {name}:{port}"]
@@ -392,22 +449,33 @@ def wait_until_ready(
         ``stop()`` is true.
     """
     while True:
-        if stop is not None and stop():
-            raise StoppedError("the connection was given up")
-        left_s = math.inf if deadline is None else deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("deadline passed")
+        now = time.monotonic()
+        _check_patience(now, deadline, stop)
+        left_s = math.inf if deadline is None else deadline - now
         slice_s = min(left_s, _LONGEST_WAIT_S if stop is None else _STOP_SLICE_S)
-        if _is_ready(sock, write=write, seconds=slice_s):
+        if _ready_ones([sock], write=write, seconds=slice_s):
             return
 
 
-def _is_ready(sock: socket.socket, *, write: bool, seconds: float) -> bool:
+def _check_patience(now: float, deadline: float | None, stop: Stop | None) -> None:
+    if stop is not None and stop():
+        raise StoppedError("the connection was given up")
+    if deadline is not None and now >= deadline:
+        raise TimeoutError("deadline passed")
+
+
+def _ready_ones(
+    socks: Sequence[socket.socket], *, write: bool, seconds: float
+) -> list[socket.socket]:
+    """Return the sockets that can be read or written; none after a wait."""
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock, select.POLLOUT if write else select.POLLIN)
-        return bool(poll.poll(max(seconds * 1000, 1)))
-    # Windows: select has no ceiling on descriptor numbers there, and tells a connect that failed
+        for sock in socks:
+            poll.register(sock, select.POLLOUT if write else select.POLLIN)
+        ready = {descriptor for descriptor, _event in poll.poll(max(seconds * 1000, 1))}
+        return [sock for sock in socks if sock.fileno() in ready]
+    # Windows: select has no ceiling on descriptor numbers there, and shows a connect that failed
     # among the exceptional ones.
-    readers, writers = ([], [sock]) if write else ([sock], [])
-    return any(select.select(readers, writers, [sock], seconds))
+    readers, writers = ([], socks) if write else (socks, [])
+    found = select.select(readers, writers, socks, max(seconds, 0.0))
+    return [sock for sock in socks if any(sock in ones for ones in found)]

@@ -37,8 +37,11 @@ from tvDatafeed.network.sockets import (
     StoppedError,
     TooManyBytesError,
     certificate_problem,
+    is_not_tls,
     look_up_problem,
     open_stream,
+    plain_text_problem,
+    tls_advice,
 )
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ MAX_HANDSHAKE_BYTES = 256 * 1024
 
 _SHOWN_BODY_BYTES = 200
 _LONGEST_WORD = 32
+_SETTING = "TV_WS_URL"
 
 
 class ReceiveResult(enum.Enum):
@@ -331,7 +335,9 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
     except (TimeoutError, websocket.WebSocketTimeoutException) as error:
         raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
     except websocket.WebSocketConnectionClosedException as error:
-        raise WebSocketError("TradingView ended the connection without a word", url) from error
+        advice = tls_advice(url, _SETTING) if operation == "connect" else ""
+        message = f"TradingView ended the connection without a word{advice}"
+        raise WebSocketError(message, url) from error
     except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
         raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error
     except websocket.WebSocketException as error:
@@ -354,11 +360,17 @@ def _network_error(error: OSError, operation: str, url: str) -> WebSocketError:
             host = urlsplit(url).hostname
             reason = look_up_problem(error)
             return WebSocketError(f"the name {host} cannot be looked up: {reason}", url)
-    return WebSocketError(f"{operation} failed: {error.strerror or error}", url)
+    if is_not_tls(error):
+        message = f"{operation} failed: {plain_text_problem(_SETTING)}"
+        return WebSocketError(message, url, retryable=False)
+    is_reset = operation == "connect" and isinstance(error, ConnectionResetError)
+    advice = tls_advice(url, _SETTING) if is_reset else ""
+    return WebSocketError(f"{operation} failed: {error.strerror or error}{advice}", url)
 
 
 def _no_websocket(error: Exception, url: str) -> WebSocketError:
-    return WebSocketError(f"not a WebSocket endpoint: {error}", url, retryable=False)
+    advice = tls_advice(url, _SETTING)
+    return WebSocketError(f"not a WebSocket endpoint: {error}{advice}", url, retryable=False)
 
 
 def _bad_status(
@@ -376,7 +388,8 @@ def _bad_status(
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return WebSocketError(f"TradingView is not available: status {status}", url)
     if status >= http.HTTPStatus.BAD_REQUEST:
-        return WebSocketError(
-            f"TradingView refused the handshake: status {status}", url, retryable=False
-        )
+        # What servers answer to plain HTTP on a port of TLS.
+        advice = tls_advice(url, _SETTING) if status == http.HTTPStatus.BAD_REQUEST else ""
+        message = f"TradingView refused the handshake: status {status}{advice}"
+        return WebSocketError(message, url, retryable=False)
     return WebSocketError(f"not a WebSocket endpoint: status {status}", url, retryable=False)

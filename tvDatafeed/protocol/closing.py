@@ -43,6 +43,8 @@ class LiveUpdate:
         in seconds; None where it is not known.
     by_clock
         Whether the last bar was closed by the clock, without a newer bar.
+    is_stale
+        Whether a bar has closed with the values of an earlier message.
     last
         The newest closed bar, with its current values, whether it closed now or before.
     """
@@ -53,6 +55,7 @@ class LiveUpdate:
     gaps: tuple[tuple[float, float], ...] = ()
     lag_s: float | None = None
     by_clock: bool = False
+    is_stale: bool = False
     last: Bar | None = None
 
     @property
@@ -78,6 +81,8 @@ class CloseTracker:
         self._closed: dict[float, Bar] = {} if after is None else {after.time: after}
         self._closed_s = -math.inf if after is None else after.time
         self._forming: dict[float, Bar] = {}
+        # Which of them have come since the last call of `collect_closed`.
+        self._fresh: set[float] = set()
         self._newest_s = self._closed_s
         self._close_s = math.inf
         # The server's close times of the second newest and the newest bar.
@@ -105,6 +110,7 @@ class CloseTracker:
             newest_s = max(newest_s, bar.time)
             if bar.time > self._closed_s:
                 self._forming[bar.time] = bar
+                self._fresh.add(bar.time)
             else:
                 self._add_old(bar)
         if newest_s >= self._newest_s and newest_s > self._closed_s:
@@ -119,7 +125,7 @@ class CloseTracker:
     def _add_old(self, bar: Bar) -> None:
         known = self._closed.get(bar.time)
         if known is not None:
-            self._corrections += not _is_same(known, bar)
+            self._corrections += not has_same_values(known, bar)
             self._closed[bar.time] = bar
         elif self._closed and bar.time > min(self._closed):
             # It lies between two reported bars, so it can no longer be reported in order.
@@ -152,6 +158,7 @@ class CloseTracker:
             lag_s = max(market_time_s - close_s, 0.0)
         corrections, self._corrections = self._corrections, 0
         late, self._late = self._late, []
+        fresh, self._fresh = self._fresh, set()
         return LiveUpdate(
             closed=closed,
             forming=self._forming[times[-1]] if times and not is_over else None,
@@ -159,11 +166,13 @@ class CloseTracker:
             gaps=tuple((time, time) for time in late),
             lag_s=lag_s,
             by_clock=bool(is_over and closed),
+            is_stale=any(bar.time not in fresh for bar in closed),
             last=self._closed.get(self._closed_s),
         )
 
 
-def _is_same(one: Bar, other: Bar) -> bool:
+def has_same_values(one: Bar, other: Bar) -> bool:
+    """Return whether two bars have the same prices and volume; two missing numbers are equal."""
     cells = (one.open, one.high, one.low, one.close, one.volume)
     others = (other.open, other.high, other.low, other.close, other.volume)
     # A missing number is NaN, which is not equal to itself.

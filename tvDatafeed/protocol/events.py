@@ -103,6 +103,9 @@ class StreamRequest:
         The greatest number of bars that are requested to reach back to `after`.
     follow
         Whether the session stays open for updates; otherwise it ends with its answer.
+    accepts_no_bars
+        Whether the series starts without bars although `after` is given. Otherwise such an answer
+        is an error, since it can be an accident.
     """
 
     symbol: str
@@ -111,6 +114,7 @@ class StreamRequest:
     after: Bar | None = None
     max_bars: int = PAGE_SIZE_BARS
     follow: bool = True
+    accepts_no_bars: bool = False
 
     prefix: ClassVar[str] = "cs"
 
@@ -137,7 +141,7 @@ class History:
     close_time_s
         When the last bar closes, epoch seconds UTC.
     server_time_s
-        The server's clock at the end of the answer, epoch seconds UTC.
+        The server's clock when the last bar had these values, epoch seconds UTC.
     is_partial
         Whether bars are missing because the store, which was asked alone, does not have them.
     """
@@ -246,10 +250,21 @@ class StreamStarted:
 
 @dataclass(frozen=True)
 class StreamUpdated:
-    """A live series has changed."""
+    """A live series has changed.
+
+    Parameters
+    ----------
+    session
+        The session of the series.
+    update
+        The changes.
+    silent_s
+        How long the series had no update before, in seconds, if the update is stale; otherwise 0.
+    """
 
     session: str
     update: LiveUpdate
+    silent_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -522,7 +522,7 @@ class Machine:
     def _take_step(self, session: str, pending: Pending, step: Step, now: float) -> None:
         match step:
             case StreamUpdated():
-                self._events.append(step)
+                self._add_update(pending, step, now)
                 self._schedule.plan(session, pending.stream.closes_at_s)
             case StreamStarted():
                 self._start_stream(session, pending, replace(step, at=now))
@@ -536,9 +536,16 @@ class Machine:
                 self.close(session)
                 self._events.append(Answered(session, answer, now))
 
+    def _add_update(self, pending: Pending, step: StreamUpdated, now: float) -> None:
+        if step.update.is_stale:
+            step = replace(step, silent_s=now - pending.updated_at)
+        pending.updated_at = now
+        self._events.append(step)
+
     def _start_stream(self, session: str, pending: Pending, started: StreamStarted) -> None:
         if started.request.follow:
             self._sessions.follow(session)
+            pending.updated_at = started.at
             self._schedule.plan(session, pending.stream.closes_at_s)
         else:
             self.close(session)
@@ -555,11 +562,11 @@ class Machine:
     def _close_bars(self, sessions: Iterable[str], now: float) -> None:
         """Close the last bars of live series whose time is over by the server's clock."""
         for session in sessions:
-            stream = self._sessions.by_id[session].stream
-            update = stream.close_by_clock(self.server_time_s(now))
+            pending = self._sessions.by_id[session]
+            update = pending.stream.close_by_clock(self.server_time_s(now))
             if update is not None:
-                self._events.append(update)
-            self._schedule.plan(session, stream.closes_at_s)
+                self._add_update(pending, update, now)
+            self._schedule.plan(session, pending.stream.closes_at_s)
 
     def _time_out(self, session: str, pending: Pending, awaited: str, limit_s: float) -> None:
         # No session was answered since: the next request would not be answered either.

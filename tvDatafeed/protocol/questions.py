@@ -142,6 +142,11 @@ class HistoryHandler(_ChartHandler):
         self._is_probing = False
         # The latest time at which the server sent a message, epoch milliseconds.
         self._newest_ms = 0.0
+        # When the newest bar opens, and the server's clock when it was known to be as it is now:
+        # pages that come later say nothing of it.
+        self._newest_s = -math.inf
+        self._newest_at_s: float | None = None
+        self._has_completed = False
 
     @property
     def progress(self) -> str:
@@ -184,11 +189,19 @@ class HistoryHandler(_ChartHandler):
                     self._series.add(update)
                 else:
                     self._series.merge(update)
+                    self._record_newest(update, server_time_s)
             case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
                 return self._complete(p, server_time_s)
             case messages.SymbolResolved(p=p):
                 self._info = p.info
         return self._refusal(message)
+
+    def _record_newest(self, update: messages.SeriesUpdate, server_time_s: float | None) -> None:
+        newest_s = max((item.v.time for item in update.s), default=-math.inf)
+        if newest_s >= self._newest_s:
+            self._newest_s = newest_s
+            if self._has_completed:
+                self._newest_at_s = server_time_s
 
     def _is_outdated(
         self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate
@@ -206,6 +219,8 @@ class HistoryHandler(_ChartHandler):
         self, completed: messages.CompletedParameters, server_time_s: float | None
     ) -> History | list[Command] | None:
         data_completed = completed.info.data_completed if completed.info else None
+        if not self._has_completed:
+            self._has_completed, self._newest_at_s = True, server_time_s
         oldest_s = self._series.oldest_s
         has_grown = oldest_s != self._oldest_s
         self._oldest_s = oldest_s
@@ -222,7 +237,7 @@ class HistoryHandler(_ChartHandler):
             update_mode=completed.update_mode,
             data_completed=data_completed,
             close_time_s=self._series.close_time_s,
-            server_time_s=server_time_s,
+            server_time_s=self._newest_at_s,
         )
 
     def _more(self) -> Command:
@@ -272,6 +287,8 @@ class StreamHandler(HistoryHandler):
         self._length_s = interval_len.get(request.interval, math.inf)
         self._delay_s = 0.0
         self._tracker: CloseTracker | None = None
+        # The last known bar, if the server has no bars; what follows may be after a gap.
+        self._last_s: float | None = None
 
     @property
     def detects_losses(self) -> bool:
@@ -289,7 +306,7 @@ class StreamHandler(HistoryHandler):
             step = super().receive(message, server_time_s)
             if not isinstance(step, History):
                 return step
-            if self._stream.after is not None and not step.bars:
+            if self._stream.after and not step.bars and not self._stream.accepts_no_bars:
                 return ProtocolError(
                     f"TradingView sent no bars for {self._symbol}, although some exist"
                 )
@@ -317,6 +334,11 @@ class StreamHandler(HistoryHandler):
     ) -> StreamUpdated | None:
         market_time_s = None if server_time_s is None else server_time_s - self._delay_s
         update = tracker.collect_closed(market_time_s, by_clock=by_clock)
+        last_s = self._last_s
+        if last_s is not None and update.closed:
+            self._last_s = None
+            if self._is_gap(last_s, update.closed[0].time):
+                update = replace(update, gaps=((last_s, update.closed[0].time), *update.gaps))
         return None if update.is_empty else StreamUpdated(self._session, update)
 
     def _start(self, history: History) -> StreamStarted:
@@ -330,7 +352,9 @@ class StreamHandler(HistoryHandler):
         update = tracker.collect_closed(market_time_s)
         if after is None:
             update = replace(update, closed=update.closed[-1:])
-        elif bars and self._is_gap(after.time, bars[0].time):
+        elif not bars:
+            self._last_s = after.time
+        elif self._is_gap(after.time, bars[0].time):
             # Also where the server has no older bars: it may have forgotten those between.
             update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
         # From here on the tracker keeps the bars that are needed.

@@ -44,6 +44,7 @@ _AUTH_TOKEN = re.compile(r"\bauth(entication|orization)? ?token\b")
 _CONNECTIONS_LIMIT = re.compile(r"\bconnections? limit\b|\btoo many connections\b")
 # A connection may open about 200 sessions in its lifetime.
 _SESSIONS_LIMIT = re.compile(r"\bmax (state )?sessions\b|\bsessions? rate\b")
+_CREATES_SESSION = re.compile(r"\b(chart|quote) create session\b")
 _BANNED = re.compile(r"(user |ip )?(is )?banned\b")
 
 
@@ -81,38 +82,57 @@ def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> T
 
 
 def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
-    """Say what a critical_error of a chart session means.
+    """Say what a critical_error of a session means.
 
     The details begin with the method that was refused: a session that may not be created is one
-    too many for this connection.
+    too many for this connection. What the server says of the client is the same error in a
+    protocol_error.
     """
+    refused = _client_refused(reason)
+    if refused is not None:
+        return refused
     whole = _whole(reason, details)
-    if "chart create session" in _words(details):
+    if _CREATES_SESSION.search(_words(details)):
         return RateLimitError(None, reason=whole)
     return DataError(f"TradingView refused the request for {symbol}: {whole}", reason=whole)
 
 
 def connection_refused(reason: str) -> TvDatafeedError:
     """Say what a protocol_error means."""
+    refused = _client_refused(reason)
+    return refused or ProtocolError(f"TradingView ended the connection: {reason}")
+
+
+def _client_refused(reason: str) -> TvDatafeedError | None:
+    """Say what is refused if it is the client, its account or its connection; else None."""
     words = _words(reason)
     if _AUTH_TOKEN.search(words):
         return AuthenticationError(
             f"TradingView refused the auth token ({reason}). Pass a fresh auth_token"
         )
     if _CONNECTIONS_LIMIT.search(words):
-        advice = "close other programs and browser tabs that use this account"
-        return RateLimitError(None, reason=f"{reason}: {advice}")
+        advice = "Close other programs and browser tabs that use this account."
+        return RateLimitError(None, reason=reason, advice=advice)
     if _SESSIONS_LIMIT.search(words):
         return RateLimitError(None, reason=reason)
     if _BANNED.match(words):
         return WebSocketError(f"TradingView refused the connection: {reason}", retryable=False)
-    return ProtocolError(f"TradingView ended the connection: {reason}")
+    return None
 
 
 def is_connections_limit(error: TvDatafeedError) -> bool:
     """Whether an account has too many connections, so that each new one closes the oldest."""
+    return _is_rate_limit(error, _CONNECTIONS_LIMIT)
+
+
+def is_limit_of_connection(error: TvDatafeedError) -> bool:
+    """Whether a connection can open no more sessions, however few of them are open."""
+    return is_connections_limit(error) or _is_rate_limit(error, _SESSIONS_LIMIT)
+
+
+def _is_rate_limit(error: TvDatafeedError, words: re.Pattern[str]) -> bool:
     reason = error.reason if isinstance(error, RateLimitError) else None
-    return bool(reason and _CONNECTIONS_LIMIT.search(_words(reason)))
+    return bool(reason and words.search(_words(reason)))
 
 
 def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:

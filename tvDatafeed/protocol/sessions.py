@@ -1,6 +1,7 @@
 """The open sessions of one connection, and the deadlines of their requests."""
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -28,6 +29,8 @@ class Pending:
     message_timeout_s: float | None
     page_timeout_s: float | None
     state: SessionState = SessionState.AWAITING
+    # The last change of a live series.
+    updated_at: float = -math.inf
 
     @property
     def stream(self) -> StreamHandler:

@@ -17,7 +17,7 @@ from typing import Any
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.journal import CloseMethod, Received
-from tvDatafeed.testing.routes import ORIGINS, respond
+from tvDatafeed.testing.routes import respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
     AbortSession,
@@ -143,6 +143,12 @@ class Connection:
         """Queue a corrected bar for the live series that hold it; any thread may call it."""
         self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
 
+    def exceed_connections(self) -> None:
+        """Queue the refusal of a connection of too many; any thread may call it."""
+        self._do_later(
+            lambda: [Message("push", encode(p), (p,)) for p in self._talk.exceed_connections()]
+        )
+
     def recheck(self) -> None:
         """Queue another check of the token, which may have expired; any thread may call it."""
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
@@ -243,7 +249,7 @@ class Connection:
         actions = self._context.faults.connection(lambda fault: fault.on_upgrade(reply))
         if actions is None and request.path.rstrip("/") != WEBSOCKET_PATH:
             actions = [http_reply(404, b"Not Found"), Finish()]
-        if actions is None and request.headers.get("origin") not in ORIGINS:
+        if actions is None and request.headers.get("origin") not in self._context.origins:
             actions = [http_reply(403, b"Forbidden"), Finish()]
         if actions is None:
             # Counted before the reply is sent, so that a connected client is always counted.
@@ -316,10 +322,20 @@ class Connection:
         self._heard += 1
         symbol = self._talk.symbol_of(method, params)
         payloads = self._talk.handle(method, params)
+        if method == "set_auth_token":
+            self._limit_connections()
         command = Command(method, params, symbol, len(self._talk.chart_sessions))
         if method == "resolve_symbol":
             self._settles_at = time.monotonic() + _RESOLVE_PAUSE_S
         self._answer(command, payloads)
+
+    def _limit_connections(self) -> None:
+        """Close the oldest connections of an account that has too many with this one."""
+        account, limit = self._talk.account, self._context.backend.max_connections_per_account
+        clients = self._context.journal.record_account(self, account)
+        if limit is not None and account is not None and not self._talk.is_over:
+            for client in clients[:-limit]:
+                client.exceed_connections()
 
     def _answer(self, command: Command, payloads: list[str]) -> None:
         extra: list[Action] = []

@@ -11,7 +11,7 @@ from tvDatafeed.testing.wire.delay_line import Link
 
 @dataclass(frozen=True)
 class ServerContext:
-    """The backend, faults, journal and link of a server, and its intervals in seconds."""
+    """The backend, faults, journal, link and origins of a server, and its intervals in seconds."""
 
     backend: Backend
     faults: ActiveFaults
@@ -21,3 +21,4 @@ class ServerContext:
     echo_timeout_s: float
     tls: ssl.SSLContext | None
     link: Link
+    origins: set[str]

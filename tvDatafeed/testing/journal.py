@@ -42,6 +42,9 @@ class Client(Protocol):
     def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
         """Send a bar that was corrected at a moment to the series that hold it."""
 
+    def exceed_connections(self) -> None:
+        """Close the connection, because its account has too many."""
+
     def recheck(self) -> None:
         """Check the token again, because it may have expired."""
 
@@ -63,6 +66,8 @@ class Journal:
         self.peak_sessions: int = 0
         self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
         self._clients: list[Client] = []
+        # The accounts of those that are signed in, the longest connected first.
+        self._accounts: dict[Client, object] = {}
         self._sessions: dict[int, list[str]] = {}
         self._quote_sessions: dict[int, list[str]] = {}
 
@@ -146,8 +151,15 @@ class Journal:
             self._quote_sessions.pop(connection, None)
             self.changed.notify_all()
 
+    def record_account(self, client: Client, account: object) -> list[Client]:
+        """Record whose token a client has, and return all of that account, the oldest first."""
+        with self.changed:
+            self._accounts[client] = account
+            return [c for c, owner in self._accounts.items() if owner == account]
+
     def remove_client(self, client: Client) -> None:
         """Remove a client whose thread ends."""
         with self.changed:
+            self._accounts.pop(client, None)
             self._clients.remove(client)
             self.changed.notify_all()

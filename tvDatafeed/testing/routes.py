@@ -18,6 +18,8 @@ OLD_SEARCH_PATH = "/symbol_search/"
 # The page of a symbol; some clients request it to check that the symbol exists.
 PAGE_PATH = "/symbols/"
 ORIGINS = frozenset({"https://www.tradingview.com", "https://data.tradingview.com"})
+# Three clients connect with the last of these; one note says that it gets 403.
+WEBSOCKET_ORIGINS = ORIGINS | {"https://s.tradingview.com"}
 
 
 def respond(request: Request, backend: Backend) -> Reply:

@@ -24,7 +24,7 @@ from tvDatafeed.testing.faults import ActiveFaults, Fault
 from tvDatafeed.testing.journal import CloseMethod, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.market import Market
-from tvDatafeed.testing.routes import SEARCH_PATH
+from tvDatafeed.testing.routes import SEARCH_PATH, WEBSOCKET_ORIGINS
 from tvDatafeed.testing.sessions.backend import Backend, Refusal
 from tvDatafeed.testing.wire.actions import Message
 from tvDatafeed.testing.wire.delay_line import Link
@@ -47,7 +47,7 @@ class FakeTradingView(AccountControls):
     clock
         Returns the market's time in epoch seconds. A `MarketClock` can be stepped and can run fast.
     heartbeat_interval_s
-        Seconds between heartbeats of a connection.
+        Seconds between heartbeats of a connection; the default is the recorded one.
     faults
         Faults that are active from the start; see `inject`.
     tls
@@ -61,6 +61,13 @@ class FakeTradingView(AccountControls):
     plan_limits
         For intraday bars, that limit by the plan in the client's token, ``""`` being the free plan;
         `PLAN_BARS` has the limits on TradingView's pages.
+    max_sessions_per_connection
+        How many chart and quote sessions a connection may open in its lifetime; the next one gets
+        ``protocol_error ["max sessions rate reached"]``. None for no limit.
+    max_connections_per_account
+        How many connections may be signed in with tokens of one account; with one more, the oldest
+        gets ``protocol_error ["user connections limit reached"]`` and is closed. None for no limit;
+        anonymous clients have none.
     tick_interval_s
         Seconds between updates of open series and quotes; None sends them only by `tick`.
     echo_timeout_s
@@ -75,6 +82,18 @@ class FakeTradingView(AccountControls):
     bandwidth_bytes_per_s
         How many bytes reach the client in a second, one message after the other; None for no limit.
         Each connection has its own link: two clients have twice the bandwidth.
+    origins
+        The values of the ``Origin`` header with which a WebSocket is accepted; with another one it
+        gets 403. ``https://s.tradingview.com`` is one of them, although the reports about it
+        disagree. Can be changed later as ``server.origins``.
+    max_series
+        The most series that a chart session may have at a time; None for the limits that were
+        reported: 1 for an anonymous client, 10 for one with an account.
+    ignore_dead_sessions
+        Whether commands of a chart session are ignored after its critical_error. By default, they
+        get ``protocol_error`` with ``unknown_session_id``, as all commands of a session that was
+        not created or is deleted, and the server closes. Those of a quote session are ignored after
+        its critical_error in any case, and so are those of a session that a fault has aborted.
 
     Raises
     ------
@@ -96,27 +115,42 @@ class FakeTradingView(AccountControls):
         port: int = 0,
         market: Market | None = None,
         clock: Callable[[], float] = time.time,
-        heartbeat_interval_s: float = 5.0,
+        heartbeat_interval_s: float = 10.0,
         faults: Iterable[Fault] = (),
         tls: ssl.SSLContext | None = None,
         bad_tokens: Iterable[str] = (),
         max_bars_per_reply: int = 40_000,
         plan_limits: Mapping[str, int] | None = None,
+        max_sessions_per_connection: int | None = 200,
+        max_connections_per_account: int | None = None,
         tick_interval_s: float | None = None,
         echo_timeout_s: float | None = 20.0,
         accounts: Iterable[Account] = (),
         round_trip_s: float = 0.0,
         bandwidth_bytes_per_s: float | None = None,
+        origins: Iterable[str] = WEBSOCKET_ORIGINS,
+        max_series: int | None = None,
+        ignore_dead_sessions: bool = False,
     ) -> None:
         super().__init__(accounts, Journal())
         self.market: Market = market or Market()
         self.bad_tokens: set[str] = set(bad_tokens)
+        self.origins: set[str] = set(origins)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._tick_interval_s = tick_interval_s or math.inf
         self._echo_timeout_s = echo_timeout_s or math.inf
         self._link = Link(round_trip_s, bandwidth_bytes_per_s)
         self._backend = Backend(
-            self.market, clock, self._accounts, self.bad_tokens, max_bars_per_reply, plan_limits
+            self.market,
+            clock,
+            self._accounts,
+            self.bad_tokens,
+            max_bars_per_reply,
+            plan_limits,
+            max_sessions_per_connection,
+            max_connections_per_account,
+            max_series,
+            ignore_dead_sessions,
         )
         self._faults = ActiveFaults(faults)
         self._host = host
@@ -267,8 +301,8 @@ class FakeTradingView(AccountControls):
     def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
         """Answer series of this symbol from a recorded chart session, with the client's own ids.
 
-        Only the main series of the session is served. A request for older bars is answered without
-        bars; this is made up, no recording shows it.
+        Only the main series of the session is served. A request for older bars gets the next older
+        page of the recording; after the last one it is answered without bars, which is made up.
 
         Parameters
         ----------
@@ -496,6 +530,7 @@ class FakeTradingView(AccountControls):
             self._echo_timeout_s,
             self._tls,
             self._link,
+            self.origins,
         )
 
     def _post(self, message: Message) -> None:

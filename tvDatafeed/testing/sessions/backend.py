@@ -68,6 +68,14 @@ class Backend:
         The most bars of a symbol and interval.
     plan_limits
         The most intraday bars by plan, instead of `max_bars`; None for no difference.
+    max_sessions_per_connection
+        How many chart and quote sessions a connection may open in its lifetime; None for no limit.
+    max_connections_per_account
+        How many connections an account may have; a new one closes the oldest. None for no limit.
+    max_series
+        The most series of a chart session; None for the limits of TradingView.
+    ignore_dead_sessions
+        Whether commands of a chart session are ignored after its critical_error.
     refusals, recordings, delays_s
         By symbol: its refusal, the recording that answers it, its delay in seconds.
     texts
@@ -82,6 +90,10 @@ class Backend:
     bad_tokens: set[str]
     max_bars: int
     plan_limits: Mapping[str, int] | None = None
+    max_sessions_per_connection: int | None = None
+    max_connections_per_account: int | None = None
+    max_series: int | None = None
+    ignore_dead_sessions: bool = False
     refusals: dict[str, Refusal] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     delays_s: dict[str, int] = field(default_factory=dict)

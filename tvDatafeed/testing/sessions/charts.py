@@ -1,63 +1,40 @@
 """The chart sessions of one connection: symbols, series, older pages and live updates.
 
 Messages have exactly the shape of recorded frames where a recording exists. Unknown behaviour of
-the real server, such as the `index_diff` of an older page, is made up and marked as such.
+the real server, such as the `index_diff` of a second older page, is made up and marked as such.
 """
 
 import re
 import zoneinfo
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.history import BarHistory, seconds_of
-from tvDatafeed.testing.market.listings import Listing, PriceOptions
+from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.market.schedule import is_valid_interval
 from tvDatafeed.testing.sessions.backend import NODE, Backend
-from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, series_text
+from tvDatafeed.testing.sessions.chart import BARS_OF_A_PAGE, Chart, ChartSeries, ChartSymbol
+from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, index_diff, series_text
 from tvDatafeed.testing.sessions.ranges import window
-from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_options, asked_symbol
+from tvDatafeed.testing.wire.commands import (
+    RefusedError,
+    as_text,
+    asked_bar_set,
+    asked_options,
+    asked_symbol,
+)
 from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds
 
-# The bar count of a request that has only a range; the chart page requests this number.
-_BARS_OF_A_PAGE = 300
 _FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
+# The most series of a chart session of an anonymous client, and of one with an account.
+_ANONYMOUS_SERIES, _ACCOUNT_SERIES = 1, 10
+_PAID_BAR_SET = "@tv-prostudies-"
 # A tick adds at most one bar to a series; after a step, the number grows until it is enough.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
-
-
-@dataclass
-class _Symbol:
-    name: str
-    symbol: str
-    listing: Listing | None
-    options: tuple[tuple[str, Any], ...] = ()
-    is_answered: bool = False
-
-
-@dataclass
-class _Series:
-    name: str
-    turnaround: str
-    symbol: _Symbol
-    interval: str
-    count: int = _BARS_OF_A_PAGE
-    oldest_time: int | None = None
-    newest: MarketBar | None = None
-    newest_index: int = -1
-    until_s: float | None = None
-
-
-@dataclass
-class _Chart:
-    session: str
-    timezone: str = "Etc/UTC"
-    symbols: dict[str, _Symbol] = field(default_factory=dict)
-    series: dict[str, _Series] = field(default_factory=dict)
 
 
 class Charts:
@@ -72,16 +49,21 @@ class Charts:
     ----------
     plan
         The client's plan; all plans except "" include seconds and custom intervals.
+    is_anonymous
+        Whether the client has no account.
     commands
         The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
         self.plan = ""
+        self.is_anonymous = True
         self._backend = backend
         self._texts = backend.texts
-        self._sessions: dict[str, _Chart] = {}
-        self.commands: dict[str, Callable[[_Chart, list[Any]], list[str]]] = {
+        self._sessions: dict[str, Chart] = {}
+        # The moment of the answer that is being made: of its bars, and of the times in it.
+        self._moment = 0.0
+        self.commands: dict[str, Callable[[Chart, list[Any]], list[str]]] = {
             "switch_timezone": self._switch_timezone,
             "resolve_symbol": self._resolve_symbol,
             "create_series": self._create_series,
@@ -102,7 +84,7 @@ class Charts:
 
     def create(self, session: str) -> None:
         """Open a session; an open session does not change."""
-        self._sessions.setdefault(session, _Chart(session))
+        self._sessions.setdefault(session, Chart(session))
 
     def delete(self, session: str) -> None:
         """Close a session if it exists."""
@@ -110,10 +92,12 @@ class Charts:
 
     def handle(self, method: str, session: str, arguments: list[Any]) -> list[str]:
         """Handle a command of an open session and return the payloads of its answer."""
+        self._moment = self._backend.clock()
         return self.commands[method](self._sessions[session], arguments)
 
     def settle(self) -> list[tuple[str, str]]:
         """Return the answers to resolve_symbol that are still to be sent: (symbol, payload)."""
+        self._moment = self._backend.clock()
         return [
             (symbol.symbol, payload)
             for chart in self._sessions.values()
@@ -158,7 +142,7 @@ class Charts:
             for payload in self._series_corrections(chart, series, series.newest, time, at)
         ]
 
-    def _switch_timezone(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _switch_timezone(self, chart: Chart, arguments: list[Any]) -> list[str]:
         name = as_text(arguments[0]) if arguments else ""
         if name != "exchange" and not _is_timezone(name):
             raise RefusedError("invalid timezone")
@@ -173,12 +157,15 @@ class Charts:
             if series.oldest_time is not None
         ]
 
-    def _sent(self, chart: _Chart, series: _Series) -> Page:
-        """Return the bars that a series contains now, including older pages."""
-        size = series.newest_index + 1
-        return self._texts.page(self._history(series), size, series.until_s, chart.timezone)
+    def _sent(self, chart: Chart, series: ChartSeries) -> Page:
+        """Return the bars that a series contains now, including older pages, numbered from 0."""
+        size = series.newest_index + 1 - series.first_index
+        page = self._texts.page(self._history(series), size, series.until_s, chart.timezone)
+        series.newest_index, series.first_index = page.size - 1, 0
+        series.marks, series.future_marks = [page.marks], []
+        return page
 
-    def _resolve_symbol(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _resolve_symbol(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(spec)]:
                 symbol, fields = asked_symbol(spec)
@@ -186,39 +173,44 @@ class Charts:
                 options = asked_options(fields)
                 if not self._backend.market.converts(symbol, dict(options).get("currency")):
                     listing = None  # made up: refused like an unknown symbol
-                chart.symbols[name] = _Symbol(name, symbol, listing, options)
+                bar_set = asked_bar_set(fields)
+                chart.symbols[name] = ChartSymbol(name, symbol, listing, options, bar_set)
                 return []
         raise RefusedError
 
-    def _create_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _create_series(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(turnaround), str(symbol), str(interval), count, *rest] if (
                 symbol in chart.symbols
             ):
-                series = _Series(name, turnaround, chart.symbols[symbol], interval)
+                series = ChartSeries(name, turnaround, chart.symbols[symbol], interval)
             case _:
                 raise RefusedError
+        most = _ANONYMOUS_SERIES if self.is_anonymous else _ACCOUNT_SERIES
+        if len(chart.series.keys() | {name}) > (self._backend.max_series or most):
+            raise RefusedError("exceed limit of series in the session")
         return self._open(chart, series, count, as_text(rest[0]) if rest else "")
 
-    def _modify_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _modify_series(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(turnaround), str(symbol), str(interval), *rest] if (
                 symbol in chart.symbols and name in chart.series
             ):
                 count = chart.series[name].count
-                series = _Series(name, turnaround, chart.symbols[symbol], interval)
+                series = ChartSeries(name, turnaround, chart.symbols[symbol], interval)
             case _:
                 raise RefusedError
         return self._open(chart, series, count, as_text(rest[0]) if rest else "", is_change=True)
 
-    def _remove_series(self, chart: _Chart, arguments: list[Any]) -> list[str]:
-        chart.series.pop(as_text(arguments[0]) if arguments else "", None)
+    def _remove_series(self, chart: Chart, arguments: list[Any]) -> list[str]:
+        if chart.series.pop(as_text(arguments[0]) if arguments else "", None) is None:
+            raise RefusedError
         return []
 
     def _open(
         self,
-        chart: _Chart,
-        series: _Series,
+        chart: Chart,
+        series: ChartSeries,
         count: Any,
         wanted_range: str,
         *,
@@ -239,38 +231,43 @@ class Charts:
         if recording:
             with_symbol, symbol.is_answered = not symbol.is_answered, True
             return recording.payloads(ids, with_symbol=with_symbol)
-        payloads = [
-            self._backend.stamped("series_loading", chart.session, series.name, series.turnaround)
-        ]
+        payloads = [self._stamped("series_loading", chart.session, series.name, series.turnaround)]
         if is_change:
             payloads.append(self._bars_text(chart, series, NO_BARS))
         payloads += self._symbol_answer(chart, symbol)
         reason = self._series_refusal(series)
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
-            return [*payloads, self._backend.stamped(*error, f"{NODE}@{NODE}")]
+            return [*payloads, self._stamped(*error, f"{NODE}@{NODE}")]
         history = self._history(series)
         wanted, series.until_s, timeframe = window(history, count, wanted_range)
         series.count = wanted
         page = self._texts.page(history, wanted, series.until_s, chart.timezone)
         series.oldest_time, series.newest = page.oldest_time, page.newest
-        series.newest_index = page.size - 1
+        series.newest_index, series.marks = page.size - 1, [page.marks] if page.size else []
         payloads.append(self._bars_text(chart, series, page, switch=page.size - 1))
         if timeframe:
             where = chart.session, series.name, series.turnaround
             payloads.append(plain("series_timeframe", *where, *timeframe, wanted_range, True))
         return [*payloads, self._completed(chart, series, is_short=page.size < wanted)]
 
-    def _history(self, series: _Series, at: float | None = None) -> BarHistory:
-        symbol = series.symbol
+    def _stamped(self, name: str, *params: Any) -> str:
+        return f"{plain(name, *params)[:-1]}{self._backend.stamp(self._moment)}}}"
+
+    def _history(self, series: ChartSeries, at: float | None = None) -> BarHistory:
+        symbol, at = series.symbol, self._moment if at is None else at
         return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.options, at)
 
-    def _series_refusal(self, series: _Series) -> str | None:
+    def _series_refusal(self, series: ChartSeries) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
         if refusal and refusal.message == "series_error":
             return refusal.reason
         if refusal or series.symbol.listing is None:
             return "resolve error"
+        if bar_set := series.symbol.bar_set:
+            # Made up for those that no plan is needed for, and for replays: they are not computed.
+            needs_plan = _PAID_BAR_SET in bar_set and not self.plan
+            return f"{'study_not_auth' if needs_plan else 'unsupported bar set'}:{bar_set}"
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
@@ -281,7 +278,7 @@ class Charts:
         }
         return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
-    def _symbol_answer(self, chart: _Chart, symbol: _Symbol) -> list[str]:
+    def _symbol_answer(self, chart: Chart, symbol: ChartSymbol) -> list[str]:
         if symbol.is_answered:
             return []
         symbol.is_answered = True
@@ -291,36 +288,53 @@ class Charts:
         refusal = self._backend.refusals.get(symbol.symbol)
         if refusal and refusal.message == "symbol_error":
             details = refusal.reason, *refusal.details
-            return [self._backend.stamped("symbol_error", chart.session, symbol.name, *details)]
+            return [self._stamped("symbol_error", chart.session, symbol.name, *details)]
         if symbol.listing is None:
-            return [
-                self._backend.stamped("symbol_error", chart.session, symbol.name, "invalid symbol")
-            ]
+            return [self._stamped("symbol_error", chart.session, symbol.name, "invalid symbol")]
         info = symbol.listing.info(PriceOptions(**dict(symbol.options)))
-        return [self._backend.stamped("symbol_resolved", chart.session, symbol.name, info)]
+        return [self._stamped("symbol_resolved", chart.session, symbol.name, info)]
 
-    def _request_more_data(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _request_more_data(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), int(wanted)] if name in chart.series and wanted > 0:
                 series = chart.series[name]
             case _:
                 raise RefusedError
+        recording = self._backend.recordings.get(series.symbol.symbol)
+        if recording:
+            ids = SeriesIds(chart.session, series.symbol.name, series.name, series.turnaround)
+            series.pages_sent += 1
+            if payloads := recording.page_payloads(ids, series.pages_sent - 1):
+                return payloads
         if series.oldest_time is None:
             return [self._completed(chart, series, is_short=True)]
-        older = self._history(series).before(series.oldest_time, wanted)
+        history = self._history(series)
+        # One bar more than is sent: the weight of the first mark depends on the bar before it.
+        bars = history.before(series.oldest_time, wanted + 1)
+        older = bars[-wanted:]
         if not older:
             return [self._completed(chart, series, is_short=True)]
-        page = self._texts.finished(self._history(series), older, chart.timezone)
         series.oldest_time = older[0].time
-        series.newest_index += len(older)
+        diff = index_diff(series.first_index, len(older))
+        series.first_index -= len(older)
+        page = self._texts.finished(
+            history, bars, chart.timezone, wanted, first_index=series.first_index
+        )
+        series.marks.insert(0, page.marks)
+        # The close time and the marks are those of the whole series.
+        page = page._replace(
+            newest=series.newest, marks=",".join(series.marks + series.future_marks)
+        )
+        loading = "series_loading", chart.session, series.name, series.turnaround
         return [
-            self._bars_text(chart, series, page, shift=len(older)),
+            self._stamped(*loading),
+            self._bars_text(chart, series, page, diff=diff),
             self._completed(chart, series, is_short=len(older) < wanted),
         ]
 
-    def _request_more_tickmarks(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _request_more_tickmarks(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
-            case [str(name), int(size)] if name in chart.series and 0 < size <= _BARS_OF_A_PAGE:
+            case [str(name), int(size)] if name in chart.series and 0 < size <= BARS_OF_A_PAGE:
                 series = chart.series[name]
             case _:
                 raise RefusedError
@@ -331,11 +345,15 @@ class Charts:
             series.newest.time + step * seconds_of(series.interval) for step in range(1, size + 1)
         ]
         first = series.newest_index + 1
-        marks = ",".join(f"[40,{time},{first + step}]" for step, time in enumerate(times))
+        series.future_marks = [f"[40,{time},{first + step}]" for step, time in enumerate(times)]
         changes = ",".join(f"{time}.0" for time in times)
-        return [self._timescale(chart, "", changes, marks, index=first)]
+        return [
+            self._timescale(
+                chart, "", changes, ",".join(series.future_marks), (first, -series.first_index)
+            )
+        ]
 
-    def _create_study(self, chart: _Chart, arguments: list[Any]) -> list[str]:
+    def _create_study(self, chart: Chart, arguments: list[Any]) -> list[str]:
         match arguments:
             case [str(name), str(turnaround), str(), *_]:
                 where = chart.session, name, turnaround
@@ -343,10 +361,10 @@ class Charts:
                 raise RefusedError
         # Studies are not computed; the error ends the client's wait.
         error = "study_error", *where, "Study not allowed in this connection", f"{NODE}@{NODE}"
-        return [self._backend.stamped(*error)]
+        return [self._stamped(*error)]
 
     def _series_updates(
-        self, chart: _Chart, series: _Series, last_sent: MarketBar, at: float
+        self, chart: Chart, series: ChartSeries, last_sent: MarketBar, at: float
     ) -> list[str]:
         history = self._history(series, at)
         size, bars = _LIVE_BARS, history.bars(_LIVE_BARS)
@@ -364,14 +382,15 @@ class Charts:
                 item, close_time = bar_text(series.newest_index, bar), history.close_time(bar.time)
                 body = series_text(series.name, series.turnaround, item, close_time)
                 mark = f"[20,{bar.time},{series.newest_index}]"
-                index = series.newest_index
-                update = self._timescale(chart, body, f"{bar.time}.0", mark, index=index, at=at)
-                payloads.append(update)
+                series.marks.append(mark)
+                del series.future_marks[:1]
+                where = series.newest_index, -series.first_index
+                payloads.append(self._timescale(chart, body, f"{bar.time}.0", mark, where, at=at))
             series.newest = last_sent = bar
         return payloads
 
     def _series_corrections(
-        self, chart: _Chart, series: _Series, last_sent: MarketBar, time: int, at: float
+        self, chart: Chart, series: ChartSeries, last_sent: MarketBar, time: int, at: float
     ) -> list[str]:
         if series.oldest_time is None or not series.oldest_time <= time <= last_sent.time:
             return []
@@ -385,12 +404,12 @@ class Charts:
 
     def _bars_text(
         self,
-        chart: _Chart,
-        series: _Series,
+        chart: Chart,
+        series: ChartSeries,
         page: Page,
         *,
         switch: int = -1,
-        shift: int = 0,
+        diff: str = "",
     ) -> str:
         close_time = None
         if page.newest is not None:
@@ -403,31 +422,33 @@ class Charts:
             body,
             page.changes,
             page.marks,
-            shift=shift,
+            (series.first_index, -series.first_index),
+            diff=diff,
             switches=to_json({series.name: {"market": switch}}) if switch >= 0 else "",
         )
 
     def _timescale(
         self,
-        chart: _Chart,
+        chart: Chart,
         body: str,
         changes: str,
         marks: str,
+        where: tuple[int, int],
         *,
-        index: int = 0,
-        shift: int = 0,
+        diff: str = "",
         switches: str = "",
         at: float | None = None,
     ) -> str:
-        diff = f'{{"old":0,"new":{shift}}}' if shift else ""
+        index, zoffset = where
         more = f',"last_session_switches":{switches}' if switches else ""
+        moment = self._moment if at is None else at
         return (
             f'{{"m":"timescale_update","p":[{to_json(chart.session)},{{{body}}},'
-            f'{{"index":{index},"zoffset":0,"changes":[{changes}],"marks":[{marks}],'
-            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(at)}}}'
+            f'{{"index":{index},"zoffset":{zoffset},"changes":[{changes}],"marks":[{marks}],'
+            f'"index_diff":[{diff}]{more}}}]{self._backend.stamp(moment)}}}'
         )
 
-    def _completed(self, chart: _Chart, series: _Series, *, is_short: bool) -> str:
+    def _completed(self, chart: Chart, series: ChartSeries, *, is_short: bool) -> str:
         info: dict[str, Any] = {"rt_update_period": 0 if self.plan else 5}
         oldest_time = series.oldest_time
         # A range before all bars of the plan is empty, even if history has bars.
@@ -440,10 +461,10 @@ class Charts:
             info["data_completed"] = "end"
         mode = self._backend.update_mode(series.symbol.symbol)
         where = chart.session, series.name, mode, series.turnaround
-        return self._backend.stamped("series_completed", *where, info)
+        return self._stamped("series_completed", *where, info)
 
 
-def _du(chart: _Chart, series: _Series, history: BarHistory, bar: MarketBar, index: int) -> str:
+def _du(chart: Chart, series: ChartSeries, history: BarHistory, bar: MarketBar, index: int) -> str:
     """Return the du message that replaces a bar."""
     close_time = history.close_time(series.newest.time if series.newest else bar.time)
     item = bar_text(index, bar)

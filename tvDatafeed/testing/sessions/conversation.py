@@ -1,7 +1,7 @@
 """One client's conversation: commands in, payloads out, without sockets, threads or waiting.
 
 Commands of the connection, such as its token, are handled here; commands of a session are passed to
-`Charts` or `Quotes`. The reason for an unknown session is made up.
+`Charts` or `Quotes`. A command of a session that the server does not know ends the connection.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,10 @@ from tvDatafeed.testing.sessions.charts import Charts
 from tvDatafeed.testing.sessions.quotes import Quotes
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol, first_text
 from tvDatafeed.testing.wire.payloads import plain, to_json
+
+
+class UnknownSessionError(Exception):
+    """A command of a session that does not exist, which ends the connection."""
 
 
 class Conversation:
@@ -37,9 +41,13 @@ class Conversation:
         self._number = number
         self._token: str | None = None
         self._is_silent = False
+        # Also those that were deleted again.
+        self._created = 0
         self._charts = Charts(backend)
         self._quotes = Quotes(backend)
+        # Sessions that critical_error ended, and those of them whose commands are ignored.
         self._dead: set[str] = set()
+        self._ignored: set[str] = set()
         self._commands: dict[str, Callable[[list[Any]], list[str]]] = {
             "set_auth_token": self._set_auth_token,
             "chart_create_session": self._create_chart,
@@ -57,6 +65,11 @@ class Conversation:
     def quote_sessions(self) -> list[str]:
         """The quote sessions that are open, in the order of their creation."""
         return self._quotes.sessions
+
+    @property
+    def account(self) -> object:
+        """The account of the token, as its claims name it; None for an anonymous client."""
+        return (claims_of(self._token or "") or {}).get("user_id")
 
     def hello(self) -> str:
         """Return the first payload of a connection."""
@@ -85,12 +98,16 @@ class Conversation:
         if method in self._commands:
             return self._commands[method](params)
         session = first_text(params)
-        if session in self._dead:
+        if session in self._ignored:
             return []
         try:
             return self._handle_in_session(method, session, params[1:])
+        except UnknownSessionError:
+            return self._refuse_session(method, params)
         except RefusedError as refused:
-            self.abort_session(session)
+            # Clients send on after the critical_error of a quote session, and their charts live.
+            is_ignored = session in self._quotes or self._backend.ignore_dead_sessions
+            self._end_session(session, is_ignored=is_ignored)
             literal = f'method: {method}. args: "[{", ".join(map(as_text, params[1:]))}]"'
             details = refused.details or (literal,)
             formatted = self._backend.stamped if refused.is_stamped else plain
@@ -120,11 +137,13 @@ class Conversation:
             return asked_symbol(params[-1])[0]
         return self._charts.symbol_of(method, first_text(params), params[1:])
 
+    def exceed_connections(self) -> list[str]:
+        """Return the error of a connection that is closed because its account has a newer one."""
+        return self.close_with("user connections limit reached")
+
     def abort_session(self, session: str) -> None:
-        """Abort a session; its later commands are ignored."""
-        self._charts.delete(session)
-        self._quotes.delete(session)
-        self._dead.add(session)
+        """Abort a session for a fault; its later commands are ignored."""
+        self._end_session(session, is_ignored=True)
 
     def close_with(self, reason: str) -> list[str]:
         """Return a protocol_error and mark the connection as finished."""
@@ -137,13 +156,15 @@ class Conversation:
         if sessions is None:
             return []
         if session not in sessions:
-            raise RefusedError("unknown_session_id")
+            raise UnknownSessionError
         return sessions.handle(method, session, arguments)
 
     def _set_auth_token(self, params: list[Any]) -> list[str]:
         self._token = first_text(params)
         refusal = self._judge(self._token)
-        self._charts.plan = str((claims_of(self._token) or {}).get("plan") or "")
+        claims = claims_of(self._token)
+        self._charts.is_anonymous = claims is None
+        self._charts.plan = str((claims or {}).get("plan") or "")
         return refusal
 
     def _judge(self, token: str) -> list[str]:
@@ -151,22 +172,48 @@ class Conversation:
         self._is_silent = verdict == "ended" and rules.expired_token_is == "silent"  # noqa: S105
         return [] if verdict == "good" or self._is_silent else self.close_with("bad auth token")
 
+    def _end_session(self, session: str, *, is_ignored: bool) -> None:
+        self._charts.delete(session)
+        self._quotes.delete(session)
+        self._dead.add(session)
+        if is_ignored:
+            self._ignored.add(session)
+
+    def _refuse_session(self, method: str, params: list[Any]) -> list[str]:
+        # An Erlang term, of which the report shows the beginning.
+        arguments = ",".join(f"<<{to_json(as_text(param))}>>" for param in params)
+        return self.close_with(f"{{unknown_session_id,<<{to_json(method)}>>,{arguments}}}")
+
     def _create_chart(self, params: list[Any]) -> list[str]:
-        session = first_text(params)
-        self._dead.discard(session)
-        self._charts.create(session)
-        return []
+        return self._create(self._charts, first_text(params))
 
     def _delete_chart(self, params: list[Any]) -> list[str]:
-        self._charts.delete(first_text(params))
-        return []
+        return self._delete(self._charts, "chart_delete_session", params)
 
     def _create_quotes(self, params: list[Any]) -> list[str]:
-        session = first_text(params)
-        self._dead.discard(session)
-        self._quotes.create(session)
-        return []
+        return self._create(self._quotes, first_text(params))
+
+    def _may_create(self) -> bool:
+        """Count one more session; False if it is more than the connection may open."""
+        self._created += 1
+        limit = self._backend.max_sessions_per_connection
+        return limit is None or self._created <= limit
 
     def _delete_quotes(self, params: list[Any]) -> list[str]:
-        self._quotes.delete(first_text(params))
+        return self._delete(self._quotes, "quote_delete_session", params)
+
+    def _create(self, sessions: Charts | Quotes, session: str) -> list[str]:
+        if not self._may_create():
+            return self.close_with("max sessions rate reached")
+        self._dead.discard(session)
+        self._ignored.discard(session)
+        sessions.create(session)
+        return []
+
+    def _delete(self, sessions: Charts | Quotes, method: str, params: list[Any]) -> list[str]:
+        session = first_text(params)
+        # Made up: a client may delete what critical_error has ended, since both can cross.
+        if session not in sessions and session not in self._dead:
+            return self._refuse_session(method, params)
+        sessions.delete(session)
         return []

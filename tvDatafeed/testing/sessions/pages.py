@@ -18,6 +18,9 @@ from tvDatafeed.testing.wire.payloads import to_json
 _MAX_CACHED_CHARACTERS = 32 * 1024 * 1024
 _DAY_S = 86400
 _EVENING_S = 17 * 3600
+# Points of studies that lie before the first bar have the indexes -1000001, -1000002 and so on. The
+# recorded `index_diff` of an older page has five of them more than the page has bars.
+_BEFORE_FIRST, _POINTS_BEYOND = -1_000_000, 5
 _WEIGHTS = ((43200, 33), (21600, 32), (10800, 31), (3600, 30), (1800, 22), (300, 21))
 
 
@@ -62,7 +65,8 @@ class BarTexts:
         if kept and kept.before == newest[0].time and kept.corrections is history.corrections:
             done = kept.page
         else:
-            done = self.finished(history, history.bars(size, until)[:-1], time_zone)
+            # One bar more than is sent: the weight of the first mark depends on the bar before it.
+            done = self.finished(history, history.bars(size + 1, until)[:-1], time_zone, size - 1)
             self._keep(key, _Finished(newest[0].time, history.corrections, done))
         last = self._texts(history, newest, done.size, done.newest, time_zone)
         if not done.size:
@@ -70,9 +74,21 @@ class BarTexts:
         joined = (f"{a},{b}" for a, b in zip(done[3:], last[3:], strict=True))
         return Page(done.size + 1, done.oldest_time, newest[0], *joined)
 
-    def finished(self, history: BarHistory, bars: list[MarketBar], time_zone: str) -> Page:
-        """Return the text of finished bars, with indexes from 0."""
-        return self._texts(history, bars, 0, None, time_zone) if bars else NO_BARS
+    def finished(
+        self,
+        history: BarHistory,
+        bars: list[MarketBar],
+        time_zone: str,
+        size: int,
+        *,
+        first_index: int = 0,
+    ) -> Page:
+        """Return the text of the last `size` finished bars; a bar before them is not part of it."""
+        first = max(0, len(bars) - size)
+        if not bars[first:]:
+            return NO_BARS
+        previous = bars[first - 1] if first else None
+        return self._texts(history, bars[first:], first_index, previous, time_zone)
 
     def _keep(self, key: tuple[Any, ...], new: _Finished) -> None:
         with self._lock:
@@ -139,6 +155,19 @@ def series_text(
         f'{to_json(name)}:{{{node}"s":[{bars}],"ns":{{"d":"","indexes":{indexes}}},'
         f'"t":{to_json(turnaround)}{last}}}'
     )
+
+
+def index_diff(first_index: int, size: int) -> str:
+    """Return the new indexes of points before the first bar, after `size` older bars: [old, new].
+
+    Points at the places of the new bars get the indexes of these, the others those of points before
+    the new first bar.
+    """
+    points = range(1, size + 1)
+    moved = range(1, _POINTS_BEYOND + 1)
+    pairs = [(_BEFORE_FIRST - point, first_index - point) for point in points]
+    pairs += [(_BEFORE_FIRST - size - point, _BEFORE_FIRST - point) for point in moved]
+    return ",".join(f"[{old},{new}]" for old, new in pairs)
 
 
 def _characters(page: Page) -> int:

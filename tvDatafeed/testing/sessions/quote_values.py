@@ -3,11 +3,14 @@
 The last price, the day's prices and the volume are those of the daily bar, so that quotes and bars
 agree. Bid and ask are made up: one tick below and above the last price, with sizes that depend only
 on the symbol and the price. An index does not have them. `current_session` distinguishes pre-market
-and post-market, but the prices remain those of the regular session.
+and post-market, but the prices remain those of the regular session; therefore the fields of the
+price outside it (`rtc`, `rtc_time`, `rch`, `rchp`) are there and null, as for a market without
+extended hours.
 """
 
 import functools
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -24,6 +27,10 @@ _LARGEST_SIZE = 100
 _CACHED_DESCRIPTIONS = 1024
 # Fields of symbol_resolved that have other names in quotes.
 _NOT_IN_QUOTES = ("name", "full_name", "exchange", "country")
+_NO_EXTENDED_PRICE: Mapping[str, None] = dict.fromkeys(("rtc", "rtc_time", "rch", "rchp"))
+# Currencies with a code of three letters that are coins.
+_COINS = frozenset({"BTC", "ETH"})
+_ISO_CHARACTERS = 3
 
 
 def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any]:
@@ -61,7 +68,22 @@ def _description(listing: Listing) -> dict[str, Any]:
         "short_name": listing.name,
         "original_name": info["full_name"],
         "country_code": listing.country,
+        "currency-logoid": _currency_logo(listing.currency),
+        **_base_currency(listing),
+        **_NO_EXTENDED_PRICE,
     }
+
+
+def _base_currency(listing: Listing) -> dict[str, str]:
+    if listing.type not in {"spot", "forex"}:
+        return {}
+    return {"base-currency-logoid": _currency_logo(listing.name.removesuffix(listing.currency))}
+
+
+def _currency_logo(currency: str) -> str:
+    """Return the logo of a coin, or of the country with which an ISO code begins."""
+    is_coin = currency in _COINS or len(currency) != _ISO_CHARACTERS
+    return f"crypto/XTVC{currency}" if is_coin else f"country/{currency[:2]}"
 
 
 def _current_session(listing: Listing, regular: Session, now: float) -> str:

@@ -76,5 +76,13 @@ def asked_options(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in asked.items() if value is not None)
 
 
+def asked_bar_set(options: dict[str, Any]) -> str:
+    """Return which bars the keys of a symbol request; empty for those of the market itself."""
+    bar_set = options.get("type")
+    if isinstance(bar_set, str) and bar_set:
+        return bar_set.removesuffix("!")
+    return "replay" if options.get("replay") else ""
+
+
 def _one_of(value: Any, *known: str) -> str | None:
     return value if value in known else None

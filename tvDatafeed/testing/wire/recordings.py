@@ -95,10 +95,10 @@ class Recording:
         self._series = next(filter(None, map(_series_of, mine)), "")
         symbols = (message["p"][1] for message in mine if message["m"] in _SYMBOL_MESSAGES)
         self._symbol = next(symbols, "")
-        self._messages = list(filter(self._is_of_main_series, mine))
+        self._messages, self._pages = self._split(list(filter(self._is_of_main_series, mine)))
 
     def payloads(self, ids: SeriesIds, *, with_symbol: bool = True) -> list[str]:
-        """Return the payloads with the ids of a client.
+        """Return the payloads with the ids of a client, without older pages.
 
         Parameters
         ----------
@@ -120,6 +120,48 @@ class Recording:
             for message in self._messages
             if message["m"] in _SYMBOL_MESSAGES
         ]
+
+    def page_payloads(self, ids: SeriesIds, number: int) -> list[str]:
+        """Return a recorded answer to request_more_data; empty if there are not so many.
+
+        Parameters
+        ----------
+        ids
+            The ids that replace the recorded ones.
+        number
+            0 for the first older page.
+        """
+        page = self._pages[number] if number < len(self._pages) else []
+        return [to_json(self._rewritten(message, ids)) for message in page]
+
+    def _split(
+        self, messages: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
+        """Separate the older pages from all other messages.
+
+        An answer that follows a page and has no bars belongs to another command, such as
+        modify_series, and is left out.
+        """
+        answers: list[list[dict[str, Any]]] = [[]]
+        for message in messages:
+            answers[-1].append(message)
+            if message["m"] == "series_completed":
+                answers.append([])
+        first: list[dict[str, Any]] = []
+        pages: list[list[dict[str, Any]]] = []
+        for answer in answers:
+            indexes = [index for message in answer for index in self._indexes(message)]
+            if indexes and min(indexes) < 0:
+                pages.append(answer)
+            elif indexes or not pages:
+                first += answer
+        return first, pages
+
+    def _indexes(self, message: dict[str, Any]) -> list[int]:
+        """Return the indexes of the bars in a message; those of an older page are negative."""
+        if message["m"] not in _BAR_MESSAGES:
+            return []
+        return [item["i"] for item in message["p"][1].get(self._series, {}).get("s", [])]
 
     def _is_of_main_series(self, message: dict[str, Any]) -> bool:
         what = message["p"][1]
