@@ -2,7 +2,7 @@
 
 import datetime as dt
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ from tvDatafeed.live.seis import (
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import DateLike
 from tvDatafeed.query.symbols import full_symbol
+from tvDatafeed.store.choice import StoreLike
 from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from tvDatafeed.live.callbacks import CallbackThread
     from tvDatafeed.live.feedlock import FeedLock
+    from tvDatafeed.live.recorder import Recorder
     from tvDatafeed.live.registry import Registry
     from tvDatafeed.live.status import Statuses
 
@@ -125,6 +127,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         sessionid_sign: str | None = None,
         token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
         config: TvDatafeedConfig | None = None,
+        store: StoreLike = None,
         on_error: OnError | None = None,
         on_gap: OnGap | None = None,
         on_reconnect: OnReconnect | None = None,
@@ -147,6 +150,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             sessionid_sign=sessionid_sign,
             token_cache=token_cache,
             config=config,
+            store=store,
         )
         self._process = os.getpid()
         self._made_registries: dict[str, Registry] = {}
@@ -167,7 +171,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             return made
 
         def make_supervisor(
-            callbacks: "CallbackThread",
+            callbacks: "Sequence[CallbackThread]",
             on_reconnect: Callable[[float, float], object],
             feed: "FeedLock",
         ) -> StreamSupervisor:
@@ -190,9 +194,17 @@ class TvDatafeedLive(TvDatafeed, Feed):
             make_supervisor,
             lambda: self._connections().last_error,
             process=self._process,
+            make_recorder=None if self.store is None else self._make_recorder,
         )
         # The first of several threads wins, and no lock is needed that a fork could copy.
         return self._made_registries.setdefault("registry", registry)
+
+    def _make_recorder(self, seis: Seis, queue: Callable[..., object]) -> "Recorder":
+        from tvDatafeed.live.recorder import Recorder  # noqa: PLC0415 - with a store alone
+
+        assert self.store is not None  # noqa: S101 - as the registry was told
+        account = self._account.fingerprint(self._config.auth)
+        return Recorder(self.store.archive, account, seis, queue)
 
     def new_seis(
         self, symbol: str, exchange: str, interval: Interval, timeout: float = -1

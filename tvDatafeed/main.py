@@ -557,6 +557,7 @@ class TvDatafeed:
         *,
         fut_contract: int | None = None,
         extended_session: bool = False,
+        store: StoreUse = "use",
     ) -> SymbolInfo:
         """Get what TradingView says of a symbol: its hours, zone, currency, tick and kind.
 
@@ -564,6 +565,8 @@ class TvDatafeed:
         ----------
         symbol, exchange, fut_contract, extended_session
             As for `get_hist`.
+        store : {"use", "refresh", "off", "only"}, default "use"
+            As for `get_hist`; a store answers for a day.
 
         Returns
         -------
@@ -589,10 +592,18 @@ class TvDatafeed:
         ('America/New_York', '0930-1600', 0.01)
         """
         full = contract_symbol(full_symbol(symbol, exchange), fut_contract)
+        kept, session = self._store_for(store), "extended" if extended_session else "regular"
+        if kept is None:
+            return symbol_info(full, self._described(full, session))
+        ask = None if store == "only" else functools.partial(self._described, full, session)
+        account = self._account.fingerprint(self._config.auth)
+        return symbol_info(full, kept.description(full, session, account, ask, use=store))
+
+    def _described(self, full: str, session: str) -> dict[str, Any]:
+        """Ask for TradingView's description of a symbol."""
         from tvDatafeed.protocol.events import SymbolRequest  # noqa: PLC0415 - as above
 
-        session = "extended" if extended_session else "regular"
-        return symbol_info(full, self._answer(SymbolRequest(full, session)).info)
+        return cast("dict[str, Any]", self._answer(SymbolRequest(full, session)).info)
 
     def get_quotes(
         self,

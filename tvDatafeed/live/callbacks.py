@@ -5,6 +5,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -37,7 +38,7 @@ def show_unhandled(who: object, error: BaseException) -> None:
 
 
 class CallbackThread:
-    """Calls functions of the program, in order, in a thread that lives while there is a feed.
+    """Calls functions, in order, in a thread that lives while there is a feed.
 
     They must not be called where their events come up: in the thread that delivers bars.
 
@@ -45,15 +46,23 @@ class CallbackThread:
     ----------
     feed
         Guards whether calls are accepted, and the thread.
+    name
+        The thread's name.
+    what
+        What is called, for the log.
     """
 
-    def __init__(self, feed: FeedLock) -> None:
+    def __init__(
+        self, feed: FeedLock, name: str = "tvDatafeed-hooks", what: str = "the hooks"
+    ) -> None:
+        self._what = what
         # None ends the thread, if the feed is closed and no call waits then.
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._feed = feed
         self._is_open = False
-        self._dropped = 0
-        self._thread = FeedThread(feed, "tvDatafeed-hooks")
+        # One entry for each; to append and to pop are atomic, so that no lock is taken here.
+        self._dropped: deque[None] = deque()
+        self._thread = FeedThread(feed, name)
 
     def open(self) -> None:
         """Accept calls from now on; the feed's lock is held, and `start` follows without it."""
@@ -86,14 +95,13 @@ class CallbackThread:
         return self._thread.join(Deadline(timeout), is_needed_again=lambda: self._is_open)
 
     def queue(self, function: Callable[..., object] | None, *arguments: Any) -> None:
-        """Call a function in the thread; None is ignored. Called without locks."""
+        """Call a function in the thread; None is ignored. It takes no lock, and never waits."""
         if function is None or not self._is_open:
             return
         if self._calls.qsize() >= _KEPT_CALLS:
             with suppress(queue.Empty):
                 self._calls.get_nowait()
-            with self._feed.lock:
-                self._dropped += 1
+            self._dropped.append(None)
         self._calls.put((function, arguments))
 
     def _run(self) -> None:
@@ -114,8 +122,10 @@ class CallbackThread:
         call = None
         while call is None:
             call = self._calls.get()
+            dropped = len(self._dropped)
+            for _call in range(dropped):
+                self._dropped.popleft()
             with self._feed.lock:
-                dropped, self._dropped = self._dropped, 0
                 if call is None and not self._is_open:
                     if self._calls.empty():
                         self._thread.clear()
@@ -123,5 +133,7 @@ class CallbackThread:
                     # A call came just before the feed was closed.
                     self._calls.put(None)
             if dropped:
-                logger.warning("the hooks are too slow: %d of their calls were dropped", dropped)
+                logger.warning(
+                    "%s are too slow: %d of their calls were dropped", self._what, dropped
+                )
         return call

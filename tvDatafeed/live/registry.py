@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from tvDatafeed.live.recorder import Recorder
+    from tvDatafeed.protocol.messages import Bar
+
 logger: logging.Logger = logging.getLogger(__name__)
 
 
@@ -55,7 +58,7 @@ class MakeSupervisor(Protocol):
 
     def __call__(
         self,
-        callbacks: CallbackThread,
+        callbacks: Sequence[CallbackThread],
         on_reconnect: Callable[[float, float], object],
         feed: FeedLock,
         /,
@@ -89,6 +92,9 @@ class Registry:
         Returns the last fault of a connection.
     process
         The id of the process that made the feed.
+    make_recorder
+        Makes what stores the bars of a series, given what calls a function in the thread that
+        writes; None without a store.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class Registry:
         last_error: Callable[[], TvDatafeedError | None],
         *,
         process: int,
+        make_recorder: "Callable[[Seis, Callable[..., object]], Recorder] | None" = None,
     ) -> None:
         self._feed = feed
         self._hooks = hooks
@@ -116,7 +123,10 @@ class Registry:
         # The threads that end the feed, and may wait for each other.
         self._enders: list[threading.Thread] = []
         self._callbacks = CallbackThread(self._locks)
-        self._supervisor = make_supervisor(self._callbacks, self._notify_reconnect, self._locks)
+        self._make_recorder = make_recorder
+        self._writer = CallbackThread(self._locks, "tvDatafeed-store", "the writes into the store")
+        threads = [self._callbacks, self._writer] if make_recorder else [self._callbacks]
+        self._supervisor = make_supervisor(threads, self._notify_reconnect, self._locks)
 
     def check_process(self) -> None:
         """Refuse to work in a forked child, whose threads are the parent's.
@@ -153,6 +163,7 @@ class Registry:
         """
         self.check_process()
         until = Deadline(timeout)
+        recorder, stored_bar = self._recorder(wanted)
         while True:
             registered: _Registered | None = None
             # Another thread that opens it is waited for as long as the caller allows.
@@ -162,7 +173,7 @@ class Registry:
                     registered = self._registered.get(wanted)
                     if registered is None:
                         registered, patience = (
-                            _Registered(wanted, self._new_series(wanted)),
+                            _Registered(wanted, self._new_series(wanted, recorder, stored_bar)),
                             Deadline(None),
                         )
                         self._register(registered)
@@ -179,8 +190,23 @@ class Registry:
                     )
                 raise
 
-    def _new_series(self, seis: Seis) -> LiveSeries:
-        return LiveSeries(seis, LiveBarFormat(seis, self._config.data), self)
+    def _recorder(self, seis: Seis) -> "tuple[Recorder | None, Bar | None]":
+        """Return what stores the bars of a Seis, and the newest of those that are stored."""
+        with self._lock:
+            is_known = seis in self._registered
+        if self._make_recorder is None or is_known:
+            return None, None
+        recorder = self._make_recorder(seis, self._writer.queue)
+        return recorder, recorder.newest_bar()
+
+    def _new_series(
+        self, seis: Seis, recorder: "Recorder | None", stored_bar: "Bar | None"
+    ) -> LiveSeries:
+        if recorder is None and self._make_recorder is not None:
+            # It was registered a moment ago, and removed since.
+            recorder = self._make_recorder(seis, self._writer.queue)
+        bar_format = LiveBarFormat(seis, self._config.data)
+        return LiveSeries(seis, bar_format, self, recorder=recorder, stored_bar=stored_bar)
 
     def _register(self, registered: _Registered) -> None:
         """Register a Seis; the lock is held, and `_remove` undoes whatever part was done."""
@@ -399,8 +425,9 @@ class Registry:
             for consumer in consumers:
                 if self._may_wait_for(consumer):
                     consumer.join(deadline.remaining())
-            if self._may_wait_for(self._callbacks.thread):
-                has_ended = self._callbacks.join(deadline.remaining()) and has_ended
+            for thread in (self._callbacks, self._writer):
+                if self._may_wait_for(thread.thread):
+                    has_ended = thread.join(deadline.remaining()) and has_ended
             late = [c for c in consumers if c.is_alive() and self._may_wait_for(c)]
             for consumer in late:
                 logger.warning("the callback of %s still runs, and was left alone", consumer.name)

@@ -4,7 +4,8 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.live.confirmation import Confirmation
@@ -17,6 +18,9 @@ from tvDatafeed.network.outcomes import Outcome, OutcomeReceiver
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
 from tvDatafeed.protocol.messages import Bar
+
+if TYPE_CHECKING:
+    from tvDatafeed.live.recorder import Recorder
 
 _MILLISECONDS = 1000
 
@@ -64,9 +68,15 @@ class LiveSeries:
         The format of its rows.
     hooks
         Where its events go.
+    recorder
+        What stores its closed bars; None without a store.
+    stored_bar
+        The newest bar that is stored: the bars since then are stored at the start.
 
     Attributes
     ----------
+    stored_bar : Bar or None
+        As given.
     settled : threading.Event
         Set when the series has opened for the first time, or never will.
     is_wanted : bool
@@ -79,8 +89,18 @@ class LiveSeries:
         The bar that was delivered as closed last, with the values that it has now.
     """
 
-    def __init__(self, seis: Seis, bar_format: LiveBarFormat, hooks: SeriesHooks) -> None:
+    def __init__(
+        self,
+        seis: Seis,
+        bar_format: LiveBarFormat,
+        hooks: SeriesHooks,
+        *,
+        recorder: "Recorder | None" = None,
+        stored_bar: Bar | None = None,
+    ) -> None:
         self.seis = seis
+        self.stored_bar: Bar | None = stored_bar
+        self._recorder = recorder
         self.settled: threading.Event = threading.Event()
         self._format = bar_format
         self._hooks = hooks
@@ -180,14 +200,20 @@ class LiveSeries:
             if started is not None:
                 self._format.learn(started.info, started.update_mode)
                 self._confirmation.receive(update, time.monotonic())
-            slow = self._fanout.deliver(update, is_refill=_has_missed_bars(started))
+            if self._recorder is not None:
+                # Before the delivery, after which a program may close the feed.
+                self._recorder.record(update, started)
+            is_first = started is not None and self.last_closed is None
+            shown = _newest_alone(update) if is_first else update
+            is_refill = not is_first and _has_missed_bars(started)
+            slow = self._fanout.deliver(shown, is_refill=is_refill)
             # After the delivery: if that fails, the bars are asked for once more.
             self.last_closed = update.last or self.last_closed
             self.is_forming = update.forming is not None
             self.updates += not update.by_clock
         for subscriber in slow:
             subscriber.notify_slow(self.seis)
-        for start_s, end_s in update.gaps:
+        for start_s, end_s in shown.gaps:
             self._hooks.notify_gap(self.seis, start_s, end_s)
         return True
 
@@ -244,6 +270,12 @@ class LiveSeries:
                 lag_ms=None if lag_s is None else round(lag_s * _MILLISECONDS, 3),
                 error=self.reported_error,
             )
+
+
+def _newest_alone(update: LiveUpdate) -> LiveUpdate:
+    """Return the first update of a series as subscribers receive it: the bar that closed last."""
+    closed = update.closed[-1:] or ((update.last,) if update.last is not None else ())
+    return replace(update, closed=closed, gaps=(), corrections=0)
 
 
 def _has_missed_bars(started: StreamStarted | None) -> bool:

@@ -7,7 +7,7 @@ here: the thread that delivers a connection's events hands them to the series.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import Deadline
@@ -64,7 +64,7 @@ class StreamSupervisor:
     max_bars
         How many bars are requested at most to fill a gap.
     callbacks
-        Runs while any series is followed.
+        Run while any series is followed.
     on_reconnect
         Called after an outage; see `Outage`.
     feed
@@ -80,7 +80,7 @@ class StreamSupervisor:
         network: NetworkConfig,
         threads: ThreadingConfig,
         max_bars: int,
-        callbacks: CallbackThread,
+        callbacks: Sequence[CallbackThread],
         on_reconnect: Callable[[float, float], object],
         feed: FeedLock,
     ) -> None:
@@ -173,12 +173,14 @@ class StreamSupervisor:
             """Whether a thread is needed; what it needs is made then."""
             if self._followed:
                 self._dispatcher = self._new_dispatcher(manager, limits)
-                self._callbacks.open()
+                for callbacks in self._callbacks:
+                    callbacks.open()
             return bool(self._followed)
 
         try:
             self._thread.start(self._run, is_needed=prepare)
-            self._callbacks.start()
+            for callbacks in self._callbacks:
+                callbacks.start()
         except BaseException as error:
             # No thread; or Ctrl-C.
             self._give_up(error)
@@ -194,7 +196,8 @@ class StreamSupervisor:
             self._dispatcher = None
             failed, self._followed = self._followed, set()
             self._commands.clear()
-            self._callbacks.close()
+            for callbacks in self._callbacks:
+                callbacks.close()
         for series in failed:
             series.error = ThreadingError(f"no thread for the live feed: {error!r}")
             series.settled.set()
@@ -229,7 +232,8 @@ class StreamSupervisor:
             if self._followed or self._commands:
                 return True
             self._dispatcher = None
-            self._callbacks.close()
+            for callbacks in self._callbacks:
+                callbacks.close()
             self._thread.clear()
             return False
 
@@ -334,7 +338,7 @@ class StreamSupervisor:
         request = StreamRequest(
             series.seis.full_symbol,
             series.seis.interval.value,
-            after=series.last_closed,
+            after=series.last_closed or series.stored_bar,
             max_bars=self._max_bars,
             follow=self._source.keeps_session,
             accepts_no_bars=series.bad_answers >= _PAUSES_FOR_BARS,

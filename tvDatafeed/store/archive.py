@@ -101,10 +101,7 @@ class Archive:
         """
         key, part, now_s = self.key_of(history), closed_part(history), time.time()
         with self.writing() as transaction:
-            asked = history.request.symbol
-            resolved = Resolved(key.symbol, key.feed)
-            if transaction.resolved(asked, account) != [resolved]:
-                transaction.set_resolved(asked, account, resolved)
+            _resolve(transaction, history.request.symbol, account, key)
             series = transaction.add(key)
             if part.span is None:
                 return True
@@ -160,22 +157,31 @@ class Archive:
                 transaction.save(series)
 
     def append(
-        self, key: SeriesKey, names: Iterable[str], packed: bytes, span: Span, notes: SeriesNotes
+        self,
+        key: SeriesKey,
+        asked: str,
+        packed: bytes,
+        span: Span,
+        notes: SeriesNotes,
+        *,
+        account: str | None = None,
     ) -> None:
-        """Store closed bars that did not come as an answer, and that its range is answered.
+        """Store closed bars that did not come as an answer, and that their range is answered.
 
         Parameters
         ----------
         key
             The series.
-        names
-            The symbols that it is known by.
+        asked
+            The symbol that it was asked by.
         packed
             The bars, ascending by time.
         span
             The range in which there are no other bars.
         notes
             What was heard beside them; without a description, the one before stays.
+        account
+            Who asked; None for a program that brings its own bars.
         """
         with self.writing() as transaction:
             series = transaction.add(key)
@@ -184,12 +190,16 @@ class Archive:
                 transaction.erase(series, *span)
             transaction.write(series, packed)
             both = added(spans, span)
-            if spans and len(both) > len(spans):
+            if not spans:
+                series.checked_s = time.time()
+            elif len(both) > len(spans):
                 # What is stored beside it was not compared with it.
                 series.checked_s = 0.0
             transaction.set_spans(series, both)
+            if account is not None:
+                _resolve(transaction, asked, account, key)
             series.used_s = time.time()
-            series.info.names = list(dict.fromkeys([*series.info.names, *names]))
+            series.info.names = list(dict.fromkeys([*series.info.names, asked]))
             if notes.symbol:
                 series.info.symbol = notes.symbol
             series.info.update_mode = notes.update_mode or series.info.update_mode
@@ -290,6 +300,12 @@ def _evicted(transaction: Transaction, max_bars: int, *, keep: SeriesKey | None 
         transaction.remove(series)
         total -= series.bars
     return before - total
+
+
+def _resolve(transaction: Transaction, asked: str, account: str, key: SeriesKey) -> None:
+    resolved = Resolved(key.symbol, key.feed)
+    if transaction.resolved(asked, account) != [resolved]:
+        transaction.set_resolved(asked, account, resolved)
 
 
 def _noted(notes: SeriesNotes, history: History) -> SeriesNotes:

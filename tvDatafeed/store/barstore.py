@@ -388,7 +388,7 @@ class BarStore:
         with self._archive.reading() as transaction:
             key = next((key for key in keys if transaction.find(key)), keys[0])
         span = (bars[0].time if since_s is None else since_s, bars[-1].time)
-        self._archive.append(key, [request.symbol], bars.packed, span, notes or SeriesNotes())
+        self._archive.append(key, request.symbol, bars.packed, span, notes or SeriesNotes())
         return len(bars)
 
     def coverage(
@@ -499,6 +499,59 @@ backadjusted, feed
         with self._archive.writing() as transaction:
             transaction.put_document(replace(found, used_s=now_s, hits=found.hits + 1))
         return data
+
+    def description(
+        self,
+        symbol: str,
+        session: str,
+        account: str,
+        ask: Callable[[], dict[str, Any]] | None,
+        *,
+        use: StoreUse,
+    ) -> dict[str, Any]:
+        """Return TradingView's description of a symbol, from the store for a day.
+
+        Parameters
+        ----------
+        symbol, session
+            As for `protocol.events.SymbolRequest`.
+        account
+            Who asks.
+        ask
+            Asks TradingView; None to use no network, whatever the age of what is stored.
+        use
+            As for `TvDatafeed.get_hist`.
+
+        Raises
+        ------
+        DataNotFoundError
+            It is not stored, and TradingView is not asked.
+        StoreError
+            The store fails, and TradingView is not asked.
+        TvDatafeedError
+            As from `ask`.
+        """
+        name = symbol, "symbol_info", f"{session} {account}"
+        try:
+            found = None
+            if use != "refresh":
+                found = self.read_cache(*name, days=None if ask is None else 1)
+            if isinstance(found, dict):
+                return found
+        except StoreError as error:
+            if ask is None:
+                raise
+            self._archive.warn(error)
+        if ask is None:
+            exchange, _, short = symbol.rpartition(":")
+            raise DataNotFoundError(short, exchange, reason=f"not in the store {self.url}")
+        description = ask()
+        try:
+            self.write_cache(symbol, "symbol_info", description, name[2])
+            self._archive.works()
+        except StoreError as error:
+            self._archive.warn(error)
+        return description
 
     def clear(
         self,

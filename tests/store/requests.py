@@ -1,0 +1,9 @@
+"""What a client has asked the loopback server for."""
+
+PAGES = ("create_series", "request_more_data")
+
+
+def requested(server, since=0):
+    """Return the requests for bars that the server has received, after the first so many."""
+    found = [command for command in server.received if command.method in PAGES]
+    return found[since:]

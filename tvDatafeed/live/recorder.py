@@ -1,0 +1,118 @@
+"""The recorder: the closed bars of a live series go into a store, and it knows where they end.
+
+Bars are written by a thread of their own, so that a slow disk or server delays no bar. A bar that
+cannot be written is missing there until it is asked for: the store knows what it was not given.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+
+from tvDatafeed.exceptions import StoreError
+from tvDatafeed.live.seis import Seis
+from tvDatafeed.protocol.closing import LiveUpdate
+from tvDatafeed.protocol.events import SeriesRequest, StreamStarted
+from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.series import Bars, delay_seconds
+from tvDatafeed.store.archive import Archive
+from tvDatafeed.store.key import SeriesKey, feed_of, resolved_symbol
+from tvDatafeed.store.records import SeriesNotes
+from tvDatafeed.store.spans import just_after
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_DAY_S = 86400
+
+
+class Recorder:
+    """Writes the closed bars of one series into a store.
+
+    Parameters
+    ----------
+    archive
+        The store.
+    account
+        Who the bars are for: accounts may receive different bars.
+    seis
+        The series.
+    queue
+        Calls a function with arguments in the thread that writes.
+    """
+
+    def __init__(
+        self, archive: Archive, account: str, seis: Seis, queue: Callable[..., object]
+    ) -> None:
+        self._archive = archive
+        self._account = account
+        self._queue = queue
+        self._length_s = seis.interval.seconds
+        self._request = SeriesRequest(seis.full_symbol, seis.interval.value, count=None)
+        # Written by the thread that delivers the bars.
+        self._key: SeriesKey | None = None
+        self._notes = SeriesNotes()
+        self._last_s: float | None = None
+
+    def newest_bar(self) -> Bar | None:
+        """Return the newest bar that is stored; None without one, or when the store fails."""
+        try:
+            known = self._archive.keys_for(self._request.symbol, self._account)
+            if not known:
+                return None
+            key = SeriesKey.of(self._request, *known[0])
+            with self._archive.reading() as transaction:
+                series = transaction.find(key)
+                if series is None or series.last is None:
+                    return None
+                bars = Bars(transaction.read(series, series.last, series.last))
+        except StoreError as error:
+            self._archive.warn(error)
+            return None
+        return bars[-1] if bars else None
+
+    def record(self, update: LiveUpdate, started: StreamStarted | None) -> None:
+        """Write the bars that an update has closed, in the other thread."""
+        if started is not None:
+            self._learn(started)
+        bars, key = update.closed, self._key
+        if not bars or key is None:
+            return
+        if started is not None:
+            # The answer has the last known bar too: where that has changed, older ones have.
+            is_next = started.request.after is not None and not (update.gaps or update.corrections)
+            before_s = started.request.after.time if started.request.after else None
+        else:
+            before_s = self._last_s
+            # A split comes overnight: what follows a pause is compared before it is joined.
+            is_next = (
+                before_s is not None
+                and bars[0].time - before_s <= self._length_s < _DAY_S
+                and not update.gaps
+            )
+        self._last_s = bars[-1].time
+        since_s = just_after(before_s) if is_next and before_s is not None else bars[0].time
+        self._queue(self._write, key, Bars.of(bars), since_s, self._notes)
+
+    def _learn(self, started: StreamStarted) -> None:
+        symbol = resolved_symbol(self._request.symbol, started.info)
+        self._key = SeriesKey.of(self._request, symbol, feed_of(started.update_mode))
+        server_time_s = 0.0
+        if started.market_time_s is not None:
+            server_time_s = started.market_time_s + delay_seconds(started.update_mode)
+        self._notes = SeriesNotes(
+            dict(started.info), started.update_mode, server_time_s, time.time()
+        )
+
+    def _write(self, key: SeriesKey, bars: Bars, since_s: float, notes: SeriesNotes) -> None:
+        try:
+            self._archive.append(
+                key,
+                self._request.symbol,
+                bars.packed,
+                (since_s, bars[-1].time),
+                dataclasses.replace(notes),
+                account=self._account,
+            )
+            self._archive.works()
+        except StoreError as error:
+            self._archive.warn(error)
