@@ -215,7 +215,7 @@ class Archive:
             self.engine.move_aside(error)
             return
         text, lo, hi = error.damaged
-        logger.warning("%s; its bars are asked for again", error)
+        logger.warning("the bar store %s: %s; its bars are asked for again", self.engine.url, error)
         with self.writing() as transaction:
             series = transaction.find(SeriesKey.from_text(text))
             if series is None:
