@@ -125,12 +125,7 @@ class TdengineRest:
             "Content-Type": "text/plain; charset=utf-8",
         }
         # The proxy is the way to TradingView, not to a database.
-        network = replace(
-            NetworkConfig.from_env(),
-            proxy=None,
-            recv_timeout=-1,
-            max_response_time=self._timeout_s,
-        )
+        network = replace(NetworkConfig.from_env(), proxy=None, recv_timeout=-1.0)
         self._client = HttpClient(network)
 
     def __repr__(self) -> str:
