@@ -1,5 +1,7 @@
 """The public API on TDengine: the loopback stand-in answers as its documentation says."""
 
+import time
+
 import pandas as pd
 import pytest
 
@@ -85,6 +87,19 @@ def test_restatement_makes_another_table(market, tv, tdengine):
     pd.testing.assert_frame_equal(stored, after, check_freq=False)
     tables = tdengine.run("SELECT DISTINCT TBNAME FROM tv.bars")
     assert len(tables) == 2  # the old one stays for its readers
+
+
+def test_replaced_table_goes_after_a_minute(market, tv, tdengine, monkeypatch):
+    """The next write removes the old table, when no reader can still need it."""
+    before = tv.get_hist("AAPL", "NASDAQ", n_bars=20)
+    market.correct("NASDAQ:AAPL", "1D", int(before.index[0].timestamp()), volume=12345.0)
+    tv.get_hist("AAPL", "NASDAQ", n_bars=20)
+    later_s = time.time() + 61.0
+    monkeypatch.setattr(time, "time", lambda: later_s)
+    after = tv.get_hist("AAPL", "NASDAQ", n_bars=30)
+    assert len(tdengine.run("SELECT DISTINCT TBNAME FROM tv.bars")) == 1
+    stored = tv.store.read_bars("AAPL", "NASDAQ", n_bars=30)
+    pd.testing.assert_frame_equal(stored, after, check_freq=False)
 
 
 def test_correction_replaces_a_bar(market, tv):

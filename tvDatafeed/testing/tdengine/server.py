@@ -42,7 +42,7 @@ class TdengineFault:
     text
         The description for "error".
     times
-        How often; None for always.
+        The number of statements that it is applied to; None for all.
     containing
         Only for statements that contain this text.
     after
@@ -194,7 +194,17 @@ class FakeTDengine:
         released.set()
 
     def run(self, sql: str) -> list[list[Any]]:
-        """Run a statement without HTTP; return its rows.
+        """Run a statement without HTTP.
+
+        Parameters
+        ----------
+        sql
+            The statement.
+
+        Returns
+        -------
+        list of list
+            Its rows.
 
         Raises
         ------
