@@ -41,7 +41,7 @@ TESTING_FLOORS = (
     {"sessions"},
     {"accounts", "faults"},
     {"journal"},
-    {"market", "wire"},
+    {"market", "tdengine", "wire"},
 )
 # The modules that may import a library which is imported in one place only.
 DOORS = {

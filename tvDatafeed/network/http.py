@@ -158,6 +158,35 @@ class HttpClient:
         """
         return self._exchange("GET", url, None, cookies, headers, deadline)
 
+    def send(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> HttpReply:
+        """Post bytes as they are.
+
+        Parameters
+        ----------
+        url, headers, deadline
+            As for `get`; the content type is among the headers.
+        body : bytes
+            The body.
+
+        Returns
+        -------
+        HttpReply
+            As for `get`.
+
+        Raises
+        ------
+        NetworkError
+            As for `get`.
+        """
+        return self._exchange("POST", url, body, None, headers, deadline)
+
     def post(
         self,
         url: str,
@@ -192,7 +221,7 @@ class HttpClient:
         self,
         method: str,
         url: str,
-        form: Mapping[str, str] | None,
+        form: Mapping[str, str] | bytes | None,
         cookies: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         deadline: float | None,
@@ -222,7 +251,7 @@ class HttpClient:
         self,
         method: str,
         url: str,
-        form: Mapping[str, str] | None,
+        form: Mapping[str, str] | bytes | None,
         cookies: Mapping[str, str],
         headers: Mapping[str, str] | None,
         deadline: float,
@@ -232,8 +261,8 @@ class HttpClient:
         fields = {**(headers or {}), "Accept-Encoding": "gzip", "Connection": "close"}
         if cookies:
             fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        data = None
-        if form is not None:
+        data = form if isinstance(form, bytes) else None
+        if form is not None and not isinstance(form, bytes):
             fields["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(form, encoding="utf-8").encode("ascii")
         limits = _Limits(self._network, deadline)

@@ -1,7 +1,8 @@
 """A loopback TradingView for testing clients and bots.
 
 `FakeTradingView` is the server, `Market` has the bars that it serves, and the faults in
-`tvDatafeed.testing.faults` can be injected into it.
+`tvDatafeed.testing.faults` can be injected into it. `FakeTDengine` is a TDengine for
+`tvDatafeed.store`.
 
 Examples
 --------
@@ -72,6 +73,7 @@ from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import Market, MarketBar
 from tvDatafeed.testing.server import FakeTradingView
 from tvDatafeed.testing.sessions.backend import PLAN_BARS, Refusal
+from tvDatafeed.testing.tdengine.server import FakeTDengine, TdengineFault
 from tvDatafeed.testing.wire.blackhole import BlackHole
 from tvDatafeed.testing.wire.recordings import load_packets
 
@@ -92,6 +94,7 @@ __all__ = [
     "Drip",
     "EmptyHistory",
     "EndlessFragments",
+    "FakeTDengine",
     "FakeTradingView",
     "Fault",
     "FinMidFrame",
@@ -131,6 +134,7 @@ __all__ = [
     "RstMidFrame",
     "SessionCap",
     "SplitPackets",
+    "TdengineFault",
     "TlsGarbage",
     "TlsStall",
     "TruncatedJson",
