@@ -22,7 +22,7 @@ from tvDatafeed.testing import FakeTradingView, MarketClock
 AAPL = ("AAPL", "NASDAQ")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server():
     with FakeTradingView(clock=MarketClock(NOW, speed=0)) as running:
         yield running
