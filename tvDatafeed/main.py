@@ -6,27 +6,30 @@ import functools
 import logging
 import os
 import time
-import warnings
-import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast, get_args, overload
 
-from tvDatafeed.auth.account import Account, make_authenticator, none_if_blank, with_credentials
+from tvDatafeed.auth.account import (
+    Account,
+    code_of,
+    make_authenticator,
+    none_if_blank,
+    with_credentials,
+)
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
     ConfigurationError,
-    DataError,
     DataValidationError,
-    NetworkError,
     SymbolNotFoundError,
     TvDatafeedError,
 )
 from tvDatafeed.frames.many import Frames
 from tvDatafeed.interval import Interval, interval_len
+from tvDatafeed.network.lazy import LazyConnections
 from tvDatafeed.query.dates import DateLike, legacy_problems
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
 from tvDatafeed.query.history import (
@@ -194,10 +197,11 @@ class TvDatafeed:
             else validate_timeout(ws_timeout, "ws_timeout")
         )
         self.max_response_time: float = network.max_response_time
-        self._manager: WebSocketManager | None = None
-        self._made_managers: dict[str, WebSocketManager] = {}
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
         self._account = Account(make_authenticator(self._config, self._limiter))
+        self._lazy = LazyConnections(
+            self, network, self._limiter, functools.partial(self._account.network, network)
+        )
         if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
         self._store, self._owns_store = open_store(store, self._config.store)
@@ -229,8 +233,8 @@ class TvDatafeed:
     @token.setter
     def token(self, token: str) -> None:
         self._account.assign(token)
-        if self._manager is not None and isinstance(token, str):
-            self._manager.sign_in(str(token))
+        if self._lazy.present is not None and isinstance(token, str):
+            self._lazy.present.sign_in(str(token))
             self._try_again()
 
     def _try_again(self) -> None:
@@ -276,10 +280,8 @@ class TvDatafeed:
         """
         if self._store is not None and self._owns_store:
             self._store.close()
-        if self._manager is None:
-            return True
         limit_s = self._config.threading.shutdown_timeout if timeout is None else timeout
-        return self._manager.close(limit_s)
+        return self._lazy.close(limit_s)
 
     def stats(self) -> dict[str, Any]:
         """Count what has happened on this object's connections.
@@ -743,20 +745,15 @@ class TvDatafeed:
             With `raise_on_error`: the search cannot be reached, or answers no symbols.
         """
         query = SearchQuery(text, exchange, search_type, limit)
-        from tvDatafeed.network.http import HttpClient  # noqa: PLC0415 - HTTP takes its time to import
-        from tvDatafeed.symbology.search import search  # noqa: PLC0415
+        from tvDatafeed.symbology.search import find  # noqa: PLC0415 - HTTP takes its time to import
 
-        network = self._config.network
-        client = HttpClient(network, limiter=self._limiter)
-        deadline = time.monotonic() + self.max_response_time
-        found: list[dict[str, Any]] = []
-        try:
-            for item in search(client, network.search_url, query, deadline):
-                found.append(item)  # noqa: PERF402 - what came before an error is kept
-        except (NetworkError, DataError) as error:
-            if raise_on_error:
-                raise
-            logger.warning("the symbol search failed: %s", error)
+        found = find(
+            query,
+            self._config.network,
+            self._limiter,
+            self.max_response_time,
+            raise_on_error=raise_on_error,
+        )
         if not as_frame:
             return found
         from tvDatafeed.frames.search import search_to_frame  # noqa: PLC0415 - as above
@@ -784,22 +781,7 @@ class TvDatafeed:
         return format_search_results(results, max_results)
 
     def _connections(self) -> "WebSocketManager":
-        # Sockets, TLS and JSON are imported when they are first needed.
-        from tvDatafeed.network.pool import WebSocketManager  # noqa: PLC0415
-
-        manager = self._manager
-        if manager is None:
-            network, account = self._config.network, self._account
-            # Asked with the token that a connection is for: another one may have another host.
-            made = WebSocketManager(
-                network, self._limiter, network_of=functools.partial(account.network, network)
-            )
-            # The first of several threads wins, and no lock is needed that a fork could copy.
-            manager = self._made_managers.setdefault("manager", made)
-            if manager is made:
-                # The manager does not know us, so that nothing but the program keeps us alive.
-                weakref.finalize(self, _dropped, made, repr(self)).atexit = False
-            self._manager = manager
+        manager = self._lazy.get()
         manager.show_frames(self.ws_debug)
         return manager
 
@@ -888,21 +870,4 @@ class TvDatafeed:
 
     def _get_totp_code(self) -> str | None:
         """Give a code: the one that was passed, else one of the secret, else None."""
-        code = self._config.auth.two_factor_code
-        if code is not None:
-            return code() if callable(code) else code
-        secret = self._get_totp_secret()
-        if secret is None:
-            return None
-        from tvDatafeed.auth.totp import totp_at  # noqa: PLC0415 - as above
-
-        return totp_at(secret, time.time())
-
-
-def _dropped(manager: "WebSocketManager", who: str) -> None:
-    """Close what a program let go without closing it."""
-    if manager.is_open:
-        # Closed before the warning, which may be an error. Without locks, since the collector may
-        # run in a thread that holds one.
-        manager.abort_unlocked()
-        warnings.warn(f"{who} was not closed; use 'with' or close()", ResourceWarning, stacklevel=2)
+        return code_of(self._config.auth)

@@ -55,6 +55,18 @@ def with_credentials(config: "TvDatafeedConfig", given: dict[str, Any]) -> "TvDa
     return dataclasses.replace(config, auth=dataclasses.replace(config.auth, **changes))
 
 
+def code_of(auth: "AuthConfig") -> str | None:
+    """Return a code of the second factor: the given one, else one of the secret, else None."""
+    code = auth.two_factor_code
+    if code is not None:
+        return code() if callable(code) else code
+    if auth.totp_secret is None:
+        return None
+    from tvDatafeed.auth.totp import totp_at  # noqa: PLC0415 - needed by few
+
+    return totp_at(auth.totp_secret, time.time())
+
+
 class Account:
     """The data token of one object: that of its account, one that was assigned, or nobody's.
 

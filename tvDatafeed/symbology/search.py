@@ -22,6 +22,8 @@ from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.symbology.results import full_name, text_of
 
 logger: logging.Logger = logging.getLogger(__name__)
+# Where a search that fails has always been reported.
+client_logger: logging.Logger = logging.getLogger("tvDatafeed.main")
 
 ORIGIN = "https://www.tradingview.com"
 # At fifty symbols a page more than any word has; a server that never ends is not followed.
@@ -80,6 +82,46 @@ def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) ->
         start += size
         if not found or remaining <= 0:
             return
+
+
+def find(
+    query: SearchQuery,
+    network: NetworkConfig,
+    limiter: RateLimiter,
+    seconds: float,
+    *,
+    raise_on_error: bool,
+) -> list[dict[str, Any]]:
+    """Find symbols, the ones that fit best first.
+
+    Parameters
+    ----------
+    query
+        What to look for, and how many at the most.
+    network
+        Where to search.
+    limiter
+        Asked before each request.
+    seconds
+        How long all pages may take.
+    raise_on_error
+        Whether a search that fails raises. Otherwise it is a WARNING, and what came before.
+
+    Raises
+    ------
+    NetworkError, DataError
+        With `raise_on_error`: the search cannot be reached, or answers no symbols.
+    """
+    found: list[dict[str, Any]] = []
+    client = HttpClient(network, limiter=limiter)
+    try:
+        for item in search(client, network.search_url, query, time.monotonic() + seconds):
+            found.append(item)  # noqa: PERF402 - what came before an error is kept
+    except (NetworkError, DataError) as error:
+        if raise_on_error:
+            raise
+        client_logger.warning("the symbol search failed: %s", error)
+    return found
 
 
 def with_suggestions(
