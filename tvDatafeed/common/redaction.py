@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 _HIDDEN_LENGTH = 8
 _TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
@@ -36,6 +37,21 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
     # A token is known by its form too, cut or forgotten as it may be.
     return _TOKEN.sub("***", text)
+
+
+def masked_url(url: str) -> str:
+    """Return a URL without its password, and without a query, which may hold one too."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    if not password and "@" not in parts.netloc:
+        return parts._replace(query="").geturl()
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}:***@" if password else f"{parts.username}@"
+    return parts._replace(netloc=user + host, query="").geturl()
 
 
 def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:
