@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 _HIDDEN_LENGTH = 8
 _TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
@@ -40,18 +39,15 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Return a URL without its password, and without a query, which may hold one too."""
-    try:
-        parts = urlsplit(url)
-        password = parts.password
-    except ValueError:
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    if not password and "@" not in parts.netloc:
-        return parts._replace(query="").geturl()
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}:***@" if password else f"{parts.username}@"
-    return parts._replace(netloc=user + host, query="").geturl()
+    """Return a URL without its password, and without a query, which may hold one too.
+
+    A password that was not quoted, and so may hold any character, is hidden as well.
+    """
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    name, colon, _password = user.partition(":")
+    shown = f"{name}{':***' if colon else ''}{at}{place}"
+    return f"{scheme}{separator}{shown}".partition("?")[0]
 
 
 def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:

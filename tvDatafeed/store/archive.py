@@ -60,7 +60,11 @@ class Archive:
     def reading(self) -> Generator[Transaction]:
         """Return a transaction that sees one state of the store."""
         if time.monotonic() - self._uses_since > _USES_WAIT_S:
-            self.write_uses()
+            # Those who may only read can do so.
+            try:
+                self.write_uses()
+            except StoreError as error:
+                self.warn(error)
         with self.engine.reading() as transaction:
             yield transaction
 

@@ -7,10 +7,10 @@ servers which speak PostgreSQL's protocol can stand in between or serve it.
 import functools
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import psycopg
 from psycopg import errors
@@ -133,6 +133,52 @@ def _until(gen: Generator[Any, Any, _T], deadline_s: float) -> Generator[Any, An
         gen.close()
 
 
+class _Session:
+    """The connection of one thread, which is replaced once it is lost."""
+
+    def __init__(self, connect: Callable[[], _Connection]) -> None:
+        self._connect = connect
+        self._connection: _Connection | None = None
+
+    def begun(self, begin: str) -> _Connection:
+        """Begin a transaction; a connection that ended since its last one is replaced."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(begin)
+            except BaseException as error:
+                is_ended = isinstance(error, psycopg.OperationalError) and self._connection.closed
+                self.close()
+                if not is_ended:
+                    raise
+            else:
+                return self._connection
+        self._connection = connection = self._connect()
+        try:
+            connection.execute(begin)
+        except BaseException:
+            self.close()
+            raise
+        return connection
+
+    def roll_back(self) -> None:
+        """End a transaction that has failed, and the connection where that cannot be."""
+        if self._connection is None:
+            return
+        status = self._connection.info.transaction_status
+        if status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+            with suppress(psycopg.Error, TimeoutError):
+                self._connection.execute("ROLLBACK")
+            status = self._connection.info.transaction_status
+        if status != TransactionStatus.IDLE:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, if any."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 class PostgresEngine:
     """An `engine.Engine` on a database of a PostgreSQL server.
 
@@ -152,25 +198,19 @@ class PostgresEngine:
     name = "postgresql"
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = masked_url(url).partition("?")[0]
-        try:
-            # libpq knows its scheme in lower case alone.
-            options = conninfo_to_dict("postgresql://" + url.partition("://")[2])
-            written = urlsplit(url).password
-        except (psycopg.Error, ValueError):
-            # Its text may repeat the password.
-            raise ConfigurationError(
-                "store", self.url, f"must be like {_NAME_THE_DATABASE}"
-            ) from None
-        self._secrets = [str(options[name]) for name in _SECRETS if options.get(name)]
-        self._secrets += [written] if written else []
+        self.url = masked_url(url)
+        options = _options_in(url)
+        if options is None:
+            raise ConfigurationError("store", self.url, f"must be like {_NAME_THE_DATABASE}")
+        secrets = [str(options[name]) for name in _SECRETS if options.get(name)]
+        self._secrets = [*secrets, *map(quote, secrets)]
         if timeout_s != math.inf:
             options["connect_timeout"] = max(math.ceil(timeout_s), _SHORTEST_CONNECT_S)
         self._conninfo = make_conninfo("", **{"application_name": "tvDatafeed", **options})
         self._timeout_s = timeout_s
         self._limits = _limits(timeout_s)
         self._is_ready = False
-        self._connections = PerThread(self._connect, _Connection.close)
+        self._connections = PerThread(lambda: _Session(self._connect), _Session.close)
 
     def open(self) -> None:
         """See `engine.Engine`."""
@@ -224,9 +264,9 @@ class PostgresEngine:
 
     def versions(self) -> tuple[str, str]:
         """See `engine.Engine`."""
-        with self._mapped():
-            server = self._connections.get().info.parameter_status("server_version")
-        return f"psycopg {psycopg.__version__}", server or ""
+        with self._transaction(_BEGIN_READING) as execute:
+            ((server,),) = execute("SELECT current_setting('server_version')", ())
+        return f"psycopg {psycopg.__version__}", str(server)
 
     def size_bytes(self) -> int:
         """See `engine.Engine`."""
@@ -242,8 +282,8 @@ class PostgresEngine:
 
     @contextmanager
     def _transaction(self, begin: str) -> Generator[Execute]:
-        with self._mapped():
-            connection = self._begun(f"{begin}; {self._limits}")
+        with self._mapped(), self._connections.using() as session:
+            connection = session.begun(f"{begin}; {self._limits}")
 
             def execute(statement: str, values: Sequence[Any]) -> list[Row]:
                 cursor = connection.execute(_translated(statement), values or None, binary=True)
@@ -253,44 +293,19 @@ class PostgresEngine:
                 yield execute
                 connection.execute("COMMIT")
             except BaseException:
-                self._roll_back(connection)
+                session.roll_back()
                 raise
-
-    def _begun(self, begin: str) -> _Connection:
-        """Begin a transaction; a connection that ended since its last one is replaced."""
-        connection = self._connections.get()
-        try:
-            connection.execute(begin)
-        except psycopg.OperationalError:
-            if not connection.closed:
-                self._connections.drop()
-                raise
-            self._connections.drop()
-            connection = self._connections.get()
-            connection.execute(begin)
-        except BaseException:
-            self._connections.drop()
-            raise
-        return connection
-
-    def _roll_back(self, connection: _Connection) -> None:
-        if connection.info.transaction_status in {
-            TransactionStatus.INTRANS,
-            TransactionStatus.INERROR,
-        }:
-            with suppress(psycopg.Error, TimeoutError):
-                connection.execute("ROLLBACK")
-        # One that is busy or broken is of no further use.
-        if connection.info.transaction_status != TransactionStatus.IDLE:
-            self._connections.drop()
 
     def _connect(self) -> _Connection:
-        connection = _Connection.connect(
-            self._conninfo,
-            autocommit=True,
-            # Poolers give each transaction another session, which does not know them.
-            prepare_threshold=None,
-        )
+        try:
+            connection = _Connection.connect(
+                self._conninfo,
+                autocommit=True,
+                # Poolers give each transaction another session, which does not know them.
+                prepare_threshold=None,
+            )
+        except psycopg.OperationalError as error:
+            raise self._error_of(error, _UNREACHABLE) from error
         connection.silence_s = self._timeout_s + _SILENCE_S
         return connection
 
@@ -318,22 +333,20 @@ class PostgresEngine:
         except psycopg.Error as error:
             raise self._error_of(error) from error
 
-    def _error_of(self, error: psycopg.Error) -> StoreError:
-        text = self._text(error)
-        is_connecting = error.sqlstate is None
+    def _error_of(self, error: psycopg.Error, otherwise: str = "") -> StoreError:
+        text, code = self._text(error), error.sqlstate
+        if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn)):
+            self._is_ready = False
+        if not otherwise and isinstance(error, psycopg.OperationalError):
+            otherwise = _TRY_AGAIN
         hint = next(
             (
                 hint
                 for codes, words, hint in _PROBLEMS
-                if error.sqlstate in codes or (is_connecting and any(w in text for w in words))
+                if code in codes or (code is None and any(word in text for word in words))
             ),
-            "",
+            otherwise,
         )
-        if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn)):
-            self._is_ready = False
-        if not hint and isinstance(error, psycopg.OperationalError):
-            is_lost = is_connecting and "connection failed" not in text
-            hint = _TRY_AGAIN if is_lost or error.sqlstate else _UNREACHABLE
         return StoreError(f"the bar store {self.url} cannot be used: {text}", hint=hint)
 
     def _text(self, error: psycopg.Error) -> str:
@@ -344,6 +357,15 @@ class PostgresEngine:
 _LOCKED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 # What a program sees that makes a table at the same moment as another one.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
+
+
+def _options_in(url: str) -> dict[str, Any] | None:
+    """Return what libpq reads in a URL, or None: its own error may repeat the password."""
+    try:
+        # libpq knows its scheme in lower case alone.
+        return conninfo_to_dict("postgresql://" + url.partition("://")[2])
+    except psycopg.Error:
+        return None
 
 
 @functools.lru_cache(maxsize=256)
