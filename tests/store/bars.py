@@ -25,6 +25,11 @@ def bars(count, first=0, number=0):
     )
 
 
+def next_bars(count, first, number=0):
+    """Return the bars from the `first` minute on, and the one before, so that ranges join."""
+    return bars(count + 1, first - 1, number) if first else bars(count, first, number)
+
+
 def assert_stored(frame, expected):
     """Expect the bars of a frame, whatever its symbol is."""
     pd.testing.assert_frame_equal(frame.drop(columns="symbol"), expected, check_freq=False)

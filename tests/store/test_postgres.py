@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 
-import psycopg
 import pytest
 
 from tests.programs import run, start
 from tests.scale import PATIENCE_S, at_most
 from tests.store.bars import assert_stored, bars
-from tests.store.postgresserver import PASSWORD
+from tests.store.postgresserver import NO_SERVER, PASSWORD
 from tvDatafeed import ConfigurationError, Interval
 from tvDatafeed.store import (
     BarStore,
@@ -24,6 +23,8 @@ from tvDatafeed.store import (
     StoreLockedError,
     StoreVersionError,
 )
+
+psycopg = pytest.importorskip("psycopg", reason=NO_SERVER)
 
 SECRETS = (PASSWORD, PASSWORD.replace(" ", "%20"), "p@ssword", "p%40ssword")
 

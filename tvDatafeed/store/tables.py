@@ -147,9 +147,9 @@ class TableTransaction:
 
     def set_spans(self, series: StoredSeries, spans: Spans) -> None:
         """See `engine.Transaction`."""
-        before = self.spans(series)
+        before, after = set(self.spans(series)), set(spans)
         for lo, hi in before:
-            if (lo, hi) not in spans:
+            if (lo, hi) not in after:
                 self._execute("DELETE FROM span WHERE series = ? AND lo = ?", (series.id, lo))
         for lo, hi in spans:
             if (lo, hi) not in before:
