@@ -20,7 +20,9 @@ from tests.store.bars import assert_stored, bars, next_bars
 from tvDatafeed import Interval
 from tvDatafeed.store import BarStore
 
-BARS_A_WRITE = 100
+# A page of history.
+BARS_A_WRITE = 1000
+BARS_A_READ = 5000
 SHARED = "TEST:SHARED"
 # In each of a few rounds a process writes, and reads what it has written.
 READ_EVERY = 10
@@ -42,7 +44,8 @@ def work(url, number, seconds, way):
                 written += BARS_A_WRITE
                 if steps % READ_EVERY == 0:
                     keep.write(SHARED, bars(BARS_A_WRITE, number * BARS_A_WRITE))
-                    assert len(keep.read(f"TEST:P{number}", 1000)) == min(written, 1000)
+                    newest = keep.read(f"TEST:P{number}", BARS_A_READ)
+                    assert len(newest) == min(written, BARS_A_READ)
                     assert len(keep.read(SHARED, BARS_A_WRITE)) == BARS_A_WRITE
             except Exception as error:  # noqa: BLE001 - counted
                 errors += 1

@@ -9,7 +9,7 @@ from tests.store.kill import BARS_A_WRITE, kill_once, stored_bars, writer
 from tvDatafeed import Interval
 from tvDatafeed.store import BarStore
 
-SECONDS, PROCESSES = 3.0, 8
+SECONDS, PROCESSES = 2.0, 8
 
 pytestmark = pytest.mark.slow
 
