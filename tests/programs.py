@@ -45,10 +45,11 @@ def run(*arguments, server=None, **options):
 
 
 @contextlib.contextmanager
-def start(*arguments, server=None, stdout=subprocess.PIPE, **settings):
+def start(*arguments, server=None, stdout=subprocess.PIPE, stdin=None, **settings):
     """Start Python and give the process, its output in pipes; it ends with the block."""
     with subprocess.Popen(
         [sys.executable, *arguments],
+        stdin=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,7 +1,8 @@
 """One object for each thread, such as a connection to a database that threads must not share."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from tvDatafeed.common.fork import call_in_forked_child
@@ -15,6 +16,8 @@ _inherited: list[Any] = []
 class PerThread(Generic[_T]):
     """Makes an object in each thread that asks, and closes it after the thread has ended.
 
+    An object that a thread has taken is closed by that thread alone.
+
     Parameters
     ----------
     make
@@ -26,39 +29,56 @@ class PerThread(Generic[_T]):
     def __init__(self, make: Callable[[], _T], close: Callable[[_T], None]) -> None:
         self._make = make
         self._close = close
-        # Each operation on it is one step, so that no lock is needed that a fork could copy.
-        self._made: dict[threading.Thread, _T] = {}
+        # Each operation on them is one step, so that no lock is needed that a fork could copy: it
+        # belongs to whom has removed it.
+        self._idle: dict[threading.Thread, _T] = {}
+        self._taken: dict[int, _T] = {}
+        # Another one after each `close`.
+        self._round = object()
         call_in_forked_child(self._forget)
 
-    def get(self) -> _T:
-        """Return the object of this thread."""
-        thread = threading.current_thread()
-        found = self._made.get(thread)
+    @contextmanager
+    def using(self) -> Generator[_T]:
+        """Return the object of this thread, made anew when there is none."""
+        begun = self._round
+        found = self._idle.pop(threading.current_thread(), None)
         if found is None:
             self._sweep()
-            self._made[thread] = found = self._make()
-        return found
+            found = self._make()
+        self._taken[id(found)] = found
+        try:
+            yield found
+        finally:
+            # In a forked child it is still its parent's.
+            if self._taken.pop(id(found), None) is not None:
+                self._give_back(found, begun)
 
-    def drop(self) -> None:
-        """Close the object of this thread; the next `get` makes another one."""
-        found = self._made.pop(threading.current_thread(), None)
+    def close(self) -> None:
+        """Close the objects of all threads; one that is being used when that is over."""
+        self._round = object()
+        for thread in list(self._idle):
+            self._close_idle(thread)
+
+    def _give_back(self, found: _T, begun: object) -> None:
+        thread = threading.current_thread()
+        other = self._idle.pop(thread, None)
+        if other is not None:
+            self._close(other)
+        self._idle[thread] = found
+        # `close` may have been called since, or just now.
+        if self._round is not begun:
+            self._close_idle(thread)
+
+    def _close_idle(self, thread: threading.Thread) -> None:
+        found = self._idle.pop(thread, None)
         if found is not None:
             self._close(found)
 
-    def close(self) -> None:
-        """Close the objects of all threads."""
-        for thread in list(self._made):
-            found = self._made.pop(thread, None)
-            if found is not None:
-                self._close(found)
-
     def _sweep(self) -> None:
-        for thread in list(self._made):
+        for thread in list(self._idle):
             if not thread.is_alive():
-                found = self._made.pop(thread, None)
-                if found is not None:
-                    self._close(found)
+                self._close_idle(thread)
 
     def _forget(self) -> None:
-        _inherited.extend(self._made.values())
-        self._made = {}
+        _inherited.extend([*self._idle.values(), *self._taken.values()])
+        self._idle, self._taken = {}, {}

@@ -38,6 +38,18 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return _TOKEN.sub("***", text)
 
 
+def masked_url(url: str) -> str:
+    """Return a URL without its password, and without a query, which may hold one too.
+
+    A password that was not quoted, and so may hold any character, is hidden as well.
+    """
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    name, colon, _password = user.partition(":")
+    shown = f"{name}{':***' if colon else ''}{at}{place}"
+    return f"{scheme}{separator}{shown}".partition("?")[0]
+
+
 def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str = "*") -> str:
     """Hide all but the end of a secret.
 

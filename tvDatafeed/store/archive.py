@@ -60,15 +60,27 @@ class Archive:
     def reading(self) -> Generator[Transaction]:
         """Return a transaction that sees one state of the store."""
         if time.monotonic() - self._uses_since > _USES_WAIT_S:
-            self.write_uses()
+            # Those who may only read can do so.
+            try:
+                self.write_uses()
+            except StoreError as error:
+                self.warn(error)
         with self.engine.reading() as transaction:
             yield transaction
 
     @contextmanager
-    def writing(self) -> Generator[Transaction]:
-        """Return a transaction that changes the store; the counts of uses are written with it."""
-        with self._uses_kept_on_failure(), self.engine.writing() as transaction:
-            self._write_uses(transaction)
+    def writing(self, key: SeriesKey | None = None) -> Generator[Transaction]:
+        """Return a transaction that changes the store.
+
+        One that changes a single series names it: it locks no other one, and writes the counts of
+        its uses. Before any other transaction all counts are written, and it locks series in the
+        order of `Transaction.all`, so that programs never wait for each other in a circle.
+        """
+        if key is None:
+            self.write_uses()
+        taken = {} if key is None else self._taken_uses([key])
+        with self._uses_kept_on_failure(taken), self.engine.writing() as transaction:
+            _add_uses(transaction, taken)
             yield transaction
 
     def key_of(self, history: History) -> SeriesKey:
@@ -100,9 +112,10 @@ class Archive:
             False when the series was restated and `restart` is "never"; nothing is stored then.
         """
         key, part, now_s = self.key_of(history), closed_part(history), time.time()
-        with self.writing() as transaction:
-            _resolve(transaction, history.request.symbol, account, key)
+        with self.writing(key) as transaction:
+            # The series is locked before the name, as by all others.
             series = transaction.add(key)
+            _resolve(transaction, history.request.symbol, account, key)
             if part.span is None:
                 return True
             spans = transaction.spans(series)
@@ -131,7 +144,7 @@ class Archive:
             series.used_s = now_s
             series.info = _noted(series.info, history)
             transaction.save(series)
-            self._evict(transaction, keep=key)
+        self._evict(keep=key)
         return True
 
     def recheck(self, wanted: Iterable[tuple[str, str]]) -> None:
@@ -150,7 +163,7 @@ class Archive:
 
     def note_checked(self, key: SeriesKey) -> None:
         """Record that the oldest bars of a series were compared."""
-        with self.writing() as transaction:
+        with self.writing(key) as transaction:
             series = transaction.find(key)
             if series is not None:
                 series.checked_s = time.time()
@@ -183,7 +196,7 @@ class Archive:
         account
             Who asked; None for a program that brings its own bars.
         """
-        with self.writing() as transaction:
+        with self.writing(key) as transaction:
             series = transaction.add(key)
             spans = transaction.spans(series)
             if overlapping(spans, span):
@@ -207,7 +220,7 @@ class Archive:
                 series.info.server_time_s = notes.server_time_s
                 series.info.heard_s = notes.heard_s
             transaction.save(series)
-            self._evict(transaction, keep=key)
+        self._evict(keep=key)
 
     def forget(self, error: StoreCorruptError) -> None:
         """Forget what is damaged, so that it is asked for again."""
@@ -216,8 +229,9 @@ class Archive:
             return
         text, lo, hi = error.damaged
         logger.warning("the bar store %s: %s; its bars are asked for again", self.engine.url, error)
-        with self.writing() as transaction:
-            series = transaction.find(SeriesKey.from_text(text))
+        key = SeriesKey.from_text(text)
+        with self.writing(key) as transaction:
+            series = transaction.find(key)
             if series is None:
                 return
             transaction.erase(series, lo, hi)
@@ -240,9 +254,16 @@ class Archive:
 
     def write_uses(self) -> None:
         """Write the counts of uses."""
-        if self._uses:
-            with self.writing():
-                pass
+        if not self._uses:
+            return
+        taken = self._taken_uses(list(self._uses))
+        self._uses_since = math.inf
+        with self._uses_kept_on_failure(taken):
+            with self.engine.reading() as transaction:
+                found = [series for key in taken if (series := transaction.find(key)) is not None]
+            found.sort(key=lambda series: series.id)
+            with self.engine.writing() as transaction:
+                _add_uses(transaction, {series.key: taken[series.key] for series in found})
 
     def evict(self, max_bars: int) -> int:
         """Remove whole series, least recently used first, until so many bars are left."""
@@ -259,28 +280,35 @@ class Archive:
         """Note that the store has worked, so that its next failure is logged again."""
         self._is_failing = False
 
-    def _evict(self, transaction: Transaction, *, keep: SeriesKey) -> None:
-        if self._max_bars is not None:
-            _evicted(transaction, self._max_bars, keep=keep)
+    def _evict(self, *, keep: SeriesKey) -> None:
+        if self._max_bars is None:
+            return
+        with self.engine.reading() as transaction:
+            total = sum(series.bars for series in transaction.all())
+        if total > self._max_bars:
+            with self.writing() as transaction:
+                _evicted(transaction, self._max_bars, keep=keep)
+
+    def _taken_uses(self, keys: Iterable[SeriesKey]) -> dict[SeriesKey, _Uses]:
+        found = ((key, self._uses.pop(key, None)) for key in keys)
+        return {key: uses for key, uses in found if uses is not None}
 
     @contextmanager
-    def _uses_kept_on_failure(self) -> Generator[None]:
-        written = self._uses
+    def _uses_kept_on_failure(self, taken: dict[SeriesKey, _Uses]) -> Generator[None]:
         try:
             yield
         except BaseException:
-            if self._uses is not written:
-                for key, uses in written.items():
-                    _add(self._uses.setdefault(key, _Uses()), uses)
+            for key, uses in taken.items():
+                _add(self._uses.setdefault(key, _Uses()), uses)
             raise
 
-    def _write_uses(self, transaction: Transaction) -> None:
-        written, self._uses, self._uses_since = self._uses, {}, math.inf
-        for key, uses in written.items():
-            series = transaction.find(key)
-            if series is not None:
-                _add(series, uses)
-                transaction.save(series)
+
+def _add_uses(transaction: Transaction, taken: dict[SeriesKey, _Uses]) -> None:
+    for key, uses in taken.items():
+        series = transaction.find(key)
+        if series is not None:
+            _add(series, uses)
+            transaction.save(series)
 
 
 def _add(target: "StoredSeries | _Uses", uses: _Uses) -> None:

@@ -34,7 +34,7 @@ class Transaction(Protocol):
         """Return a series, making it when there is none."""
 
     def all(self) -> list[StoredSeries]:
-        """Return all series."""
+        """Return all series; when writing, other writers of each wait from here on."""
 
     def save(self, series: StoredSeries) -> None:
         """Store the attributes of a series other than those of its bars."""

@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from tvDatafeed.common.redaction import masked_url as masked
 from tvDatafeed.exceptions import ConfigurationError
 from tvDatafeed.store.engine import Engine
 
@@ -51,29 +52,18 @@ def make_engine(url: "str | os.PathLike[str] | None", timeout_s: float) -> Engin
         case "sqlite":
             return _sqlite(_sqlite_path(text, rest), timeout_s)
         case "postgresql" | "postgres":
-            from tvDatafeed.store.postgres import PostgresEngine  # noqa: PLC0415 - an extra
-
+            try:
+                from tvDatafeed.store.postgres import PostgresEngine  # noqa: PLC0415 - an extra
+            except ImportError as error:
+                raise ConfigurationError(
+                    "store", masked(text), 'needs psycopg: pip install "tvdatafeed[postgres]"'
+                ) from error
             return PostgresEngine(text, timeout_s)
         case "tdengine" | "tdengine+https":
             from tvDatafeed.store.tdengine import TdengineEngine  # noqa: PLC0415 - needed by few
 
             return TdengineEngine(text, timeout_s)
     raise ConfigurationError("store", masked(text), f"must be {_SCHEMES}")
-
-
-def masked(url: str) -> str:
-    """Return a URL without its password."""
-    try:
-        parts = urlsplit(url)
-        password = parts.password
-    except ValueError:
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    if not password and "@" not in parts.netloc:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username}:***@" if password else f"{parts.username}@"
-    return parts._replace(netloc=user + host, query="").geturl()
 
 
 def _sqlite_path(text: str, rest: str) -> Path:

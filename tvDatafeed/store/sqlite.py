@@ -115,8 +115,8 @@ class SqliteEngine:
     def reading(self) -> Generator[TableTransaction]:
         """See `engine.Engine`."""
         self.open()
-        with self._mapped():
-            execute = self._execute_of(self._connections.get())
+        with self._mapped(), self._connections.using() as connection:
+            execute = self._execute_of(connection)
             execute("BEGIN", ())
             try:
                 yield TableTransaction(execute)
@@ -133,8 +133,7 @@ class SqliteEngine:
     @contextmanager
     def _execute_locked(self) -> Generator[Any]:
         """Run statements in a transaction that no other writer shares."""
-        with self._mapped():
-            connection = self._connections.get()
+        with self._mapped(), self._connections.using() as connection:
             execute = self._execute_of(connection)
             with contextlib.ExitStack() as held:
                 if connection.lock is not None:

@@ -87,9 +87,11 @@ class TableTransaction:
         found = self.find(key)
         if found is None:
             new = StoredSeries(0, key)
+            # The update locks one that another program has just made, so that it stays.
             self._execute(
                 "INSERT INTO series (key, generation, info, bars, no_older, checked, used, hits, "
-                "misses) VALUES (?, 0, ?, 0, 0, 0, 0, 0, 0) ON CONFLICT (key) DO NOTHING",
+                "misses) VALUES (?, 0, ?, 0, 0, 0, 0, 0, 0) "
+                "ON CONFLICT (key) DO UPDATE SET generation = series.generation",
                 (key.text, _notes_text(new.info)),
             )
             found = self.find(key)
@@ -98,8 +100,9 @@ class TableTransaction:
         return found
 
     def all(self) -> list[StoredSeries]:
-        """See `engine.Transaction`."""
-        return [_series(row) for row in self._execute(f"{_SERIES} ORDER BY id", ())]
+        """See `engine.Transaction`; when writing, all are locked, in the order of their numbers."""
+        rows = self._execute(f"{_SERIES} ORDER BY id{self._row_lock}", ())
+        return [_series(row) for row in rows]
 
     def save(self, series: StoredSeries) -> None:
         """See `engine.Transaction`."""
@@ -143,9 +146,9 @@ class TableTransaction:
 
     def set_spans(self, series: StoredSeries, spans: Spans) -> None:
         """See `engine.Transaction`."""
-        before = self.spans(series)
+        before, after = set(self.spans(series)), set(spans)
         for lo, hi in before:
-            if (lo, hi) not in spans:
+            if (lo, hi) not in after:
                 self._execute("DELETE FROM span WHERE series = ? AND lo = ?", (series.id, lo))
         for lo, hi in spans:
             if (lo, hi) not in before:

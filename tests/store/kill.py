@@ -1,0 +1,113 @@
+"""Writers are killed again and again: no half block, and every acknowledged bar is there.
+
+``python -m tests.store.kill [--url URL] [--times 50]``: a writer says after each write how many
+bars it has stored, until it is killed in the middle of one. Exit code 0 when nothing was wrong.
+"""
+
+import argparse
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.programs import environment
+from tests.store.bars import assert_stored, bars, next_bars
+from tvDatafeed import DataNotFoundError, Interval
+from tvDatafeed.store import BarStore
+
+SYMBOL = "TEST:KILLED"
+# Prime, so that each write ends at another place of a block.
+BARS_A_WRITE = 211
+LONGEST_S = 0.15
+
+
+def stored_bars(url):
+    """Return how many bars are stored, all of them as they were written."""
+    with BarStore(url) as store:
+        try:
+            frame = store.read_bars(
+                SYMBOL, interval=Interval.in_1_minute, n_bars=10_000_000, timezone="UTC"
+            )
+        except DataNotFoundError:
+            return 0
+        assert_stored(frame, bars(len(frame)))
+        (last,) = [info for info in store.series() if info.symbol == SYMBOL]
+        assert last.bars == len(frame)
+        assert len(store.coverage(SYMBOL, interval=Interval.in_1_minute)) == 1
+    return len(frame)
+
+
+@contextlib.contextmanager
+def writer(url):
+    """Run a writer that goes on from what is stored; it is killed when the block ends."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.store.kill", "--url", url, "--write"],
+        stdout=subprocess.PIPE,
+        # What it says when its server is killed.
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        cwd=Path(__file__).parents[2],
+        env=environment(),
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def write(url):
+    """Write until killed; say after each write how many bars are stored."""
+    written = stored_bars(url)
+    with BarStore(url) as store:
+        while True:
+            store.write_bars(
+                next_bars(BARS_A_WRITE, written), SYMBOL, interval=Interval.in_1_minute
+            )
+            written += BARS_A_WRITE
+            print(written, flush=True)
+
+
+def kill_once(url, wait_s):
+    """Kill a writer some time after its first write; return the bars it had acknowledged."""
+    with writer(url) as program:
+        acknowledged = program.stdout.readline()
+        assert acknowledged, "the writer could not write"
+        time.sleep(wait_s)
+        program.kill()
+        said = [acknowledged, *program.stdout.read().splitlines(keepends=True)]
+    # The last line may have been cut.
+    return max(int(line) for line in said if line.endswith("\n"))
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url")
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    if given.write:
+        write(given.url)
+    with tempfile.TemporaryDirectory() as folder:
+        url = given.url or f"{folder}/bars.db"
+        chance, unacknowledged = random.Random(1), 0
+        for _ in range(given.times):
+            acknowledged = kill_once(url, chance.uniform(0.0, LONGEST_S))
+            stored = stored_bars(url)
+            if stored < acknowledged or stored % BARS_A_WRITE:
+                print(f"{acknowledged} bars were acknowledged, and {stored} are stored")
+                return 1
+            unacknowledged += stored > acknowledged
+        print(
+            f"{given.times} writers killed: {stored} bars, none lost, no half write; "
+            f"{unacknowledged} times the last write was stored before it was acknowledged"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
