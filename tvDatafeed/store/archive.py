@@ -243,6 +243,7 @@ class Archive:
                 first_after=math.inf if first_after is None else first_after,
             )
             transaction.set_spans(series, spans)
+            transaction.save(series)
 
     def touch(self, key: SeriesKey, *, is_hit: bool) -> None:
         """Count a use of a series."""

@@ -23,7 +23,7 @@ from tvDatafeed.exceptions import (
     StoreCorruptError,
     StoreError,
 )
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import Interval, interval_len
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.series import EARLIEST_BAR_S, Bars
 from tvDatafeed.query.dates import DateLike
@@ -38,6 +38,7 @@ from tvDatafeed.query.history import (
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 from tvDatafeed.store.archive import Archive
 from tvDatafeed.store.choice import StoreUse
+from tvDatafeed.store.engine import Transaction
 from tvDatafeed.store.key import FEEDS, Feed, SeriesKey, checked_feed
 from tvDatafeed.store.locations import make_engine
 from tvDatafeed.store.offline import stored_answer
@@ -52,6 +53,7 @@ from tvDatafeed.store.records import (
 )
 from tvDatafeed.store.reports import moment, series_of, stats_of
 from tvDatafeed.store.requests import key_query
+from tvDatafeed.store.spans import just_after
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -384,10 +386,19 @@ class BarStore:
         """
         if not bars:
             return 0
-        keys = self._keys(request, feed)
+        first_s, last_s = bars[0].time, bars[-1].time
+        length_s = interval_len.get(request.interval, 0.0)
         with self._archive.reading() as transaction:
-            key = next((key for key in keys if transaction.find(key)), keys[0])
-        span = (bars[0].time if since_s is None else since_s, bars[-1].time)
+            keys = _keys(transaction, request, feed)
+            series = next(filter(None, map(transaction.find, keys)), None)
+            if series is not None and since_s is None:
+                # A bar that opens at the end of the last stored one leaves nothing between.
+                ends = [
+                    hi for _lo, hi in transaction.spans(series) if hi < first_s <= hi + length_s
+                ]
+                since_s = just_after(ends[-1]) if ends else None
+        key = keys[0] if series is None else series.key
+        span = (first_s if since_s is None else since_s, last_s)
         self._archive.append(key, request.symbol, bars.packed, span, notes or SeriesNotes())
         return len(bars)
 
@@ -716,31 +727,30 @@ backadjusted, feed
 
         return warm(self, tv, symbols, exchange, intervals, n_bars, progress)
 
-    def _keys(self, request: SeriesRequest, feed: Feed | None) -> list[SeriesKey]:
-        """Return the keys that a request may be stored under, the likeliest first."""
-        with self._archive.reading() as transaction:
-            known = transaction.resolved(request.symbol, "")
-        symbols = list(dict.fromkeys([*(one.symbol for one in known), request.symbol]))
-        return [
-            SeriesKey.of(request, symbol, one)
-            for one in FEEDS
-            if feed in (None, one)
-            for symbol in symbols
-        ]
-
     @contextmanager
     def _found(
         self, request: SeriesRequest, feed: Feed | None
     ) -> Generator[tuple[Any, StoredSeries]]:
-        keys = self._keys(request, feed)
         with self._archive.reading() as transaction:
-            for key in keys:
+            for key in _keys(transaction, request, feed):
                 series = transaction.find(key)
                 if series is not None and series.bars:
                     yield transaction, series
                     return
         exchange, _, name = request.symbol.rpartition(":")
         raise DataNotFoundError(name, exchange, reason=f"not in the store {self.url}")
+
+
+def _keys(transaction: Transaction, request: SeriesRequest, feed: Feed | None) -> list[SeriesKey]:
+    """Return the keys that a request may be stored under, the likeliest first."""
+    known = transaction.resolved(request.symbol, "")
+    symbols = list(dict.fromkeys([*(one.symbol for one in known), request.symbol]))
+    return [
+        SeriesKey.of(request, symbol, one)
+        for one in FEEDS
+        if feed in (None, one)
+        for symbol in symbols
+    ]
 
 
 def _name(symbol: str, exchange: str | None) -> str:

@@ -37,7 +37,7 @@ class Transaction(Protocol):
         """Return all series; when writing, other writers of each wait from here on."""
 
     def save(self, series: StoredSeries) -> None:
-        """Store the attributes of a series other than those of its bars."""
+        """Store the attributes of a series; called after each change of its bars."""
 
     def remove(self, series: StoredSeries) -> None:
         """Remove a series with all that belongs to it."""

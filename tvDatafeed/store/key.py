@@ -1,5 +1,6 @@
 """The key of a stored series: which bars of which symbol, and of which feed."""
 
+import functools
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -55,7 +56,7 @@ class SeriesKey:
         """Return the key that `text` has written."""
         return cls(**json.loads(text))
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """The key as JSON; equal keys have equal texts."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -76,6 +76,8 @@ class TableTransaction:
     def __init__(self, execute: Execute, *, row_lock: str = "") -> None:
         self._execute = execute
         self._row_lock = row_lock
+        # As they are in this transaction.
+        self._spans: dict[int, Spans] = {}
 
     def find(self, key: SeriesKey) -> StoredSeries | None:
         """See `engine.Transaction`."""
@@ -107,10 +109,13 @@ class TableTransaction:
     def save(self, series: StoredSeries) -> None:
         """See `engine.Transaction`."""
         self._execute(
-            "UPDATE series SET info = ?, no_older = ?, checked = ?, used = ?, hits = ?, misses = ? "
-            "WHERE id = ?",
+            "UPDATE series SET info = ?, first = ?, last = ?, bars = ?, no_older = ?, checked = ?, "
+            "used = ?, hits = ?, misses = ? WHERE id = ?",
             (
                 _notes_text(series.info),
+                series.first,
+                series.last,
+                series.bars,
                 int(series.no_older),
                 series.checked_s,
                 series.used_s,
@@ -138,23 +143,31 @@ class TableTransaction:
         )
         self.set_spans(series, [])
         self._count(series)
+        self.save(series)
 
     def spans(self, series: StoredSeries) -> Spans:
         """See `engine.Transaction`."""
-        rows = self._execute("SELECT lo, hi FROM span WHERE series = ? ORDER BY lo", (series.id,))
-        return [(lo, hi) for lo, hi in rows]
+        known = self._spans.get(series.id)
+        if known is None:
+            query = "SELECT lo, hi FROM span WHERE series = ? ORDER BY lo"
+            known = [(lo, hi) for lo, hi in self._execute(query, (series.id,))]
+            self._spans[series.id] = known
+        return list(known)
 
     def set_spans(self, series: StoredSeries, spans: Spans) -> None:
         """See `engine.Transaction`."""
-        before, after = set(self.spans(series)), set(spans)
-        for lo, hi in before:
-            if (lo, hi) not in after:
-                self._execute("DELETE FROM span WHERE series = ? AND lo = ?", (series.id, lo))
-        for lo, hi in spans:
-            if (lo, hi) not in before:
+        before = dict(self.spans(series))
+        after = dict(spans)
+        for lo in before.keys() - after.keys():
+            self._execute("DELETE FROM span WHERE series = ? AND lo = ?", (series.id, lo))
+        for lo, hi in after.items():
+            if before.get(lo) != hi:
                 self._execute(
-                    "INSERT INTO span (series, lo, hi) VALUES (?, ?, ?)", (series.id, lo, hi)
+                    "INSERT INTO span (series, lo, hi) VALUES (?, ?, ?) "
+                    "ON CONFLICT (series, lo) DO UPDATE SET hi = excluded.hi",
+                    (series.id, lo, hi),
                 )
+        self._spans[series.id] = list(spans)
 
     def read(
         self,
@@ -196,20 +209,17 @@ class TableTransaction:
         beside = self._beside(series, times[0], times[-1])
         old = self._joined(series, beside)
         whole = blocks.merged(old, packed)
-        for first, *_rest in beside:
-            self._execute(
-                "DELETE FROM block WHERE series = ? AND generation = ? AND first = ?",
-                (series.id, series.generation, first),
-            )
         whole_times = blocks.times_in(whole)
         first, last = whole_times[0], whole_times[-1]
         is_newest = series.last is None or last >= series.last
-        for block in blocks.make_blocks(whole, is_newest=is_newest):
+        made = blocks.make_blocks(whole, is_newest=is_newest)
+        kept = {block.first for block in made}
+        self._remove_blocks(series, [row[0] for row in beside if row[0] not in kept])
+        for block in made:
             self._insert(series, block)
         series.first = first if series.first is None else min(first, series.first)
         series.last = last if series.last is None else max(last, series.last)
         series.bars += (len(whole) - len(old)) // blocks.ROW_BYTES
-        self._save_extent(series)
 
     def erase(self, series: StoredSeries, lo: float, hi: float) -> None:
         """See `engine.Transaction`."""
@@ -217,10 +227,7 @@ class TableTransaction:
             f"{_BLOCK} AND last >= ? AND first <= ?", (series.id, series.generation, lo, hi)
         )
         for row in rows:
-            self._execute(
-                "DELETE FROM block WHERE series = ? AND generation = ? AND first = ?",
-                (series.id, series.generation, row[0]),
-            )
+            self._remove_blocks(series, [row[0]])
             if lo <= row[0] and row[1] <= hi:
                 continue
             packed = _packed(series, row)
@@ -310,9 +317,18 @@ class TableTransaction:
     def _insert(self, series: StoredSeries, block: Block) -> None:
         self._execute(
             "INSERT INTO block (series, generation, first, last, n, codec, crc, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (series, generation, first) DO UPDATE "
+            "SET last = excluded.last, n = excluded.n, codec = excluded.codec, "
+            "crc = excluded.crc, data = excluded.data",
             (series.id, series.generation, *block),
         )
+
+    def _remove_blocks(self, series: StoredSeries, firsts: Iterable[float]) -> None:
+        for first in firsts:
+            self._execute(
+                "DELETE FROM block WHERE series = ? AND generation = ? AND first = ?",
+                (series.id, series.generation, first),
+            )
 
     def _count(self, series: StoredSeries) -> None:
         """Count the bars of a series again, after some were removed."""
@@ -321,13 +337,6 @@ class TableTransaction:
             (series.id, series.generation),
         )
         series.bars = int(bars or 0)
-        self._save_extent(series)
-
-    def _save_extent(self, series: StoredSeries) -> None:
-        self._execute(
-            "UPDATE series SET first = ?, last = ?, bars = ? WHERE id = ?",
-            (series.first, series.last, series.bars, series.id),
-        )
 
     def _joined(self, series: StoredSeries, rows: Iterable[Row]) -> bytes:
         ascending = sorted(rows, key=lambda row: row[0])
@@ -364,4 +373,5 @@ def _series(row: Row) -> StoredSeries:
 
 
 def _notes_text(notes: SeriesNotes) -> str:
-    return json.dumps(dataclasses.asdict(notes), separators=(",", ":"))
+    # Without a copy of the whole description, as dataclasses.asdict makes.
+    return json.dumps(vars(notes), separators=(",", ":"))

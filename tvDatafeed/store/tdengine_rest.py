@@ -14,10 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tvDatafeed.common.redaction import masked_url
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConfigurationError, NetworkError, StoreError
 from tvDatafeed.network.http import HttpClient
-from tvDatafeed.store.locations import masked
 
 DEFAULT_PORT = 6041
 # The longest that TDengine allows; its default removes bars, and refuses them, after ten years.
@@ -102,7 +102,7 @@ class TdengineRest:
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = masked(url)
+        self.url = masked_url(url)
         try:
             parts = urlsplit(url)
             port = parts.port or DEFAULT_PORT
