@@ -69,7 +69,7 @@ from tvDatafeed.testing.faults import (
 from tvDatafeed.testing.journal import Received
 from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.exchanges import LISTINGS
-from tvDatafeed.testing.market.listings import Listing
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
 from tvDatafeed.testing.market.market import Market, MarketBar
 from tvDatafeed.testing.server import FakeTradingView
 from tvDatafeed.testing.sessions.backend import PLAN_BARS, Refusal
@@ -125,6 +125,7 @@ __all__ = [
     "MarketClock",
     "NeverRead",
     "NoCompletion",
+    "PriceOptions",
     "ProtocolErrorReply",
     "Received",
     "Redirect",

@@ -17,6 +17,7 @@ from typing import Any
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.journal import CloseMethod, Received
+from tvDatafeed.testing.market.corrections import CorrectedBar
 from tvDatafeed.testing.routes import respond
 from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.wire.actions import (
@@ -139,9 +140,9 @@ class Connection:
         """Queue the changes up to a moment, epoch seconds; any thread may call it."""
         self._notify(Conversation.updates, moment)
 
-    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, bar: CorrectedBar, moment: float) -> None:
         """Queue a corrected bar for the live series that hold it; any thread may call it."""
-        self._notify(lambda talk, at: talk.corrections(symbol, interval, time, at), moment)
+        self._notify(lambda talk, at: talk.corrections(bar, at), moment)
 
     def exceed_connections(self) -> None:
         """Queue the refusal of a connection of too many; any thread may call it."""

@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from tvDatafeed.testing.market.corrections import CorrectedBar
 from tvDatafeed.testing.wire.actions import Message
 
 CloseMethod = Literal["fin", "rst"] | int
@@ -39,7 +40,7 @@ class Client(Protocol):
     def notify_updates(self, moment: float) -> None:
         """Send the changes of series and quotes up to a moment."""
 
-    def notify_correction(self, symbol: str, interval: str, time: int, moment: float) -> None:
+    def notify_correction(self, bar: CorrectedBar, moment: float) -> None:
         """Send a bar that was corrected at a moment to the series that hold it."""
 
     def exceed_connections(self) -> None:

@@ -23,6 +23,8 @@ from tvDatafeed.testing.context import ServerContext
 from tvDatafeed.testing.faults import ActiveFaults, Fault
 from tvDatafeed.testing.journal import CloseMethod, Journal, Received
 from tvDatafeed.testing.market.clock import MarketClock
+from tvDatafeed.testing.market.corrections import CorrectedBar
+from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import Market
 from tvDatafeed.testing.routes import SEARCH_PATH, WEBSOCKET_ORIGINS
 from tvDatafeed.testing.sessions.backend import Backend, Refusal
@@ -322,7 +324,24 @@ class FakeTradingView(AccountControls):
         self._backend.recordings[symbol] = Recording(payloads, session)
 
     def delay(self, symbol: str, delay_s: int) -> None:
-        """Delay a symbol, like ``delayed_streaming_900`` with 900 seconds; 0 for no delay."""
+        """Delay a symbol, like ``delayed_streaming_900`` with 900 seconds; 0 for no delay.
+
+        Its history, live series and quotes are those of that many seconds ago for all clients,
+        except accounts whose `realtime` has the symbol or its exchange.
+
+        Parameters
+        ----------
+        symbol
+            ``"EXCHANGE:NAME"``; or ``"EXCHANGE"`` for all its symbols without a delay of their own.
+        delay_s
+            Seconds; 0 for no delay.
+
+        Examples
+        --------
+        >>> paid = Account("ann", "opensesame", plan="pro", realtime=("NASDAQ",))
+        >>> server = FakeTradingView(accounts=[paid, Account("bob", "opensesame", id=43)])
+        >>> server.delay("NASDAQ", 900)
+        """
         self._backend.delays_s[symbol] = delay_s
 
     def correct(
@@ -336,14 +355,15 @@ class FakeTradingView(AccountControls):
         low: float | None = None,
         close: float | None = None,
         volume: float | None = None,
+        options: PriceOptions | None = None,
     ) -> None:
         """Change a bar after the fact, as exchanges do.
 
         Each live series that holds the bar gets the new values at once, and later requests return
-        them for the lifetime of this server. Quotes use them too if the bar is daily. Only the bar
-        with default options is corrected: regular session, adjusted for splits, in the listing's
-        currency. Other intervals do not change. A bar that is still forming continues from the
-        corrected values: its close moves, its range widens, its volume grows.
+        them for the lifetime of this server. Quotes use them too if the bar is daily and `options`
+        are the default. Bars of other intervals, or with other options, do not change. A bar that
+        is still forming continues from the corrected values: its close moves, its range widens, its
+        volume grows. A later split or dividend applies to the corrected bar as to any other.
 
         Parameters
         ----------
@@ -354,8 +374,11 @@ class FakeTradingView(AccountControls):
         time
             The time of the bar, epoch seconds.
         open, high, low, close, volume
-            The new values: prices in the listing's currency, volume in its units. Omitted values
+            The new values: prices in the currency of the bar, volume in its units. Omitted values
             do not change, except that high and low widen to include the new prices.
+        options
+            The options of the bar; default: `PriceOptions()`, which means the regular session,
+            adjusted for splits, in the listing's currency.
 
         Raises
         ------
@@ -371,9 +394,96 @@ class FakeTradingView(AccountControls):
         """
         moment = self._backend.clock()
         values = {"open": open, "high": high, "low": low, "close": close, "volume": volume}
-        self._backend.correct(symbol, interval, time, values, moment)
+        options = self._backend.canonical_options(symbol, interval, options or PriceOptions())
+        bar = CorrectedBar(symbol, interval, time, options)
+        self._backend.correct(bar, values, moment)
         for client in self._journal.clients():
-            client.notify_correction(symbol, interval, time, moment)
+            client.notify_correction(bar, moment)
+
+    def split(
+        self,
+        symbol: str,
+        ratio: float,
+        *,
+        before: float | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Split a stock while the server runs: from a moment on, its earlier bars are restated.
+
+        In all later answers, bars that open before `before` have prices divided by the ratio and
+        volumes multiplied by it, on every interval: in history, older pages, live updates and the
+        daily values of quotes. Prices are rounded to ticks, volumes to units. Series with
+        adjustment "none" do not change. Later bars do not change either: the made-up price does not
+        fall with the split. Splits, dividends and corrections add up in the order of their effect.
+
+        No recording shows what an open series gets. Here, no message announces a split: bars that a
+        client has stay as they are, except that the last bar, if it is restated, has the new values
+        at the next update.
+
+        Parameters
+        ----------
+        symbol
+            ``"EXCHANGE:NAME"``.
+        ratio
+            How many shares one share becomes: 4, or 0.1 for a reverse split.
+        before
+            The open of the first bar with new prices, epoch seconds; default: `at`. A bar, such as
+            of a week, that opened earlier is restated as a whole.
+        at
+            When the split takes effect, epoch seconds by the server's clock; default: now. It takes
+            effect at the same moment for delayed clients.
+
+        Raises
+        ------
+        ValueError
+            If the symbol does not exist, `at` is in the past, the ratio is not a finite number
+            above 0, or there have been 1000 splits and dividends.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(1_787_240_000.0, speed=0))
+        >>> server.split("NASDAQ:AAPL", 4, before=1_787_232_600)
+        """
+        self._backend.split(symbol, ratio, before, at)
+
+    def dividend(
+        self,
+        symbol: str,
+        amount: float,
+        *,
+        before: float | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Pay a dividend while the server runs: series adjusted for dividends are restated.
+
+        As `split`, but only series with adjustment "dividends" change, and their volumes do not:
+        prices of bars that open before `before` are multiplied by ``1 - amount / close``, where
+        close is that of the last daily bar among them.
+
+        Parameters
+        ----------
+        symbol
+            ``"EXCHANGE:NAME"``.
+        amount
+            The amount per share, a price in the listing's currency.
+        before
+            The open of the ex-date, epoch seconds; default: `at`.
+        at
+            When the series are restated, epoch seconds by the server's clock; default: now.
+
+        Raises
+        ------
+        ValueError
+            As for `split`; or if the amount is not above 0 and below that close.
+
+        Examples
+        --------
+        >>> from tvDatafeed.testing import MarketClock
+        >>> server = FakeTradingView(clock=MarketClock(1_787_240_000.0, speed=0))
+        >>> server.dividend("NASDAQ:AAPL", 0.25, before=1_787_232_600)
+        """
+        self._backend.dividend(symbol, amount, before, at)
 
     def push(self, payload: str) -> None:
         """Send a payload to all WebSocket connections, as one message."""

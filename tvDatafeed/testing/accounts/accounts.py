@@ -54,11 +54,15 @@ class Account:
         Refuse every sign-in in this way, even with the right password.
     id
         The user id, a number.
+    realtime
+        The exchanges, such as ``"NASDAQ"``, or symbols, whose real-time data the account has paid
+        for: `FakeTradingView.delay` does not apply to them, and a listing with another `feed` comes
+        from its own exchange. The tokens of the account contain them as ``perm``.
 
     Raises
     ------
     ValueError
-        If the plan, the second factor or the secret is not valid.
+        If the plan, the second factor, the secret or `realtime` is not valid.
 
     Examples
     --------
@@ -81,12 +85,18 @@ class Account:
     rate_limited: bool = field(default=False, repr=False)
     locked_out: bool = field(default=False, repr=False)
     id: int = 42
+    realtime: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.second_factor not in _FACTORS:
             raise ValueError(f"second_factor cannot be {self.second_factor!r}: use {_FACTORS}")
         if self.plan not in _PLANS:
             raise ValueError(f"plan cannot be {self.plan!r}: use one of {_PLANS}")
+        realtime: object = self.realtime
+        if isinstance(realtime, str) or any("," in name for name in self.realtime):
+            raise ValueError(
+                f"realtime must be a tuple of exchanges and symbols, not {self.realtime!r}"
+            )
         try:
             _totp(self.totp_secret, 0)
         except ValueError:
@@ -231,7 +241,8 @@ class AccountService:
     def issue(self, account: Account) -> str:
         """Return a new token of an account."""
         now, lifetime_s = self.rules.auth_clock(), self.rules.token_lifetime_s
-        return self.tokens.issue(account.id, account.plan, now, lifetime_s)
+        perm = ",".join(account.realtime).lower()
+        return self.tokens.issue(account.id, account.plan, now, lifetime_s, perm=perm)
 
     def admit(self, account: Account, *, is_whole: bool = True) -> Cookies:
         """Return new cookies of an account; `is_whole=False` before the second factor."""

@@ -44,11 +44,13 @@ class Tokens:
         """How many tokens were issued, including expired ones."""
         return self._issued
 
-    def issue(self, user_id: int, plan: str, now: float, lifetime_s: float) -> str:
-        """Return a new token."""
+    def issue(
+        self, user_id: int, plan: str, now: float, lifetime_s: float, *, perm: str = ""
+    ) -> str:
+        """Return a new token; `perm` is a comma list of exchanges with real-time data."""
         issued_at, expiry = int(now), int(now + lifetime_s)
         signature = _segment(secrets.token_bytes(_SIGNATURE_BYTES))
-        claims = _claims(user_id, plan, issued_at, expiry)
+        claims = _claims(user_id, plan, issued_at, expiry) | {"perm": perm}
         token = ".".join([*(_segment(to_json(x).encode()) for x in (_HEADER, claims)), signature])
         with self._changed:
             self._expiries[token] = expiry

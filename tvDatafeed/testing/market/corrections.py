@@ -1,7 +1,7 @@
 """Bars of the made-up market that are changed after the fact, as exchanges do.
 
-A correction applies to the bar with default options: regular session, adjusted for splits, in the
-listing's own currency. Bars of other intervals or with other options do not change.
+A correction applies to the bar of one interval with one set of options. Bars of other intervals or
+with other options do not change.
 """
 
 import math
@@ -9,19 +9,31 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.market.restatements import Restatement
 
-__all__ = ["BarCorrections", "Correction", "Corrections", "canonical", "changed"]
+__all__ = ["BarCorrections", "CorrectedBar", "Correction", "Corrections", "canonical", "changed"]
 
 # Tests correct a few bars. One correction a minute reaches this number after a week.
 _MAX_CORRECTIONS = 10_000
 
 
+class CorrectedBar(NamedTuple):
+    """Which bar a correction changes; `time` is in epoch seconds."""
+
+    symbol: str
+    interval: str
+    time: int
+    options: PriceOptions
+
+
 class Correction(NamedTuple):
-    """A bar before and after its correction."""
+    """A bar before and after its correction, both with these restatements applied."""
 
     before: MarketBar
     after: MarketBar
+    restatements: tuple[Restatement, ...] = ()
 
     def applied(self, bar: MarketBar) -> MarketBar:
         """Return a bar of the market with this correction applied.
@@ -29,7 +41,7 @@ class Correction(NamedTuple):
         If the bar has not changed since, the result is the corrected bar. If it was still forming,
         it continues from the correction: its close moves, its range widens, its volume grows.
         """
-        before, after = self
+        before, after = self.before, self.after
         if bar == before:
             return after
         volume = after.volume
@@ -50,13 +62,18 @@ class Corrections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._all: dict[tuple[str, str], BarCorrections] = {}
+        self._all: dict[tuple[str, str, PriceOptions], BarCorrections] = {}
 
-    def of(self, symbol: str, interval: str) -> BarCorrections | None:
-        """Return the corrections of a symbol and interval, or None."""
-        return self._all.get((symbol, canonical(interval)))
+    @property
+    def is_empty(self) -> bool:
+        """Whether no bar has been corrected."""
+        return not self._all
 
-    def add(self, symbol: str, interval: str, correction: Correction) -> None:
+    def of(self, symbol: str, interval: str, options: PriceOptions) -> BarCorrections | None:
+        """Return the corrections of a symbol and interval with these options, or None."""
+        return self._all.get((symbol, canonical(interval), options))
+
+    def add(self, bar: CorrectedBar, correction: Correction) -> None:
         """Add a correction; it replaces an earlier correction of the same bar.
 
         Raises
@@ -64,7 +81,7 @@ class Corrections:
         ValueError
             If there are too many corrections.
         """
-        time, key = correction.before.time, (symbol, canonical(interval))
+        time, key = bar.time, (bar.symbol, canonical(bar.interval), bar.options)
         with self._lock:
             known = self._all.get(key, {})
             if time not in known and sum(map(len, self._all.values())) >= _MAX_CORRECTIONS:

@@ -4,11 +4,14 @@ A plan limits the number of bars, counted back from the latest bar. This applies
 request: a range in the past does not return bars beyond the limit.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from tvDatafeed.testing.market.corrections import BarCorrections
+from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import Market, MarketBar
+from tvDatafeed.testing.market.restatements import Restatement, restated
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class BarHistory:
         Names and values of the keyword arguments of `Market.bars`.
     corrections
         Corrected bars by their time; None if there are no corrections.
+    restatements
+        The splits and dividends that have taken effect while the server runs.
     """
 
     market: Market
@@ -38,6 +43,7 @@ class BarHistory:
     limit: int
     options: tuple[tuple[str, Any], ...] = ()
     corrections: BarCorrections | None = None
+    restatements: tuple[Restatement, ...] = ()
 
     def bars(self, n: int, until: float | None = None) -> list[MarketBar]:
         """Return the last `n` bars that have begun at a moment; only the live bar is unfinished.
@@ -111,10 +117,31 @@ class BarHistory:
         bars = self.market.bars(
             self.symbol, self.interval, n, now, as_of=self.now, **dict(self.options)
         )
-        known = self.corrections
-        if not known:
+        if not self.corrections and not self.restatements:
             return bars
-        return [known[bar.time].applied(bar) if bar.time in known else bar for bar in bars]
+        return self._changed(bars)
+
+    def _changed(self, bars: list[MarketBar]) -> list[MarketBar]:
+        """Return bars of the market with their corrections and restatements applied."""
+        known = self.corrections or {}
+        listing = self.market.find(self.symbol)
+        if listing is None:
+            return bars
+        options = PriceOptions(**dict(self.options))
+        apply = functools.partial(
+            restated, adjustment=options.adjustment, listing=listing.in_currency(options)
+        )
+        changed = []
+        for bar in bars:
+            correction = known.get(bar.time)
+            if correction is None:
+                changed.append(apply(bar, self.restatements))
+                continue
+            # The correction was made after some restatements and before others.
+            earlier = correction.restatements
+            later = [each for each in self.restatements if each not in earlier]
+            changed.append(apply(correction.applied(apply(bar, earlier)), later))
+        return changed
 
 
 _DAY_S = 86400

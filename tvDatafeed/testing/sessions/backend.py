@@ -1,16 +1,24 @@
 """The state that all conversations of one server share: market, clock, accounts and settings."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tvDatafeed.testing.accounts.accounts import AccountService
 from tvDatafeed.testing.accounts.tokens import claims_of
-from tvDatafeed.testing.market.corrections import Correction, Corrections, changed
+from tvDatafeed.testing.market.corrections import (
+    CorrectedBar,
+    Correction,
+    Corrections,
+    canonical,
+    changed,
+)
 from tvDatafeed.testing.market.history import BarHistory
-from tvDatafeed.testing.market.listings import PriceOptions
+from tvDatafeed.testing.market.listings import Listing, PriceOptions
 from tvDatafeed.testing.market.market import Market
+from tvDatafeed.testing.market.restatements import Restatements
 from tvDatafeed.testing.sessions.pages import BarTexts
 from tvDatafeed.testing.wire.payloads import plain
 from tvDatafeed.testing.wire.recordings import Recording
@@ -50,6 +58,38 @@ class Refusal:
     details: tuple[str, ...] = ()
 
 
+class Rights(NamedTuple):
+    """What the token of a client allows; the default is an anonymous client.
+
+    Attributes
+    ----------
+    plan
+        The plan; all plans except "" include seconds and custom intervals.
+    realtime
+        The exchanges and symbols, in lower case, that are not delayed for this client.
+    is_anonymous
+        Whether the client has no account.
+    """
+
+    plan: str = ""
+    realtime: frozenset[str] = frozenset()
+    is_anonymous: bool = True
+
+    def has_realtime(self, symbol: str) -> bool:
+        """Whether the client has real-time data of an ``"EXCHANGE:NAME"``."""
+        lowered = symbol.lower()
+        return lowered in self.realtime or lowered.partition(":")[0] in self.realtime
+
+    @classmethod
+    def of(cls, token: str) -> "Rights":
+        """Return the rights of a token; its ``perm`` is a comma list of exchanges."""
+        claims = claims_of(token)
+        if claims is None:
+            return cls()
+        names = str(claims.get("perm") or "").lower().split(",")
+        return cls(str(claims.get("plan") or ""), frozenset(names) - {""}, is_anonymous=False)
+
+
 @dataclass
 class Backend:
     """The market and the rules of a server.
@@ -77,11 +117,12 @@ class Backend:
     ignore_dead_sessions
         Whether commands of a chart session are ignored after its critical_error.
     refusals, recordings, delays_s
-        By symbol: its refusal, the recording that answers it, its delay in seconds.
+        By symbol: its refusal, the recording that answers it, its delay in seconds. Delays can also
+        be by exchange.
     texts
         A cache of bars as text.
-    corrections
-        The corrected bars.
+    corrections, restatements
+        The corrected bars; the splits and dividends while the server runs.
     """
 
     market: Market
@@ -99,48 +140,108 @@ class Backend:
     delays_s: dict[str, int] = field(default_factory=dict)
     texts: BarTexts = field(default_factory=BarTexts)
     corrections: Corrections = field(default_factory=Corrections)
+    restatements: Restatements = field(default_factory=Restatements)
 
-    def data_time(self, symbol: str, at: float) -> float:
+    def find(self, symbol: str, rights: Rights) -> Listing | None:
+        """Return a listing as a client sees it, or None if it does not exist.
+
+        A client with real-time data of the exchange gets it from there. All others get it from the
+        listing's other `feed`, if there is one.
+        """
+        listing = self.market.find(symbol)
+        if listing is not None and listing.feed and rights.has_realtime(symbol):
+            return replace(listing, feed="")
+        return listing
+
+    def delay_s(self, symbol: str, rights: Rights) -> int:
+        """Return by how many seconds a symbol is delayed for a client."""
+        if not self.delays_s or rights.has_realtime(symbol):
+            return 0
+        exchange = symbol.partition(":")[0]
+        return self.delays_s.get(symbol, self.delays_s.get(exchange, 0))
+
+    def data_time(self, symbol: str, rights: Rights, at: float) -> float:
         """Return the moment that a symbol's data shows at `at`; earlier if it is delayed."""
-        return at - self.delays_s.get(symbol, 0)
+        return at - self.delay_s(symbol, rights)
 
     def history(
         self,
         symbol: str,
         interval: str,
-        plan: str,
+        rights: Rights,
         options: tuple[tuple[str, Any], ...] = (),
         at: float | None = None,
     ) -> BarHistory:
-        """Return the bars of a symbol that a client with this plan may see.
+        """Return the bars of a symbol that a client with these rights may see.
 
         Parameters
         ----------
         symbol, interval, options
             As in `BarHistory`.
-        plan
-            The plan in the client's token.
+        rights
+            The rights of the client's token.
         at
             Epoch seconds; None for now.
         """
         limit = self.max_bars
         if self.plan_limits is not None and interval[-1] not in "DWM":
-            limit = self.plan_limits.get(plan, limit)
-        now = self.data_time(symbol, self.clock() if at is None else at)
-        known = self.corrections.of(symbol, interval)
-        if known and not self._is_by_default(symbol, interval, options):
-            known = None
-        return BarHistory(self.market, symbol, interval, now, limit, options, known)
+            limit = self.plan_limits.get(rights.plan, limit)
+        at = self.clock() if at is None else at
+        now = self.data_time(symbol, rights, at)
+        return self._history(symbol, interval, now, limit, options, at)
 
-    def correct(
-        self, symbol: str, interval: str, time: int, values: Mapping[str, float | None], at: float
-    ) -> None:
+    def _history(  # noqa: PLR0917 - the fields of a BarHistory
+        self,
+        symbol: str,
+        interval: str,
+        now: float,
+        limit: int,
+        options: tuple[tuple[str, Any], ...],
+        at: float,
+    ) -> BarHistory:
+        """Return bars up to `now` with the changes that have taken effect at `at`."""
+        known = None
+        if not self.corrections.is_empty:
+            asked = PriceOptions(**dict(options))
+            key = self.canonical_options(symbol, interval, asked)
+            known = self.corrections.of(symbol, interval, key)
+        restatements = self.restatements.in_force(symbol, at)
+        return BarHistory(self.market, symbol, interval, now, limit, options, known, restatements)
+
+    def split(self, symbol: str, ratio: float, before: float | None, at: float | None) -> None:
+        """Add a split; see `FakeTradingView.split`."""
+        before, at = self._restatement_times(symbol, before, at)
+        self.restatements.add_split(symbol, ratio, before, at)
+
+    def dividend(self, symbol: str, amount: float, before: float | None, at: float | None) -> None:
+        """Add a dividend; see `FakeTradingView.dividend`."""
+        before, at = self._restatement_times(symbol, before, at)
+        days = self._history(symbol, "1D", at, self.max_bars, (), at).bars(1, before - 1)
+        if not days:
+            raise ValueError(f"{symbol} has no daily bar before {before}")
+        self.restatements.add_dividend(symbol, amount, days[0].close, before, at)
+
+    def _restatement_times(
+        self, symbol: str, before: float | None, at: float | None
+    ) -> tuple[float, float]:
+        if self.market.find(symbol) is None:
+            raise ValueError(f"There is no {symbol} in this market")
+        now = self.clock()
+        at = now if at is None else at
+        before = at if before is None else before
+        if not now <= at < math.inf:
+            raise ValueError(f"at must not be before the server's time, {now!r}: it is {at!r}")
+        if not math.isfinite(before):
+            raise ValueError(f"before must be a finite number, not {before!r}")
+        return before, at
+
+    def correct(self, bar: CorrectedBar, values: Mapping[str, float | None], at: float) -> None:
         """Change a bar after the fact.
 
         Parameters
         ----------
-        symbol, interval, time
-            The bar; `time` is in epoch seconds.
+        bar
+            The bar.
         values
             The new values, see `changed`.
         at
@@ -149,35 +250,45 @@ class Backend:
         Raises
         ------
         ValueError
-            If the bar does not exist, or the values are not valid.
+            If the bar does not exist, or the values or options are not valid.
         """
+        symbol, interval, time, options = bar
         if self.market.find(symbol) is None:
             raise ValueError(f"There is no {symbol} in this market")
-        history = BarHistory(
-            self.market, symbol, interval, self.data_time(symbol, at), self.max_bars
+        if not self.market.converts(symbol, options.currency):
+            raise ValueError(f"Prices of {symbol} cannot be converted to {options.currency}")
+        # A bar exists when it has begun, even if some clients get it later.
+        history = self._history(
+            symbol, interval, at, self.max_bars, tuple(vars(options).items()), at
         )
-        bars = history.bars(1, time)
-        if not bars or bars[0].time != time:
+        current = history.bars(1, time)
+        if not current or current[0].time != time:
             raise ValueError(f"{symbol} has no bar of interval {interval} that begins at {time}")
-        known = self.corrections.of(symbol, interval) or {}
-        current = known[time].applied(bars[0]) if time in known else bars[0]
-        self.corrections.add(symbol, interval, Correction(bars[0], changed(current, values)))
+        (before,) = replace(history, corrections=None).bars(1, time)
+        after = changed(current[0], values)
+        self.corrections.add(bar, Correction(before, after, history.restatements))
 
-    def _is_by_default(
-        self, symbol: str, interval: str, options: tuple[tuple[str, Any], ...]
+    def is_of(
+        self, bar: CorrectedBar, symbol: str, interval: str, options: tuple[tuple[str, Any], ...]
     ) -> bool:
-        """Return whether these options are the default for this symbol and interval."""
-        listing = self.market.find(symbol)
+        """Whether a corrected bar is one of a symbol and interval with these options."""
+        if symbol != bar.symbol or canonical(interval) != canonical(bar.interval):
+            return False
         asked = PriceOptions(**dict(options))
-        if listing and asked.currency == listing.currency:
-            asked = replace(asked, currency=None)
-        if interval[-1] in "DWM":
-            asked = replace(asked, session="regular")
-        return asked == PriceOptions()
+        return self.canonical_options(symbol, interval, asked) == bar.options
 
-    def update_mode(self, symbol: str) -> str:
-        """Return the update mode of a symbol, as in series_completed."""
-        delay_s = self.delays_s.get(symbol, 0)
+    def canonical_options(self, symbol: str, interval: str, options: PriceOptions) -> PriceOptions:
+        """Return the same options for all requests that get the same bars."""
+        listing = self.market.find(symbol)
+        if listing and options.currency == listing.currency:
+            options = replace(options, currency=None)
+        if interval[-1] in "DWM":
+            options = replace(options, session="regular")
+        return options
+
+    def update_mode(self, symbol: str, rights: Rights) -> str:
+        """Return the update mode of a symbol for a client, as in series_completed."""
+        delay_s = self.delay_s(symbol, rights)
         return f"delayed_streaming_{delay_s}" if delay_s else "streaming"
 
     def verdict(self, token: str) -> Literal["good", "ended", "bad"]:

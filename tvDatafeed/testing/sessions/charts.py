@@ -9,12 +9,12 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-from tvDatafeed.testing.market.corrections import canonical
+from tvDatafeed.testing.market.corrections import CorrectedBar
 from tvDatafeed.testing.market.history import BarHistory, seconds_of
 from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.market.schedule import is_valid_interval
-from tvDatafeed.testing.sessions.backend import NODE, Backend
+from tvDatafeed.testing.sessions.backend import NODE, Backend, Rights
 from tvDatafeed.testing.sessions.chart import BARS_OF_A_PAGE, Chart, ChartSeries, ChartSymbol
 from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, index_diff, series_text
 from tvDatafeed.testing.sessions.ranges import window
@@ -47,17 +47,14 @@ class Charts:
 
     Attributes
     ----------
-    plan
-        The client's plan; all plans except "" include seconds and custom intervals.
-    is_anonymous
-        Whether the client has no account.
+    rights
+        What the client's token allows.
     commands
         The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.plan = ""
-        self.is_anonymous = True
+        self.rights = Rights()
         self._backend = backend
         self._texts = backend.texts
         self._sessions: dict[str, Chart] = {}
@@ -127,19 +124,18 @@ class Charts:
             for payload in self._series_updates(chart, series, series.newest, at)
         ]
 
-    def corrections(
-        self, symbol: str, interval: str, time: int, at: float
-    ) -> list[tuple[str, str]]:
+    def corrections(self, bar: CorrectedBar, at: float) -> list[tuple[str, str]]:
         """Return the updates for live series that contain a corrected bar: (symbol, payload)."""
         return [
-            (symbol, payload)
+            (bar.symbol, payload)
             for chart in self._sessions.values()
             for series in chart.series.values()
-            if series.symbol.symbol == symbol
-            and canonical(series.interval) == canonical(interval)
+            if self._backend.is_of(
+                bar, series.symbol.symbol, series.interval, series.symbol.options
+            )
             and series.until_s is None
             and series.newest is not None
-            for payload in self._series_corrections(chart, series, series.newest, time, at)
+            for payload in self._series_corrections(chart, series, series.newest, bar.time, at)
         ]
 
     def _switch_timezone(self, chart: Chart, arguments: list[Any]) -> list[str]:
@@ -169,7 +165,7 @@ class Charts:
         match arguments:
             case [str(name), str(spec)]:
                 symbol, fields = asked_symbol(spec)
-                listing = self._backend.market.find(symbol)
+                listing = self._backend.find(symbol, self.rights)
                 options = asked_options(fields)
                 if not self._backend.market.converts(symbol, dict(options).get("currency")):
                     listing = None  # made up: refused like an unknown symbol
@@ -186,7 +182,7 @@ class Charts:
                 series = ChartSeries(name, turnaround, chart.symbols[symbol], interval)
             case _:
                 raise RefusedError
-        most = _ANONYMOUS_SERIES if self.is_anonymous else _ACCOUNT_SERIES
+        most = _ANONYMOUS_SERIES if self.rights.is_anonymous else _ACCOUNT_SERIES
         if len(chart.series.keys() | {name}) > (self._backend.max_series or most):
             raise RefusedError("exceed limit of series in the session")
         return self._open(chart, series, count, as_text(rest[0]) if rest else "")
@@ -256,7 +252,8 @@ class Charts:
 
     def _history(self, series: ChartSeries, at: float | None = None) -> BarHistory:
         symbol, at = series.symbol, self._moment if at is None else at
-        return self._backend.history(symbol.symbol, series.interval, self.plan, symbol.options, at)
+        what = symbol.symbol, series.interval, self.rights, symbol.options
+        return self._backend.history(*what, at)
 
     def _series_refusal(self, series: ChartSeries) -> str | None:
         refusal = self._backend.refusals.get(series.symbol.symbol)
@@ -266,15 +263,15 @@ class Charts:
             return "resolve error"
         if bar_set := series.symbol.bar_set:
             # Made up for those that no plan is needed for, and for replays: they are not computed.
-            needs_plan = _PAID_BAR_SET in bar_set and not self.plan
+            needs_plan = _PAID_BAR_SET in bar_set and not self.rights.plan
             return f"{'study_not_auth' if needs_plan else 'unsupported bar set'}:{bar_set}"
         minutes = series.interval if series.interval.isdigit() else "1"
         not_entitled = {
             "ticks_not_entitled": series.interval.endswith("T"),
             # The real server's answer for these intervals is not known.
             "resolution_not_entitled": series.interval.endswith("R"),
-            "seconds_not_entitled": series.interval.endswith("S") and not self.plan,
-            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.plan,
+            "seconds_not_entitled": series.interval.endswith("S") and not self.rights.plan,
+            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.rights.plan,
         }
         return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
@@ -449,7 +446,7 @@ class Charts:
         )
 
     def _completed(self, chart: Chart, series: ChartSeries, *, is_short: bool) -> str:
-        info: dict[str, Any] = {"rt_update_period": 0 if self.plan else 5}
+        info: dict[str, Any] = {"rt_update_period": 0 if self.rights.plan else 5}
         oldest_time = series.oldest_time
         # A range before all bars of the plan is empty, even if history has bars.
         is_at_limit = oldest_time is None and series.until_s is not None
@@ -459,7 +456,7 @@ class Charts:
             info["data_completed"] = "limit"
         elif is_short:
             info["data_completed"] = "end"
-        mode = self._backend.update_mode(series.symbol.symbol)
+        mode = self._backend.update_mode(series.symbol.symbol, self.rights)
         where = chart.session, series.name, mode, series.turnaround
         return self._stamped("series_completed", *where, info)
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tvDatafeed.testing.accounts.tokens import claims_of
-from tvDatafeed.testing.sessions.backend import NODE, Backend
+from tvDatafeed.testing.market.corrections import CorrectedBar
+from tvDatafeed.testing.sessions.backend import NODE, Backend, Rights
 from tvDatafeed.testing.sessions.charts import Charts
 from tvDatafeed.testing.sessions.quotes import Quotes
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol, first_text
@@ -121,11 +122,9 @@ class Conversation:
         """Return the changes of live series and quotes up to a moment: (symbol, payload)."""
         return [] if self._is_silent else [*self._charts.updates(at), *self._quotes.updates(at)]
 
-    def corrections(
-        self, symbol: str, interval: str, time: int, at: float
-    ) -> list[tuple[str, str]]:
+    def corrections(self, bar: CorrectedBar, at: float) -> list[tuple[str, str]]:
         """Return the updates for live series that contain a corrected bar: (symbol, payload)."""
-        return [] if self._is_silent else self._charts.corrections(symbol, interval, time, at)
+        return [] if self._is_silent else self._charts.corrections(bar, at)
 
     def recheck(self) -> list[str]:
         """Check the token again; return the error if it has expired meanwhile."""
@@ -162,9 +161,7 @@ class Conversation:
     def _set_auth_token(self, params: list[Any]) -> list[str]:
         self._token = first_text(params)
         refusal = self._judge(self._token)
-        claims = claims_of(self._token)
-        self._charts.is_anonymous = claims is None
-        self._charts.plan = str((claims or {}).get("plan") or "")
+        self._charts.rights = self._quotes.rights = Rights.of(self._token)
         return refusal
 
     def _judge(self, token: str) -> list[str]:

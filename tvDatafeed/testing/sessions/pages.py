@@ -1,6 +1,6 @@
 """Format bars as the text of a timescale_update: the rows, and the marks of the time axis.
 
-A finished bar changes only by a correction, so its text is cached.
+A finished bar changes only by a correction or a restatement, so its text is cached.
 """
 
 import threading
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tvDatafeed.testing.market.corrections import BarCorrections
 from tvDatafeed.testing.market.history import BarHistory
 from tvDatafeed.testing.market.market import MarketBar
+from tvDatafeed.testing.market.restatements import Restatement
 from tvDatafeed.testing.wire.payloads import to_json
 
 # The size of the cache of finished bars: about forty replies of 5000 bars.
@@ -39,15 +40,16 @@ NO_BARS = Page(0, None, None, "", "", "")
 
 
 class _Finished(NamedTuple):
-    """The bars before a time, with the corrections that were applied to them."""
+    """The bars before a time, with the changes that were applied to them."""
 
     before: int
     corrections: BarCorrections | None
+    restatements: tuple[Restatement, ...]
     page: Page
 
 
 class BarTexts:
-    """A cache of bars as text; a correction invalidates them."""
+    """A cache of bars as text; corrections and restatements invalidate them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,12 +64,18 @@ class BarTexts:
         key = (history.symbol, history.interval, history.options, size, history.limit, time_zone)
         with self._lock:
             kept = self._pages.get(key)
-        if kept and kept.before == newest[0].time and kept.corrections is history.corrections:
+        if (
+            kept
+            and kept.before == newest[0].time
+            and kept.corrections is history.corrections
+            and kept.restatements == history.restatements
+        ):
             done = kept.page
         else:
             # One bar more than is sent: the weight of the first mark depends on the bar before it.
             done = self.finished(history, history.bars(size + 1, until)[:-1], time_zone, size - 1)
-            self._keep(key, _Finished(newest[0].time, history.corrections, done))
+            changes = history.corrections, history.restatements
+            self._keep(key, _Finished(newest[0].time, *changes, done))
         last = self._texts(history, newest, done.size, done.newest, time_zone)
         if not done.size:
             return last

@@ -18,7 +18,7 @@ from typing import Any
 from tvDatafeed.testing.market.calendar import Session, TradingCalendar
 from tvDatafeed.testing.market.listings import Listing
 from tvDatafeed.testing.market.market import MarketBar
-from tvDatafeed.testing.sessions.backend import Backend
+from tvDatafeed.testing.sessions.backend import Backend, Rights
 
 # TradingView's number for a missing value.
 NO_VALUE = 1e100
@@ -33,7 +33,7 @@ _COINS = frozenset({"BTC", "ETH"})
 _ISO_CHARACTERS = 3
 
 
-def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any]:
+def quote_values(listing: Listing, backend: Backend, rights: Rights, at: float) -> dict[str, Any]:
     """Return all fields of a quote.
 
     Parameters
@@ -42,12 +42,14 @@ def quote_values(listing: Listing, backend: Backend, at: float) -> dict[str, Any
         The listing of the quote.
     backend
         The source of the prices. Before the first bar of its history, a listing has no prices.
+    rights
+        What the client's token allows.
     at
         The moment, epoch seconds; for a delayed symbol, the quote is earlier.
     """
-    now = backend.data_time(listing.symbol, at)
-    known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol)}
-    days = backend.history(listing.symbol, "1D", "", at=at)
+    now = backend.data_time(listing.symbol, rights, at)
+    known = _description(listing) | {"update_mode": backend.update_mode(listing.symbol, rights)}
+    days = backend.history(listing.symbol, "1D", rights, at=at)
     # A plan does not limit quotes.
     bars = replace(days, limit=2).bars(2)
     if not bars:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvDatafeed.testing.sessions.backend import Backend, Refusal
+from tvDatafeed.testing.sessions.backend import Backend, Refusal, Rights
 from tvDatafeed.testing.sessions.quote_values import quote_values
 from tvDatafeed.testing.wire.commands import RefusedError, as_text, asked_symbol
 from tvDatafeed.testing.wire.payloads import plain
@@ -35,11 +35,14 @@ class Quotes:
 
     Attributes
     ----------
+    rights
+        What the client's token allows.
     commands
         The handler of each command.
     """
 
     def __init__(self, backend: Backend) -> None:
+        self.rights = Rights()
         self._backend = backend
         self._sessions: dict[str, _Session] = {}
         self.commands: dict[str, Callable[[str, list[Any]], list[str]]] = {
@@ -121,13 +124,13 @@ class Quotes:
 
     def _quote(self, session: _Session, asked: str, at: float) -> dict[str, Any]:
         symbol, _options = asked_symbol(asked)
-        listing = self._backend.market.find(symbol)
+        listing = self._backend.find(symbol, self.rights)
         refusal = self._backend.refusals.get(symbol)
         if refusal and refusal.message == "symbol_error":
             return {"n": asked, **_refused(refusal)}
         if listing is None:
             return {"n": asked, **_NO_SUCH_SYMBOL}
-        values = quote_values(listing, self._backend, at)
+        values = quote_values(listing, self._backend, self.rights, at)
         fields = session.fields or values
         return {
             "n": asked,
