@@ -127,11 +127,15 @@ def play(store, steps):
         assert_same(frame(got, view), expected)
 
 
-@settings(
-    max_examples=int(os.environ.get("STORE_EXAMPLES", "60")),
+EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "60"))
+SETTINGS = settings(
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@SETTINGS
 @given(steps=STEPS)
 def test_a_store_changes_no_frame(steps):
     """For any sequence of requests and events the frame with a store equals the one without."""
@@ -141,3 +145,17 @@ def test_a_store_changes_no_frame(steps):
             play(store, steps)
     finally:
         shutil.rmtree(folder)
+
+
+@settings(SETTINGS, max_examples=max(EXAMPLES // 3, 1))
+@given(steps=STEPS)
+def test_a_store_on_a_server_changes_no_frame(postgres_store, steps):
+    """The same on PostgreSQL."""
+    postgres_store.clear()
+    play(postgres_store, steps)
+
+
+@pytest.fixture
+def postgres_store(postgres):
+    with BarStore(postgres.new_database(), recheck_days=0) as store:
+        yield store
