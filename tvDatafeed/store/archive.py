@@ -10,7 +10,7 @@ from typing import Literal
 
 from tvDatafeed.exceptions import StoreCorruptError, StoreError
 from tvDatafeed.protocol.events import History
-from tvDatafeed.store.answers import closed_part, compared, overlaps_of, parts_outside
+from tvDatafeed.store.answers import ClosedPart, closed_part, compared, overlaps_of, parts_outside
 from tvDatafeed.store.engine import Engine, Resolved, Transaction
 from tvDatafeed.store.key import SeriesKey, feed_of, resolved_symbol
 from tvDatafeed.store.records import SeriesNotes, StoredSeries
@@ -116,7 +116,7 @@ class Archive:
             # The series is locked before the name, as by all others.
             series = transaction.add(key)
             _resolve(transaction, history.request.symbol, account, key)
-            if part.span is None:
+            if part.span is None or _contradicts(transaction, series, part):
                 return True
             spans = transaction.spans(series)
             overlaps = [
@@ -329,6 +329,13 @@ def _evicted(transaction: Transaction, max_bars: int, *, keep: SeriesKey | None 
         transaction.remove(series)
         total -= series.bars
     return before - total
+
+
+def _contradicts(transaction: Transaction, series: StoredSeries, part: ClosedPart) -> bool:
+    """Whether an answer says that there are no bars where some are stored: it is not believed."""
+    return (
+        not part.packed and part.span is not None and bool(transaction.read(series, *part.span, 1))
+    )
 
 
 def _resolve(transaction: Transaction, asked: str, account: str, key: SeriesKey) -> None:
