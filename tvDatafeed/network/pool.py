@@ -2,8 +2,8 @@
 
 A request goes to the first connection with a free slot. If there is none, the thread that needs
 one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
-it grows with every fault, and only an answered request resets it. A fault counts once, however many
-connections it ends.
+it grows with every fault, up to a share of the time since the first one, and only an answered
+request resets it. A fault counts once, however many connections it ends.
 
 The host belongs to the token, and a request goes to a connection of the host of its token.
 """
