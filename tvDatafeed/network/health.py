@@ -22,6 +22,8 @@ MAX_PROTOCOL_FAILURES = 3
 KEPT_LATENCIES = 1000
 
 _POLICY_VIOLATION = 1008
+# After a short outage nothing waits for long: the pause grows no faster than what it follows.
+_LONGEST_SHARE_OF_OUTAGE = 0.2
 # Where an account has too many connections, the wait grows to this many times the longest pause...
 _CONNECTIONS_LIMIT_PAUSES = 10
 # ...and begins anew after this many times that without such a refusal. Two clients that close each
@@ -59,6 +61,7 @@ class ConnectionHealth:
         network = self._network
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
+        self._failing_since = -math.inf
         self._protocol_failures = 0
         # An answer does not reset it: each new connection closes another one of the account.
         self._connections_limits = 0
@@ -109,6 +112,8 @@ class ConnectionHealth:
         """Count a connection that was lost, and plan the next try."""
         if not has_answered:
             self._breaker.failed(error)
+        if not self._failures:
+            self._failing_since = time.monotonic()
         self._failures += 1
         code = error.close_code if isinstance(error, WebSocketError) else None
         is_of_protocol = isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
@@ -142,10 +147,16 @@ class ConnectionHealth:
         self.no_try_before = max(self.no_try_before, time.monotonic() + (asked_s or 0.0))
 
     def _pause_s(self, error: TvDatafeedError) -> float:
+        """Return the pause after the failures so far; an outage is as old as the first of them."""
         network = self._network
-        pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
-        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
-        return max(pause_s, asked_s or 0.0)
+        longest_s = network.max_retry_delay
+        if isinstance(error, RateLimitError):
+            # A server that refuses is not away: each try makes it worse.
+            pause_s = backoff_s(self._failures, network.base_retry_delay, longest_s)
+            return max(pause_s, error.retry_after or 0.0)
+        outage_s = time.monotonic() - self._failing_since
+        share_s = max(network.base_retry_delay, outage_s * _LONGEST_SHARE_OF_OUTAGE)
+        return backoff_s(self._failures, network.base_retry_delay, min(longest_s, share_s))
 
     def record_error(self, error: TvDatafeedError) -> None:
         """Count the error of a request."""
