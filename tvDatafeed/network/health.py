@@ -46,7 +46,10 @@ class ConnectionHealth:
     last_error : TvDatafeedError or None
         The last fault of a connection; None since a request was answered.
     no_try_before : float
-        When the next connection may be opened, on the monotonic clock.
+        When the next connection may be opened for a single request, on the monotonic clock.
+    no_patient_try_before : float
+        The same for a live feed, which waits for as long as an outage lasts: it is back soon after
+        the server is.
     """
 
     def __init__(self, network: NetworkConfig) -> None:
@@ -69,6 +72,7 @@ class ConnectionHealth:
         self._is_new_connections_limit = False
         self._is_new_episode = False
         self.no_try_before: float = -math.inf
+        self.no_patient_try_before: float = -math.inf
         self.last_error: TvDatafeedError | None = None
 
     def __repr__(self) -> str:
@@ -121,8 +125,10 @@ class ConnectionHealth:
         if is_connections_limit(error):
             self._count_connections_limit()
         self.last_error = error
-        pause_until = time.monotonic() + self._pause_s(error)
-        self.no_try_before = max(pause_until, self._connections_limit_until)
+        pause_s = self._pause_s(error)
+        until, now = self._connections_limit_until, time.monotonic()
+        self.no_try_before = max(now + pause_s, until)
+        self.no_patient_try_before = max(now + self._patient_pause_s(error, pause_s), until)
         if self._failures == 1 and not is_connections_limit(error):
             self._is_new_episode = True
 
@@ -144,19 +150,25 @@ class ConnectionHealth:
         """Note that one more connection was lost to the fault that was counted last."""
         self.record_no_try()
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
-        self.no_try_before = max(self.no_try_before, time.monotonic() + (asked_s or 0.0))
+        asked_until = time.monotonic() + (asked_s or 0.0)
+        self.no_try_before = max(self.no_try_before, asked_until)
+        self.no_patient_try_before = max(self.no_patient_try_before, asked_until)
 
     def _pause_s(self, error: TvDatafeedError) -> float:
-        """Return the pause after the failures so far; an outage is as old as the first of them."""
         network = self._network
-        longest_s = network.max_retry_delay
+        pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
+        asked_s = error.retry_after if isinstance(error, RateLimitError) else None
+        return max(pause_s, asked_s or 0.0)
+
+    def _patient_pause_s(self, error: TvDatafeedError, pause_s: float) -> float:
+        """Shorten a pause to a share of the outage, which is as old as its first failure."""
         if isinstance(error, RateLimitError):
             # A server that refuses is not away: each try makes it worse.
-            pause_s = backoff_s(self._failures, network.base_retry_delay, longest_s)
-            return max(pause_s, error.retry_after or 0.0)
+            return pause_s
+        network = self._network
         outage_s = time.monotonic() - self._failing_since
         share_s = max(network.base_retry_delay, outage_s * _LONGEST_SHARE_OF_OUTAGE)
-        return backoff_s(self._failures, network.base_retry_delay, min(longest_s, share_s))
+        return min(pause_s, backoff_s(self._failures, network.base_retry_delay, share_s))
 
     def record_error(self, error: TvDatafeedError) -> None:
         """Count the error of a request."""

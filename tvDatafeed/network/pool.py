@@ -297,8 +297,10 @@ class WebSocketManager:
         A None uses one handshake of the limiter, and the probe of a half-open breaker.
         """
         now = time.monotonic()
-        if self._health.no_try_before > now:
-            return self._health.no_try_before
+        health = self._health
+        no_try_before = health.no_patient_try_before if is_patient else health.no_try_before
+        if no_try_before > now:
+            return no_try_before
         if not is_patient:
             self._health.check_breaker(url)
         try:
