@@ -148,7 +148,8 @@ class NetworkConfig(_ConfigSection):
     base_retry_delay, max_retry_delay : float, default 2.0 and 60.0
         Seconds before another connection is tried: the first doubles with each failure up to
         the second, and between half and all of it is waited (``TV_BASE_RETRY_DELAY``,
-        ``TV_MAX_RETRY_DELAY``). Where an account has too many connections it grows fourfold, up to
+        ``TV_MAX_RETRY_DELAY``). A live feed waits no longer than the first, or a fifth of the
+        outage so far. Where an account has too many connections the pause grows fourfold, up to
         ten times the second, and an answer does not reset it.
     requests_per_minute, burst_size : int, default 60 and 10
         How many handshakes and HTTP requests are made: in the long run, and at once

@@ -63,8 +63,8 @@ def test_storm_is_bounded(server, caplog):
         server.drop_connections()
         started = time.monotonic()
         assert server.wait_until(lambda s: s.accepted - accepted >= 6)
-        # 0.05, 0.1, 0.2, 0.4 and 0.4 s, each at least half.
-        assert time.monotonic() - started > 0.5
+        # 0.05 s or a fifth of the outage, each at least half.
+        assert time.monotonic() - started > 0.125
         server.clear_faults()
         server.now += 60
         assert bars.wait(2)

@@ -37,6 +37,7 @@ examples:
   tvdatafeed serve --round-trip 0.05 --bandwidth 250000       as far away as TradingView may be
   tvdatafeed serve --start 2026-08-20T13:30Z --speed 60       an opening, at a minute a second
   tvdatafeed serve --accounts                                 with somebody to sign in as
+  tvdatafeed serve --accounts --max-connections 1             two programs of one account meet
   tvdatafeed serve --list-faults
 
 Set the variables it prints, in another terminal, and every program that uses tvDatafeed
@@ -101,6 +102,19 @@ def add_serve_command(command: AddCommand) -> None:
         help='with --accounts: replies to a successful sign-in have no "error": ""',
     )
     serve.add_argument(
+        "--max-sessions",
+        type=_limit,
+        default=200,
+        metavar="N",
+        help="sessions that one connection may open in all, or none; default: %(default)s",
+    )
+    serve.add_argument(
+        "--max-connections",
+        type=_limit,
+        metavar="N",
+        help="connections that one account may have open, or none; default: no limit",
+    )
+    serve.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -126,6 +140,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         heartbeat_interval_s=arguments.heartbeat,
         round_trip_s=arguments.round_trip,
         bandwidth_bytes_per_s=arguments.bandwidth,
+        max_sessions_per_connection=arguments.max_sessions,
+        max_connections_per_account=arguments.max_connections,
         accounts=_accounts() if arguments.accounts else (),
         faults=[_fault(text) for text in arguments.fault],
     )
@@ -205,6 +221,14 @@ def _fault(text: str) -> "Fault":
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535")
+    return int(text)
+
+
+def _limit(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0, or none")
     return int(text)
 
 

@@ -32,7 +32,7 @@ from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.streaming import Streaming
 from tvDatafeed.live.timers import TimerQueue
 from tvDatafeed.network.connection import Connection
-from tvDatafeed.network.dispatcher import Dispatcher, OpenStream
+from tvDatafeed.network.dispatcher import Dispatcher, OpenStream, Refused
 from tvDatafeed.network.outcomes import Limits
 from tvDatafeed.network.pool import WebSocketManager
 from tvDatafeed.protocol.events import RequestFailed, StreamRequest
@@ -278,6 +278,8 @@ class StreamSupervisor:
         match result:
             case (series, OpenStream() as stream):
                 self._opened(series, stream)
+            case (series, Refused(error=error)):
+                self._complain(series, error)
             case (_, RequestFailed(session=session, error=error)):
                 self._lost(session, error)
             case (series, TvDatafeedError() as error):

@@ -33,6 +33,7 @@ from tvDatafeed.protocol.events import (
     RequestFailed,
     StreamStarted,
 )
+from tvDatafeed.protocol.refusals import is_connections_limit
 from tvDatafeed.utils import generate_session_id
 
 # A longer wait is cut into pieces: timers of the system overflow.
@@ -47,7 +48,14 @@ class OpenStream:
     connection: Connection
 
 
-Result: TypeAlias = "Answer | OpenStream | RequestFailed | TvDatafeedError"
+@dataclass(frozen=True)
+class Refused:
+    """A request that goes on waiting, since its account has too many connections."""
+
+    error: TvDatafeedError
+
+
+Result: TypeAlias = "Answer | OpenStream | Refused | RequestFailed | TvDatafeedError"
 
 
 @dataclass
@@ -100,7 +108,7 @@ class Dispatcher:
         How many requests are in flight at a time.
     keeps_running
         Whether to wait for a connection without limit, and to return failures of open streams
-        too, as results without a key.
+        too, as results without a key, and each `Refused` of a request that is sent again.
     """
 
     def __init__(
@@ -444,7 +452,11 @@ class Dispatcher:
             or not self._manager.is_worth_retrying(connection, error, pending.token or "")
         ):
             return False
-        self._manager.log_retry(pending.request.symbol, error)
+        if self._keeps_running and is_connections_limit(error):
+            # It may wait for minutes: the feed reports it now.
+            self._ready.append((pending.key, Refused(own_copy(error))))
+        else:
+            self._manager.log_retry(pending.request.symbol, error)
         return True
 
     def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:

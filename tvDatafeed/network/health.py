@@ -22,6 +22,8 @@ MAX_PROTOCOL_FAILURES = 3
 KEPT_LATENCIES = 1000
 
 _POLICY_VIOLATION = 1008
+# After a short outage nothing waits for long: the pause grows no faster than what it follows.
+_LONGEST_SHARE_OF_OUTAGE = 0.2
 # Where an account has too many connections, the wait grows to this many times the longest pause...
 _CONNECTIONS_LIMIT_PAUSES = 10
 # ...and begins anew after this many times that without such a refusal. Two clients that close each
@@ -44,7 +46,10 @@ class ConnectionHealth:
     last_error : TvDatafeedError or None
         The last fault of a connection; None since a request was answered.
     no_try_before : float
-        When the next connection may be opened, on the monotonic clock.
+        When the next connection may be opened for a single request, on the monotonic clock.
+    no_patient_try_before : float
+        The same for a live feed, which waits for as long as an outage lasts: it is back soon after
+        the server is.
     """
 
     def __init__(self, network: NetworkConfig) -> None:
@@ -59,6 +64,7 @@ class ConnectionHealth:
         network = self._network
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
+        self._failing_since = -math.inf
         self._protocol_failures = 0
         # An answer does not reset it: each new connection closes another one of the account.
         self._connections_limits = 0
@@ -66,6 +72,7 @@ class ConnectionHealth:
         self._is_new_connections_limit = False
         self._is_new_episode = False
         self.no_try_before: float = -math.inf
+        self.no_patient_try_before: float = -math.inf
         self.last_error: TvDatafeedError | None = None
 
     def __repr__(self) -> str:
@@ -109,6 +116,8 @@ class ConnectionHealth:
         """Count a connection that was lost, and plan the next try."""
         if not has_answered:
             self._breaker.failed(error)
+        if not self._failures:
+            self._failing_since = time.monotonic()
         self._failures += 1
         code = error.close_code if isinstance(error, WebSocketError) else None
         is_of_protocol = isinstance(error, ProtocolError) or code == _POLICY_VIOLATION
@@ -116,8 +125,10 @@ class ConnectionHealth:
         if is_connections_limit(error):
             self._count_connections_limit()
         self.last_error = error
-        pause_until = time.monotonic() + self._pause_s(error)
-        self.no_try_before = max(pause_until, self._connections_limit_until)
+        pause_s = self._pause_s(error)
+        until, now = self._connections_limit_until, time.monotonic()
+        self.no_try_before = max(now + pause_s, until)
+        self.no_patient_try_before = max(now + self._patient_pause_s(error, pause_s), until)
         if self._failures == 1 and not is_connections_limit(error):
             self._is_new_episode = True
 
@@ -139,13 +150,25 @@ class ConnectionHealth:
         """Note that one more connection was lost to the fault that was counted last."""
         self.record_no_try()
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
-        self.no_try_before = max(self.no_try_before, time.monotonic() + (asked_s or 0.0))
+        asked_until = time.monotonic() + (asked_s or 0.0)
+        self.no_try_before = max(self.no_try_before, asked_until)
+        self.no_patient_try_before = max(self.no_patient_try_before, asked_until)
 
     def _pause_s(self, error: TvDatafeedError) -> float:
         network = self._network
         pause_s = backoff_s(self._failures, network.base_retry_delay, network.max_retry_delay)
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         return max(pause_s, asked_s or 0.0)
+
+    def _patient_pause_s(self, error: TvDatafeedError, pause_s: float) -> float:
+        """Shorten a pause to a share of the outage, which is as old as its first failure."""
+        if isinstance(error, RateLimitError):
+            # A server that refuses is not away: each try makes it worse.
+            return pause_s
+        network = self._network
+        outage_s = time.monotonic() - self._failing_since
+        share_s = max(network.base_retry_delay, outage_s * _LONGEST_SHARE_OF_OUTAGE)
+        return min(pause_s, backoff_s(self._failures, network.base_retry_delay, share_s))
 
     def record_error(self, error: TvDatafeedError) -> None:
         """Count the error of a request."""

@@ -2,8 +2,8 @@
 
 A request goes to the first connection with a free slot. If there is none, the thread that needs
 one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
-it grows with every fault, and only an answered request resets it. A fault counts once, however many
-connections it ends.
+it grows with every fault, up to a share of the time since the first one, and only an answered
+request resets it. A fault counts once, however many connections it ends.
 
 The host belongs to the token, and a request goes to a connection of the host of its token.
 """
@@ -169,12 +169,21 @@ class WebSocketManager:
         """Return the token that replaces one which a slow thread may still hold.
 
         A connection that was signed in with a renewed token must not be signed back with the one
-        that was refused.
+        that was refused. A token that is new is also used on the open connections of its host, so
+        that nothing there ends with the token before it.
         """
         with self._lock:
-            if token not in self._tokens:
+            is_new = token not in self._tokens
+            if is_new:
                 self._tokens = [*self._tokens, token][-KEPT_TOKENS:]
-            return self._tokens[-1]
+            newest = self._tokens[-1]
+            connections = list(self._connections)
+        if is_new and connections:
+            url = self._network_of(token).ws_url
+            for connection in connections:
+                if connection.configured_url == url:
+                    connection.sign_in(token)
+        return newest
 
     def stats(self) -> dict[str, Any]:
         """Return what was counted so far; see `TvDatafeed.stats`."""
@@ -288,8 +297,10 @@ class WebSocketManager:
         A None uses one handshake of the limiter, and the probe of a half-open breaker.
         """
         now = time.monotonic()
-        if self._health.no_try_before > now:
-            return self._health.no_try_before
+        health = self._health
+        no_try_before = health.no_patient_try_before if is_patient else health.no_try_before
+        if no_try_before > now:
+            return no_try_before
         if not is_patient:
             self._health.check_breaker(url)
         try:
