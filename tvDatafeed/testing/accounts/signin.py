@@ -20,12 +20,19 @@ _PAGE = """<!DOCTYPE html>
 """
 # The page of an anonymous visitor has no auth_token; clients conclude that cookies expired.
 _GUEST = {"username": "Guest", "is_pro": False}
-# The text of the lock-out was reported by users and has no code; other texts are made up.
+# The texts of captcha, rate limit and lock-out were reported by users, the last without a code;
+# other texts are made up.
 _REFUSALS: dict[Outcome, dict[str, Any]] = {
     "wrong_password": {"error": "Invalid username or password", "code": "invalid_credentials"},
-    "captcha": {"error": "Please confirm that you are not a robot.", "code": "recaptcha_required"},
+    "captcha": {
+        "error": "Please confirm that you are not a robot by clicking the captcha box.",
+        "code": "recaptcha_required",
+    },
     "locked_out": {"error": "You have been locked out. Please try again later."},
-    "rate_limit": {"error": "Too many attempts. Try again later.", "code": "rate_limit"},
+    "rate_limit": {
+        "error": "We're having a little trouble with that request. Try again a little later.",
+        "code": "rate_limit",
+    },
     "second_factor": {
         "error": "2FA_required",
         "code": "2FA_required",

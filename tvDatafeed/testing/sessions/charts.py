@@ -16,8 +16,9 @@ from tvDatafeed.testing.market.market import MarketBar
 from tvDatafeed.testing.market.schedule import is_valid_interval
 from tvDatafeed.testing.sessions.backend import NODE, Backend, Rights
 from tvDatafeed.testing.sessions.chart import BARS_OF_A_PAGE, Chart, ChartSeries, ChartSymbol
+from tvDatafeed.testing.sessions.entitlement import series_refusal
 from tvDatafeed.testing.sessions.pages import NO_BARS, Page, bar_text, index_diff, series_text
-from tvDatafeed.testing.sessions.ranges import window
+from tvDatafeed.testing.sessions.ranges import loaded_timeframe, window
 from tvDatafeed.testing.wire.commands import (
     RefusedError,
     as_text,
@@ -28,10 +29,8 @@ from tvDatafeed.testing.wire.commands import (
 from tvDatafeed.testing.wire.payloads import plain, to_json
 from tvDatafeed.testing.wire.recordings import SeriesIds
 
-_FREE_MINUTES = frozenset({1, 2, 3, 5, 10, 15, 30, 45, 60, 120, 180, 240, 1440})
 # The most series of a chart session of an anonymous client, and of one with an account.
 _ANONYMOUS_SERIES, _ACCOUNT_SERIES = 1, 10
-_PAID_BAR_SET = "@tv-prostudies-"
 # A tick adds at most one bar to a series; after a step, the number grows until it is enough.
 _LIVE_BARS, _LIVE_GROWTH = 2, 8
 _TICKS_OR_RANGE = re.compile(r"[1-9]\d*[TR]")
@@ -192,11 +191,31 @@ class Charts:
             case [str(name), str(turnaround), str(symbol), str(interval), *rest] if (
                 symbol in chart.symbols and name in chart.series
             ):
-                count = chart.series[name].count
+                present = chart.series[name]
                 series = ChartSeries(name, turnaround, chart.symbols[symbol], interval)
             case _:
                 raise RefusedError
-        return self._open(chart, series, count, as_text(rest[0]) if rest else "", is_change=True)
+        wanted_range = as_text(rest[0]) if rest else ""
+        if wanted_range and (shown := self._show_loaded(chart, present, series, wanted_range)):
+            return shown
+        return self._open(chart, series, present.count, wanted_range, is_change=True)
+
+    def _show_loaded(
+        self, chart: Chart, present: ChartSeries, asked: ChartSeries, wanted_range: str
+    ) -> list[str]:
+        """Return the answer for a range of bars that were sent before; empty for other bars."""
+        special = self._backend.recordings.keys() | self._backend.refusals.keys()
+        if present.symbol.symbol in special:
+            return []
+        timeframe = loaded_timeframe(self._history(present), present, asked, wanted_range)
+        if timeframe is None:
+            return []
+        present.turnaround = asked.turnaround
+        where = chart.session, present.name, present.turnaround
+        shown = *where, *timeframe, wanted_range
+        frames = [plain("series_timeframe", *shown, is_ready) for is_ready in (False, True)]
+        loading = self._stamped("series_loading", *where)
+        return [loading, *frames, self._completed(chart, present, is_short=False)]
 
     def _remove_series(self, chart: Chart, arguments: list[Any]) -> list[str]:
         if chart.series.pop(as_text(arguments[0]) if arguments else "", None) is None:
@@ -231,7 +250,7 @@ class Charts:
         if is_change:
             payloads.append(self._bars_text(chart, series, NO_BARS))
         payloads += self._symbol_answer(chart, symbol)
-        reason = self._series_refusal(series)
+        reason = series_refusal(series, refusal, self.rights.plan)
         if reason:
             error = "series_error", chart.session, series.name, series.turnaround, reason
             return [*payloads, self._stamped(*error, f"{NODE}@{NODE}")]
@@ -254,26 +273,6 @@ class Charts:
         symbol, at = series.symbol, self._moment if at is None else at
         what = symbol.symbol, series.interval, self.rights, symbol.options
         return self._backend.history(*what, at)
-
-    def _series_refusal(self, series: ChartSeries) -> str | None:
-        refusal = self._backend.refusals.get(series.symbol.symbol)
-        if refusal and refusal.message == "series_error":
-            return refusal.reason
-        if refusal or series.symbol.listing is None:
-            return "resolve error"
-        if bar_set := series.symbol.bar_set:
-            # Made up for those that no plan is needed for, and for replays: they are not computed.
-            needs_plan = _PAID_BAR_SET in bar_set and not self.rights.plan
-            return f"{'study_not_auth' if needs_plan else 'unsupported bar set'}:{bar_set}"
-        minutes = series.interval if series.interval.isdigit() else "1"
-        not_entitled = {
-            "ticks_not_entitled": series.interval.endswith("T"),
-            # The real server's answer for these intervals is not known.
-            "resolution_not_entitled": series.interval.endswith("R"),
-            "seconds_not_entitled": series.interval.endswith("S") and not self.rights.plan,
-            "custom_resolution": int(minutes) not in _FREE_MINUTES and not self.rights.plan,
-        }
-        return next((reason for reason, is_so in not_entitled.items() if is_so), None)
 
     def _symbol_answer(self, chart: Chart, symbol: ChartSymbol) -> list[str]:
         if symbol.is_answered:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from tvDatafeed.testing.market.corrections import canonical
 from tvDatafeed.testing.market.history import BarHistory
+from tvDatafeed.testing.sessions.chart import ChartSeries
 from tvDatafeed.testing.wire.commands import RefusedError
 
 # Epoch seconds reach this number in the year 5138; larger numbers are milliseconds.
@@ -71,6 +73,43 @@ def window(history: BarHistory, count: Any, wanted_range: str) -> Window:
     before = wanted - len(times)
     last = before + sum(time <= end for time in times) - 1
     return Window(wanted, until_s, (before, last))
+
+
+def loaded_timeframe(
+    history: BarHistory, series: ChartSeries, asked: ChartSeries, wanted_range: str
+) -> tuple[int, int] | None:
+    """Return the indexes of the first and last bar of a range in a series.
+
+    Parameters
+    ----------
+    history
+        The available bars.
+    series
+        The series with the bars that were sent.
+    asked
+        The series whose bars are requested.
+    wanted_range
+        As in `window`.
+
+    Returns
+    -------
+    tuple of int or None
+        None if bars of the range were not sent, except those that a live series will get.
+    """
+    is_same = asked.symbol is series.symbol
+    is_same = is_same and canonical(asked.interval) == canonical(series.interval)
+    if not is_same or series.oldest_time is None or series.newest is None:
+        return None
+    start, end = _bounds(history, wanted_range)
+    times, newest = history.times_since(start), series.newest.time
+    is_loaded = not times or times[0] >= series.oldest_time
+    if series.until_s is not None and any(newest < time <= end for time in times):
+        is_loaded = False
+    if not is_loaded:
+        return None
+    sent = [time for time in times if time <= newest]
+    first = series.newest_index + 1 - len(sent)
+    return first, first + sum(time <= end for time in sent) - 1
 
 
 def _bounds(history: BarHistory, text: str) -> tuple[float, float]:
