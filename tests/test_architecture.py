@@ -61,6 +61,7 @@ DOORS = {
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
+    "prometheus_client": {"store.web"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {
@@ -318,7 +319,11 @@ def test_common_helpers_know_nothing_of_tradingview():
 def test_outer_libraries_are_declared():
     """What a module imports is in the standard library or among the declared dependencies."""
     project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
-    names = {"dotenv": "python-dotenv", "websocket": "websocket-client"}
+    names = {
+        "dotenv": "python-dotenv",
+        "prometheus_client": "prometheus-client",
+        "websocket": "websocket-client",
+    }
     libraries = set().union(*(outer_imports_of(m) for m in MODULES.values()))
     missing = libraries - set(sys.stdlib_module_names)
     assert {n for n in missing if f'"{names.get(n, n)}>=' not in project} == set()
