@@ -111,6 +111,7 @@ def browser():
                 "--headless=new",
                 "--no-sandbox",  # root has none
                 "--disable-gpu",
+                "--hide-scrollbars",
                 "--disable-dev-shm-usage",
                 "--no-first-run",
                 "--disable-background-networking",

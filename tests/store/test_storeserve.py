@@ -51,7 +51,7 @@ def test_it_warms_with_the_settings_of_the_environment(tmp_path):
             order = {"symbols": ["NASDAQ:AAPL"], "n_bars": 10}
             answer = client.post("/api/cache/warm", headers=bearer, json=order)
             assert answer.status_code == 202
-            assert server.wait_until(lambda: server.connections_opened == 1)
+            assert server.wait_until(lambda market: market.connections_opened == 1)
             program.send_signal(signal.SIGINT)
             rest, notes = program.communicate()
     assert program.returncode == 0

@@ -136,11 +136,13 @@ async function update() {
     showStats(stats);
     showCoverage(coverage);
     element("sign-in").hidden = true;
+    element("figures").hidden = false;
     showState("good", "up");
     setText("updated", `Updated ${new Date().toLocaleTimeString()}, every ${EVERY_MS / 1000} s`);
   } catch (failure) {
     const needsToken = failure.status === 401;
     element("sign-in").hidden = !needsToken;
+    element("figures").hidden = needsToken;
     showState("bad", failure.status ? failure.message : "the server does not answer");
     if (needsToken) { isBusy = false; return; }
   }
