@@ -143,6 +143,14 @@ def test_documents(client):
         pytest.param(AAPL | {"n_bars": "1", "days": "1"}, 422, "days", id="days and bars"),
         pytest.param(AAPL | {"adjustment": "some"}, 422, "adjustment", id="adjustment"),
         pytest.param(AAPL | {"n_bar": "1"}, 422, "n_bar", id="unknown parameter"),
+        pytest.param(AAPL | {"days": "inf"}, 422, "days", id="infinite"),
+        pytest.param(AAPL | {"days": "1e300"}, 422, "", id="before all time"),
+        pytest.param(AAPL | {"days": "1e12"}, 422, "", id="before the calendar"),
+        pytest.param(AAPL | {"start_date": "9999-12-31T23:59:59+00:00"}, 422, "", id="end of time"),
+        pytest.param(AAPL | {"fut_contract": "9" * 4000}, 422, "fut", id="a long number"),
+        pytest.param({"symbol": "NASDAQ:A\0"}, 422, "symbol", id="control character"),
+        pytest.param({"symbol": "N:" + "A" * 5000}, 422, "symbol", id="a long name"),
+        pytest.param({"symbol": "NASDAQ:AAPL; DROP TABLE bar"}, 422, "symbol", id="SQL"),
     ],
 )
 def test_bad_questions(client, question, status, word):

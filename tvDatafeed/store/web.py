@@ -97,7 +97,7 @@ class _SeriesQuestion(_Question):
     symbol: str = Field(description="EXCHANGE:SYMBOL", examples=["NASDAQ:AAPL"])
     interval: str = Field("1D", description='TradingView\'s text, such as "1H", or "15m"')
     extended_session: bool = False
-    fut_contract: int | None = Field(None, ge=1)
+    fut_contract: int | None = Field(None, ge=1, le=99)
     adjustment: Adjustment = "splits"
     currency: str | None = None
     backadjusted: bool = False
@@ -118,7 +118,9 @@ class _BarsQuestion(_SeriesQuestion):
     n_bars: int | None = Field(None, ge=1, le=_MAX_BARS, description="default: 10")
     start_date: str | None = Field(None, description="ISO 8601; a naive one is local time")
     end_date: str | None = None
-    days: float | None = Field(None, ge=0, description="all bars of the last so many days")
+    days: float | None = Field(
+        None, ge=0, le=100_000, description="all bars of the last so many days"
+    )
 
 
 class _CoverageQuestion(_SeriesQuestion):
