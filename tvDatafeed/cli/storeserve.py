@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tvDatafeed.cli.account import account_config, make_client
 from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tvDatafeed.store.barstore import BarStore
 
 __all__ = ["add_parser", "run"]
+
+_Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
 
 _EXAMPLES = """\
 examples:
@@ -29,9 +31,7 @@ it. Warming asks TradingView with the settings and the login of the environment.
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
+def add_parser(subparsers: "argparse._SubParsersAction[_Parser]") -> _Parser:
     """Add ``serve`` to the commands of ``tvdatafeed store``.
 
     Parameters
