@@ -27,7 +27,7 @@ class Client(requests.Session):
 def serving(app):
     """Serve an application in a thread, and give a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = make_server(app)
+        server = make_server(app, listener)
         thread = threading.Thread(target=server.run, args=([listener],), name="serving")
         thread.start()
         try:
