@@ -111,6 +111,23 @@ def test_the_page_updates_by_itself(tab, store):
     tab.wait_for("document.getElementById('state-text').textContent.includes('does not answer')")
 
 
+def test_the_page_shows_warming(tab, store):
+    """How far a job is, and how many of its symbols failed, is there while it is of interest."""
+    ask = {"symbols": ["NASDAQ:MSFT", "NASDAQ:NOSUCH"], "n_bars": 10}
+    with FakeTradingView(clock=MarketClock(NOW, speed=0)) as market:
+
+        def make_client():
+            return TvDatafeed(config=impatient(market), store=False)
+
+        with serving(create_app(store, make_client, token=TOKEN)) as client:
+            tab.open(client.base_url)
+            tab.wait_for("document.getElementById('state-text').textContent === 'up'")
+            assert tab.evaluate("document.getElementById('warming').hidden") is True
+            client.post("/api/cache/warm", headers={"Authorization": f"Bearer {TOKEN}"}, json=ask)
+            done = "done: 2 of 2, 1 symbol failed"
+            tab.wait_for(f"document.getElementById('warming-text').textContent === '{done}'")
+
+
 def test_the_page_asks_for_a_token(tab, store):
     """Where others reach the server, a wrong token is refused and the right one shows the store."""
     app = create_app(store, host="0.0.0.0", token=TOKEN)  # noqa: S104 - it listens on 127.0.0.1

@@ -307,6 +307,7 @@ def test_warm(client, store):
     _join("tvDatafeed-warming")
     warming = client.get("/api/cache/stats").json()["warming"]
     assert (warming["state"], warming["done"], warming["total"]) == ("done", 4, 4)
+    assert (warming["failed"], next(iter(warming["results"]))) == (1, "NASDAQ:NOSUCH")
     assert warming["results"]["NASDAQ:MSFT"]["error"] is None
     assert "NOSUCH" in warming["results"]["NASDAQ:NOSUCH"]["error"]
     assert client.get("/api/cache/health").json()["warming"] == warming

@@ -15,6 +15,8 @@ from tvDatafeed.store.warmer import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+# The results of a job that stand in each answer; all failures are counted.
+_RESULTS = 200
 _PRICES = ("open", "high", "low", "close", "volume")
 
 
@@ -43,7 +45,8 @@ def stats_view(store: BarStore, progress: Progress) -> dict[str, Any]:
 
 
 def progress_view(progress: Progress) -> dict[str, Any]:
-    """Return how far a job of warming is."""
+    """Return how far a job of warming is: failed symbols first, and not more than some hundred."""
+    results = sorted(progress.results.items(), key=lambda item: item[1]["error"] is None)
     return {
         "state": progress.state,
         "done": progress.done,
@@ -52,7 +55,8 @@ def progress_view(progress: Progress) -> dict[str, Any]:
         "started": _text(progress.started_s),
         "ended": _text(progress.ended_s),
         "error": progress.error,
-        "results": progress.results,
+        "failed": sum(one["error"] is not None for one in progress.results.values()),
+        "results": dict(results[:_RESULTS]),
     }
 
 

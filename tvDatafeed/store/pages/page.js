@@ -85,10 +85,9 @@ function showHot(symbols) {
 
 function showWarming(warming) {
   element("warming").hidden = warming.state === "idle";
-  const failed = Object.values(warming.results).filter((one) => one.error).length;
   const texts = {
     running: `${warming.done} of ${warming.total}${warming.symbol ? `, last: ${warming.symbol}` : ""}`,
-    done: `done: ${warming.done} of ${warming.total}${failed ? `, ${count(failed, "symbol")} failed` : ""}`,
+    done: `done: ${warming.done} of ${warming.total}${warming.failed ? `, ${count(warming.failed, "symbol")} failed` : ""}`,
     failed: `failed: ${warming.error}`,
   };
   setText("warming-text", texts[warming.state] || "");
