@@ -61,6 +61,7 @@ DOORS = {
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
+    "prometheus_client": {"store.web"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {
@@ -320,6 +321,7 @@ def test_outer_libraries_are_declared():
     project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
     names = {
         "dotenv": "python-dotenv",
+        "prometheus_client": "prometheus-client",
         "psycopg": "psycopg[binary]",
         "websocket": "websocket-client",
     }

@@ -18,6 +18,7 @@ from tvDatafeed.config import (
     AuthConfig,
     DataConfig,
     NetworkConfig,
+    StoreConfig,
     ThreadingConfig,
     TvDatafeedConfig,
     environment_variables,
@@ -25,7 +26,7 @@ from tvDatafeed.config import (
 )
 from tvDatafeed.exceptions import ConfigurationError
 
-SECTIONS = [NetworkConfig, AuthConfig, DataConfig, ThreadingConfig, TvDatafeedConfig]
+SECTIONS = [NetworkConfig, AuthConfig, DataConfig, ThreadingConfig, StoreConfig, TvDatafeedConfig]
 
 DEFAULTS = {
     NetworkConfig: {
@@ -80,11 +81,19 @@ DEFAULTS = {
         "stop_consumer_on_error": False,
         "daemon": False,
     },
+    StoreConfig: {
+        "url": None,
+        "max_bars": None,
+        "recheck_days": 7.0,
+        "timeout": 30.0,
+        "token": None,
+    },
     TvDatafeedConfig: {
         "network": NetworkConfig(),
         "auth": AuthConfig(),
         "data": DataConfig(),
         "threading": ThreadingConfig(),
+        "store": StoreConfig(),
         "debug": False,
         "verbose": True,
     },
@@ -141,6 +150,11 @@ VARIABLES = [
     ("TV_RETRY_LIMIT", (ThreadingConfig, "retry_limit"), "7", 7),
     ("TV_STOP_CONSUMER_ON_ERROR", (ThreadingConfig, "stop_consumer_on_error"), "on", True),
     ("TV_DAEMON", (ThreadingConfig, "daemon"), "1", True),
+    ("TV_STORE_URL", (StoreConfig, "url"), "postgresql://h/db", "postgresql://h/db"),
+    ("TV_STORE_MAX_BARS", (StoreConfig, "max_bars"), "1000", 1000),
+    ("TV_STORE_RECHECK_DAYS", (StoreConfig, "recheck_days"), "0", 0.0),
+    ("TV_STORE_TIMEOUT", (StoreConfig, "timeout"), "2.5", 2.5),
+    ("TV_STORE_TOKEN", (StoreConfig, "token"), " a;b+c/d== ", "a;b+c/d=="),
     ("TV_DEBUG", (TvDatafeedConfig, "debug"), "Yes", True),
     ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
 ]
@@ -152,6 +166,7 @@ CREDENTIALS = {
     "TV_AUTH_TOKEN",
     "TV_SESSIONID",
     "TV_SESSIONID_SIGN",
+    "TV_STORE_TOKEN",
 }
 # Any text may be one of these here; what it is good for shows elsewhere.
 ANY_TEXT = {
@@ -162,6 +177,7 @@ ANY_TEXT = {
     "TV_TOTP_SECRET",
     "TV_AUTH_TOKEN",
     "TV_TOKEN_CACHE",
+    "TV_STORE_URL",
 }
 BAD_SECONDS = ["0", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "ten", "5s", "1,5"]
 DELAYS = [
@@ -227,6 +243,10 @@ BAD_VARIABLES = [
         for text in ("a;b", "hunter2 b", "hunter2\r\nX: y", "hunter2é")
     ],
     *[("TV_FILL_MISSING_VOLUME", text) for text in ("none", "0", "backward")],
+    *[("TV_STORE_MAX_BARS", text) for text in BAD_COUNTS],
+    *[("TV_STORE_RECHECK_DAYS", text) for text in ("-1", "nan", "inf", "week", "7d")],
+    *[("TV_STORE_TIMEOUT", text) for text in BAD_SECONDS],
+    *[("TV_STORE_TOKEN", text) for text in ("hunter2 b", "hunter2\r\nX: y", "hunter2é")],
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
     *[("TV_VERBOSE", text) for text in BAD_FLAGS],
@@ -280,6 +300,12 @@ BAD_FIELDS = [
     *[(TvDatafeedConfig, "network", v) for v in (None, {}, DataConfig())],
     *[(TvDatafeedConfig, "data", v) for v in (None, NetworkConfig())],
     *[(TvDatafeedConfig, "threading", v) for v in (None, ThreadingConfig)],
+    *[(StoreConfig, "url", v) for v in ("", "  ", 1, b"x", False)],
+    *[(StoreConfig, "max_bars", v) for v in (0, -1, True, 1.0, "10")],
+    *[(StoreConfig, "recheck_days", v) for v in (-1, True, math.nan, math.inf, None, "x")],
+    *[(StoreConfig, "timeout", v) for v in (0, -1, math.nan, math.inf, True, None, "x")],
+    *[(StoreConfig, "token", v) for v in ("", " ", "a b", "a\nb", "é", 1)],
+    *[(TvDatafeedConfig, "store", v) for v in (None, {}, DataConfig())],
     *[(TvDatafeedConfig, "debug", v) for v in (1, "yes", None)],
     *[(TvDatafeedConfig, "verbose", v) for v in (0, "no", None)],
 ]
@@ -317,7 +343,7 @@ def test_a_variable_changes_its_field_and_no_other(monkeypatch, variable, place,
     changed = dataclasses.replace(section(), **{name: value})
     assert section.from_env() == changed
     whole = TvDatafeedConfig.from_env(credentials=True)
-    parts = [whole, whole.network, whole.auth, whole.data, whole.threading]
+    parts = [whole, whole.network, whole.auth, whole.data, whole.threading, whole.store]
     assert [part for part in parts if type(part) is section] == [changed]
     is_left_out = variable in CREDENTIALS
     assert (TvDatafeedConfig.from_env() == DEFAULT_CONFIG) is is_left_out
@@ -444,6 +470,11 @@ def test_a_config_shows_no_credential():
     auth = AuthConfig(username="ann", sessionid="hunter2", sessionid_sign="hunter2", **secrets)
     assert "hunter2" not in repr(TvDatafeedConfig(auth=auth))
     assert "ann" in repr(auth)
+    store = StoreConfig(url="postgresql://ann:hunter2@h/db", token="hunter2")
+    assert "hunter2" not in repr(TvDatafeedConfig(store=store))
+    with pytest.raises(ConfigurationError) as caught:
+        StoreConfig(token=["hunter2"])
+    assert "hunter2" not in str(caught.value) + repr(caught.value.value)
     for name in (*secrets, "sessionid", "sessionid_sign"):
         with pytest.raises(ConfigurationError) as caught:
             AuthConfig(**{name: ["hunter2"]})

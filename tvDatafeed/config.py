@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.common.settings import (
+    BEARER_TOKEN,
     CACHE,
     CODE,
     COOKIE_VALUE,
@@ -371,6 +372,9 @@ class StoreConfig(_ConfigSection):
     timeout : float, default 30.0
         Seconds to wait for other programs that use the store, or for its server
         (``TV_STORE_TIMEOUT``).
+    token : str, optional
+        What clients of ``tvdatafeed store serve`` send as ``Authorization: Bearer``: letters,
+        digits and punctuation (``TV_STORE_TOKEN``).
     """
 
     # It may hold a password.
@@ -380,6 +384,9 @@ class StoreConfig(_ConfigSection):
     )
     recheck_days: float = field(default=7.0, metadata=setting(DAYS, "TV_STORE_RECHECK_DAYS"))
     timeout: float = field(default=30.0, metadata=setting(SECONDS, "TV_STORE_TIMEOUT"))
+    token: str | None = field(
+        default=None, repr=False, metadata=credential(BEARER_TOKEN, "TV_STORE_TOKEN")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

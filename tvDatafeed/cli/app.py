@@ -28,6 +28,7 @@ from tvDatafeed.cli.console import (
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
+from tvDatafeed.cli.storeserve import add_parser as add_store_serve
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
@@ -161,4 +162,6 @@ def _parser() -> argparse.ArgumentParser:
     add_search_command(command)
     add_account_commands(command)
     add_serve_command(command)
+    store = commands.add_parser("store", help="keep bars between runs", allow_abbrev=False)
+    add_store_serve(store.add_subparsers(title="commands", metavar="COMMAND", required=True))
     return parser

@@ -28,6 +28,7 @@ LiveMode = Literal["stream", "poll"]
 _T = TypeVar("_T")
 
 _COOKIE = re.compile(r"[!-:<-~]+")
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 def checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
@@ -179,6 +180,13 @@ def _cookie(value: Any) -> str | None:
     return value
 
 
+def _bearer_token(value: Any) -> str | None:
+    # What a header can carry without quotes.
+    if value is not None and not (isinstance(value, str) and _VISIBLE.fullmatch(value)):
+        raise ValueError("must be a text of letters, digits and punctuation, or None")
+    return value
+
+
 def _code(value: Any) -> str | Callable[[], str] | None:
     if value is not None and not callable(value) and not (isinstance(value, str) and value.strip()):
         raise ValueError("must be a text, since codes may begin with 0, or a callable, or None")
@@ -312,6 +320,7 @@ FILE = _Kind(_file, _file)
 TEXT = _Kind(_text, _text)
 CODE = _Kind(_code, _code)
 COOKIE_VALUE = _Kind(_cookie, _cookie)
+BEARER_TOKEN = _Kind(_bearer_token, _bearer_token)
 CACHE = _Kind(_cache, _cache_in_text)
 OPTIONAL_URL = _Kind(_optional_url, _optional_url)
 

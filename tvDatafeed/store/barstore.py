@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from datetime import timezone as datetime_timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -249,7 +248,7 @@ class BarStore:
             if n_bars is not None or start_date is not None or end_date is not None:
                 raise DataValidationError("days", days, "cannot go with n_bars or dates")
             since_s = time.time() - checked(days_number, days, "days") * _DAY_S
-            start_date = datetime.fromtimestamp(since_s, datetime_timezone.utc)
+            start_date = moment(max(since_s, EARLIEST_BAR_S))
         full = contract_symbol(full_symbol(symbol, exchange), fut_contract)
         query = HistoryQuery(
             RangeOptions(interval, n_bars, start_date, end_date, timezone),
