@@ -134,7 +134,7 @@ class Archive:
             series.used_s = now_s
             series.info = _noted(series.info, history)
             transaction.save(series)
-            self._evict(transaction, keep=key)
+            self.keep_to_limit(transaction, keep=key)
         return True
 
     def recheck(self, wanted: Iterable[tuple[str, str]]) -> None:
@@ -197,7 +197,7 @@ class Archive:
                 series.info.server_time_s = notes.server_time_s
                 series.info.heard_s = notes.heard_s
             transaction.save(series)
-            self._evict(transaction, keep=key)
+            self.keep_to_limit(transaction, keep=key)
 
     def forget(self, error: StoreCorruptError) -> None:
         """Forget what is damaged, so that it is asked for again."""
@@ -249,7 +249,8 @@ class Archive:
         """Note that the store has worked, so that its next failure is logged again."""
         self._is_failing = False
 
-    def _evict(self, transaction: Transaction, *, keep: SeriesKey) -> None:
+    def keep_to_limit(self, transaction: Transaction, *, keep: SeriesKey) -> None:
+        """Remove other series, least recently used first, where there are too many bars."""
         if self._max_bars is not None:
             _evicted(transaction, self._max_bars, keep=keep)
 

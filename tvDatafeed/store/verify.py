@@ -107,7 +107,8 @@ def _result(check: _Check, verification: "_Verification") -> StoreCheck:
     except _FailedError as error:
         detail, hint = str(error), error.hint
     except StoreError as error:
-        detail = str(error).removesuffix(f"; {error.hint}")
+        # A long message is cut, inside its hint too.
+        detail = str(error).partition(f"; {error.hint[:30]}")[0] if error.hint else str(error)
         hint = error.hint or "see the message; the store's log or its server may say more"
     except Exception as error:  # noqa: BLE001 - as promised
         detail, hint = f"{type(error).__name__}: {error}", "report this, with the engine's version"
