@@ -18,7 +18,7 @@ import numpy as np
 from tvDatafeed.exceptions import DataValidationError, StoreError
 from tvDatafeed.protocol.series import EARLIEST_BAR_S, LATEST_BAR_S
 from tvDatafeed.store.copies import SeriesCopy, copy_of, put_copy
-from tvDatafeed.store.key import SeriesKey, checked_feed
+from tvDatafeed.store.key import FEEDS, SeriesKey
 from tvDatafeed.store.records import SeriesInfo, SeriesNotes
 from tvDatafeed.store.spans import Spans, added
 
@@ -189,7 +189,8 @@ def _copy(saved: dict[str, Any], table: Any) -> SeriesCopy:
     if not (is_possible.all() and (np.diff(times) > 0).all()):
         raise ValueError("its times do not ascend, or lie outside the years 1678 to 2261")
     key = SeriesKey(**saved["key"])
-    checked_feed(key.feed)
+    if key.feed not in FEEDS:
+        raise ValueError(f"its key has feed {key.feed!r}")
     for name, kind in get_type_hints(SeriesKey).items():
         if name != "feed" and not isinstance(getattr(key, name), kind):
             raise ValueError(f"its key has {name} {getattr(key, name)!r}")
