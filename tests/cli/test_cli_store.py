@@ -16,6 +16,7 @@ from tvDatafeed import Interval
 from tvDatafeed.cli.app import main
 from tvDatafeed.exceptions import StoreError
 from tvDatafeed.store import BarStore
+from tvDatafeed.store.archive import Archive
 
 COMMANDS = [
     *("warm", "export", "import"),
@@ -166,6 +167,21 @@ def test_warm_from_stdin(loopback, url, monkeypatch, capsys):
     assert "has no symbols" in capsys.readouterr().err
 
 
+def test_warm_into_a_store_that_fails(loopback, url, monkeypatch, capsys):
+    """A store that fails after it was opened is a warning, a last line, and exit code 1."""
+
+    def fail(*_arguments, **_options):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Archive, "absorb", fail)
+    assert main(["store", "warm", "NASDAQ:AAPL", "--bars=5"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("warmed 1 of 1 symbols")
+    warning, last = lines_of(err)
+    assert "the disk is full" in warning
+    assert last.startswith("tvdatafeed: not all of these bars were stored; sqlite:///")
+
+
 def test_warm_with_progress(loopback, url, capsys):
     """A progress bar is on stderr."""
     assert main(["store", "warm", "NASDAQ:AAPL", "SP:SPX", "--bars=5", "--progress"]) == 0
@@ -261,6 +277,24 @@ def test_stats_watch_as_text(filled, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out.count("uptime       0:00:00") == 2
     assert lines_of(err) == ["tvdatafeed: the server is gone"]
+    assert "\x1b" not in out
+
+
+def test_stats_watch_in_a_terminal(filled, monkeypatch, capsys):
+    """In a terminal each look is written over the one before."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    looks, real = iter([True, True]), BarStore.stats
+
+    def stats(store):
+        if not next(looks, False):
+            raise KeyboardInterrupt
+        return real(store)
+
+    monkeypatch.setattr(BarStore, "stats", stats)
+    assert main(["store", "stats", "--watch", "--every=0.01"]) == 0
+    first, second = capsys.readouterr().out.split("\x1b[6F\x1b[J")
+    assert len(first.splitlines()) == len(second.splitlines()) == 6
 
 
 def test_ls(filled, capsys):

@@ -246,7 +246,7 @@ def test_damaged_times(times, stores, tmp_path):
 
 
 def test_other_files(stores, tmp_path):
-    """A missing file, one that is not Parquet and one of another program are told apart."""
+    """A missing file, one that is not Parquet and one of another program have their own errors."""
     with pytest.raises(StoreError, match=r"cannot read .*missing\.parquet: No such file"):
         import_series(stores[1], tmp_path / "missing.parquet")
     path = tmp_path / "text.parquet"

@@ -6,6 +6,7 @@ import sqlite3
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_clock(store):
 
 def test_disk_space(store, monkeypatch):
     """Too little room is found before a disk is full."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(1, 1, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1000))
     failed = failed_of(store.verify())
     assert list(failed) == ["disk space"]
     assert "TV_STORE_MAX_BARS" in failed["disk space"].hint

@@ -35,7 +35,7 @@ def warm_store(arguments: argparse.Namespace) -> int:
             arguments.bars,
             progress=wants_progress(arguments),
         )
-        place = store.url
+        place, is_kept = store.url, not store.archive.failures
     seconds = time.perf_counter() - started
     failed = [[name, result["error"]] for name, result in results.items() if result["error"]]
     bars = sum(result["bars"] for result in results.values())
@@ -45,6 +45,8 @@ def warm_store(arguments: argparse.Namespace) -> int:
     )
     if failed:
         show_table(["FAILED", "WHY"], failed)
+    if not is_kept:
+        raise CommandError(f"not all of these bars were stored; {place} failed meanwhile")
     return EXIT_FAILURE if failed else EXIT_OK
 
 

@@ -55,6 +55,8 @@ class Archive:
         self._uses: dict[SeriesKey, _Uses] = {}
         self._uses_since = math.inf
         self._is_failing = False
+        # How often the store could not be used so far.
+        self.failures = 0
 
     @contextmanager
     def reading(self) -> Generator[Transaction]:
@@ -243,6 +245,7 @@ class Archive:
         """Log a failure of the store, once until it works again."""
         level = logging.DEBUG if self._is_failing else logging.WARNING
         self._is_failing = True
+        self.failures += 1
         logger.log(level, "the bar store is not used: %s", error)
 
     def works(self) -> None:

@@ -35,7 +35,7 @@ _LEAST_TIME_S = 1_735_689_600.0  # 2025-01-01, before this module was written
 _LEAST_FREE_BYTES = 256 * 1024 * 1024
 # The first versions with INSERT ... ON CONFLICT; an engine itself refuses what else is too old.
 _LEAST_VERSIONS = {"sqlite": (3, 24), "postgresql": (9, 5)}
-_1871_S = -3_124_224_000.0  # 1870-12-31: no series of TradingView begins earlier
+_OLDEST_S = -3_124_224_000.0  # 1870-12-31, older than any series seen
 _PACK = struct.Struct("=6d").pack
 
 _DRIVER = "driver and version"
@@ -287,7 +287,7 @@ class _Verification:
     def retention(self) -> str:
         """Check that bars of any age stay."""
         today_s = time.time() // _DAY_S * _DAY_S
-        packed = b"".join(_bars(start_s, 1) for start_s in (_1871_S, 0.0, today_s))
+        packed = b"".join(_bars(start_s, 1) for start_s in (_OLDEST_S, 0.0, today_s))
         self._written(self._key("retention"), packed)
         found = self._read(self._key("retention"))[1]
         if found != packed:
