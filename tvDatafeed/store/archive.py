@@ -136,7 +136,7 @@ class Archive:
             series.used_s = now_s
             series.info = _noted(series.info, history)
             transaction.save(series)
-            self.keep_to_limit(transaction, keep=key)
+            self._evict(transaction, keep=key)
         return True
 
     def recheck(self, wanted: Iterable[tuple[str, str]]) -> None:
@@ -199,7 +199,7 @@ class Archive:
                 series.info.server_time_s = notes.server_time_s
                 series.info.heard_s = notes.heard_s
             transaction.save(series)
-            self.keep_to_limit(transaction, keep=key)
+            self._evict(transaction, keep=key)
 
     def forget(self, error: StoreCorruptError) -> None:
         """Forget what is damaged, so that it is asked for again."""
@@ -236,10 +236,15 @@ class Archive:
             with self.writing():
                 pass
 
-    def evict(self, max_bars: int) -> int:
+    def evict(self, max_bars: int, *, keep: SeriesKey | None = None) -> int:
         """Remove whole series, least recently used first, until so many bars are left."""
         with self.writing() as transaction:
-            return _evicted(transaction, max_bars)
+            return _evicted(transaction, max_bars, keep=keep)
+
+    @property
+    def max_bars(self) -> int | None:
+        """How many bars are kept; None: all."""
+        return self._max_bars
 
     def warn(self, error: StoreError) -> None:
         """Log a failure of the store, once until it works again."""
@@ -252,8 +257,7 @@ class Archive:
         """Note that the store has worked, so that its next failure is logged again."""
         self._is_failing = False
 
-    def keep_to_limit(self, transaction: Transaction, *, keep: SeriesKey) -> None:
-        """Remove other series, least recently used first, where there are too many bars."""
+    def _evict(self, transaction: Transaction, *, keep: SeriesKey) -> None:
         if self._max_bars is not None:
             _evicted(transaction, self._max_bars, keep=keep)
 

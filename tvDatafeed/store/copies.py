@@ -103,8 +103,9 @@ def put_copy(archive: Archive, copy: SeriesCopy) -> int:
             transaction.set_resolved(
                 name, f"import-{copy.key.feed}", Resolved(copy.key.symbol, copy.key.feed)
             )
-        archive.keep_to_limit(transaction, keep=copy.key)
-        return series.bars - bars_before
+    if archive.max_bars is not None:
+        archive.evict(archive.max_bars, keep=copy.key)
+    return series.bars - bars_before
 
 
 def _shared(one: Span, other: Span) -> Span:
