@@ -122,7 +122,9 @@ def names_in(engine):
 def test_all_hold(store):
     """Thirteen checks hold in a store that works, and its own records stay as they were."""
     with store.archive.writing() as transaction:
-        transaction.write(transaction.add(KEY), ROW.pack(0.0, 1, 1, 1, 1, 1))
+        series = transaction.add(KEY)
+        transaction.write(series, ROW.pack(0.0, 1, 1, 1, 1, 1))
+        transaction.save(series)
     before = store.series()
     checks = store.verify()
     assert failed_of(checks) == {}

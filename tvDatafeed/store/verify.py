@@ -179,11 +179,13 @@ class _Verification:
         with self.engine.writing() as transaction:
             series = self._added(transaction, key)
             transaction.write(series, _bars(0.0, 1))
+            transaction.save(series)
             transaction.put_document(document)
         with self.engine.writing() as transaction:
             series = self._added(transaction, key)
             transaction.set_spans(series, [(0.0, 1.0)])
             transaction.erase(series, 0.0, 1.0)
+            transaction.save(series)
             transaction.remove_documents([document])
             transaction.remove(series)
         with self.engine.reading() as transaction:
@@ -372,7 +374,6 @@ class _Verification:
     def _added(transaction: Transaction, key: SeriesKey) -> StoredSeries:
         series = transaction.add(key)
         series.used_s = time.time()
-        transaction.save(series)
         return series
 
     def _written(self, key: SeriesKey, packed: bytes, spans: Spans | None = None) -> None:
@@ -381,11 +382,13 @@ class _Verification:
             transaction.write(series, packed)
             if spans is not None:
                 transaction.set_spans(series, spans)
+            transaction.save(series)
 
     def _restated(self, transaction: Transaction, key: SeriesKey, packed: bytes) -> None:
         series = self._added(transaction, key)
         transaction.restart(series)
         transaction.write(series, packed)
+        transaction.save(series)
 
     def _read(self, key: SeriesKey) -> tuple[StoredSeries, bytes, Spans]:
         with self.engine.reading() as transaction:
