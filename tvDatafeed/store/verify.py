@@ -11,16 +11,14 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from tvDatafeed.exceptions import StoreError, StoreVersionError
+from tvDatafeed.store.archive import Archive
 from tvDatafeed.store.engine import SCHEMA_VERSION, Engine, Transaction
 from tvDatafeed.store.key import SeriesKey
 from tvDatafeed.store.records import Document, StoreCheck, StoredSeries
 from tvDatafeed.store.spans import Spans
-
-if TYPE_CHECKING:
-    from tvDatafeed.store.barstore import BarStore
 
 # No exchange of this name exists, so that no series of a user is touched.
 _EXCHANGE = "TVDATAFEED-VERIFY"
@@ -46,6 +44,14 @@ _SCHEMA = "schema"
 _CLEAN_UP = "clean-up"
 
 
+class Store(Protocol):
+    """What is verified: a `BarStore`, which imports this module."""
+
+    @property
+    def archive(self) -> Archive:
+        """The parts below."""
+
+
 class _FailedError(Exception):
     """A check that found something wrong."""
 
@@ -66,12 +72,12 @@ class _Check(NamedTuple):
     needs: tuple[str, ...] = (_REACHABLE,)
 
 
-def verify(store: "BarStore") -> list[StoreCheck]:
+def verify(store: Store) -> list[StoreCheck]:
     """Check what a store needs; see `BarStore.verify`.
 
     Parameters
     ----------
-    store : BarStore
+    store : Store
         The store; it is made when there is none.
 
     Returns
