@@ -54,7 +54,6 @@ DOORS = {
         "frames.quotes",
         "frames.rows",
         "frames.search",
-        "store.parquet",
     },
     "sqlite3": {"store.sqlite"},
     "psycopg": {"store.postgres"},

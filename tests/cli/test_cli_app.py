@@ -107,7 +107,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "hist", "search", "login", "logout", "whoami", "serve"]
+    "command", ["", "demo", "hist", "search", "login", "logout", "whoami", "serve", "store"]
 )
 def test_help(command, capsys):
     """Help has examples, and each example is a command line that would be understood."""

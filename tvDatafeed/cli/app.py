@@ -6,12 +6,13 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 from tvDatafeed import __version__
 from tvDatafeed.cli.account import add_account_commands
+from tvDatafeed.cli.arguments import command_adder
 from tvDatafeed.cli.bars import add_bar_commands
 from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
@@ -28,7 +29,7 @@ from tvDatafeed.cli.console import (
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
-from tvDatafeed.cli.storeserve import add_parser as add_store_serve
+from tvDatafeed.cli.store import add_store_commands
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
@@ -47,6 +48,7 @@ examples:
   tvdatafeed hist NASDAQ:AAPL NYSE:IBM --start 2024-01-01 --output daily.parquet
   tvdatafeed live BINANCE:BTCUSDT                  bars as they close, until Ctrl-C
   tvdatafeed search apple                          what symbols are called
+  tvdatafeed store warm NASDAQ:AAPL                keep bars on this machine
   tvdatafeed login                                 log in, for what your plan includes
   tvdatafeed serve                                 a TradingView on this machine, to test with
 
@@ -139,29 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tvdatafeed {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], summary: str, examples: str
-    ) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,  # an option that comes later must not break a script
-        )
-        added.set_defaults(command=run)
-        added.add_argument(
-            "--debug", action="store_true", help="log to stderr, with all that is sent"
-        )
-        return added
-
+    command = command_adder(commands)
     add_bar_commands(command)
     add_live_command(command)
     add_search_command(command)
     add_account_commands(command)
+    add_store_commands(command)
     add_serve_command(command)
-    store = commands.add_parser("store", help="keep bars between runs", allow_abbrev=False)
-    add_store_serve(store.add_subparsers(title="commands", metavar="COMMAND", required=True))
     return parser

@@ -30,6 +30,7 @@ from tvDatafeed.cli.console import (
     write_to_stdout,
 )
 from tvDatafeed.cli.numbers import with_texts
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-__all__ = ["add_bar_commands"]
+__all__ = [
+    "add_bar_commands",
+    "add_progress_option",
+    "add_reading_options",
+    "check_pyarrow",
+    "wants_progress",
+    "write_bars",
+]
 
 _FORMATS_OF_SUFFIXES = {
     ".csv": "csv",
@@ -69,6 +77,7 @@ examples:
   tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 20000 --output btc.parquet
   tvdatafeed hist NASDAQ:AAPL --format csv | head
   tvdatafeed hist NASDAQ:AAPL --bars 120 --plot aapl.png
+  tvdatafeed hist NASDAQ:AAPL --bars 5000 --store use      ask for new bars alone, keep all
 
 Of several symbols the bars follow each other; a symbol that fails is told on stderr, the others
 are written, and the exit code is 1.
@@ -95,7 +104,37 @@ def add_bar_commands(command: AddCommand) -> None:
     demo.add_argument(
         "--real", action="store_true", help="ask TradingView instead of the made-up market"
     )
+    add_series_options(demo, "1d")
     hist = command("hist", _hist, "print the bars of symbols, or save them", _HIST_EXAMPLES)
+    add_reading_options(hist)
+    hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
+    hist.add_argument(
+        "--max-concurrent",
+        type=whole_count,
+        default=10,
+        metavar="N",
+        help="symbols asked for at a time; default: %(default)s",
+    )
+    add_progress_option(hist)
+    hist.add_argument(
+        "--store",
+        choices=["use", "refresh", "off", "only"],
+        help="bars kept on this machine: use them and ask for what is missing, ask for all and "
+        "keep them, leave them alone, or use nothing else; default: use where TV_STORE_URL is set",
+    )
+
+
+def add_progress_option(command: argparse.ArgumentParser) -> None:
+    """Add ``--progress`` to a command that asks for several symbols."""
+    command.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a progress bar on stderr; default: for several symbols in a terminal",
+    )
+
+
+def add_reading_options(hist: argparse.ArgumentParser) -> None:
+    """Add symbols, and which of their bars are written how, to a command."""
     hist.add_argument("symbol", metavar="SYMBOL", nargs="+", help="such as NASDAQ:AAPL")
     hist.add_argument(
         "--bars",
@@ -103,12 +142,7 @@ def add_bar_commands(command: AddCommand) -> None:
         metavar="N",
         help="the last N; default: those of the dates, else 10, or what TV_DEFAULT_BARS says",
     )
-    for asking in (demo, hist):
-        add_series_options(asking, "1d")
-    _add_hist_options(hist)
-
-
-def _add_hist_options(hist: argparse.ArgumentParser) -> None:
+    add_series_options(hist, "1d")
     hist.add_argument(
         "--start", metavar="DATE", help="from this day or time on, such as 2024-01-31T09:30"
     )
@@ -116,7 +150,6 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
     hist.add_argument(
         "--extended", action="store_true", help="with bars outside the regular session"
     )
-    hist.add_argument("--closed", action="store_true", help="without the bar that is still forming")
     add_timezone_option(hist, "this machine's, with offsets in CSV and JSON")
     hist.add_argument(
         "--trading-days",
@@ -140,18 +173,6 @@ def _add_hist_options(hist: argparse.ArgumentParser) -> None:
         "--backadjusted",
         action="store_true",
         help="join the contracts of a continuous future without gaps",
-    )
-    hist.add_argument(
-        "--max-concurrent",
-        type=whole_count,
-        default=10,
-        metavar="N",
-        help="symbols asked for at a time; default: %(default)s",
-    )
-    hist.add_argument(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        help="a progress bar on stderr; default: for several symbols in a terminal",
     )
     hist.add_argument(
         "--format",
@@ -217,11 +238,22 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
 
 
 def _hist(arguments: argparse.Namespace) -> int:
+    is_offline = arguments.store == "only"
+    config = TvDatafeedConfig.from_env() if is_offline else account_config()
+    if arguments.store not in {None, "off"} and config.store.url is None:
+        from tvDatafeed.store.locations import default_path  # noqa: PLC0415 - needed by few
+
+        store = dataclasses.replace(config.store, url=str(default_path()))
+        config = dataclasses.replace(config, store=store)
+    return write_bars(arguments, config)
+
+
+def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
+    """Write the bars that a command asks for; return its exit code."""
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    config = account_config()
     zone = arguments.timezone or config.data.timezone
     if not zone and render in WITH_OFFSETS:
         zone = local_timezone()
@@ -235,13 +267,14 @@ def _hist(arguments: argparse.Namespace) -> int:
             end_date=arguments.end,
             timezone=zone,
             max_concurrent=arguments.max_concurrent,
-            progress=_wants_progress(arguments),
+            progress=wants_progress(arguments),
             on_error="collect",
             adjustment=arguments.adjustment,
             currency=arguments.currency,
             backadjusted=arguments.backadjusted,
             dates="trading" if arguments.trading_days else "open",
             closed_only=arguments.closed,
+            store=arguments.store or "use",
         )
     for error in frames.errors.values():
         if len(symbols) == 1:
@@ -291,7 +324,8 @@ def _joined(frames: "list[pd.DataFrame]") -> "pd.DataFrame":
     return frames[0] if len(frames) == 1 else joined(frames)
 
 
-def _wants_progress(arguments: argparse.Namespace) -> bool:
+def wants_progress(arguments: argparse.Namespace) -> bool:
+    """Return whether a command shows a progress bar."""
     if arguments.progress is not None:
         return bool(arguments.progress)
     is_seen = len(arguments.symbol) > 1 and sys.stderr.isatty()
@@ -310,9 +344,15 @@ def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | 
             )
     if chosen == "parquet" and arguments.output is None and sys.stdout.isatty():
         raise CommandError("Parquet is not for a terminal: add --output FILE.parquet", EXIT_USAGE)
-    if chosen == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise CommandError('Parquet needs pyarrow: pip install "tvdatafeed[parquet]"')
+    if chosen == "parquet":
+        check_pyarrow()
     return RENDERERS[chosen or "table"]
+
+
+def check_pyarrow() -> None:
+    """Raise a `CommandError` where Parquet cannot be read or written."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise CommandError('Parquet needs pyarrow: pip install "tvdatafeed[parquet]"')
 
 
 def _log_shortfall(frame: "pd.DataFrame") -> None:

@@ -55,6 +55,8 @@ class Archive:
         self._uses: dict[SeriesKey, _Uses] = {}
         self._uses_since = math.inf
         self._is_failing = False
+        # How often the store could not be used so far.
+        self.failures = 0
 
     @contextmanager
     def reading(self) -> Generator[Transaction]:
@@ -266,15 +268,21 @@ class Archive:
             with self.engine.writing() as transaction:
                 _add_uses(transaction, {series.key: taken[series.key] for series in found})
 
-    def evict(self, max_bars: int) -> int:
+    def evict(self, max_bars: int, *, keep: SeriesKey | None = None) -> int:
         """Remove whole series, least recently used first, until so many bars are left."""
         with self.writing() as transaction:
-            return _evicted(transaction, max_bars)
+            return _evicted(transaction, max_bars, keep=keep)
+
+    @property
+    def max_bars(self) -> int | None:
+        """How many bars are kept; None: all."""
+        return self._max_bars
 
     def warn(self, error: StoreError) -> None:
         """Log a failure of the store, once until it works again."""
         level = logging.DEBUG if self._is_failing else logging.WARNING
         self._is_failing = True
+        self.failures += 1
         logger.log(level, "the bar store is not used: %s", error)
 
     def works(self) -> None:
