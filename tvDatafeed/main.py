@@ -27,7 +27,7 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
     TvDatafeedError,
 )
-from tvDatafeed.frames.many import Frames
+from tvDatafeed.frames.many import Frames, results_of
 from tvDatafeed.interval import Interval, interval_len
 from tvDatafeed.network.lazy import LazyConnections
 from tvDatafeed.query.dates import DateLike, legacy_problems
@@ -39,13 +39,19 @@ from tvDatafeed.query.history import (
     HistoryQuery,
     RangeOptions,
     SeriesOptions,
+    StoreUse,
     Validation,
 )
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
-from tvDatafeed.query.symbols import contract_symbol, full_symbol, unique_names
+from tvDatafeed.query.symbols import (
+    contract_symbol,
+    full_symbol,
+    named_symbols,
+    unique_names,
+)
 from tvDatafeed.ratelimit import RateLimiter
-from tvDatafeed.store.choice import StoreLike, StoreUse, open_store
+from tvDatafeed.store.choice import StoreLike, open_store
 from tvDatafeed.symbology.info import SymbolInfo, symbol_info
 from tvDatafeed.symbology.results import format_search_results
 from tvDatafeed.utils import generate_chart_session_id, generate_session_id
@@ -499,7 +505,12 @@ class TvDatafeed:
         names = unique_names(symbols)
         started = time.monotonic()
         results: dict[str, pd.DataFrame | TvDatafeedError] = {}
-        coming = self._results(names, exchange, fut_contract, query, window, store)
+        kept = self._store_for(store)
+        coming = results_of(
+            named_symbols(names, exchange, fut_contract),
+            query,
+            lambda requests: self._histories(requests, kept, store, window=window),
+        )
         # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
         with closing(coming), reporting(progress, len(names)) as report:
             for name, result in coming:
@@ -514,43 +525,6 @@ class TvDatafeed:
             seconds = time.monotonic() - started
             logger.info("%d of %d symbols in %.3f s", len(frames), len(names), seconds)
         return frames
-
-    def _results(  # noqa: PLR0917 - the arguments of one call
-        self,
-        names: list[str],
-        exchange: str | None,
-        fut_contract: int | None,
-        query: HistoryQuery,
-        window: int,
-        store: StoreUse,
-    ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
-        """Give a frame or an error for each name, as they come."""
-        from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
-
-        named: dict[str, list[str]] = {}
-        for name in names:
-            try:
-                full = contract_symbol(full_symbol(name, exchange), fut_contract)
-            except DataValidationError as error:
-                yield name, error
-                continue
-            named.setdefault(full, []).append(name)
-        requests = [query.request(full) for full in named]
-        view, kept = query.view(), self._store_for(store)
-        with closing(self._histories(requests, kept, store, window=window)) as answers:
-            for place, answer in answers:
-                result: pd.DataFrame | TvDatafeedError
-                try:
-                    if isinstance(answer, TvDatafeedError):
-                        result = answer
-                    else:
-                        result = history_to_frame(answer, view)
-                except TvDatafeedError as error:
-                    result = error
-                first, *others = named[requests[place].symbol]
-                yield first, result
-                for other in others:
-                    yield other, result if isinstance(result, TvDatafeedError) else result.copy()
 
     def get_symbol_info(
         self,
@@ -747,13 +721,8 @@ class TvDatafeed:
         query = SearchQuery(text, exchange, search_type, limit)
         from tvDatafeed.symbology.search import find  # noqa: PLC0415 - HTTP takes its time to import
 
-        found = find(
-            query,
-            self._config.network,
-            self._limiter,
-            self.max_response_time,
-            raise_on_error=raise_on_error,
-        )
+        limits = self._config.network, self._limiter, self.max_response_time
+        found = find(query, *limits, raise_on_error=raise_on_error)
         if not as_frame:
             return found
         from tvDatafeed.frames.search import search_to_frame  # noqa: PLC0415 - as above

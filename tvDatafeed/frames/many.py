@@ -1,12 +1,16 @@
 """The frames of many symbols, and the errors of those without one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.exceptions import DataValidationError, TvDatafeedError
+from tvDatafeed.query.history import HistoryQuery
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tvDatafeed.protocol.events import History, SeriesRequest
 
 
 class Frames(dict[str, "pd.DataFrame"]):
@@ -42,3 +46,46 @@ class Frames(dict[str, "pd.DataFrame"]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self), self.errors)
+
+
+def results_of(
+    symbols: "Mapping[str, str | DataValidationError]",
+    query: HistoryQuery,
+    histories: "Callable[[list[SeriesRequest]], Generator[tuple[int, History | TvDatafeedError]]]",
+) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
+    """Yield a frame or an error for each name, as they come.
+
+    Close the generator to cancel the rest.
+
+    Parameters
+    ----------
+    symbols
+        The full symbol of each name, or why it has none.
+    query
+        What is asked of each.
+    histories
+        Asks for bars, and yields each answer with the index of its request.
+    """
+    from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
+
+    named: dict[str, list[str]] = {}
+    for name, full in symbols.items():
+        if isinstance(full, DataValidationError):
+            yield name, full
+        else:
+            named.setdefault(full, []).append(name)
+    requests, view = [query.request(full) for full in named], query.view()
+    with closing(histories(requests)) as answers:
+        for place, answer in answers:
+            result: pd.DataFrame | TvDatafeedError
+            try:
+                if isinstance(answer, TvDatafeedError):
+                    result = answer
+                else:
+                    result = history_to_frame(answer, view)
+            except TvDatafeedError as error:
+                result = error
+            first, *others = named[requests[place].symbol]
+            yield first, result
+            for other in others:
+                yield other, result if isinstance(result, TvDatafeedError) else result.copy()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Adjustment = Literal["splits", "dividends", "none"]
 Dates = Literal["open", "trading"]
 Validation = Literal["raise", "off"]
+StoreUse = Literal["use", "refresh", "off", "only"]
 
 
 _ADJUSTMENTS = ("splits", "dividends", "none")

@@ -1,7 +1,7 @@
 """Symbols as TradingView names them, and lists of names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tvDatafeed.common.numbers import whole_number
@@ -80,3 +80,16 @@ def contract_symbol(full: str, contract: Any) -> str:
             "fut_contract", contract, f"counts the contracts of one future, and {full} is not one"
         )
     return f"{full}{number}!"
+
+
+def named_symbols(
+    names: Sequence[str], exchange: str | None, fut_contract: int | None
+) -> "dict[str, str | DataValidationError]":
+    """Return the full symbol of each name, or why it has none."""
+    symbols: dict[str, str | DataValidationError] = {}
+    for name in names:
+        try:
+            symbols[name] = contract_symbol(full_symbol(name, exchange), fut_contract)
+        except DataValidationError as error:
+            symbols[name] = error
+    return symbols

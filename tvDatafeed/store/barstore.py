@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -33,10 +33,10 @@ from tvDatafeed.query.history import (
     HistoryQuery,
     RangeOptions,
     SeriesOptions,
+    StoreUse,
 )
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 from tvDatafeed.store.archive import Archive
-from tvDatafeed.store.choice import StoreUse
 from tvDatafeed.store.engine import Transaction
 from tvDatafeed.store.key import FEEDS, Feed, SeriesKey, checked_feed
 from tvDatafeed.store.locations import make_engine
@@ -50,6 +50,7 @@ from tvDatafeed.store.records import (
     StoreHealth,
     StoreStats,
 )
+from tvDatafeed.store.removal import clear, clear_unused
 from tvDatafeed.store.reports import moment, series_of, stats_of
 from tvDatafeed.store.requests import key_query
 from tvDatafeed.store.spans import just_after
@@ -590,30 +591,8 @@ backadjusted, feed
         StoreError
             The store cannot be written.
         """
-        wanted = None if symbol is None else _name(symbol, exchange)
         text = None if interval is None else interval.value
-
-        def is_wanted(names: Iterable[str], timeframe: str, place: str | None) -> bool:
-            if text is not None and timeframe != text:
-                return False
-            if wanted is not None:
-                return any(_is_named(name, wanted) for name in names)
-            return place is None or any(name.startswith(f"{place}:") for name in names)
-
-        place = exchange.upper() if exchange and symbol is None else None
-        with self._archive.writing() as transaction:
-            removed = 0
-            for series in transaction.all():
-                names = [series.key.symbol, *series.info.names]
-                if is_wanted(names, series.key.interval, place):
-                    transaction.remove(series)
-                    removed += series.bars
-            documents = [
-                document
-                for document in transaction.documents()
-                if is_wanted([document.symbol.upper()], document.timeframe, place)
-            ]
-            return removed + transaction.remove_documents(documents)
+        return clear(self._archive, symbol, exchange, text)
 
     def clear_expired_cache(self, days: float = 7) -> int:
         """Remove series and documents that were not used for so many days.
@@ -629,14 +608,7 @@ backadjusted, feed
             The store cannot be written.
         """
         oldest_s = time.time() - checked(days_number, days, "days") * _DAY_S
-        with self._archive.writing() as transaction:
-            removed = 0
-            for series in transaction.all():
-                if series.used_s < oldest_s:
-                    transaction.remove(series)
-                    removed += series.bars
-            documents = [d for d in transaction.documents() if d.used_s < oldest_s]
-            return removed + transaction.remove_documents(documents)
+        return clear_unused(self._archive, oldest_s)
 
     def evict(self, max_bars: int) -> int:
         """Remove whole series, least recently used first, until at most so many bars are left.
@@ -750,15 +722,6 @@ def _keys(transaction: Transaction, request: SeriesRequest, feed: Feed | None) -
         if feed in (None, one)
         for symbol in symbols
     ]
-
-
-def _name(symbol: str, exchange: str | None) -> str:
-    """Return a symbol with its exchange, or with none to mean any."""
-    return symbol.upper() if ":" in symbol or not exchange else f"{exchange}:{symbol}".upper()
-
-
-def _is_named(name: str, wanted: str) -> bool:
-    return name == wanted or (":" not in wanted and name.rpartition(":")[2] == wanted)
 
 
 def _positive(value: Any) -> int:

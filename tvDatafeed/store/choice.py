@@ -1,14 +1,13 @@
 """Which store a client uses: what its constructor was given, or what its settings name."""
 
 import os
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from tvDatafeed.config import StoreConfig
     from tvDatafeed.store.barstore import BarStore
 
 StoreLike: TypeAlias = "str | os.PathLike[str] | BarStore | bool | None"
-StoreUse: TypeAlias = Literal["use", "refresh", "off", "only"]
 
 
 def open_store(given: StoreLike, config: "StoreConfig") -> "tuple[BarStore | None, bool]":

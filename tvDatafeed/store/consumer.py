@@ -1,7 +1,7 @@
 """StoreConsumer: the callback of a live feed that stores each closed bar."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tvDatafeed.query.history import SeriesOptions
 from tvDatafeed.store.requests import key_query
@@ -10,8 +10,24 @@ from tvDatafeed.store.spans import just_after
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.live.seis import Seis
+    from tvDatafeed.interval import Interval
     from tvDatafeed.store.barstore import BarStore
+
+
+class Followed(Protocol):
+    """What a live feed follows: a `Seis`."""
+
+    @property
+    def symbol(self) -> str:
+        """The symbol."""
+
+    @property
+    def exchange(self) -> str:
+        """Its exchange."""
+
+    @property
+    def interval(self) -> "Interval":
+        """The length of a bar."""
 
 
 class StoreConsumer:
@@ -37,7 +53,7 @@ class StoreConsumer:
         # The last bar of each Seis; each is written by the thread of one consumer.
         self._last_s: dict[tuple[int, Any], float] = {}
 
-    def __call__(self, seis: "Seis", data: "pd.DataFrame") -> None:
+    def __call__(self, seis: Followed, data: "pd.DataFrame") -> None:
         """Store the bars of a frame that are closed.
 
         Raises

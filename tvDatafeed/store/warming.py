@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tvDatafeed.common.progress import reporting
 from tvDatafeed.exceptions import DataValidationError, TvDatafeedError
 from tvDatafeed.interval import Interval
-from tvDatafeed.query.history import SeriesOptions
+from tvDatafeed.query.history import SeriesOptions, StoreUse
 from tvDatafeed.query.symbols import full_symbol, unique_names
 from tvDatafeed.store.answers import closed_part
+from tvDatafeed.store.archive import Archive
 from tvDatafeed.store.blocks import ROW_BYTES
-from tvDatafeed.store.choice import StoreUse
 from tvDatafeed.store.requests import key_query
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from tvDatafeed.protocol.events import History, SeriesRequest
-    from tvDatafeed.store.barstore import BarStore
 
 # Symbols that are asked for at a time, as `get_hist_multi` does by default.
 _WINDOW = 10
+
+
+class Store(Protocol):
+    """Where the bars go: a `BarStore`."""
+
+    @property
+    def archive(self) -> Archive:
+        """The parts below it."""
 
 
 class Client(Protocol):
@@ -30,7 +37,7 @@ class Client(Protocol):
     def _histories(
         self,
         requests: "Sequence[SeriesRequest]",
-        store: "BarStore | None",
+        store: Any,
         use: StoreUse,
         *,
         window: int,
@@ -39,7 +46,7 @@ class Client(Protocol):
 
 
 def warm(  # noqa: PLR0917 - those of `BarStore.warm`
-    store: "BarStore",
+    store: Store,
     client: Client,
     symbols: str | Iterable[str],
     exchange: str | None,
