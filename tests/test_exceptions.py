@@ -26,6 +26,10 @@ from tvDatafeed.exceptions import (
     ProtocolError,
     RateLimitError,
     SlowConsumerError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreVersionError,
     SymbolNotFoundError,
     ThreadingError,
     TvDatafeedError,
@@ -160,6 +164,14 @@ ERRORS = [
     (ConsumerError("stopped"), "stopped", {"seis": None}),
     (ConsumerError("stopped", ("A", "B")), "stopped (Seis: ('A', 'B'))", {"seis": ("A", "B")}),
     (SlowConsumerError("slow", "A"), "slow (Seis: A)", {"seis": "A"}),
+    (StoreError("disk full", hint="free some"), "disk full; free some", {"hint": "free some"}),
+    (StoreLockedError("locked"), "locked", {"hint": ""}),
+    (
+        StoreCorruptError("damaged", damaged=("key", 1.0, 2.0)),
+        "damaged",
+        {"hint": "", "damaged": ("key", 1.0, 2.0)},
+    ),
+    (StoreVersionError("version 9", hint="upgrade"), "version 9; upgrade", {"hint": "upgrade"}),
     (
         ConfigurationError("ws_timeout", -7, "must be positive"),
         "Invalid configuration for ws_timeout='-7': must be positive",
@@ -174,6 +186,9 @@ TRANSIENT = {
     ProtocolError,
     ConnectionError,
     RateLimitError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
 }
 
 

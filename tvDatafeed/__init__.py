@@ -27,6 +27,10 @@ from tvDatafeed.exceptions import (
     ProtocolError,
     RateLimitError,
     SlowConsumerError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreVersionError,
     SymbolNotFoundError,
     ThreadingError,
     TvDatafeedError,
@@ -68,6 +72,10 @@ __all__ = [
     "RateLimitError",
     "Seis",
     "SlowConsumerError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreVersionError",
     "SymbolInfo",
     "SymbolNotFoundError",
     "ThreadingError",
@@ -92,7 +100,7 @@ __version__ = "3.0.0.dev0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Import paths that nothing above imports.
-_PARTS = frozenset({"consumer", "network", "seis", "testing"})
+_PARTS = frozenset({"consumer", "network", "seis", "store", "testing"})
 
 # Not for type checkers, which would take every name for one of these.
 if not TYPE_CHECKING:
