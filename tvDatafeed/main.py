@@ -416,8 +416,7 @@ class TvDatafeed:
         full = contract_symbol(full, fut_contract)
         kept = self._store_for(store)
         started = time.monotonic()
-        ((_index, history),) = self._histories([query.request(full)], kept, store)
-        history = self._checked_answer(history)
+        history = self._only(self._histories([query.request(full)], kept, store))
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
         frame = history_to_frame(history, query.view())
@@ -778,11 +777,11 @@ class TvDatafeed:
 
     def _answer(self, request: "Request") -> Any:
         """Ask for one thing, and give its answer or raise its error."""
-        ((_index, result),) = self._ask([request])
-        return self._checked_answer(result)
+        return self._only(self._ask([request]))
 
-    def _checked_answer(self, result: "_A | TvDatafeedError") -> "_A":
-        """Return an answer, or raise the error that came instead of it."""
+    def _only(self, answers: "Iterable[tuple[int, _A | TvDatafeedError]]") -> "_A":
+        """Return the only answer, or raise the error that came instead of it."""
+        ((_index, result),) = answers
         if not isinstance(result, TvDatafeedError):
             return result
         try:

@@ -126,7 +126,7 @@ class LiveSeries:
         # Where it was open before it is opened again because of its silence.
         self.left_connection: Connection | None = None
         # When it was opened last, epoch seconds UTC.
-        self.opened_s = 0.0
+        self.opened_s: float = 0.0
         # Tries in a row that failed to open it, and sessions in a row that were lost unused.
         self.failed_openings = 0
         self.unused_sessions = 0

@@ -56,7 +56,7 @@ class Archive:
         self._uses_since = math.inf
         self._is_failing = False
         # How often the store could not be used so far.
-        self.failures = 0
+        self.failures: int = 0
 
     @contextmanager
     def reading(self) -> Generator[Transaction]:

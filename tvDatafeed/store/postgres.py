@@ -198,7 +198,7 @@ class PostgresEngine:
     name = "postgresql"
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = masked_url(url)
+        self.url: str = masked_url(url)
         options = _options_in(url)
         if options is None:
             raise ConfigurationError("store", self.url, f"must be like {_NAME_THE_DATABASE}")

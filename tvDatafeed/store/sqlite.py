@@ -58,7 +58,7 @@ class SqliteEngine:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
-        self.url = f"sqlite:///{path}"
+        self.url: str = f"sqlite:///{path}"
         self._timeout_s = timeout_s
         self._needs_lock = sqlite3.sqlite_version_info < _SAFE_CHECKPOINTS
         self._is_ready = False

@@ -81,7 +81,7 @@ class TdengineEngine:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._rest = TdengineRest(url, timeout_s)
-        self.url = self._rest.url
+        self.url: str = self._rest.url
         self._is_ready = False
         self._writers = threading.Lock()
         call_in_forked_child(self._forget_writers)

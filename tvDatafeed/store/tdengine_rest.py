@@ -102,7 +102,7 @@ class TdengineRest:
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = masked_url(url)
+        self.url: str = masked_url(url)
         try:
             parts = urlsplit(url)
             port = parts.port or DEFAULT_PORT
@@ -114,7 +114,7 @@ class TdengineRest:
             raise ConfigurationError("store", self.url, _FORM)
         self.user = user
         # As TDengine does with a name that is not quoted.
-        self.database = database.lower()
+        self.database: str = database.lower()
         self._timeout_s = min(timeout_s, _LONGEST_S)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         scheme = "https" if parts.scheme.lower().endswith("+https") else "http"

@@ -86,12 +86,14 @@ class SeriesState:
         self.key = key
         self._name = table_name(key)
         self._before = record
-        self.is_changed = False
-        self.is_removed = False
+        self.is_changed: bool = False
+        self.is_removed: bool = False
         self._pending = b""
         self._erased: Spans = []
         self._has_table = record is not None
-        self.record = record or Record(StoredSeries(series_id(key), key), self._new_table(0))
+        self.record: Record = record or Record(
+            StoredSeries(series_id(key), key), self._new_table(0)
+        )
         if record is not None:
             self._before = dataclasses.replace(record, series=dataclasses.replace(record.series))
         # The vouched ranges of the table in which nothing was replaced.

@@ -53,7 +53,7 @@ class Charts:
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.rights = Rights()
+        self.rights: Rights = Rights()
         self._backend = backend
         self._texts = backend.texts
         self._sessions: dict[str, Chart] = {}

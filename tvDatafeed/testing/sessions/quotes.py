@@ -42,7 +42,7 @@ class Quotes:
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.rights = Rights()
+        self.rights: Rights = Rights()
         self._backend = backend
         self._sessions: dict[str, _Session] = {}
         self.commands: dict[str, Callable[[str, list[Any]], list[str]]] = {

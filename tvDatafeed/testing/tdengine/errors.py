@@ -51,7 +51,7 @@ class SqlError(Exception):
 
     def __init__(self, code: int, text: str = "") -> None:
         self.code = code
-        self.text = text or TEXTS[code]
+        self.text: str = text or TEXTS[code]
         super().__init__(f"0x{code:04X} {self.text}")
 
 

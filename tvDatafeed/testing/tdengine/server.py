@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tvDatafeed.testing.tdengine import errors
 from tvDatafeed.testing.tdengine.database import Result, Server
@@ -275,7 +275,7 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Http
-    timeout = 30.0
+    timeout: ClassVar[float] = 30.0
 
     def do_POST(self) -> None:
         """Answer a statement."""
@@ -306,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body if cut is None else body[:cut])
-        self.close_connection = True
+        self.close_connection: bool = True
 
     def drop(self) -> None:
         """Close the connection without an answer."""
