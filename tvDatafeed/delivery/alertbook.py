@@ -1,0 +1,86 @@
+"""Which alerts are sent, and when: a queue with a limit per minute, without threads or clock."""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+_MINUTE_S = 60.0
+# What an operator reads of a storm; the rest is counted.
+_MAX_WAITING = 100
+# Texts that are remembered to fold the next ones into them.
+_MAX_REMEMBERED = 1000
+
+
+@dataclass
+class _Accepted:
+    """A text that was accepted."""
+
+    since: float
+    repeated: int = 0
+
+
+class AlertBook:
+    """The alerts that wait, and those that were sent lately.
+
+    The same text within ``repeat_s`` is counted instead of sent; the next alert of that text says
+    how often. Moments are seconds that never go backwards.
+
+    Parameters
+    ----------
+    per_minute
+        How many alerts are sent within any 60 seconds.
+    repeat_s
+        For how many seconds a text is folded.
+    """
+
+    def __init__(self, per_minute: int, repeat_s: float) -> None:
+        self._per_minute = per_minute
+        self._repeat_s = repeat_s
+        self._waiting: deque[str] = deque()
+        self._accepted: OrderedDict[str, _Accepted] = OrderedDict()
+        self._sent: deque[float] = deque(maxlen=per_minute)
+        self._paused_until = 0.0
+        self._dropped = 0
+
+    def add(self, text: str, now: float) -> bool:
+        """Add an alert, or count it; return False when the queue is full."""
+        earlier = self._accepted.get(text)
+        if earlier is not None and now - earlier.since < self._repeat_s:
+            earlier.repeated += 1
+            return True
+        if len(self._waiting) >= _MAX_WAITING:
+            self._dropped += 1
+            return False
+        self._accepted[text] = _Accepted(now)
+        self._accepted.move_to_end(text)
+        if len(self._accepted) > _MAX_REMEMBERED:
+            self._accepted.popitem(last=False)
+        more = (
+            f" ({earlier.repeated} more like this since the last one)"
+            if earlier is not None
+            else ""
+        )
+        self._waiting.append(text + more if earlier is not None and earlier.repeated else text)
+        return True
+
+    def take(self, now: float) -> str | float | None:
+        """Return the alert to send now, or the seconds until one may be sent, or None."""
+        if not self._waiting:
+            return None
+        free_at = self._paused_until
+        if len(self._sent) == self._per_minute:
+            free_at = max(free_at, self._sent[0] + _MINUTE_S)
+        if now < free_at:
+            return free_at - now
+        self._sent.append(now)
+        text = self._waiting.popleft()
+        dropped, self._dropped = self._dropped, 0
+        return f"{text} ({dropped} other alerts were dropped)" if dropped else text
+
+    def put_back(self, text: str, now: float, pause_s: float) -> None:
+        """Put an alert that was not sent before all others, and send none for some seconds."""
+        self._waiting.appendleft(text)
+        self._paused_until = now + pause_s
+
+    def clear(self) -> None:
+        """Remove the alerts that wait."""
+        self._waiting.clear()
