@@ -54,12 +54,9 @@ class AlertBook:
         self._accepted.move_to_end(text)
         if len(self._accepted) > _MAX_REMEMBERED:
             self._accepted.popitem(last=False)
-        more = (
-            f" ({earlier.repeated} more like this since the last one)"
-            if earlier is not None
-            else ""
-        )
-        self._waiting.append(text + more if earlier is not None and earlier.repeated else text)
+        if earlier is not None and earlier.repeated:
+            text = f"{text} ({earlier.repeated} more like this since the last one)"
+        self._waiting.append(text)
         return True
 
     def take(self, now: float) -> str | float | None:

@@ -89,8 +89,23 @@ def line_of(error: object) -> str:
     return text if len(text) <= _MAX_REASON_LENGTH else f"{text[:_MAX_REASON_LENGTH]}..."
 
 
-def alert_of_error(who: object, error: BaseException, failed: set[str]) -> str | None:
-    """Return the alert for an error that a feed reports, or None.
+def alert_of_gap(seis: object, start: object, end: object) -> str:
+    """Return the alert for bars that a feed has missed."""
+    return f"{name_of(seis)}: bars from {start} to {end} were missed and cannot be had"
+
+
+def alerts_of_state(seis: object, state: str, failed: set[str]) -> list[str]:
+    """Return the alerts for a change of state, and record the name of a Seis that has failed."""
+    name = name_of(seis)
+    if state == "FAILED":
+        failed.add(name)
+        return [f"{name} has failed"]
+    failed.discard(name)
+    return []
+
+
+def alerts_of_error(who: object, error: BaseException, failed: set[str]) -> list[str]:
+    """Return the alerts for an error that a feed reports.
 
     Parameters
     ----------
@@ -103,12 +118,12 @@ def alert_of_error(who: object, error: BaseException, failed: set[str]) -> str |
     """
     name = name_of(getattr(who, "seis", who))
     if isinstance(error, SlowConsumerError):
-        return f"{name}: a consumer is slower than the bars come, and bars are dropped"
+        return [f"{name}: a consumer is slower than the bars come, and bars are dropped"]
     if isinstance(error, OutboxFullError):
-        return f"{name}: a message was not accepted, because the outbox is full"
+        return [f"{name}: a message was not accepted, because the outbox is full"]
     if name in failed and not hasattr(who, "seis"):
-        return f"{name} has failed: {line_of(error)}"
-    return None
+        return [f"{name} has failed: {line_of(error)}"]
+    return []
 
 
 def name_of(seis: object) -> str:

@@ -17,7 +17,13 @@ from tvDatafeed.common.settings import checked
 from tvDatafeed.common.unhandled import show_without_log
 from tvDatafeed.config import NetworkConfig, TelegramConfig
 from tvDatafeed.delivery.alertbook import AlertBook
-from tvDatafeed.delivery.alertrules import DestinationRules, alert_of_error, line_of, name_of
+from tvDatafeed.delivery.alertrules import (
+    DestinationRules,
+    alert_of_gap,
+    alerts_of_error,
+    alerts_of_state,
+    line_of,
+)
 from tvDatafeed.exceptions import ConfigurationError, TvDatafeedError
 
 if TYPE_CHECKING:
@@ -183,8 +189,7 @@ class AlertService:
                 # Lanes are sent side by side.
                 with lock:
                     texts = rules.alerts(result)
-                for text in texts:
-                    self.send_owner_alert(text)
+                self._send_all(lambda: texts)
 
             webhook.results(hear_result)
 
@@ -193,29 +198,28 @@ class AlertService:
         failed: set[str] = set()
 
         def hear_gap(seis: Any, start: Any, end: Any) -> None:
-            self.send_owner_alert(
-                f"{name_of(seis)}: bars from {start} to {end} were missed and cannot be had"
-            )
+            self._send_all(lambda: [alert_of_gap(seis, start, end)])
             if on_gap is not None:
                 on_gap(seis, start, end)
 
         def hear_state(seis: Any, state: str) -> None:
-            name = name_of(seis)
-            if state == "FAILED":
-                failed.add(name)
-                self.send_owner_alert(f"{name} has failed")
-            else:
-                failed.discard(name)
+            self._send_all(lambda: alerts_of_state(seis, state, failed))
             if on_state is not None:
                 on_state(seis, state)
 
         def hear_error(who: Any, error: BaseException) -> None:
-            text = alert_of_error(who, error, failed)
-            if text is not None:
-                self.send_owner_alert(text)
+            self._send_all(lambda: alerts_of_error(who, error, failed))
             on_error(who, error)
 
         tvl.on_gap, tvl.on_state, tvl.on_error = hear_gap, hear_state, hear_error
+
+    def _send_all(self, compose: Callable[[], list[str]]) -> None:
+        """Send the alerts that a rule makes of an event; the program's own hook follows."""
+        try:
+            for text in compose():
+                self.send_owner_alert(text)
+        except Exception as error:  # noqa: BLE001 - an alert changes nothing in what it reports
+            logger.warning("an event cannot be made an alert: %s", line_of(error))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until no alert waits.
@@ -356,6 +360,8 @@ def _send_last_alerts() -> None:
     deadline = Deadline(_EXIT_S)
     for service in list(_services):
         service.flush(deadline.remaining())
+    # Weak references are not handled any more when modules are taken apart.
+    _of_environment.clear()
 
 
 def _service_of(config: TelegramConfig, network: NetworkConfig) -> AlertService:
