@@ -6,12 +6,13 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 from tvDatafeed import __version__
 from tvDatafeed.cli.account import add_account_commands
+from tvDatafeed.cli.arguments import command_adder
 from tvDatafeed.cli.bars import add_bar_commands
 from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
@@ -25,6 +26,7 @@ from tvDatafeed.cli.console import (
     stdout_that_may_fail,
     streams_of_any_process,
 )
+from tvDatafeed.cli.deliver import add_deliver_commands
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
@@ -138,27 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tvdatafeed {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], summary: str, examples: str
-    ) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,  # an option that comes later must not break a script
-        )
-        added.set_defaults(command=run)
-        added.add_argument(
-            "--debug", action="store_true", help="log to stderr, with all that is sent"
-        )
-        return added
-
+    command = command_adder(commands)
     add_bar_commands(command)
     add_live_command(command)
     add_search_command(command)
     add_account_commands(command)
+    add_deliver_commands(command)
     add_serve_command(command)
     return parser

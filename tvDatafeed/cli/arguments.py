@@ -3,15 +3,16 @@
 import argparse
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
 from tvDatafeed.interval import Interval
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 
-# What adds a command: called with its name, what runs it, a summary and examples.
+# What adds a command: called with its name, what runs it, a summary and examples. A command that
+# has commands of its own is run by none.
 AddCommand: TypeAlias = Callable[
-    [str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser
+    [str, Callable[[argparse.Namespace], int] | None, str, str], argparse.ArgumentParser
 ]
 
 # As people write them; a minute's m and a month's M differ by case alone.
@@ -42,6 +43,32 @@ _INTERVALS = {
 }
 
 
+def command_adder(
+    commands: "argparse._SubParsersAction[Any]",
+) -> AddCommand:
+    """Return what adds a command to those of a parser."""
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int] | None, summary: str, examples: str
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # an option that comes later must not break a script
+        )
+        if run is not None:
+            added.set_defaults(command=run)
+            added.add_argument(
+                "--debug", action="store_true", help="log to stderr, with all that is sent"
+            )
+        return added
+
+    return command
+
+
 def add_series_options(command: argparse.ArgumentParser, default_interval: str) -> None:
     """Add ``--exchange`` and ``--interval`` to a command.
 
@@ -52,14 +79,44 @@ def add_series_options(command: argparse.ArgumentParser, default_interval: str) 
     default_interval
         The length of a bar unless another is asked for, as people write it.
     """
+    add_exchange_option(command)
+    add_interval_option(command, default_interval, default=_INTERVALS[default_interval])
+
+
+def add_exchange_option(command: argparse.ArgumentParser) -> None:
+    """Add ``--exchange`` to a command."""
     command.add_argument("--exchange", help="where SYMBOL has none of its own")
+
+
+def add_interval_option(
+    command: argparse.ArgumentParser,
+    default_words: str,
+    *,
+    default: Interval | None = None,
+    is_repeated: bool = False,
+) -> None:
+    """Add ``--interval`` to a command.
+
+    Parameters
+    ----------
+    command
+        The command's parser.
+    default_words
+        What the help says of the default.
+    default
+        The length of a bar unless another is asked for.
+    is_repeated
+        Whether the option may be given more than once; the intervals are a list then, or None.
+    """
     lengths = " ".join(_INTERVALS)
+    again = "; may be given more than once" if is_repeated else ""
     command.add_argument(
         "--interval",
+        action="append" if is_repeated else "store",
         type=_interval,
-        default=_INTERVALS[default_interval],
+        default=default,
         metavar="LENGTH",
-        help=f"length of a bar: {lengths} (m: minutes, M: months); default: {default_interval}",
+        help=f"length of a bar: {lengths} (m: minutes, M: months){again}; default: {default_words}",
     )
 
 
