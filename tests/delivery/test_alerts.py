@@ -14,20 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.delivery.telegram import CHAT_ID, TOKEN, running
-from tests.loopback import NOW
+from tests.loopback import NOW, impatient
 from tests.programs import start as start_program
 from tests.scale import PATIENCE_S, at_most
 from tvDatafeed import Interval, TvDatafeedLive, delivery
 from tvDatafeed.delivery import AlertService, alertbook, alerts
 from tvDatafeed.exceptions import (
     ConfigurationError,
+    ConsumerError,
     DeliveryError,
     NetworkError,
     OutboxFullError,
     RateLimitError,
     SlowConsumerError,
 )
-from tvDatafeed.testing import FakeTradingView, MarketClock
+from tvDatafeed.testing import FakeTradingView, MarketClock, Refusal
 
 
 class Clock:
@@ -108,11 +109,11 @@ def test_the_limit_per_minute(per_minute, events):
     for pause_s, number in events:
         now += pause_s
         book.add(f"alert {number}", now)
-        while isinstance(book.take(now), str):
+        while isinstance(book.take(now), alertbook.Alert):
             moments.append(now)
     assert most_in_a_minute(moments) <= per_minute
     while (due := book.take(now)) is not None:
-        if isinstance(due, str):
+        if isinstance(due, alertbook.Alert):
             moments.append(now)
         else:
             now += due
@@ -150,7 +151,7 @@ def test_folding_is_bounded():
     assert book.add("alert 4999", 1.0) is True
     assert book.take(1.0) is None
     assert book.add("alert 0", 1.0) is True
-    assert book.take(1.0) == "alert 0"
+    assert book.take(1.0) == alertbook.Alert("alert 0", "alert 0")
 
 
 def test_a_pause_that_telegram_asks_for():
@@ -164,17 +165,29 @@ def test_a_pause_that_telegram_asks_for():
 
 
 def test_an_alert_that_cannot_be_sent(caplog):
-    """After five attempts, or a refusal, an alert is dropped and logged, and the next is sent."""
-    box, chat, _clock = service(*[NetworkError("no route")] * 5, DeliveryError("chat not found"))
+    """After an hour, or a refusal, an alert is dropped and logged, and the next one is sent."""
+    box, chat, _clock = service(*[NetworkError("no route")] * 20, DeliveryError("chat not found"))
     for text in ("one", "two", "three"):
         box.send_owner_alert(text)
     box.close()
-    assert chat.texts == ["one"] * 5 + ["two", "three"]
+    assert chat.texts == ["one"] * 20 + ["two", "three"]
+    assert 3600 < chat.sent[20][0] - chat.sent[0][0] < 2 * 3600
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warnings == [
         "an alert was not sent: no route",
         "an alert was not sent: chat not found",
     ]
+
+
+def test_an_equal_alert_after_one_that_was_not_sent():
+    """Alerts are folded into one that was sent, not into one that was lost."""
+    box, chat, _clock = service(DeliveryError("refused"))
+    box.send_owner_alert("one")
+    assert box.flush(PATIENCE_S)
+    box.send_owner_alert("one")
+    box.send_owner_alert("one")
+    box.close()
+    assert chat.texts == ["one", "one (1 more like this since the last one)"]
 
 
 @pytest.mark.parametrize("error", [ValueError("hunter2"), SystemExit(1), KeyboardInterrupt()])
@@ -511,6 +524,9 @@ def test_hooks_of_a_feed():
     tvl.on_error(CONSUMER, SlowConsumerError("slow", SEIS))
     tvl.on_error(SEIS, SlowConsumerError("slow", SEIS))
     tvl.on_error(CONSUMER, OutboxFullError("full"))
+    ended = ConsumerError("the consumer has ended", SEIS)
+    ended.__cause__ = OutboxFullError("full")
+    tvl.on_error(CONSUMER, ended)
     tvl.on_error(CONSUMER, ZeroDivisionError())
     box.close()
     assert chat.texts == [
@@ -580,6 +596,26 @@ def test_a_real_feed_is_not_blocked():
     assert chat.texts == [
         "BITSTAMP:BTCUSD 1 minute: a message was not accepted, because the outbox is full"
     ]
+
+
+def test_a_series_of_a_real_feed_that_fails():
+    """A symbol that TradingView refuses after an outage is an alert with its reason."""
+    chat = Chat()
+    market = FakeTradingView(clock=MarketClock(NOW, speed=0))
+    with market as server, TvDatafeedLive(config=impatient(server)) as tvl:
+        with AlertService(chat) as box:
+            box.attach(tvl)
+            failed = threading.Event()
+            hook = tvl.on_error
+            tvl.on_error = lambda *arguments: (hook(*arguments), failed.set())
+            seis = tvl.new_seis("BTCUSD", "BITSTAMP", Interval.in_1_minute)
+            tvl.new_consumer(seis, lambda _seis, _data: None)
+            server.refuse("BITSTAMP:BTCUSD", Refusal("symbol_error", "permission denied"))
+            server.drop_connections()
+            assert failed.wait(PATIENCE_S)
+    assert chat.texts[0] == "BITSTAMP:BTCUSD 1 minute has failed"
+    assert chat.texts[1].startswith("BITSTAMP:BTCUSD 1 minute has failed: ")
+    assert "permission denied" in chat.texts[1]
 
 
 def test_the_examples_run():

@@ -1,5 +1,6 @@
 """Which alerts are sent, and when: a queue with a limit per minute, without threads or clock."""
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
@@ -8,6 +9,22 @@ _MINUTE_S = 60.0
 _MAX_WAITING = 100
 # Texts that are remembered to fold the next ones into them.
 _MAX_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert that is sent.
+
+    Parameters
+    ----------
+    key
+        The text as it was added, by which equal alerts are recognised.
+    text
+        The text to send: with the number of those that were counted or dropped.
+    """
+
+    key: str
+    text: str
 
 
 @dataclass
@@ -35,7 +52,7 @@ class AlertBook:
     def __init__(self, per_minute: int, repeat_s: float) -> None:
         self._per_minute = per_minute
         self._repeat_s = repeat_s
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[Alert] = deque()
         self._accepted: OrderedDict[str, _Accepted] = OrderedDict()
         self._sent: deque[float] = deque(maxlen=per_minute)
         self._paused_until = 0.0
@@ -55,11 +72,13 @@ class AlertBook:
         if len(self._accepted) > _MAX_REMEMBERED:
             self._accepted.popitem(last=False)
         if earlier is not None and earlier.repeated:
-            text = f"{text} ({earlier.repeated} more like this since the last one)"
-        self._waiting.append(text)
+            more = f"{text} ({earlier.repeated} more like this since the last one)"
+            self._waiting.append(Alert(text, more))
+        else:
+            self._waiting.append(Alert(text, text))
         return True
 
-    def take(self, now: float) -> str | float | None:
+    def take(self, now: float) -> Alert | float | None:
         """Return the alert to send now, or the seconds until one may be sent, or None."""
         if not self._waiting:
             return None
@@ -69,14 +88,23 @@ class AlertBook:
         if now < free_at:
             return free_at - now
         self._sent.append(now)
-        text = self._waiting.popleft()
-        dropped, self._dropped = self._dropped, 0
-        return f"{text} ({dropped} other alerts were dropped)" if dropped else text
+        alert = self._waiting.popleft()
+        if self._dropped:
+            text = f"{alert.text} ({self._dropped} other alerts were dropped)"
+            alert, self._dropped = Alert(alert.key, text), 0
+        return alert
 
-    def put_back(self, text: str, now: float, pause_s: float) -> None:
+    def put_back(self, alert: Alert, now: float, pause_s: float) -> None:
         """Put an alert that was not sent before all others, and send none for some seconds."""
-        self._waiting.appendleft(text)
+        self._waiting.appendleft(alert)
         self._paused_until = now + pause_s
+
+    def give_up(self, alert: Alert) -> None:
+        """Record that an alert was not sent: the next equal one is not folded into it."""
+        accepted = self._accepted.get(alert.key)
+        if accepted is not None:
+            accepted.since = -math.inf
+            accepted.repeated += 1
 
     def clear(self) -> None:
         """Remove the alerts that wait."""

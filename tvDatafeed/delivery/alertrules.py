@@ -119,7 +119,8 @@ def alerts_of_error(who: object, error: BaseException, failed: set[str]) -> list
     name = name_of(getattr(who, "seis", who))
     if isinstance(error, SlowConsumerError):
         return [f"{name}: a consumer is slower than the bars come, and bars are dropped"]
-    if isinstance(error, OutboxFullError):
+    # A consumer that ends with its first error reports that as the cause.
+    if isinstance(error, OutboxFullError) or isinstance(error.__cause__, OutboxFullError):
         return [f"{name}: a message was not accepted, because the outbox is full"]
     if name in failed and not hasattr(who, "seis"):
         return [f"{name} has failed: {line_of(error)}"]

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tvDatafeed.common.backoff import doubled_s
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.common.numbers import count
 from tvDatafeed.common.settings import checked
 from tvDatafeed.common.unhandled import show_without_log
 from tvDatafeed.config import NetworkConfig, TelegramConfig
-from tvDatafeed.delivery.alertbook import AlertBook
+from tvDatafeed.delivery.alertbook import Alert, AlertBook
 from tvDatafeed.delivery.alertrules import (
     DestinationRules,
     alert_of_gap,
@@ -35,10 +36,11 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 # Longer texts are cut by the sender; a queue of texts has a size.
 _MAX_TEXT_LENGTH = 4096
-_MAX_ATTEMPTS = 5
-# The pause before another attempt, times the attempts that failed.
-_PAUSE_S = 5.0
-_MAX_PAUSE_S = 3600.0
+# Twenty attempts take an hour: an outage of the network is often what the alert is about.
+_MAX_ATTEMPTS = 20
+# The first pause and the longest one; a pause that the server asks for may be longer.
+_PAUSE_S, _MAX_PAUSE_S = 5.0, 300.0
+_MAX_RETRY_AFTER_S = 3600.0
 # What a program that ends waits for its last alerts.
 _EXIT_S = 5.0
 
@@ -304,7 +306,7 @@ class AlertService:
                     self._thread = None
                     self._idle.set()
                     return
-            if isinstance(due, str):
+            if isinstance(due, Alert):
                 self._send(due)
             elif self._wait is not None:
                 self._wait(due)
@@ -313,28 +315,32 @@ class AlertService:
                 with self._lock:
                     self._book.clear()
 
-    def _send(self, text: str) -> None:
+    def _send(self, alert: Alert) -> None:
         assert self._sender is not None  # noqa: S101 - nothing waits without one
         try:
-            self._sender(text)
+            self._sender(alert.text)
         except BaseException as error:  # noqa: BLE001 - also sys.exit(): the next alert is sent
-            self._failed(text, error)
+            self._failed(alert, error)
         else:
             self._attempts = 0
 
-    def _failed(self, text: str, error: BaseException) -> None:
+    def _failed(self, alert: Alert, error: BaseException) -> None:
         self._attempts += 1
         what = line_of(error)
         may_pass = isinstance(error, TvDatafeedError) and error.retryable
         if not may_pass or self._attempts >= _MAX_ATTEMPTS:
             self._attempts = 0
             logger.warning("an alert was not sent: %s", what)
+            with self._lock:
+                self._book.give_up(alert)
             return
-        asked_s = getattr(error, "retry_after", None) or _PAUSE_S * self._attempts
-        pause_s = min(float(asked_s), _MAX_PAUSE_S)
+        pause_s = doubled_s(self._attempts - 1, _PAUSE_S, _MAX_PAUSE_S)
+        asked_s = getattr(error, "retry_after", None)
+        if asked_s is not None:
+            pause_s = min(float(asked_s), _MAX_RETRY_AFTER_S)
         logger.info("an alert is sent again in %.0f s: %s", pause_s, what)
         with self._lock:
-            self._book.put_back(text, self._clock(), pause_s)
+            self._book.put_back(alert, self._clock(), pause_s)
 
 
 def _seconds(value: Any) -> float:
