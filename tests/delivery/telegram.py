@@ -15,7 +15,7 @@ CHAT_ID = "-1009876543210"
 
 
 class FakeTelegram:
-    """Answers as Telegram's bot API does, or as it is told to.
+    """Answers as Telegram's bot API does, or as a test says.
 
     `answers` are used up in order, each a status, a body (a dict, or bytes) and headers; then each
     message is accepted. `hold` makes a request wait until it is set.

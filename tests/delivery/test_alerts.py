@@ -192,7 +192,7 @@ def test_an_equal_alert_after_one_that_was_not_sent():
 
 @pytest.mark.parametrize("error", [ValueError("hunter2"), SystemExit(1), KeyboardInterrupt()])
 def test_a_sender_that_raises(error, caplog):
-    """Whatever a sender raises, the caller notices nothing, and the next alert is sent."""
+    """A sender may raise anything: the caller notices nothing, and the next alert is sent."""
     box, chat, _clock = service(error)
     assert box.send_owner_alert("one") is True
     assert box.send_owner_alert("two") is True
@@ -202,7 +202,7 @@ def test_a_sender_that_raises(error, caplog):
     assert "hunter2" not in caplog.text
 
 
-def test_a_slow_sender_blocks_nobody():
+def test_a_slow_sender_blocks_no_caller():
     """Alerts return at once while the sender hangs."""
     hold, chat = threading.Event(), Chat()
     box = AlertService(lambda text: hold.wait(PATIENCE_S) and chat(text))
@@ -301,7 +301,7 @@ def test_closing_drops_what_must_wait():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child():
-    """A child has none of its parent's alerts, and can send its own."""
+    """A child does not send its parent's alerts, and can send its own."""
     hold, chat = threading.Event(), Chat()
     box = AlertService(lambda text: hold.wait(PATIENCE_S) and chat(text))
     box.send_owner_alert("parent")
@@ -346,6 +346,17 @@ def test_the_functions_of_the_module(bot, monkeypatch):
     assert delivery.send_owner_alert("the same text") is True
     bot.wait()
     assert bot.messages[-1]["chat_id"] == "another"
+
+
+def test_the_pause_of_a_real_answer(bot):
+    """The alert that Telegram has refused with 429 is sent again after the pause it asks for."""
+    clock = Clock()
+    bot.refuse(429, "Too Many Requests: retry after 33", parameters={"retry_after": 33})
+    with AlertService(bot.sender(), clock=clock, wait=clock.wait) as box:
+        box.send_owner_alert("text")
+        assert box.flush(PATIENCE_S)
+    assert bot.texts == ["text", "text"]
+    assert clock.now == 1033
 
 
 def test_no_environment(monkeypatch, caplog):

@@ -60,7 +60,7 @@ def test_the_text_that_is_signed():
 
 
 def test_a_fixed_vector():
-    """A signature of a known request never changes."""
+    """The signature of a known request is what OpenSSL's command line computes."""
     empty = REQUEST.headers("get", "/", b"", nonce="0", timestamp="1970-01-01T00:00:00Z")
     assert empty["X-Signature"] == "3XK6dpRgF70MzXiGZjRaFYl0d2rc8Hgc8mGx0fmmHb8="
     assert signed()["X-Signature"] == "aebL0LYyn6ddRsGupsCgS0oDM1j7LuHsTzz+1SwUSds="
@@ -196,7 +196,7 @@ def test_requests_that_cannot_be_signed(method, path, body):
 
 
 def test_the_id_of_a_message_is_signed():
-    """The attempts of a message of this library share an id, whatever the unsigned key says."""
+    """The attempts of a message share an id that is signed; the unsigned key does not matter."""
     message_id = "bar_" + "a2" * 13
     ids = set()
     for attempt in (1, 2):

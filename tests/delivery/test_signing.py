@@ -178,7 +178,7 @@ def test_another_body_is_refused(body):
 
 @given(KEYS)
 def test_another_secret_is_refused(key):
-    """Whoever has another secret cannot sign."""
+    """A sender with another secret cannot sign."""
     assume(secret_of(key) != SECRET)
     refused(headers_of(), secret=secret_of(key))
 
@@ -203,7 +203,7 @@ def test_the_tolerance(tolerance_s, ahead_s, sign_of):
 
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
 def test_hostile_arguments(headers, body, secret, tolerance_s, now):
-    """Whatever comes in, a `VerificationError` alone comes out."""
+    """Arguments of any type raise a `VerificationError` alone."""
     refused(headers, body, secret, now, tolerance_s=tolerance_s)
 
 

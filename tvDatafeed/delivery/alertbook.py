@@ -95,7 +95,7 @@ class AlertBook:
         return alert
 
     def put_back(self, alert: Alert, now: float, pause_s: float) -> None:
-        """Put an alert that was not sent before all others, and send none for some seconds."""
+        """Put an alert that was not sent before all others, and pause for some seconds."""
         self._waiting.appendleft(alert)
         self._paused_until = now + pause_s
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from tvDatafeed.exceptions import OutboxFullError, SlowConsumerError, TvDatafeedError
 
-# One failure is common, and the sender tries again; so many in a row are an outage.
+# One failure is common, and the sender tries again; five in a row are an outage.
 _FAILURES_OF_AN_EPISODE = 5
 _GONE = 410
 _MAX_REASON_LENGTH = 300

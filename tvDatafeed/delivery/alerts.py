@@ -56,7 +56,7 @@ class AlertService:
     Parameters
     ----------
     sender : callable, optional
-        Called with each text, such as a `TelegramSender`. Default: none, and no alert is sent.
+        Called with each text, such as a `TelegramSender`. Without one no alert is sent.
     per_minute : int, default 20
         How many messages are sent within a minute, at the most.
     repeat_s : float, default 600.0
@@ -137,8 +137,8 @@ class AlertService:
         Returns
         -------
         bool
-            True if it waits, or is counted with an equal one; False when the queue is full, there
-            is no sender, or the text is empty.
+            True if it waits, or is counted with an equal one; False when the queue is full, the
+            service has no sender, or the text is empty.
         """
         if self._sender is None:
             return False

@@ -191,7 +191,7 @@ class CanonicalRequest:
             return self._verified(method, path, headers, body, tolerance_s, now)
         except VerificationError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a hostile header does when it is read
+        except Exception as error:  # noqa: BLE001 - a hostile header may raise anything
             reason = f"the request cannot be read ({type(error).__name__})"
         # Outside of the handler: the original may hold parts of the message.
         raise VerificationError(reason)

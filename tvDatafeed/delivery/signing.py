@@ -187,7 +187,7 @@ def verify(
         raise
     except ConfigurationError as error:
         reason = f"the secret cannot be used: {error.reason}"
-    except Exception as error:  # noqa: BLE001 - whatever a hostile header does when it is read
+    except Exception as error:  # noqa: BLE001 - a hostile header may raise anything
         reason = f"the message cannot be read ({type(error).__name__})"
     # Outside of the handler: the original may hold parts of the message.
     raise VerificationError(reason)
@@ -318,7 +318,7 @@ def secret_keys(secret: str | Sequence[str]) -> tuple[bytes, ...]:
     Raises
     ------
     ConfigurationError
-        A secret is too short or no base64, or there is none.
+        A secret is missing, too short, or not base64.
     """
     if isinstance(secret, str):
         return (_key(secret),)

@@ -1,7 +1,7 @@
 """Messages to one chat, sent by a Telegram bot.
 
-The bot's token stands in the path of the URL, so that whatever shows a URL shows the token. Errors
-of this module carry the host alone, and the log of urllib3, which shows paths, is filtered.
+The bot's token stands in the path of the URL: a log or an error that shows the URL shows the token.
+Errors of this module carry the host alone, and the log of urllib3, which shows paths, is filtered.
 Source of the wire: https://core.telegram.org/bots/api#making-requests
 """
 
