@@ -24,7 +24,7 @@ FLOORS = (
     {"__init__"},
     {"datafeed", "seis", "consumer"},
     {"main", "live"},
-    {"store"},
+    {"store", "delivery"},
     {"frames", "symbology"},
     {"query", "auth"},
     {"network", "testing", "validators"},

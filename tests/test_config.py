@@ -19,6 +19,7 @@ from tvDatafeed.config import (
     DataConfig,
     NetworkConfig,
     StoreConfig,
+    TelegramConfig,
     ThreadingConfig,
     TvDatafeedConfig,
     environment_variables,
@@ -26,7 +27,17 @@ from tvDatafeed.config import (
 )
 from tvDatafeed.exceptions import ConfigurationError
 
-SECTIONS = [NetworkConfig, AuthConfig, DataConfig, ThreadingConfig, StoreConfig, TvDatafeedConfig]
+SECTIONS = [
+    NetworkConfig,
+    AuthConfig,
+    DataConfig,
+    ThreadingConfig,
+    StoreConfig,
+    TvDatafeedConfig,
+    TelegramConfig,
+]
+# They are no part of TvDatafeedConfig: they belong to optional parts of the library.
+OTHER_SECTIONS = (TelegramConfig,)
 
 DEFAULTS = {
     NetworkConfig: {
@@ -97,6 +108,7 @@ DEFAULTS = {
         "debug": False,
         "verbose": True,
     },
+    TelegramConfig: {"token": None, "chat_id": None, "url": "https://api.telegram.org"},
 }
 
 # variable, (class, field), text, value
@@ -157,6 +169,9 @@ VARIABLES = [
     ("TV_STORE_TOKEN", (StoreConfig, "token"), " a;b+c/d== ", "a;b+c/d=="),
     ("TV_DEBUG", (TvDatafeedConfig, "debug"), "Yes", True),
     ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
+    ("TV_TELEGRAM_TOKEN", (TelegramConfig, "token"), " 123:aB-c_9 ", "123:aB-c_9"),
+    ("TV_TELEGRAM_CHAT_ID", (TelegramConfig, "chat_id"), " -100123 ", "-100123"),
+    ("TV_TELEGRAM_URL", (TelegramConfig, "url"), "http://localhost:8081", "http://localhost:8081"),
 ]
 
 # Only from_env() of AuthConfig, or whoever asks for credentials, reads these.
@@ -250,6 +265,12 @@ BAD_VARIABLES = [
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
     *[("TV_VERBOSE", text) for text in BAD_FLAGS],
+    *[
+        ("TV_TELEGRAM_TOKEN", text)
+        for text in ("hunter2", "1:hunter2 b", ":hunter2", "1:", "1:hunter2é", "bot1:hunter2")
+    ],
+    ("TV_TELEGRAM_CHAT_ID", "hunter2\nb"),
+    *[("TV_TELEGRAM_URL", text) for text in (*BAD_HTTP_URLS, "http://api.telegram.org")],
 ]
 
 SECONDS_FIELDS = [
@@ -308,6 +329,9 @@ BAD_FIELDS = [
     *[(TvDatafeedConfig, "store", v) for v in (None, {}, DataConfig())],
     *[(TvDatafeedConfig, "debug", v) for v in (1, "yes", None)],
     *[(TvDatafeedConfig, "verbose", v) for v in (0, "no", None)],
+    *[(TelegramConfig, "token", v) for v in ("", " ", "abc", 1, b"1:a", "1:a\n")],
+    *[(TelegramConfig, "chat_id", v) for v in ("", " ", 1.5, b"1", True, "a\nb")],
+    *[(TelegramConfig, "url", v) for v in (None, 1, "ws://h", "http://h", "https://u:p@h")],
 ]
 
 
@@ -344,8 +368,9 @@ def test_a_variable_changes_its_field_and_no_other(monkeypatch, variable, place,
     assert section.from_env() == changed
     whole = TvDatafeedConfig.from_env(credentials=True)
     parts = [whole, whole.network, whole.auth, whole.data, whole.threading, whole.store]
+    parts += [other.from_env() for other in OTHER_SECTIONS]
     assert [part for part in parts if type(part) is section] == [changed]
-    is_left_out = variable in CREDENTIALS
+    is_left_out = variable in CREDENTIALS or section in OTHER_SECTIONS
     assert (TvDatafeedConfig.from_env() == DEFAULT_CONFIG) is is_left_out
 
 
@@ -365,7 +390,20 @@ def test_no_variable_is_listed_twice():
 def test_an_empty_variable_is_not_set(monkeypatch, variable, text):
     """A variable that a file or a shell leaves empty means the default."""
     monkeypatch.setenv(variable, text)
+    assert_defaults()
+
+
+def assert_defaults():
+    """Expect that the environment changes nothing."""
     assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+    assert [other.from_env() for other in OTHER_SECTIONS] == [other() for other in OTHER_SECTIONS]
+
+
+def read_all():
+    """Read each variable."""
+    TvDatafeedConfig.from_env(credentials=True)
+    for other in OTHER_SECTIONS:
+        other.from_env()
 
 
 @pytest.mark.parametrize(("variable", "text"), BAD_VARIABLES)
@@ -373,7 +411,7 @@ def test_a_bad_variable_is_an_error_that_names_it(monkeypatch, variable, text):
     """No variable falls back silently to its default."""
     monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigurationError) as caught:
-        TvDatafeedConfig.from_env(credentials=True)
+        read_all()
     assert caught.value.parameter == variable
     assert caught.value.reason.startswith("must be")
     assert "hunter2" not in str(caught.value)
@@ -573,7 +611,7 @@ def test_the_example_file_shows_the_defaults(monkeypatch):
         if line.startswith("#TV_"):
             variable, _, text = line[1:].partition("=")
             monkeypatch.setenv(variable, text)
-            assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+            assert_defaults()
 
 
 def test_the_examples_run():

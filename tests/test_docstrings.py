@@ -9,9 +9,10 @@ import pytest
 
 import tvDatafeed
 import tvDatafeed.config
+import tvDatafeed.delivery
 import tvDatafeed.testing
 
-PACKAGES = (tvDatafeed, tvDatafeed.testing, tvDatafeed.config)
+PACKAGES = (tvDatafeed, tvDatafeed.testing, tvDatafeed.config, tvDatafeed.delivery)
 UNITS = re.compile(
     r"\b(seconds?|minutes?|hours?|bars?|bytes|prices?|volume|symbols?|requests?|connections?|times|"
     r"results?|contracts?|failures?|messages?|sessions?|polls?|number of|how many|in a row|sends?|"

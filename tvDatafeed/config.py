@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.common.settings import (
     BEARER_TOKEN,
+    BOT_TOKEN,
     CACHE,
+    CHAT_ID,
     CODE,
     COOKIE_VALUE,
     COUNT,
@@ -62,6 +64,7 @@ __all__ = [
     "LiveMode",
     "NetworkConfig",
     "StoreConfig",
+    "TelegramConfig",
     "ThreadingConfig",
     "TvDatafeedConfig",
     "environment_variables",
@@ -95,7 +98,7 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
-    return tuple(variables_of(TvDatafeedConfig))
+    return (*variables_of(TvDatafeedConfig), *variables_of(TelegramConfig))
 
 
 def terminal_is_dumb() -> bool:
@@ -461,6 +464,34 @@ class TvDatafeedConfig(_ConfigSection):
     def default(cls) -> Self:
         """Return the defaults; the environment is not asked."""
         return cls()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelegramConfig(_ConfigSection):
+    """The Telegram bot that sends alerts to the operator; see `tvDatafeed.delivery`.
+
+    Attributes
+    ----------
+    token : str, optional
+        The bot's token, as Telegram's BotFather shows it (``TV_TELEGRAM_TOKEN``).
+    chat_id : str, optional
+        The number of the chat, or the ``@name`` of a channel (``TV_TELEGRAM_CHAT_ID``).
+    url : str, default "https://api.telegram.org"
+        The server of the bot API (``TV_TELEGRAM_URL``).
+    """
+
+    token: str | None = field(
+        default=None, repr=False, metadata=credential(BOT_TOKEN, "TV_TELEGRAM_TOKEN")
+    )
+    chat_id: str | None = field(
+        default=None, repr=False, metadata=credential(CHAT_ID, "TV_TELEGRAM_CHAT_ID")
+    )
+    url: str = field(
+        default="https://api.telegram.org", metadata=setting(HTTP_URL, "TV_TELEGRAM_URL")
+    )
+
+    def _check_together(self) -> None:
+        check_encrypted(self.url, "url")
 
 
 DEFAULT_CONFIG = TvDatafeedConfig.default()

@@ -26,6 +26,7 @@ from tvDatafeed.cli.console import (
     stdout_that_may_fail,
     streams_of_any_process,
 )
+from tvDatafeed.cli.deliver import add_deliver_commands
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
@@ -147,5 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     add_search_command(command)
     add_account_commands(command)
     add_store_commands(command)
+    add_deliver_commands(command)
     add_serve_command(command)
     return parser

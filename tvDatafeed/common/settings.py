@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 
 _COOKIE = re.compile(r"[!-:<-~]+")
 _VISIBLE = re.compile(r"[!-~]+")
+_BOT_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 
 
 def checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
@@ -187,6 +188,23 @@ def _bearer_token(value: Any) -> str | None:
     return value
 
 
+def _bot_token(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _BOT_TOKEN.fullmatch(value)):
+        raise ValueError(
+            "must be the token of a bot, digits:letters, as Telegram shows it, or None"
+        )
+    return value
+
+
+def _chat_id(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value).strip() if isinstance(value, int | str) else ""
+    if isinstance(value, bool) or not text or not text.isprintable():
+        raise ValueError("must be the number of a chat or the @name of a channel, or None")
+    return text
+
+
 def _code(value: Any) -> str | Callable[[], str] | None:
     if value is not None and not callable(value) and not (isinstance(value, str) and value.strip()):
         raise ValueError("must be a text, since codes may begin with 0, or a callable, or None")
@@ -323,6 +341,8 @@ COOKIE_VALUE = _Kind(_cookie, _cookie)
 BEARER_TOKEN = _Kind(_bearer_token, _bearer_token)
 CACHE = _Kind(_cache, _cache_in_text)
 OPTIONAL_URL = _Kind(_optional_url, _optional_url)
+BOT_TOKEN = _Kind(_bot_token, _bot_token)
+CHAT_ID = _Kind(_chat_id, _chat_id)
 
 
 class DefaultText(str):

@@ -2,9 +2,7 @@
 
 import logging
 import queue
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.unhandled import show_without_log
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -27,14 +26,7 @@ def show_unhandled(who: object, error: BaseException) -> None:
 
     Python does so with the errors of any thread.
     """
-    ancestor: logging.Logger | None = logger
-    while ancestor is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in ancestor.handlers):
-            return
-        ancestor = ancestor.parent
-    if sys.stderr is not None:
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        sys.stderr.write(f"tvDatafeed: {who}:\n{''.join(lines)}")
+    show_without_log(logger, who, error)
 
 
 class CallbackThread:
