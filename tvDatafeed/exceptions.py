@@ -27,6 +27,12 @@
     │   ├─ StoreLockedError
     │   ├─ StoreCorruptError
     │   └─ StoreVersionError
+    ├─ DeliveryError
+    │   ├─ SigningError
+    │   ├─ VerificationError
+    │   ├─ OutboxError
+    │   │   └─ OutboxFullError
+    │   └─ RetryExhaustedError
     └─ ConfigurationError
 
 Each error can be pickled and copied with its message and all its attributes. None shows a
@@ -50,13 +56,18 @@ __all__ = [
     "DataError",
     "DataNotFoundError",
     "DataValidationError",
+    "DeliveryError",
     "EntitlementError",
     "InvalidIntervalError",
     "InvalidOHLCError",
     "LockTimeoutError",
     "NetworkError",
+    "OutboxError",
+    "OutboxFullError",
     "ProtocolError",
     "RateLimitError",
+    "RetryExhaustedError",
+    "SigningError",
     "SlowConsumerError",
     "StoreCorruptError",
     "StoreError",
@@ -66,6 +77,7 @@ __all__ = [
     "ThreadingError",
     "TvDatafeedError",
     "TwoFactorRequiredError",
+    "VerificationError",
     "WebSocketError",
     "WebSocketTimeoutError",
 ]
@@ -653,6 +665,71 @@ class StoreVersionError(StoreError):
     """The bar store was made by a later version of this library."""
 
     retryable = False
+
+
+class DeliveryError(TvDatafeedError):
+    """A message cannot be made, signed, kept or sent.
+
+    Parameters
+    ----------
+    message : str, default "Delivery failed"
+        What went wrong.
+    retryable : bool, optional
+        Whether another attempt with the same message may succeed. Default: the class's value,
+        False.
+    """
+
+    def __init__(self, message: str = "Delivery failed", *, retryable: bool | None = None) -> None:
+        super().__init__(_shown(message))
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class SigningError(DeliveryError):
+    """A message cannot be signed: its id, timestamp or body cannot be used."""
+
+
+class VerificationError(DeliveryError):
+    """A message that came in is not signed by the expected producer, or too old or too new."""
+
+
+class OutboxError(DeliveryError):
+    """The outbox cannot be read or written."""
+
+
+class OutboxFullError(OutboxError):
+    """The outbox has reached its limit of bytes, and no delivered message is left to remove."""
+
+    retryable = True
+
+
+class RetryExhaustedError(DeliveryError):
+    """All attempts have failed; the last error is also the cause.
+
+    Parameters
+    ----------
+    attempts : int
+        The number of attempts.
+    last_error : Exception
+        What the last attempt raised. Its text is shown if it is an error of this library: the
+        text of another may hold secrets.
+
+    Attributes
+    ----------
+    attempts : int
+        As given.
+    last_error : Exception
+        As given.
+    """
+
+    def __init__(self, attempts: int, last_error: BaseException) -> None:
+        self.attempts = attempts
+        self.last_error = last_error
+        what = type(last_error).__name__
+        if isinstance(last_error, TvDatafeedError):
+            what = f"{what}: {last_error}"
+        times = "attempt" if attempts == 1 else "attempts"
+        super().__init__(f"gave up after {attempts} {times}; the last one raised {what}")
 
 
 class ConfigurationError(TvDatafeedError):
