@@ -18,6 +18,7 @@ from tvDatafeed.config import (
     AuthConfig,
     DataConfig,
     NetworkConfig,
+    TelegramConfig,
     ThreadingConfig,
     TvDatafeedConfig,
     environment_variables,
@@ -25,7 +26,16 @@ from tvDatafeed.config import (
 )
 from tvDatafeed.exceptions import ConfigurationError
 
-SECTIONS = [NetworkConfig, AuthConfig, DataConfig, ThreadingConfig, TvDatafeedConfig]
+SECTIONS = [
+    NetworkConfig,
+    AuthConfig,
+    DataConfig,
+    ThreadingConfig,
+    TvDatafeedConfig,
+    TelegramConfig,
+]
+# They are no part of TvDatafeedConfig: they belong to optional parts of the library.
+OTHER_SECTIONS = (TelegramConfig,)
 
 DEFAULTS = {
     NetworkConfig: {
@@ -88,6 +98,7 @@ DEFAULTS = {
         "debug": False,
         "verbose": True,
     },
+    TelegramConfig: {"token": None, "chat_id": None, "url": "https://api.telegram.org"},
 }
 
 # variable, (class, field), text, value
@@ -143,6 +154,9 @@ VARIABLES = [
     ("TV_DAEMON", (ThreadingConfig, "daemon"), "1", True),
     ("TV_DEBUG", (TvDatafeedConfig, "debug"), "Yes", True),
     ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
+    ("TV_TELEGRAM_TOKEN", (TelegramConfig, "token"), " 123:aB-c_9 ", "123:aB-c_9"),
+    ("TV_TELEGRAM_CHAT_ID", (TelegramConfig, "chat_id"), " -100123 ", "-100123"),
+    ("TV_TELEGRAM_URL", (TelegramConfig, "url"), "http://localhost:8081", "http://localhost:8081"),
 ]
 
 # Only from_env() of AuthConfig, or whoever asks for credentials, reads these.
@@ -230,6 +244,12 @@ BAD_VARIABLES = [
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
     *[("TV_VERBOSE", text) for text in BAD_FLAGS],
+    *[
+        ("TV_TELEGRAM_TOKEN", text)
+        for text in ("hunter2", "1:hunter2 b", ":hunter2", "1:", "1:hunter2é", "bot1:hunter2")
+    ],
+    ("TV_TELEGRAM_CHAT_ID", "hunter2\nb"),
+    *[("TV_TELEGRAM_URL", text) for text in (*BAD_HTTP_URLS, "http://api.telegram.org")],
 ]
 
 SECONDS_FIELDS = [
@@ -282,6 +302,9 @@ BAD_FIELDS = [
     *[(TvDatafeedConfig, "threading", v) for v in (None, ThreadingConfig)],
     *[(TvDatafeedConfig, "debug", v) for v in (1, "yes", None)],
     *[(TvDatafeedConfig, "verbose", v) for v in (0, "no", None)],
+    *[(TelegramConfig, "token", v) for v in ("", " ", "abc", 1, b"1:a", "1:a\n")],
+    *[(TelegramConfig, "chat_id", v) for v in ("", " ", 1.5, b"1", True, "a\nb")],
+    *[(TelegramConfig, "url", v) for v in (None, 1, "ws://h", "http://h", "https://u:p@h")],
 ]
 
 
@@ -318,8 +341,9 @@ def test_a_variable_changes_its_field_and_no_other(monkeypatch, variable, place,
     assert section.from_env() == changed
     whole = TvDatafeedConfig.from_env(credentials=True)
     parts = [whole, whole.network, whole.auth, whole.data, whole.threading]
+    parts += [other.from_env() for other in OTHER_SECTIONS]
     assert [part for part in parts if type(part) is section] == [changed]
-    is_left_out = variable in CREDENTIALS
+    is_left_out = variable in CREDENTIALS or section in OTHER_SECTIONS
     assert (TvDatafeedConfig.from_env() == DEFAULT_CONFIG) is is_left_out
 
 
@@ -339,7 +363,20 @@ def test_no_variable_is_listed_twice():
 def test_an_empty_variable_is_not_set(monkeypatch, variable, text):
     """A variable that a file or a shell leaves empty means the default."""
     monkeypatch.setenv(variable, text)
+    assert_defaults()
+
+
+def assert_defaults():
+    """Expect that the environment changes nothing."""
     assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+    assert [other.from_env() for other in OTHER_SECTIONS] == [other() for other in OTHER_SECTIONS]
+
+
+def read_all():
+    """Read each variable."""
+    TvDatafeedConfig.from_env(credentials=True)
+    for other in OTHER_SECTIONS:
+        other.from_env()
 
 
 @pytest.mark.parametrize(("variable", "text"), BAD_VARIABLES)
@@ -347,7 +384,7 @@ def test_a_bad_variable_is_an_error_that_names_it(monkeypatch, variable, text):
     """No variable falls back silently to its default."""
     monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigurationError) as caught:
-        TvDatafeedConfig.from_env(credentials=True)
+        read_all()
     assert caught.value.parameter == variable
     assert caught.value.reason.startswith("must be")
     assert "hunter2" not in str(caught.value)
@@ -542,7 +579,7 @@ def test_the_example_file_shows_the_defaults(monkeypatch):
         if line.startswith("#TV_"):
             variable, _, text = line[1:].partition("=")
             monkeypatch.setenv(variable, text)
-            assert TvDatafeedConfig.from_env() == DEFAULT_CONFIG
+            assert_defaults()
 
 
 def test_the_examples_run():

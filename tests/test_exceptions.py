@@ -18,21 +18,38 @@ from tvDatafeed.exceptions import (
     DataError,
     DataNotFoundError,
     DataValidationError,
+    DeliveryError,
     EntitlementError,
     InvalidIntervalError,
     InvalidOHLCError,
     LockTimeoutError,
     NetworkError,
+    OutboxError,
+    OutboxFullError,
     ProtocolError,
     RateLimitError,
+    RetryExhaustedError,
+    SigningError,
     SlowConsumerError,
     SymbolNotFoundError,
     ThreadingError,
     TvDatafeedError,
     TwoFactorRequiredError,
+    VerificationError,
     WebSocketError,
     WebSocketTimeoutError,
 )
+
+
+class RefusalError(Exception):
+    """An error of a program, equal to its copies."""
+
+    def __eq__(self, other):
+        return type(other) is type(self) and other.args == self.args
+
+    def __hash__(self):
+        return hash(self.args)
+
 
 # Each error made with all it takes, with the start of its message and the attributes it keeps.
 ERRORS = [
@@ -160,6 +177,17 @@ ERRORS = [
     (ConsumerError("stopped"), "stopped", {"seis": None}),
     (ConsumerError("stopped", ("A", "B")), "stopped (Seis: ('A', 'B'))", {"seis": ("A", "B")}),
     (SlowConsumerError("slow", "A"), "slow (Seis: A)", {"seis": "A"}),
+    (DeliveryError(), "Delivery failed", {}),
+    (DeliveryError("text", retryable=True), "text", {}),
+    (SigningError("text"), "text", {}),
+    (VerificationError("text"), "text", {}),
+    (OutboxError("text"), "text", {}),
+    (OutboxFullError("text"), "text", {}),
+    (
+        RetryExhaustedError(3, RefusalError("hunter2")),
+        "gave up after 3 attempts; the last one raised RefusalError",
+        {"attempts": 3, "last_error": RefusalError("hunter2")},
+    ),
     (
         ConfigurationError("ws_timeout", -7, "must be positive"),
         "Invalid configuration for ws_timeout='-7': must be positive",
@@ -174,6 +202,7 @@ TRANSIENT = {
     ProtocolError,
     ConnectionError,
     RateLimitError,
+    OutboxFullError,
 }
 
 

@@ -4,6 +4,7 @@ import builtins
 import io
 import operator
 import re
+import types
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import tvDatafeed
 from tests.loopback import NOW
 from tests.programs import urls
 from tvDatafeed.cli.serve import _accounts
-from tvDatafeed.config import TvDatafeedConfig, environment_variables
+from tvDatafeed.config import TelegramConfig, TvDatafeedConfig, environment_variables
 from tvDatafeed.testing import FakeTradingView
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -132,7 +133,8 @@ def test_configuration_table_is_complete():
 )
 def test_configuration_defaults(variable, field, default):
     """Each row of the configuration table names the variable's field and its true default."""
-    value = operator.attrgetter(field)(TvDatafeedConfig.default())
+    sections = {**vars(TvDatafeedConfig.default()), "TelegramConfig": TelegramConfig()}
+    value = operator.attrgetter(field)(types.SimpleNamespace(**sections))
     shown = {None: "", True: "true", False: "false"}.get(value, str(value))
     assert shown == default
 
