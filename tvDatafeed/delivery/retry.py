@@ -34,12 +34,12 @@ class RetryPolicy:
     base_s : float, default 5.0
         Seconds before the second attempt.
     factor : float, default 2.0
-        What each pause is multiplied by to get the next one, at least 1.
+        The number that each pause is multiplied by to get the next one, at least 1.
     max_delay_s : float, default 900.0
         The longest pause in seconds.
     jitter : float, default 1.0
-        The random part of each pause, 0 to 1: with 1 a pause is anything between 0 and its full
-        length, with 0 it is its full length.
+        The random part of each pause, a number from 0 to 1: with 1 a pause is anything between 0
+        and its full length, with 0 it is its full length.
     attempts : int, optional
         How many attempts are made. Default: any number.
     give_up_s : float, default 259200.0
@@ -87,7 +87,7 @@ class RetryPolicy:
         attempt : int
             The number of the attempt that failed, from 0.
         random : callable, optional
-            Returns numbers from 0 to 1, without 1.
+            Returns a random number from 0 to 1, without 1.
 
         Returns
         -------
@@ -168,7 +168,7 @@ def with_retry(
     sleep : callable, optional
         Waits for some seconds. Default: `time.sleep`, for a coroutine function `asyncio.sleep`.
     random : callable, optional
-        Returns numbers from 0 to 1, without 1.
+        Returns a random number from 0 to 1, without 1.
     clock : callable, optional
         Returns seconds that never go backwards.
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from tvDatafeed.common.settings import validated_headers
@@ -31,6 +31,7 @@ __all__ = ["DeliveryResult", "Scheme", "Webhook"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 Scheme = Literal["standard", "canonical"]
 
 _MAX_BATCH = 1000
@@ -94,9 +95,11 @@ class Webhook:
         config = DeliveryConfig.from_env() if config is None else config
         self._url = _checked_url(config.url if url is None else url)
         secrets = config.secret if secret is None else secret
-        self._secrets: tuple[str, ...] = (
-            (secrets,) if isinstance(secrets, str) else (*(secrets or ()),)
-        )
+        self._secrets: tuple[str, ...] = ()
+        if secrets is not None:
+            self._secrets = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+        if not self._secrets:
+            raise ConfigurationError("secret", None, "must be given (TV_WEBHOOK_SECRET)")
         if not isinstance(batch, int) or isinstance(batch, bool) or not 1 <= batch <= _MAX_BATCH:
             raise ConfigurationError("batch", batch, f"must be a whole number, 1 to {_MAX_BATCH}")
         if scheme not in {"standard", "canonical"}:
@@ -287,10 +290,7 @@ class Webhook:
             self._wait(seconds, unless_failing=timeout is None)
         finally:
             self._sender.stop(max(deadline - time.monotonic(), 0.0))
-            is_idle = self._is_idle()
-            if self._owns_outbox:
-                self._outbox.close()
-        return is_idle
+        return self._is_idle()
 
     def stats(self) -> dict[str, Any]:
         """Return figures of this destination.
@@ -303,7 +303,7 @@ class Webhook:
             process sends.
         """
         number = self._sender.destination
-        stats = self._outbox.run(lambda rows: rows.stats_of(number, time.time()))
+        stats = self._run(lambda rows: rows.stats_of(number, time.time()))
         return {**stats, "is_owner": self._sender.is_owner}
 
     def _wait(self, seconds: float, *, unless_failing: bool = False) -> bool:
@@ -311,7 +311,15 @@ class Webhook:
         return self._sender.wait(last, seconds, unless_failing=unless_failing)
 
     def _is_idle(self) -> bool:
-        return not self._outbox.run(lambda rows: rows.last(self._sender.destination))
+        return not self._run(lambda rows: rows.last(self._sender.destination))
+
+    def _run(self, function: Callable[[Rows], _T]) -> _T:
+        """Run a function on the rows; what was closed is closed again."""
+        try:
+            return self._outbox.run(function)
+        finally:
+            if self._is_closed and self._owns_outbox:
+                self._outbox.close()
 
     def _notify(self, lane: str) -> None:
         # In a forked child it does not run yet.
