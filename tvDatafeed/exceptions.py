@@ -794,7 +794,7 @@ def cut_tracebacks(error: BaseException) -> None:
 
 
 _MASK = "***"
-_SECRET_NAMES = ("password", "secret", "token", "code", "sessionid")
+_SECRET_NAMES = ("password", "secret", "token", "code", "sessionid", "chat_id")
 # Shorter values appear in ordinary text by chance.
 _SECRET_MIN_LENGTH = 4
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")

@@ -288,8 +288,8 @@ def check_https(url: str, parameter: str) -> None:
         raise ConfigurationError(
             parameter,
             f"{parts.scheme}://{host}",
-            "must start with https://, since messages could be read on the way; http:// is for "
-            "this machine alone",
+            "must be a URL that starts with https://, since messages could be read on the way; "
+            "http:// is for this machine alone",
         )
 
 
@@ -401,7 +401,10 @@ def whole_between(low: int, high: int | None, unit: str = "") -> _Kind:
     limits = f"at least {low}" if high is None else f"{low} to {high}"
 
     def check(value: Any) -> int:
-        number = _whole(value)
+        try:
+            number = whole_number(value)
+        except TypeError:
+            raise TypeError(f"must be a whole number, {limits}{unit}") from None
         if number < low or (high is not None and number > high):
             raise ValueError(f"must be {limits}{unit}")
         return number

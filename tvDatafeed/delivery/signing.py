@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tvDatafeed.exceptions import ConfigurationError, SigningError, VerificationError
 
@@ -266,7 +267,8 @@ def header_values(
     found: dict[str, str] = {}
     # Not all that have items() are mappings: http.server's headers are not.
     items = getattr(headers, "items", None)
-    for name, value in headers if items is None else items():
+    pairs: Any = headers if items is None else items()
+    for name, value in pairs:
         key = _text(name).lower()
         if key not in names:
             continue
