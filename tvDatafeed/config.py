@@ -491,7 +491,7 @@ class DeliveryConfig(_ConfigSection):
     outbox : str, optional
         The file of messages that wait. Default: one in the user's data folder (``TV_OUTBOX``).
     outbox_max_bytes : int, default 268435456
-        How large that file may grow, at least 256 kB (``TV_OUTBOX_MAX_BYTES``).
+        Bytes that the file may have, at least 256 kB (``TV_OUTBOX_MAX_BYTES``).
     proxy, ca_file : str, optional
         As in `NetworkConfig` (``TV_PROXY``, ``TV_CA_FILE``).
 

@@ -1,6 +1,7 @@
 """AsyncWebhook: a `Webhook` for programs that use asyncio."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,8 @@ class AsyncWebhook:
             return
 
         def call(result: DeliveryResult) -> None:
-            if not loop.is_closed():
+            # The loop may have ended.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(callback, result)
 
         self._hook.results(call)

@@ -13,87 +13,30 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from tvDatafeed.common.filelock import file_lock, open_lock_file
 from tvDatafeed.common.fork import call_in_forked_child
-from tvDatafeed.config import DeliveryConfig, NetworkConfig
+from tvDatafeed.config import DeliveryConfig
+from tvDatafeed.delivery.courier import Answer, Courier, DeliveryResult, Job
 from tvDatafeed.delivery.messages import BAR_CLOSED, BARS_CLOSED, joined
 from tvDatafeed.delivery.outbox import Outbox
 from tvDatafeed.delivery.retry import RetryPolicy
 from tvDatafeed.delivery.rows import DEAD, DELIVERED, WAITING, Outcome, Row, Rows
 from tvDatafeed.delivery.schedule import Lane, Schedule, judge
-from tvDatafeed.exceptions import NetworkError, OutboxError, TvDatafeedError
-from tvDatafeed.network.posting import DroppedError, Poster
+from tvDatafeed.exceptions import OutboxError, TvDatafeedError
 from tvDatafeed.network.replies import host_of
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 # How soon messages of other processes, and a lock that became free, are noticed.
 _LOOK_S = 0.2
-# Proxies and servers close idle connections, often after 5 s.
-_KEPT_CONNECTION_S = 4.0
 # After the file could not be used.
 _FILE_PAUSE_S = 1.0
 _LOCK_NAME_CHARACTERS = 16
-_SHOWN_REPLY_CHARACTERS = 200
 # What a message of bars has besides those of its bodies.
 _JOINED_BYTES = 256
-
-
-@dataclass(frozen=True)
-class DeliveryResult:
-    """What an attempt to deliver a message came to.
-
-    Attributes
-    ----------
-    id, type, lane : str
-        The message.
-    state : str
-        "delivered"; "retrying": it will be sent again; "dead": it will not, unless
-        `Outbox.retry` is called.
-    status : int or None
-        The status of the answer; None without one.
-    attempts : int
-        How often it was sent.
-    seconds : float
-        How long this attempt took.
-    error : str or None
-        What went wrong; None where it was delivered.
-    """
-
-    id: str
-    type: str
-    lane: str
-    state: Literal["delivered", "retrying", "dead"]
-    status: int | None
-    attempts: int
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A message that is to be posted: the rows it is made of, and its number of attempts so far."""
-
-    id: str
-    type: str
-    body: bytes
-    lane: Lane
-    rows: tuple[int, ...]
-    created_s: float
-    attempts: int
-
-
-@dataclass(frozen=True)
-class _Answer:
-    job: Job
-    attempts: int
-    status: int | None
-    error: str | None
-    retry_after_s: float | None
-    seconds: float
 
 
 class Sender:
@@ -131,31 +74,22 @@ class Sender:
     ) -> None:
         self._outbox = outbox
         self._url = url
-        self._headers = headers
         self._policy = policy
         self._batch = batch
         self._config = config
         self._on_result = on_result
-        self._network = NetworkConfig(
-            connect_timeout=config.timeout,
-            recv_timeout=config.timeout,
-            max_response_time=config.timeout,
-            proxy=config.proxy,
-            ca_file=config.ca_file,
-        )
+        self._courier = Courier(url, headers, config)
         name = hashlib.sha256(url.encode()).hexdigest()[:_LOCK_NAME_CHARACTERS]
         self._lock_path = f"{outbox.path}.{name}.owner"
         self.destination: int = outbox.run(self._enabled)
         self._lock: int | None = None
         self._prepare()
-        # Checks the URL, too.
-        self._poster().close()
         call_in_forked_child(self._forget)
 
     def _prepare(self) -> None:
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
-        self._events: queue.SimpleQueue[_Answer | str | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Answer | str | None] = queue.SimpleQueue()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._workers = 0
         self._is_stopping = False
@@ -224,8 +158,6 @@ class Sender:
             os.close(lock)
         self._prepare()
 
-    # ---- the thread ----
-
     def _run(self) -> None:
         while not self._is_stopping:
             try:
@@ -265,9 +197,9 @@ class Sender:
         if lock is not None:
             os.close(lock)
 
-    def _drain(self, timeout_s: float) -> list[_Answer | str | None]:
+    def _drain(self, timeout_s: float) -> list[Answer | str | None]:
         """Return the events of now, or else those that come within a time."""
-        events: list[_Answer | str | None] = []
+        events: list[Answer | str | None] = []
         with contextlib.suppress(queue.Empty):
             events.append(self._events.get(timeout=max(timeout_s, 0.0)))
             while True:
@@ -289,7 +221,7 @@ class Sender:
                 wait_s = _LOOK_S
             is_stale = False
             for event in self._drain(wait_s):
-                if isinstance(event, _Answer):
+                if isinstance(event, Answer):
                     self._record(event)
                 elif event is not None:
                     self._schedule.add(event, time.monotonic())
@@ -354,8 +286,9 @@ class Sender:
             if self._workers < self._schedule.in_flight:
                 self._workers += 1
                 name = f"tvDatafeed-delivery-{self._workers}"
+                work = (self._jobs, self._events.put)
                 threading.Thread(
-                    target=self._post_all, args=(self._jobs, self._events), name=name, daemon=True
+                    target=self._courier.work, args=work, name=name, daemon=True
                 ).start()
             self._jobs.put(job)
 
@@ -390,7 +323,7 @@ class Sender:
         numbers = tuple(row.seq for row in rows)
         return Job(message_id, kind, body, lane, numbers, rows[0].created_s, rows[0].attempts)
 
-    def _record(self, answer: _Answer) -> None:
+    def _record(self, answer: Answer) -> None:
         """Put the outcome of an attempt into the schedule, and among what is to be settled."""
         job, lane, now_s = answer.job, answer.job.lane, time.monotonic()
         outcome = Outcome(job.rows, DELIVERED, answer.attempts, answer.status)
@@ -474,53 +407,6 @@ class Sender:
                     result.error,
                 )
             self._on_result(result)
-
-    # ---- the threads that post ----
-
-    def _poster(self) -> Poster:
-        return Poster(self._url, self._network, settings="TV_WEBHOOK_URL")
-
-    def _post_all(
-        self,
-        jobs: "queue.SimpleQueue[Job | None]",
-        events: "queue.SimpleQueue[_Answer | str | None]",
-    ) -> None:
-        with contextlib.closing(self._poster()) as poster:
-            while True:
-                try:
-                    job = jobs.get(timeout=_KEPT_CONNECTION_S)
-                except queue.Empty:
-                    poster.close()
-                    job = jobs.get()
-                if job is None:
-                    return
-                events.put(self._post(poster, job))
-
-    def _post(self, poster: Poster, job: Job) -> _Answer:
-        started_s, attempts = time.monotonic(), job.attempts
-        deadline = started_s + self._config.timeout
-        status, error, retry_after_s = None, None, None
-        while True:
-            attempts += 1
-            try:
-                headers = self._headers(job.id, job.body, attempts)
-                reply = poster.post(job.body, headers, deadline=deadline)
-            except DroppedError:
-                # Signed anew: the receiver may have seen the nonce.
-                continue
-            except NetworkError as failure:
-                error = str(failure)
-            except Exception as failure:
-                error = f"it cannot be sent: {type(failure).__name__}"
-                logger.warning("message %s cannot be sent", job.id, exc_info=True)
-            else:
-                status, retry_after_s = reply.status, reply.retry_after
-                if judge(status) != "delivered":
-                    text = " ".join(reply.text.split())[:_SHOWN_REPLY_CHARACTERS]
-                    shown = "".join(c if c.isprintable() else "?" for c in text)
-                    error = f"status {status}: {shown}" if shown else f"status {status}"
-            seconds = time.monotonic() - started_s
-            return _Answer(job, attempts, status, error, retry_after_s, seconds)
 
 
 _STATES = {

@@ -13,11 +13,12 @@ from tvDatafeed.common.settings import validated_headers
 from tvDatafeed.config import DeliveryConfig, validate_timeout
 from tvDatafeed.delivery.bars import Series, closed_bars, series_key
 from tvDatafeed.delivery.canonical import CanonicalRequest
+from tvDatafeed.delivery.courier import DeliveryResult
 from tvDatafeed.delivery.messages import event_body, event_id, lane_name
 from tvDatafeed.delivery.outbox import Outbox
 from tvDatafeed.delivery.retry import RetryPolicy
 from tvDatafeed.delivery.rows import NewMessage, Rows
-from tvDatafeed.delivery.sender import DeliveryResult, Sender
+from tvDatafeed.delivery.sender import Sender
 from tvDatafeed.delivery.signing import sign
 from tvDatafeed.exceptions import ConfigurationError, DeliveryError
 from tvDatafeed.network.posting import request_target
@@ -123,15 +124,20 @@ class Webhook:
         # When the last bar of each series opened; each is written by the thread of its consumer.
         self._last_s: dict[str, float] = {}
         self.__name__ = "Webhook"
-        self._sender = Sender(
-            self._outbox,
-            self._url,
-            headers=self._signed,
-            policy=RetryPolicy(give_up_s=config.give_up_s) if policy is None else policy,
-            batch=batch,
-            config=config,
-            on_result=self._report,
-        )
+        try:
+            self._sender = Sender(
+                self._outbox,
+                self._url,
+                headers=self._signed,
+                policy=RetryPolicy(give_up_s=config.give_up_s) if policy is None else policy,
+                batch=batch,
+                config=config,
+                on_result=self._report,
+            )
+        except BaseException:
+            if self._owns_outbox:
+                self._outbox.close()
+            raise
         self._sender.start()
 
     def __repr__(self) -> str:
