@@ -55,7 +55,7 @@ DOORS = {
         "frames.rows",
         "frames.search",
     },
-    "sqlite3": {"store.sqlite"},
+    "sqlite3": {"common.sqlitefile"},
     "psycopg": {"store.postgres"},
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},

@@ -17,6 +17,7 @@ from tvDatafeed.config import (
     DEFAULT_CONFIG,
     AuthConfig,
     DataConfig,
+    DeliveryConfig,
     NetworkConfig,
     StoreConfig,
     TelegramConfig,
@@ -34,10 +35,11 @@ SECTIONS = [
     ThreadingConfig,
     StoreConfig,
     TvDatafeedConfig,
+    DeliveryConfig,
     TelegramConfig,
 ]
 # They are no part of TvDatafeedConfig: they belong to optional parts of the library.
-OTHER_SECTIONS = (TelegramConfig,)
+OTHER_SECTIONS = (DeliveryConfig, TelegramConfig)
 
 DEFAULTS = {
     NetworkConfig: {
@@ -108,6 +110,19 @@ DEFAULTS = {
         "debug": False,
         "verbose": True,
     },
+    DeliveryConfig: {
+        "url": None,
+        "secret": None,
+        "producer_id": None,
+        "timeout": 30.0,
+        "max_body_bytes": 65536,
+        "give_up_s": 259200.0,
+        "connections": 8,
+        "outbox": None,
+        "outbox_max_bytes": 268435456,
+        "proxy": None,
+        "ca_file": None,
+    },
     TelegramConfig: {"token": None, "chat_id": None, "url": "https://api.telegram.org"},
 }
 
@@ -169,6 +184,15 @@ VARIABLES = [
     ("TV_STORE_TOKEN", (StoreConfig, "token"), " a;b+c/d== ", "a;b+c/d=="),
     ("TV_DEBUG", (TvDatafeedConfig, "debug"), "Yes", True),
     ("TV_VERBOSE", (TvDatafeedConfig, "verbose"), "0", False),
+    ("TV_WEBHOOK_URL", (DeliveryConfig, "url"), " http://[::1]:1/x ", "http://[::1]:1/x"),
+    ("TV_WEBHOOK_SECRET", (DeliveryConfig, "secret"), " new  old ", ("new", "old")),
+    ("TV_WEBHOOK_PRODUCER_ID", (DeliveryConfig, "producer_id"), "desk-1", "desk-1"),
+    ("TV_WEBHOOK_TIMEOUT", (DeliveryConfig, "timeout"), "300", 300.0),
+    ("TV_WEBHOOK_MAX_BODY_BYTES", (DeliveryConfig, "max_body_bytes"), "1024", 1024),
+    ("TV_WEBHOOK_GIVE_UP_S", (DeliveryConfig, "give_up_s"), "60", 60.0),
+    ("TV_WEBHOOK_CONNECTIONS", (DeliveryConfig, "connections"), "64", 64),
+    ("TV_OUTBOX", (DeliveryConfig, "outbox"), "/a/b.db", "/a/b.db"),
+    ("TV_OUTBOX_MAX_BYTES", (DeliveryConfig, "outbox_max_bytes"), "262144", 262144),
     ("TV_TELEGRAM_TOKEN", (TelegramConfig, "token"), " 123:aB-c_9 ", "123:aB-c_9"),
     ("TV_TELEGRAM_CHAT_ID", (TelegramConfig, "chat_id"), " -100123 ", "-100123"),
     ("TV_TELEGRAM_URL", (TelegramConfig, "url"), "http://localhost:8081", "http://localhost:8081"),
@@ -265,6 +289,12 @@ BAD_VARIABLES = [
     *[("TV_VALIDATE_DATA", text) for text in BAD_FLAGS],
     *[("TV_DEBUG", text) for text in BAD_FLAGS],
     *[("TV_VERBOSE", text) for text in BAD_FLAGS],
+    *[("TV_WEBHOOK_URL", text) for text in (*BAD_HTTP_URLS, "http://example.org/hook")],
+    *[("TV_WEBHOOK_TIMEOUT", text) for text in (*BAD_SECONDS, "0.9", "301")],
+    *[("TV_WEBHOOK_MAX_BODY_BYTES", text) for text in (*BAD_COUNTS, "999", "10485761")],
+    *[("TV_WEBHOOK_GIVE_UP_S", text) for text in BAD_SECONDS],
+    *[("TV_WEBHOOK_CONNECTIONS", text) for text in (*BAD_COUNTS, "65")],
+    *[("TV_OUTBOX_MAX_BYTES", text) for text in (*BAD_COUNTS, "255999")],
     *[
         ("TV_TELEGRAM_TOKEN", text)
         for text in ("hunter2", "1:hunter2 b", ":hunter2", "1:", "1:hunter2é", "bot1:hunter2")
@@ -329,6 +359,17 @@ BAD_FIELDS = [
     *[(TvDatafeedConfig, "store", v) for v in (None, {}, DataConfig())],
     *[(TvDatafeedConfig, "debug", v) for v in (1, "yes", None)],
     *[(TvDatafeedConfig, "verbose", v) for v in (0, "no", None)],
+    *[(DeliveryConfig, "url", v) for v in (1, "ws://h", "http://h", "https://u:p@h")],
+    *[(DeliveryConfig, "secret", v) for v in ("", [], [""], [1], 1, b"x")],
+    *[(DeliveryConfig, "timeout", v) for v in (0, 0.9, 301, math.nan, True, None, "x")],
+    *[(DeliveryConfig, "connections", v) for v in (0, 65, True, 1.0, None)],
+    *[(DeliveryConfig, "producer_id", v) for v in ("", " ", 1, b"x")],
+    *[(DeliveryConfig, "max_body_bytes", v) for v in (0, 999, 10485761, True, 1e3, "1000")],
+    *[(DeliveryConfig, "give_up_s", v) for v in (0, -1, math.nan, True, None)],
+    *[(DeliveryConfig, "outbox_max_bytes", v) for v in (0, 255_999, True, 3e5, None)],
+    *[(DeliveryConfig, "proxy", v) for v in (1, "h:1", "https://h:1")],
+    *[(DeliveryConfig, "ca_file", v) for v in (1, "/no/such/file", "")],
+    *[(DeliveryConfig, "outbox", v) for v in ("", 1, True)],
     *[(TelegramConfig, "token", v) for v in ("", " ", "abc", 1, b"1:a", "1:a\n")],
     *[(TelegramConfig, "chat_id", v) for v in ("", " ", 1.5, b"1", True, "a\nb")],
     *[(TelegramConfig, "url", v) for v in (None, 1, "ws://h", "http://h", "https://u:p@h")],

@@ -18,7 +18,12 @@ import tvDatafeed
 from tests.loopback import NOW
 from tests.programs import urls
 from tvDatafeed.cli.serve import _accounts
-from tvDatafeed.config import TelegramConfig, TvDatafeedConfig, environment_variables
+from tvDatafeed.config import (
+    DeliveryConfig,
+    TelegramConfig,
+    TvDatafeedConfig,
+    environment_variables,
+)
 from tvDatafeed.testing import FakeTradingView
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -133,7 +138,8 @@ def test_configuration_table_is_complete():
 )
 def test_configuration_defaults(variable, field, default):
     """Each row of the configuration table names the variable's field and its true default."""
-    sections = {**vars(TvDatafeedConfig.default()), "TelegramConfig": TelegramConfig()}
+    others = {"DeliveryConfig": DeliveryConfig(), "TelegramConfig": TelegramConfig()}
+    sections = vars(TvDatafeedConfig.default()) | others
     value = operator.attrgetter(field)(types.SimpleNamespace(**sections))
     shown = {None: "", True: "true", False: "false"}.get(value, str(value))
     assert shown == default

@@ -11,7 +11,7 @@ of value, and everything else follows from that.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,8 +31,10 @@ from tvDatafeed.common.settings import (
     LIVE_MODE,
     OPTIONAL_COUNT,
     OPTIONAL_URL,
+    PATH,
     PROXY,
     SECONDS,
+    SECRETS,
     SOCKET_URL,
     TEXT,
     TIMEOUT,
@@ -44,12 +46,15 @@ from tvDatafeed.common.settings import (
     LiveMode,
     Section,
     check_encrypted,
+    check_https,
     checked,
     credential,
+    seconds_between,
     setting,
     timeout,
     variables_in_file,
     variables_of,
+    whole_between,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +65,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "AuthConfig",
     "DataConfig",
+    "DeliveryConfig",
     "FillMissingVolume",
     "LiveMode",
     "NetworkConfig",
@@ -98,7 +104,9 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
-    return (*variables_of(TvDatafeedConfig), *variables_of(TelegramConfig))
+    sections = (TvDatafeedConfig, DeliveryConfig, TelegramConfig)
+    # Some are read by both.
+    return tuple(dict.fromkeys(name for section in sections for name in variables_of(section)))
 
 
 def terminal_is_dumb() -> bool:
@@ -464,6 +472,76 @@ class TvDatafeedConfig(_ConfigSection):
     def default(cls) -> Self:
         """Return the defaults; the environment is not asked."""
         return cls()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryConfig(_ConfigSection):
+    """Where messages are sent, and what happens while they cannot be; see `tvDatafeed.delivery`.
+
+    Attributes
+    ----------
+    url : str, optional
+        Where a webhook posts (``TV_WEBHOOK_URL``).
+    secret : str or sequence of str, optional
+        What signs messages; of several the first is the newest (``TV_WEBHOOK_SECRET``, separated
+        by spaces).
+    producer_id : str, optional
+        The sender in the scheme "canonical" (``TV_WEBHOOK_PRODUCER_ID``).
+    timeout : float, default 30.0
+        Seconds for one attempt, 1 to 300 (``TV_WEBHOOK_TIMEOUT``).
+    max_body_bytes : int, default 65536
+        The largest message, 1 kB to 10 MB (``TV_WEBHOOK_MAX_BODY_BYTES``).
+    give_up_s : float, default 259200.0
+        Seconds after which a message that cannot be delivered is kept as dead
+        (``TV_WEBHOOK_GIVE_UP_S``).
+    connections : int, default 8
+        Messages that are sent side by side, 1 to 64 (``TV_WEBHOOK_CONNECTIONS``).
+    outbox : str, optional
+        The file of messages that wait. Default: one in the user's data folder (``TV_OUTBOX``).
+    outbox_max_bytes : int, default 268435456
+        Bytes that the file may have, at least 256 kB (``TV_OUTBOX_MAX_BYTES``).
+    proxy, ca_file : str, optional
+        As in `NetworkConfig` (``TV_PROXY``, ``TV_CA_FILE``).
+
+    Examples
+    --------
+    >>> DeliveryConfig(timeout=5).timeout
+    5.0
+    """
+
+    # Many receivers put a token into it.
+    url: str | None = field(
+        default=None, repr=False, metadata=setting(OPTIONAL_URL, "TV_WEBHOOK_URL")
+    )
+    secret: str | Sequence[str] | None = field(
+        default=None, repr=False, metadata=setting(SECRETS, "TV_WEBHOOK_SECRET")
+    )
+    producer_id: str | None = field(default=None, metadata=setting(TEXT, "TV_WEBHOOK_PRODUCER_ID"))
+    timeout: float = field(
+        default=30.0, metadata=setting(seconds_between(1, 300), "TV_WEBHOOK_TIMEOUT")
+    )
+    max_body_bytes: int = field(
+        default=64 * 1024,
+        metadata=setting(
+            whole_between(1000, 10 * 1024 * 1024, " bytes"), "TV_WEBHOOK_MAX_BODY_BYTES"
+        ),
+    )
+    give_up_s: float = field(default=259200.0, metadata=setting(SECONDS, "TV_WEBHOOK_GIVE_UP_S"))
+    connections: int = field(
+        default=8, metadata=setting(whole_between(1, 64), "TV_WEBHOOK_CONNECTIONS")
+    )
+    outbox: str | None = field(default=None, metadata=setting(PATH, "TV_OUTBOX"))
+    outbox_max_bytes: int = field(
+        default=256 * 1024 * 1024,
+        metadata=setting(whole_between(256_000, None, " bytes"), "TV_OUTBOX_MAX_BYTES"),
+    )
+    # It may hold a password.
+    proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
+    ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
+
+    def _check_together(self) -> None:
+        if self.url is not None:
+            check_https(self.url, "url")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-_methods: "set[weakref.WeakMethod[Any]]" = set()
+# Not a WeakMethod, which fails when the program ends in the wrong order.
+_methods: "dict[object, tuple[weakref.ref[Any], Callable[[Any], None]]]" = {}
 
 
 def call_in_forked_child(method: Callable[[], None]) -> None:
@@ -17,14 +18,22 @@ def call_in_forked_child(method: Callable[[], None]) -> None:
     The object is referenced weakly. The methods are called in any order, each without help from
     other objects that are registered, and before the child's own code runs.
     """
-    _methods.add(weakref.WeakMethod(method, _methods.discard))
+    key = object()
+
+    # Its names are bound here: when the program ends, those of the module are gone.
+    def forget(_reference: object, methods: Any = _methods, key: object = key) -> None:
+        methods.pop(key, None)
+
+    owner: Any = method.__self__  # type: ignore[attr-defined]  # a bound method
+    function: Callable[[Any], None] = method.__func__  # type: ignore[attr-defined]
+    _methods[key] = weakref.ref(owner, forget), function
 
 
 def _call_all() -> None:
-    for reference in list(_methods):
-        method = reference()
-        if method is not None:
-            method()
+    for reference, function in list(_methods.values()):
+        owner = reference()
+        if owner is not None:
+            function(owner)
 
 
 # Windows has no fork.

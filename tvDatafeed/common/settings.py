@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -27,6 +27,9 @@ LiveMode = Literal["stream", "poll"]
 
 _T = TypeVar("_T")
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# How long a message is, and how a connection ends, is for those who send it.
+_OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection"}
 _COOKIE = re.compile(r"[!-:<-~]+")
 _VISIBLE = re.compile(r"[!-~]+")
 _BOT_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
@@ -223,6 +226,25 @@ def _cache_in_text(text: str) -> str | Literal[False]:
     return False if text.lower() == "off" else _expanded(text)
 
 
+def _secrets(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    secrets = (value,) if isinstance(value, str) else value
+    if not isinstance(secrets, Sequence) or isinstance(secrets, bytes | bytearray):
+        raise TypeError("must be a text or a sequence of texts")
+    if not secrets or not all(isinstance(secret, str) and secret for secret in secrets):
+        raise ValueError("must be a text that is not empty, or several")
+    return tuple(secrets)
+
+
+def _path(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("must be the path of a file, or None")
+    return _expanded(os.fsdecode(value))
+
+
 def _optional_url(value: Any) -> str | None:
     return None if value is None else _url("http", "https")(value)
 
@@ -266,6 +288,19 @@ def check_encrypted(url: str, parameter: str) -> None:
     )
 
 
+def check_https(url: str, parameter: str) -> None:
+    """Raise a `ConfigurationError` for a URL without TLS, unless its host is this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        host = parts.hostname
+        raise ConfigurationError(
+            parameter,
+            f"{parts.scheme}://{host}",
+            "must be a URL that starts with https://, since messages could be read on the way; "
+            "http:// is for this machine alone",
+        )
+
+
 class _Headers(Mapping[str, str]):
     """HTTP headers that cannot change, so that a config can be shared, hashed and pickled."""
 
@@ -302,6 +337,17 @@ def _headers(value: Any) -> Mapping[str, str]:
         if not name or not (name + text).isprintable():
             raise ValueError("must have header names and texts of printable characters")
     return _Headers(value)
+
+
+def validated_headers(value: Any) -> Mapping[str, str]:
+    """Return headers that can be sent, all in printable ASCII, or raise `ConfigurationError`."""
+    headers = checked(_headers, value, "headers")
+    for name, text in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not text.isascii():
+            raise ConfigurationError("headers", None, "must have names and texts of ASCII")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError("headers", name, "is set by the library")
+    return headers
 
 
 class _Kind(NamedTuple):
@@ -341,8 +387,45 @@ COOKIE_VALUE = _Kind(_cookie, _cookie)
 BEARER_TOKEN = _Kind(_bearer_token, _bearer_token)
 CACHE = _Kind(_cache, _cache_in_text)
 OPTIONAL_URL = _Kind(_optional_url, _optional_url)
+SECRETS = _Kind(_secrets, lambda text: tuple(text.split()))
+PATH = _Kind(_path, _path)
 BOT_TOKEN = _Kind(_bot_token, _bot_token)
 CHAT_ID = _Kind(_chat_id, _chat_id)
+
+
+def seconds_between(low: float, high: float) -> _Kind:
+    """Return the kind of a number of seconds within two bounds."""
+
+    def check(value: Any) -> float:
+        number = _number(value)
+        if not low <= number <= high:
+            raise ValueError(f"must be {low:g} to {high:g} seconds")
+        return number
+
+    return _Kind(check, check)
+
+
+def whole_between(low: int, high: int | None, unit: str = "") -> _Kind:
+    """Return the kind of a whole number within two bounds; None is no upper bound."""
+    limits = f"at least {low}" if high is None else f"{low} to {high}"
+
+    def check(value: Any) -> int:
+        try:
+            number = whole_number(value)
+        except TypeError:
+            raise TypeError(f"must be a whole number, {limits}{unit}") from None
+        if number < low or (high is not None and number > high):
+            raise ValueError(f"must be {limits}{unit}")
+        return number
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"must be a whole number, {limits}{unit}") from None
+        return check(number)
+
+    return _Kind(check, read)
 
 
 class DefaultText(str):

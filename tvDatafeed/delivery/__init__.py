@@ -13,13 +13,15 @@ from tvDatafeed.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from tvDatafeed.config import TelegramConfig
+    from tvDatafeed.config import DeliveryConfig, TelegramConfig
     from tvDatafeed.delivery.alerts import (
         AlertService,
         send_owner_alert,
         send_signal_delivery_error,
     )
+    from tvDatafeed.delivery.asyncwebhook import AsyncWebhook
     from tvDatafeed.delivery.canonical import CanonicalRequest
+    from tvDatafeed.delivery.outbox import Outbox, OutboxMessage
     from tvDatafeed.delivery.retry import (
         RetryPolicy,
         calculate_backoff_delay,
@@ -28,13 +30,19 @@ if TYPE_CHECKING:
     )
     from tvDatafeed.delivery.signing import VerifiedMessage, new_secret, sign, verify
     from tvDatafeed.delivery.telegram import TelegramSender
+    from tvDatafeed.delivery.webhook import DeliveryResult, Webhook
 
 __all__ = [
     "AlertService",
+    "AsyncWebhook",
     "CanonicalRequest",
+    "DeliveryConfig",
     "DeliveryError",
+    "DeliveryResult",
+    "Outbox",
     "OutboxError",
     "OutboxFullError",
+    "OutboxMessage",
     "RetryExhaustedError",
     "RetryPolicy",
     "SigningError",
@@ -42,6 +50,7 @@ __all__ = [
     "TelegramSender",
     "VerificationError",
     "VerifiedMessage",
+    "Webhook",
     "calculate_backoff_delay",
     "new_secret",
     "retry_async",
@@ -54,11 +63,17 @@ __all__ = [
 
 _HOMES = {
     "AlertService": "delivery.alerts",
+    "AsyncWebhook": "delivery.asyncwebhook",
     "CanonicalRequest": "delivery.canonical",
+    "DeliveryConfig": "config",
+    "DeliveryResult": "delivery.webhook",
+    "Outbox": "delivery.outbox",
+    "OutboxMessage": "delivery.outbox",
     "RetryPolicy": "delivery.retry",
     "TelegramConfig": "config",
     "TelegramSender": "delivery.telegram",
     "VerifiedMessage": "delivery.signing",
+    "Webhook": "delivery.webhook",
     "calculate_backoff_delay": "delivery.retry",
     "new_secret": "delivery.signing",
     "retry_async": "delivery.retry",

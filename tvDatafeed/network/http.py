@@ -27,6 +27,7 @@ import requests
 import requests.adapters
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.wait import wait_for_read
 
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
@@ -265,7 +266,7 @@ class HttpClient:
         if form is not None and not isinstance(form, bytes):
             fields["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(form, encoding="utf-8").encode("ascii")
-        limits = _Limits(self._network, deadline)
+        limits = Limits(self._network, deadline)
         failure: NetworkError
         cause: Exception
         try:
@@ -288,7 +289,7 @@ class HttpClient:
             ValueError,
             LookupError,
         ) as error:
-            failure, cause = _mapped(error, url, limits)
+            failure, cause = mapped_error(error, url, limits)
         # Outside of the handler: the original holds the request, and with it cookie and form.
         raise failure from cause
 
@@ -315,7 +316,7 @@ def new_session(network: NetworkConfig) -> requests.Session:
 
 
 @dataclass(frozen=True)
-class _Limits:
+class Limits:
     """What one request may take."""
 
     network: NetworkConfig
@@ -333,11 +334,11 @@ class _Limits:
 
 
 # How a request's limits reach the connection that urllib3 makes for it, in the same thread.
-_limits: ContextVar[_Limits] = ContextVar("_limits")
+_limits: ContextVar[Limits] = ContextVar("_limits")
 
 
 @contextmanager
-def _applied(limits: _Limits) -> Iterator[None]:
+def _applied(limits: Limits) -> Iterator[None]:
     token = _limits.set(limits)
     try:
         yield
@@ -345,14 +346,24 @@ def _applied(limits: _Limits) -> Iterator[None]:
         _limits.reset(token)
 
 
-class _Stream:
+class HttpStream:
     """A `DeadlineSocket` as http.client uses a socket: for one request and its reply."""
 
-    def __init__(self, sock: DeadlineSocket, limits: _Limits) -> None:
+    def __init__(self, sock: DeadlineSocket, limits: Limits) -> None:
         self._sock = sock
         self._limits = limits
         self._readers = 0
         self._is_given_up = False
+
+    def begin(self, limits: Limits, max_bytes: int) -> None:
+        """Begin another request, whose reply may have `max_bytes`."""
+        self._limits = limits
+        self._sock.byte_budget = max_bytes
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the server has ended the connection, or has sent what no request asked for."""
+        return wait_for_read(self._sock, 0.0)  # type: ignore[arg-type]  # a descriptor is enough
 
     def sendall(self, data: bytes) -> None:
         """Write all of ``data``."""
@@ -391,7 +402,7 @@ class _Stream:
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: HttpStream) -> None:
         self._stream = stream
 
     def readable(self) -> bool:
@@ -408,8 +419,8 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-def _open(host: str, port: int, *, secure: bool) -> _Stream:
-    limits = _limits.get()
+def open_http(host: str, port: int, limits: Limits, *, secure: bool) -> HttpStream:
+    """Open a connection for a request within its limits."""
     network = limits.network
     sock = open_stream(
         host,
@@ -422,7 +433,7 @@ def _open(host: str, port: int, *, secure: bool) -> _Stream:
     )
     sock.stop = None
     sock.byte_budget = MAX_BODY_BYTES + _MAX_HEADERS_BYTES
-    return _Stream(sock, limits)
+    return HttpStream(sock, limits)
 
 
 def _never() -> bool:
@@ -434,14 +445,14 @@ class _HttpConnection(HTTPConnection):
     debuglevel = 0
 
     def connect(self) -> None:
-        self.sock = _open(self.host, self.port, secure=False)
+        self.sock = open_http(self.host, self.port, _limits.get(), secure=False)
 
 
 class _HttpsConnection(HTTPSConnection):
     debuglevel = 0
 
     def connect(self) -> None:
-        self.sock = _open(self.host, self.port or 443, secure=True)
+        self.sock = open_http(self.host, self.port or 443, _limits.get(), secure=True)
         self.is_verified = True
 
 
@@ -480,7 +491,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         limits = _limits.get(None)
         if limits is None:
             deadline = time.monotonic() + self._network.max_response_time
-            with _applied(_Limits(self._network, deadline)):
+            with _applied(Limits(self._network, deadline)):
                 return super().send(request, stream)
         return super().send(request, stream)
 
@@ -519,7 +530,9 @@ def _body(raw: Any, encoding: str, url: str, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, Exception]:
+def mapped_error(
+    error: Exception, url: str, limits: Limits, settings: str = _SETTINGS
+) -> tuple[NetworkError, Exception]:
     """Return our error for a foreign one, and a cause that holds nothing of the request."""
     host = host_of(url)
     # All errors of requests are OSErrors too.
@@ -553,21 +566,21 @@ def _mapped(error: Exception, url: str, limits: _Limits) -> tuple[NetworkError, 
             # Its text alone means that a chunked body ended too early; garbage has a cause.
             | urllib3.exceptions.ProtocolError(args=(str(),)) as broken
         ):
-            advice = tls_advice(url, _SETTINGS)
+            advice = tls_advice(url, settings)
             mapped = ConnectionError(f"{host} broke its answer off{advice}")
             cause = http.client.HTTPException(type(broken).__name__)
         case OSError() as failure if is_not_tls(failure):
-            reason = plain_text_problem(_SETTINGS)
+            reason = plain_text_problem(settings)
             mapped = ConnectionError(f"{host} cannot be reached: {reason}", retryable=False)
             cause = OSError(reason)
         case OSError(strerror=strerror) as failure:
             reason = strerror or type(failure).__name__
-            advice = tls_advice(url, _SETTINGS) if isinstance(failure, ConnectionResetError) else ""
+            advice = tls_advice(url, settings) if isinstance(failure, ConnectionResetError) else ""
             mapped = ConnectionError(f"{host} cannot be reached: {reason}{advice}")
             cause = OSError(reason)
         case other:
             # The texts of these may repeat headers and lines of the body.
-            advice = tls_advice(url, _SETTINGS)
+            advice = tls_advice(url, settings)
             mapped = NetworkError(f"{host} did not answer as HTTP does{advice}", retryable=False)
             cause = http.client.HTTPException(type(other).__name__)
     return mapped, cause
