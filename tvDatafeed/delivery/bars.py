@@ -63,7 +63,8 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
     if not len(frame):
         return []
     try:
-        rows = frame[_COLUMNS].to_numpy(dtype=np.float64).tolist()
+        # Column by column: to select several makes a frame, which takes ten times as long.
+        columns = [frame[name].to_numpy(dtype=np.float64).tolist() for name in _COLUMNS]
         times = _times_s(frame.index, after_s)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DeliveryError(
@@ -80,7 +81,7 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
             time_s,
             tuple(value if math.isfinite(value) else None for value in row),
         )
-        for time_s, row in zip(times, rows, strict=True)
+        for time_s, row in zip(times, zip(*columns, strict=True), strict=True)
     ]
 
 
@@ -103,5 +104,5 @@ def _times_s(index: Any, after_s: float) -> list[int]:
 
 
 def _seconds(index: Any) -> list[int]:
-    moments = index.tz_convert("UTC").tz_localize(None).as_unit("ns").to_numpy()
-    return [int(moment) // _NANOSECONDS for moment in moments.astype(np.int64)]
+    # Those of an index with a zone are in UTC.
+    return [moment // _NANOSECONDS for moment in index.as_unit("ns").asi8.tolist()]

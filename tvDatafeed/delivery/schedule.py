@@ -116,8 +116,12 @@ class Schedule:
         return self.lanes.setdefault(name, Lane(name, due_s))
 
     def remove(self, lane: Lane) -> None:
-        """Remove a lane in which no message waits."""
+        """Remove a lane from the list: it may be that no message waits in it."""
         del self.lanes[lane.name]
+
+    def restore(self, lane: Lane) -> None:
+        """List a lane again that was removed."""
+        self.lanes[lane.name] = lane
 
     def next(self, now_s: float) -> Lane | None:
         """Return the lane that may send now; it is in flight until `delivered` or another."""

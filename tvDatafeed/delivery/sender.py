@@ -149,7 +149,9 @@ class Sender:
             settled.wait(min(left_s, _LOOK_S))
 
     def _note(self, lane: str | None) -> None:
-        self._events.put(lane)
+        # The messages of a lane that is listed are looked at in any case; see `_dispatch`.
+        if lane is None or lane not in self._schedule.lanes:
+            self._events.put(lane)
 
     def _forget(self) -> None:
         # The lock is the parent's: it must not be given back here.
@@ -271,18 +273,23 @@ class Sender:
             lanes.append(lane)
         if not lanes:
             return
+        # Not listed while the file is read: what is added meanwhile is noted.
+        for lane in lanes:
+            self._schedule.remove(lane)
         try:
             found = self._outbox.run(lambda rows: [self._job(rows, lane) for lane in lanes])
         except OutboxError:
             for lane in lanes:
+                self._schedule.restore(lane)
                 self._schedule.put_back(lane, now_s + _FILE_PAUSE_S)
             raise
         for lane, job in zip(lanes, found, strict=True):
             if job is None:
                 self._schedule.put_back(lane, now_s)
-                if not lane.is_stale:
-                    self._schedule.remove(lane)
+                if lane.is_stale:
+                    self._schedule.restore(lane)
                 continue
+            self._schedule.restore(lane)
             if self._workers < self._schedule.in_flight:
                 self._workers += 1
                 name = f"tvDatafeed-delivery-{self._workers}"
