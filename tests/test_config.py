@@ -217,6 +217,9 @@ ANY_TEXT = {
     "TV_AUTH_TOKEN",
     "TV_TOKEN_CACHE",
     "TV_STORE_URL",
+    "TV_WEBHOOK_SECRET",
+    "TV_WEBHOOK_PRODUCER_ID",
+    "TV_OUTBOX",
 }
 BAD_SECONDS = ["0", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "ten", "5s", "1,5"]
 DELAYS = [

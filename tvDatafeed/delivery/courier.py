@@ -32,11 +32,11 @@ class DeliveryResult:
         "delivered"; "retrying": it will be sent again; "dead": it will not, unless
         `Outbox.retry` is called.
     status : int or None
-        The status of the answer; None without one.
+        The HTTP status code of the answer; None without one.
     attempts : int
-        How often it was sent.
+        How many times it was sent, this attempt included.
     seconds : float
-        How long this attempt took.
+        How many seconds this attempt took.
     error : str or None
         What went wrong; None where it was delivered.
     """

@@ -59,7 +59,7 @@ class Outbox:
     path : str or path, optional
         The file. Default: ``TV_OUTBOX``, else one in the user's data folder.
     max_bytes : int, optional
-        How large it may grow. Default: ``TV_OUTBOX_MAX_BYTES``, else 256 MB.
+        How many bytes it may have. Default: ``TV_OUTBOX_MAX_BYTES``, else 256 MB.
 
     Attributes
     ----------

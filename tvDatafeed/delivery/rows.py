@@ -49,9 +49,9 @@ class OutboxMessage:
     type, lane : str
         Its type, and the lane whose order it keeps.
     attempts : int
-        How often it was sent.
+        How many times it was sent.
     status : int or None
-        The status of the last answer; None without one.
+        The HTTP status code of the last answer; None without one.
     error : str or None
         What went wrong at the last attempt.
     created : float

@@ -1,12 +1,12 @@
 """Messages to one chat, sent by a Telegram bot.
 
 The bot's token stands in the path of the URL: a log or an error that shows the URL shows the token.
-Errors of this module carry the host alone, and the log of urllib3, which shows paths, is filtered.
+Errors of this module carry the host alone, and `network.posting` logs nothing.
 Source of the wire: https://core.telegram.org/bots/api#making-requests
 """
 
-import logging
-import re
+import contextlib
+import sys
 import time
 from typing import Any
 
@@ -16,7 +16,7 @@ from tvDatafeed.common.redaction import redact
 from tvDatafeed.common.settings import BOT_TOKEN, CHAT_ID, HTTP_URL, check_encrypted, checked
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import ConfigurationError, DeliveryError, RateLimitError
-from tvDatafeed.network.http import HttpClient
+from tvDatafeed.network.posting import Poster
 from tvDatafeed.network.replies import HttpReply
 
 __all__ = ["TelegramSender"]
@@ -31,9 +31,6 @@ _FIRST_SERVER_ERROR = 500
 # A longer pause is a mistake or a lock-out.
 _MAX_RETRY_AFTER_S = 3600.0
 _MAX_REASON_LENGTH = 200
-_PATH_OF_BOT = re.compile(r"/bot[^/\s\"']+")
-# The loggers of urllib3 that show paths.
-_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager")
 _ADVICE = {
     400: "is TV_TELEGRAM_CHAT_ID right, and has the chat begun with a message to the bot?",
     401: "is TV_TELEGRAM_TOKEN right?",
@@ -83,9 +80,7 @@ class TelegramSender:
         self._base_url: str = checked(HTTP_URL.check, base_url, "base_url").rstrip("/")
         check_encrypted(self._base_url, "base_url")
         self._host = self._base_url.partition("://")[2].partition("/")[0]
-        self._client = HttpClient(NetworkConfig.from_env() if network is None else network)
-        for logger in _LOGGERS:
-            logging.getLogger(logger).addFilter(_without_token)
+        self._network = NetworkConfig.from_env() if network is None else network
 
     def __repr__(self) -> str:
         return f"<TelegramSender {self._host}>"
@@ -115,14 +110,17 @@ class TelegramSender:
                 "link_preview_options": {"is_disabled": True},
             }
         )
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"tvDatafeed/{sys.modules['tvDatafeed'].__version__}",
+            "Connection": "close",
+        }
         url = f"{self._base_url}/bot{self._token}/sendMessage"
-        reply = self._client.send(
-            url,
-            body,
-            headers={"Content-Type": "application/json"},
-            deadline=time.monotonic() + _DEADLINE_S,
-        )
-        answer = _answer(reply) if reply.url == url else {}
+        # Alerts are rare, and threads may send them side by side: each has its own connection.
+        poster = Poster(url, self._network, settings="TV_TELEGRAM_URL")
+        with contextlib.closing(poster):
+            reply = poster.post(body, headers, deadline=time.monotonic() + _DEADLINE_S)
+        answer = _answer(reply)
         if answer.get("ok") is not True:
             raise self._refusal(reply, answer)
 
@@ -162,11 +160,3 @@ def shortened(text: str) -> str:
         kept = encoded[: 2 * (MAX_TEXT_UNITS - len(_ELLIPSIS))]
         return kept.decode("utf-16-le", "ignore") + _ELLIPSIS
     return encoded.decode("utf-16-le")
-
-
-def _without_token(record: logging.LogRecord) -> bool:
-    """Hide the token in a record that shows the path of a bot."""
-    text = record.getMessage()
-    if _PATH_OF_BOT.search(text):
-        record.msg, record.args = _PATH_OF_BOT.sub("/bot***", text), ()
-    return True
