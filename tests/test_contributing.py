@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FOLDERS = "live|symbology|frames|query|auth|network|protocol|main|datafeed|ratelimit"
+FOLDERS = "delivery|live|symbology|frames|query|auth|network|protocol|main|datafeed|ratelimit"
 NAMES = sorted(set(re.findall(rf"`((?:{FOLDERS})\.[\w.]*[A-Z_]\w*[\w.]*)`", CONTRIBUTING)))
 FILES = sorted(set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", CONTRIBUTING)))
 

@@ -19,13 +19,18 @@ from tvDatafeed.exceptions import (
     DataError,
     DataNotFoundError,
     DataValidationError,
+    DeliveryError,
     EntitlementError,
     InvalidIntervalError,
     InvalidOHLCError,
     LockTimeoutError,
     NetworkError,
+    OutboxError,
+    OutboxFullError,
     ProtocolError,
     RateLimitError,
+    RetryExhaustedError,
+    SigningError,
     SlowConsumerError,
     StoreCorruptError,
     StoreError,
@@ -35,6 +40,7 @@ from tvDatafeed.exceptions import (
     ThreadingError,
     TvDatafeedError,
     TwoFactorRequiredError,
+    VerificationError,
     WebSocketError,
     WebSocketTimeoutError,
 )
@@ -62,15 +68,20 @@ __all__ = [
     "DataError",
     "DataNotFoundError",
     "DataValidationError",
+    "DeliveryError",
     "EntitlementError",
     "Interval",
     "InvalidIntervalError",
     "InvalidOHLCError",
     "LockTimeoutError",
     "NetworkError",
+    "OutboxError",
+    "OutboxFullError",
     "ProtocolError",
     "RateLimitError",
+    "RetryExhaustedError",
     "Seis",
+    "SigningError",
     "SlowConsumerError",
     "StoreCorruptError",
     "StoreError",
@@ -85,6 +96,7 @@ __all__ = [
     "TvDatafeedLive",
     "TwoFactorRequiredError",
     "Validators",
+    "VerificationError",
     "WebSocketError",
     "WebSocketTimeoutError",
     "generate_chart_session_id",
@@ -100,7 +112,7 @@ __version__ = "3.0.0.dev0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Import paths that nothing above imports.
-_PARTS = frozenset({"consumer", "network", "seis", "store", "testing"})
+_PARTS = frozenset({"consumer", "delivery", "network", "seis", "store", "testing"})
 
 # Not for type checkers, which would take every name for one of these.
 if not TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Alerts: how many are sent, what is folded, what they say, and that they harm no feed."""
 
 import collections
+import contextlib
 import datetime as dt
 import doctest
 import logging
@@ -13,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.delivery.hooks import make_hook
+from tests.delivery.receiver import Receiver
 from tests.delivery.telegram import CHAT_ID, TOKEN, running
 from tests.loopback import NOW, impatient
 from tests.programs import start as start_program
 from tests.scale import PATIENCE_S, at_most
 from tvDatafeed import Interval, TvDatafeedLive, delivery
-from tvDatafeed.delivery import AlertService, alertbook, alerts
+from tvDatafeed.delivery import AlertService, Outbox, alertbook, alerts
 from tvDatafeed.exceptions import (
     ConfigurationError,
     ConsumerError,
@@ -402,9 +405,13 @@ class Hook:
 
     def __init__(self):
         self.callbacks = []
+        self.refused = []
 
     def results(self, callback):
         self.callbacks.append(callback)
+
+    def refusals(self, callback):
+        self.refused.append(callback)
 
     def result(self, state, status=None, error=None, message_id="bar_1"):
         made = SimpleNamespace(
@@ -492,10 +499,43 @@ def test_a_destination_that_is_gone():
 def test_a_full_outbox():
     """A full outbox is an alert, once an episode."""
     box, chat, hook = watched()
-    hook.result("full", error=OutboxFullError("the outbox is full"))
-    hook.result("retrying", error=OutboxFullError("the outbox is full"))
+    for _episode in range(2):
+        for _time in range(3):
+            for callback in hook.refused:
+                callback(OutboxFullError("the outbox is full"))
+        hook.result("delivered", 200)
     box.close()
-    assert chat.texts == ["The outbox of hooks.example.org is full"]
+    assert chat.texts == ["The outbox of hooks.example.org is full"] * 2
+
+
+def test_alerts_of_a_webhook(tmp_path):
+    """A webhook's outage, its recovery, a message that is refused and a full outbox are alerts."""
+    box, chat, _clock = service(repeat_s=0.0)
+    with Receiver() as receiver, make_hook(receiver.url, tmp_path) as hook:
+        box.attach(None, hook)
+        receiver.faults += [503] * 5
+        hook.send("a.b", 1)
+        assert hook.flush(PATIENCE_S)
+        receiver.faults += [400]
+        refused = hook.send("a.b", 2)
+        assert hook.flush(PATIENCE_S)
+    outbox = Outbox(tmp_path / "full.db", max_bytes=256_000)
+    with Receiver() as receiver, make_hook(receiver.url, outbox) as hook:
+        receiver.rule = lambda _request: 503
+        box.attach(None, hook)
+        with contextlib.suppress(OutboxFullError):
+            for _number in range(100):
+                hook.send("a.b", "x" * 10_000)
+        hook.close(0.0)
+    outbox.close()
+    box.close()
+    # The outage of the second receiver may be an alert too.
+    assert chat.texts[:3] == [
+        "127.0.0.1: 5 attempts in a row failed (HTTP 503)",
+        "127.0.0.1 is reached again after 5 failed attempts",
+        f"127.0.0.1: the message {refused} was given up (HTTP 400)",
+    ]
+    assert "The outbox of 127.0.0.1 is full" in chat.texts[3:]
 
 
 def test_no_path_of_a_url_is_shown():

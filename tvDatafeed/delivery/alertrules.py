@@ -35,13 +35,10 @@ class DestinationRules:
         Parameters
         ----------
         result
-            It has ``id``, ``state`` ("delivered", "retrying", "dead" or "full"), ``status`` and
-            ``error``, as a `DeliveryResult`.
+            It has ``id``, ``state``, ``status`` and ``error``, as a `DeliveryResult`.
         """
         if result.state == "delivered":
             return self._recovered()
-        if result.state == "full" or isinstance(result.error, OutboxFullError):
-            return self._once("full", f"The outbox of {self._name} is full")
         self._failures += 1
         found = []
         if result.status == _GONE:
@@ -55,6 +52,10 @@ class DestinationRules:
             text = f"{self._name}: {self._failures} attempts in a row failed ({reason_of(result)})"
             found += self._once("failing", text)
         return found
+
+    def refused(self) -> list[str]:
+        """Return the alerts for a message that the full outbox has refused."""
+        return self._once("full", f"The outbox of {self._name} is full")
 
     def _once(self, kind: str, text: str) -> list[str]:
         if kind in self._made:

@@ -193,7 +193,13 @@ class AlertService:
                     texts = rules.alerts(result)
                 self._send_all(lambda: texts)
 
+            def hear_refusal(_error: object) -> None:
+                with lock:
+                    texts = rules.refused()
+                self._send_all(lambda: texts)
+
             webhook.results(hear_result)
+            webhook.refusals(hear_refusal)
 
     def _attach_feed(self, tvl: Any) -> None:
         on_gap, on_state, on_error = tvl.on_gap, tvl.on_state, tvl.on_error or _show_unhandled

@@ -11,6 +11,7 @@ from tvDatafeed.delivery.bars import Series
 from tvDatafeed.delivery.outbox import Outbox
 from tvDatafeed.delivery.retry import RetryPolicy
 from tvDatafeed.delivery.webhook import DeliveryResult, Scheme, Webhook
+from tvDatafeed.exceptions import OutboxFullError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +102,10 @@ class AsyncWebhook:
                 loop.call_soon_threadsafe(callback, result)
 
         self._hook.results(call)
+
+    def refusals(self, callback: Callable[[OutboxFullError], object]) -> None:
+        """Call a callback with each message's refusal; see `Webhook.refusals`."""
+        self._hook.refusals(callback)
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until the messages of now are delivered or dead; see `Webhook.flush`."""

@@ -102,9 +102,9 @@ class Schedule:
         self._connections = connections
         self._random = random
         self.lanes: dict[str, Lane] = {}
-        self.is_disabled = False
-        self.in_flight = 0
-        self.is_failing = False
+        self.is_disabled: bool = False
+        self.in_flight: int = 0
+        self.is_failing: bool = False
         self._failed_lanes: set[str] = set()
         self._failed_s = -math.inf
         self._limit = connections

@@ -20,7 +20,7 @@ from tvDatafeed.delivery.retry import RetryPolicy
 from tvDatafeed.delivery.rows import NewMessage, Rows
 from tvDatafeed.delivery.sender import Sender
 from tvDatafeed.delivery.signing import sign
-from tvDatafeed.exceptions import ConfigurationError, DeliveryError
+from tvDatafeed.exceptions import ConfigurationError, DeliveryError, OutboxFullError
 from tvDatafeed.network.posting import request_target
 from tvDatafeed.network.replies import host_of
 
@@ -120,6 +120,7 @@ class Webhook:
             path = config.outbox if outbox is None else outbox
             self._outbox = Outbox(path, max_bytes=config.outbox_max_bytes)
         self._results: tuple[Callable[[DeliveryResult], object], ...] = ()
+        self._refusals: tuple[Callable[[OutboxFullError], object], ...] = ()
         self._is_closed = False
         # When the last bar of each series opened; each is written by the thread of its consumer.
         self._last_s: dict[str, float] = {}
@@ -189,7 +190,7 @@ class Webhook:
             for bar in bars:
                 rows.add_bar(number, lane, bar, created_s, self._outbox.max_bytes)
 
-        self._outbox.run(add)
+        self._enqueue(add)
         self._last_s[lane] = max(bars[-1].time_s, self._last_s.get(lane, float("-inf")))
         self._notify(lane)
 
@@ -238,7 +239,7 @@ class Webhook:
             )
         message = NewMessage(lane_name(lane, type), event_id(key), type, body)
         number, max_bytes = self._sender.destination, self._outbox.max_bytes
-        self._outbox.run(lambda rows: rows.add(number, message, created_s, max_bytes))
+        self._enqueue(lambda rows: rows.add(number, message, created_s, max_bytes))
         self._notify(message.lane)
         return message.id
 
@@ -254,6 +255,19 @@ class Webhook:
         if not callable(callback):
             raise ConfigurationError("callback", callback, "must be callable")
         self._results = (*self._results, callback)
+
+    def refusals(self, callback: Callable[[OutboxFullError], object]) -> None:
+        """Call a callback with the error of each message that a full outbox refuses.
+
+        Parameters
+        ----------
+        callback : callable
+            Called with an `OutboxFullError` in the thread that enqueues, before the error is
+            raised there; its errors are logged.
+        """
+        if not callable(callback):
+            raise ConfigurationError("callback", callback, "must be callable")
+        self._refusals = (*self._refusals, callback)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the messages of now are delivered or dead.
@@ -359,12 +373,23 @@ class Webhook:
             }
         return {**self._headers, **fixed, **signed}
 
+    def _enqueue(self, function: Callable[[Rows], None]) -> None:
+        try:
+            self._outbox.run(function)
+        except OutboxFullError as error:
+            _call_all(self._refusals, error, "refusals")
+            raise
+
     def _report(self, result: DeliveryResult) -> None:
-        for callback in self._results:
-            try:
-                callback(result)
-            except Exception:
-                logger.exception("the callback of results failed")
+        _call_all(self._results, result, "results")
+
+
+def _call_all(callbacks: Sequence[Callable[[_T], object]], value: _T, what: str) -> None:
+    for callback in callbacks:
+        try:
+            callback(value)
+        except Exception:
+            logger.exception("the callback of %s failed", what)
 
 
 def _checked_url(url: str | None) -> str:
