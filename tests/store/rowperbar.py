@@ -75,6 +75,9 @@ class PostgresRows:
             self._database.execute(_NEWEST.format("%s", "%s"), (symbol, count)).fetchall()
         )
 
+    def clear(self):
+        self._database.execute("TRUNCATE bar")
+
     def close(self):
         self._database.close()
 
