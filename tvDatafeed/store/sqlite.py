@@ -32,6 +32,9 @@ _SAFE_CHECKPOINTS = (3, 51, 3)
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph"}
 _SUFFIXES = ("", "-wal", "-shm")
 _CORRUPT = ("file is not a database", "malformed", "file is encrypted")
+_USE_WAL = "PRAGMA journal_mode = WAL"
+# Between two tries to use it.
+_MODE_WAIT_S = 0.005
 _USE_POSTGRESQL = "use postgresql://... for a store that several machines share"
 
 
@@ -192,7 +195,7 @@ class SqliteEngine:
             raise
         try:
             execute = self._execute_of(connection)
-            _check_mode(execute("PRAGMA journal_mode = WAL", ()), self.path)
+            _check_mode(_with_patience(_USE_WAL, execute, self._timeout_s), self.path)
             execute("PRAGMA synchronous = NORMAL", ())
         except BaseException:
             self._disconnect(connection)
@@ -254,6 +257,23 @@ class SqliteEngine:
         }
         hint = next((hint for words, hint in hints.items() if words in text), "")
         return StoreError(f"the bar store {self.path} cannot be used: {text}", hint=hint)
+
+
+def _with_patience(statement: str, execute: Any, timeout_s: float) -> list[Row]:
+    """Run a statement again while the file is locked.
+
+    SQLite itself does not wait where two connections change the mode of a new file at once.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            rows: list[Row] = execute(statement, ())
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+        else:
+            return rows
+        time.sleep(_MODE_WAIT_S)
 
 
 def _check_mode(rows: list[Row], path: Path) -> None:
