@@ -1,8 +1,9 @@
 """Print each figure beside its target and the floor.
 
-``python -m tests.benchmarks [--enhanced PYTHON] [--tvkit PYTHON] [--runs N] [--only P3 ...]``: the
-loopback server runs in a process of its own, and each peer in an interpreter that has it, as
-`peer_enhanced` and `peer_tvkit` say. Absolute times move with the machine; the ratios are taken in
+``python -m tests.benchmarks [--enhanced PYTHON] [--tvkit PYTHON] [--runs N] [--only P3 S1 ...]
+[--quick]``: P1 to P9 are the client, S1 to S8 the bar store. The loopback server runs in a process
+of its own, and each peer in an interpreter that has it, as `peer_enhanced` and `peer_tvkit` say.
+Absolute times move with the machine; the ratios are taken in
 one run.
 """
 
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from tests.benchmarks import store, storeservers
 from tests.benchmarks.depth import deep_history
 from tests.benchmarks.live import growth_by_seises, idle_figures, live_figures
 from tests.benchmarks.many import growth_by_symbols, many_symbols
@@ -44,6 +46,9 @@ def main() -> None:
     parser.add_argument("--tvkit", help="an interpreter that has tvkit installed")
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--only", nargs="+", metavar="Pn", help="figures; default: all")
+    parser.add_argument(
+        "--quick", action="store_true", help="S4 with a million bars, S6 for five seconds"
+    )
     arguments = parser.parse_args()
     runs, enhanced = arguments.runs, arguments.enhanced
     peers = {
@@ -65,6 +70,14 @@ def main() -> None:
         "P7": idle_figures,
         "P9 P6": growth_by_seises,
         "P8": lambda: importing(max(runs // 6, 5)),
+        "S1": lambda: store.reading(runs),
+        "S2": lambda: store.writing(max(runs // 12, 3)),
+        "S3": lambda: store.appending(runs),
+        "S4": lambda: store.size(runs, quick=arguments.quick),
+        "S5": lambda: store.warm_call(runs),
+        "S6": lambda: storeservers.contention(5.0 if arguments.quick else 60.0),
+        "S7": lambda: storeservers.server(max(runs // 12, 3)),
+        "S8": store.importing,
     }
     for names, benchmark in benchmarks.items():
         if not arguments.only or set(names.split()) & set(arguments.only):

@@ -4,11 +4,15 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.measure import Figure, best_ms, line_through
 from tests.benchmarks.server import STOCKS, server_process
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.config import NetworkConfig
+
+if TYPE_CHECKING:
+    from tvDatafeed.store import BarStore
 
 ROUND_TRIP_S = 0.05
 DAILY_BARS = 300
@@ -21,10 +25,10 @@ MIN_FIT = 0.98
 Peers = dict[str, list[str]]
 
 
-def client_of(url: str) -> TvDatafeed:
+def client_of(url: str, store: "BarStore | None" = None) -> TvDatafeed:
     """Make a client of the server at this URL."""
     config = TvDatafeedConfig(network=NetworkConfig(ws_url=url))
-    return TvDatafeed(verbose=False, config=config)
+    return TvDatafeed(verbose=False, config=config, store=store or False)
 
 
 def fetch(

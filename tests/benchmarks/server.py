@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--round-trip", type=float, default=0.0)
     arguments = parser.parse_args()
-    first_day = dt.date(2015, 1, 1)
+    first_day = dt.date(2000, 1, 1)  # more than 5000 daily bars
     stocks = (Listing(symbol, symbol, 100.0, first_day, 50.0) for symbol in STOCKS)
     server = FakeTradingView(
         market=Market((*LISTINGS, *stocks)),

@@ -1,52 +1,68 @@
 """Many processes write and read one store at the same time: no error, and no bar lost.
 
-``python -m tests.store.contention [--url URL] [--seconds 60] [--processes 8]``: each process writes
-a series of its own and one that all share, and reads both back. For SQLite, the default, the same
-work is then done a row per bar, as caches are commonly written. Exit code 0 when nothing was wrong.
+``python -m tests.store.contention [--url URL] [--seconds 60] [--processes 8] [--page 1000]
+[--way frames]``: each process writes a series of its own and one that all share, and reads both
+back. The ways are ``frames``, as `BarStore.write_bars` takes them, and ``feed``, as a live feed
+stores its bars. The same work is then done a row per bar, as caches are commonly written. Exit code
+0 when nothing was wrong.
 """
 
 import argparse
 import contextlib
+import functools
+import itertools
 import json
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.programs import environment
-from tests.store.bars import assert_stored, bars, next_bars
+from tests.store.bars import FIRST_S, MINUTE_S, assert_stored, bars
+from tests.store.rowperbar import open_rows, rows_of
 from tvDatafeed import Interval
+from tvDatafeed.frames.rows import frame_to_bars
+from tvDatafeed.protocol.events import SeriesRequest
 from tvDatafeed.store import BarStore
+from tvDatafeed.store.blocks import ROW_BYTES, times_in
+from tvDatafeed.store.key import SeriesKey
+from tvDatafeed.store.records import SeriesNotes
+from tvDatafeed.store.spans import just_after
 
 # A page of history.
-BARS_A_WRITE = 1000
+BARS_A_PAGE = 1000
 BARS_A_READ = 5000
 SHARED = "TEST:SHARED"
 # In each of a few rounds a process writes, and reads what it has written.
 READ_EVERY = 10
 
 
-def work(url, number, seconds, way):
+def work(url, number, seconds, way, page):
     """Write and read for some seconds; return what was done."""
-    keep = RowPerBar(url) if way == "rows" else Blocks(url)
+    keep = WAYS[way](url)
     written = errors = steps = 0
     slowest = 0.0
+    read_every = max(READ_EVERY, BARS_A_PAGE // page)
+    shared = keep.prepared(bars(BARS_A_PAGE, number * BARS_A_PAGE))
     print("ready", flush=True)
     sys.stdin.readline()
     until = time.monotonic() + seconds
+    following = pages(keep, number, page)
+    unwritten = next(following)
     with contextlib.closing(keep):
         while time.monotonic() < until:
             started = time.perf_counter()
             try:
-                keep.write(f"TEST:P{number}", next_bars(BARS_A_WRITE, written, number))
-                written += BARS_A_WRITE
-                if steps % READ_EVERY == 0:
-                    keep.write(SHARED, bars(BARS_A_WRITE, number * BARS_A_WRITE))
+                keep.write(f"TEST:P{number}", unwritten)
+                written += page
+                unwritten = next(following)
+                if steps % read_every == 0:
+                    keep.write(SHARED, shared)
                     newest = keep.read(f"TEST:P{number}", BARS_A_READ)
                     assert len(newest) == min(written, BARS_A_READ)
-                    assert len(keep.read(SHARED, BARS_A_WRITE)) == BARS_A_WRITE
+                    assert len(keep.read(SHARED, BARS_A_PAGE)) == BARS_A_PAGE
             except Exception as error:  # noqa: BLE001 - counted
                 errors += 1
                 print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -55,11 +71,26 @@ def work(url, number, seconds, way):
     return {"written": written, "steps": steps, "errors": errors, "slowest_s": slowest}
 
 
-class Blocks:
-    """The store."""
+def pages(keep, number, size):
+    """Yield pages that follow each other, cut from longer ones so that making them costs little."""
+    many = max(BARS_A_PAGE // size, 1) * size
+    for first in itertools.count(0, many):
+        prepared = keep.prepared(bars(many, first, number))
+        for start in range(0, many, size):
+            yield keep.cut(prepared, start, start + size)
+
+
+class Frames:
+    """The store, as programs write into it."""
 
     def __init__(self, url):
         self._store = BarStore(url)
+
+    def prepared(self, frame):
+        return frame
+
+    def cut(self, frame, start, end):
+        return frame.iloc[start:end]
 
     def write(self, symbol, frame):
         self._store.write_bars(frame, symbol, interval=Interval.in_1_minute)
@@ -73,46 +104,64 @@ class Blocks:
         self._store.close()
 
 
-class RowPerBar:
-    """A row for each bar in SQLite, as is common; it waits for others as the store does."""
+class Feed(Frames):
+    """The store, as a live feed writes into it."""
 
-    def __init__(self, path):
-        self._database = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS bar (symbol TEXT, time REAL, open REAL, high REAL, "
-            "low REAL, close REAL, volume REAL, PRIMARY KEY (symbol, time))"
-        )
+    def prepared(self, frame):
+        return frame_to_bars(frame, MINUTE_S).packed
 
-    def write(self, symbol, frame):
-        times = frame.index.as_unit("ns").asi8 / 1e9
-        rows = [(symbol, *row) for row in zip(times, *frame.to_numpy().T, strict=True)]
-        self._database.execute("BEGIN IMMEDIATE")
-        self._database.executemany("INSERT OR REPLACE INTO bar VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        self._database.execute("COMMIT")
+    def cut(self, packed, start, end):
+        return packed[start * ROW_BYTES : end * ROW_BYTES]
 
-    def read(self, symbol, count):
-        import pandas as pd  # noqa: PLC0415 - here alone
-
-        rows = self._database.execute(
-            "SELECT time, open, high, low, close, volume FROM bar WHERE symbol = ? "
-            "ORDER BY time DESC LIMIT ?",
-            (symbol, count),
-        ).fetchall()
-        frame = pd.DataFrame(rows[::-1], columns=["time", "open", "high", "low", "close", "volume"])
-        frame.index = pd.to_datetime(frame.pop("time"), unit="s", utc=True)
-        return frame
-
-    def close(self):
-        self._database.close()
+    def write(self, symbol, packed):
+        append(self._store, symbol, packed)
 
 
-def contend(url, seconds, processes, way="blocks"):
+@functools.cache
+def key_of(symbol):
+    """Return the key of a series, which a feed makes once."""
+    request = SeriesRequest(symbol, Interval.in_1_minute.value, count=None)
+    return SeriesKey.of(request, symbol, "realtime")
+
+
+def append(store, symbol, packed):
+    """Store packed bars of one minute that follow the stored ones, as a live feed does."""
+    times = times_in(packed)
+    since_s = times[0] if times[0] == FIRST_S else just_after(times[0] - MINUTE_S)
+    store.archive.append(
+        key_of(symbol),
+        symbol,
+        packed,
+        (since_s, times[-1]),
+        SeriesNotes(update_mode="streaming"),
+        account="",
+    )
+
+
+class Rows:
+    """A row for each bar."""
+
+    def __init__(self, url):
+        self._rows = open_rows(url)
+        self.write = self._rows.write
+        self.read = self._rows.read
+        self.close = self._rows.close
+
+    def prepared(self, frame):
+        return rows_of(frame)
+
+    def cut(self, rows, start, end):
+        return rows[start:end]
+
+
+WAYS = {"frames": Frames, "feed": Feed, "rows": Rows}
+
+
+def contend(url, seconds, processes, way="frames", page=BARS_A_PAGE):
     """Run the processes together; return what each has done."""
     with contextlib.ExitStack() as running:
         programs = [
-            running.enter_context(_program(url, number, seconds, way))
+            running.enter_context(_program(url, number, seconds, way, page))
             for number in range(processes)
         ]
         for program in programs:
@@ -127,8 +176,9 @@ def contend(url, seconds, processes, way="blocks"):
 
 
 @contextlib.contextmanager
-def _program(url, number, seconds, way):
-    arguments = ["--url", url, "--seconds", str(seconds), "--worker", str(number), "--way", way]
+def _program(url, number, seconds, way, page):
+    given = {"url": url, "seconds": seconds, "worker": number, "way": way, "page": page}
+    arguments = [f"--{name}={value}" for name, value in given.items()]
     with subprocess.Popen(
         [sys.executable, "-m", "tests.store.contention", *arguments],
         stdin=subprocess.PIPE,
@@ -167,33 +217,57 @@ def main():
     parser.add_argument("--url")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--worker", type=int)
-    parser.add_argument("--way", default="blocks")
+    parser.add_argument("--page", type=int, default=BARS_A_PAGE)
+    parser.add_argument("--way", choices=tuple(WAYS), default="frames")
+    parser.add_argument("--worker", type=int, help="for the processes that this one starts")
     given = parser.parse_args()
     if given.worker is not None:
-        print(json.dumps(work(given.url, given.worker, given.seconds, given.way)))
+        print(json.dumps(work(given.url, given.worker, given.seconds, given.way, given.page)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         url = given.url or f"{folder}/bars.db"
-        rate, is_right = _report("the store", url, given)
-        if "://" not in url or url.startswith("sqlite"):
-            rows, _ = _report("a row per bar", f"{folder}/rows.db", given, "rows")
-            print(f"the store writes {rate / rows:.1f} times as many bars")
-    return 0 if is_right else 1
+        outcome = outcome_of(url, given.seconds, given.processes, given.way, given.page)
+        print(f"the store: {outcome}")
+        if "://" not in url or url.startswith("postgresql:"):
+            rows_url = given.url or f"{folder}/rows.db"
+            rows = outcome_of(rows_url, given.seconds, given.processes, "rows", given.page)
+            print(f"a row per bar: {rows}")
+            print(f"the store writes {outcome.rate / rows.rate:.1f} times as many bars")
+    return 0 if outcome.is_right else 1
 
 
-def _report(label, url, given, way="blocks"):
-    outcomes = contend(url, given.seconds, given.processes, way)
+@dataclass(frozen=True)
+class Outcome:
+    """What all processes have done together."""
+
+    written: int
+    rate: float
+    errors: int
+    lost: int
+    slowest_s: float
+
+    @property
+    def is_right(self):
+        return self.written > 0 and not self.errors and not self.lost
+
+    def __str__(self):
+        return (
+            f"{self.written} bars, {self.rate:.0f} a second, {self.errors} errors, "
+            f"{self.lost} lost, slowest step {self.slowest_s:.2f} s"
+        )
+
+
+def outcome_of(url, seconds, processes, way, page):
+    """Run the processes together; return what they have done."""
+    outcomes = contend(url, seconds, processes, way, page)
     written = sum(outcome["written"] for outcome in outcomes)
-    errors = sum(outcome["errors"] for outcome in outcomes)
-    slowest = max(outcome["slowest_s"] for outcome in outcomes)
-    lost = lost_bars(url, outcomes) if way == "blocks" else 0
-    rate = written / given.seconds
-    print(
-        f"{label}: {given.processes} processes, {given.seconds:g} s: {written} bars, "
-        f"{rate:.0f} a second, {errors} errors, {lost} lost, slowest step {slowest:.2f} s"
+    return Outcome(
+        written,
+        written / seconds,
+        sum(outcome["errors"] for outcome in outcomes),
+        0 if way == "rows" else lost_bars(url, outcomes),
+        max(outcome["slowest_s"] for outcome in outcomes),
     )
-    return rate, not errors and not lost and written > 0
 
 
 if __name__ == "__main__":

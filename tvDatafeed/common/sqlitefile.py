@@ -27,6 +27,9 @@ _SAFE_CHECKPOINTS = (3, 51, 3)
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph"}
 _SUFFIXES = ("", "-wal", "-shm")
 _CORRUPT = ("file is not a database", "malformed", "file is encrypted")
+_USE_WAL = "PRAGMA journal_mode = WAL"
+# Between two tries to use it.
+_MODE_WAIT_S = 0.005
 SQLITE_VERSION: str = sqlite3.sqlite_version
 
 
@@ -127,7 +130,7 @@ class SqliteFile:
                     os.close(lock)
                 raise
             try:
-                self._check_mode(connection.execute("PRAGMA journal_mode = WAL"))
+                self._check_mode(_with_patience(_USE_WAL, connection, self._timeout_s))
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             except BaseException:
                 self.disconnect(connection)
@@ -249,6 +252,21 @@ class SqliteFile:
                 f"name a file on a local disk ({self._words.path_setting})",
                 self._words.sharing_advice,
             )
+
+
+def _with_patience(statement: str, connection: SqliteConnection, timeout_s: float) -> list[Row]:
+    """Run a statement again while the file is locked.
+
+    SQLite itself does not wait where two connections change the mode of a new file at once.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+        time.sleep(_MODE_WAIT_S)
 
 
 def _file_system(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Blocks: how the bars of a series lie in a table, up to 1024 of them in a row.
 
-A full block is compressed; the last one of a series, which still grows, is not. A CRC-32 beside
+A full block is compressed; the last ones of a series, which still grow, are not. A CRC-32 beside
 each finds what a disk has changed. Bars are rows of six little-endian doubles, as
 `protocol.series.Bars` has them.
 """
@@ -11,8 +11,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-# About 25 KB compressed: one row of a table, and an append rewrites 24 KB on average.
+# About 25 KB compressed: one row of a table.
 BLOCK_BARS = 1024
+# What a live feed appends bar by bar is rewritten each time: 3 KB at most, one page of SQLite. When
+# it is full, it joins the block before.
+SMALL_BLOCK_BARS = 64
 ROW_BYTES = 48
 _ROW_NUMBERS = 6
 

@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from tvDatafeed.exceptions import DataValidationError
@@ -59,7 +59,8 @@ class SeriesKey:
     @functools.cached_property
     def text(self) -> str:
         """The key as JSON; equal keys have equal texts."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @property
     def contract(self) -> int | None:

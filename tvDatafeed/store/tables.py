@@ -10,7 +10,7 @@ from typing import Any
 
 from tvDatafeed.exceptions import StoreCorruptError
 from tvDatafeed.store import blocks
-from tvDatafeed.store.blocks import BLOCK_BARS, Block, DamagedBlockError
+from tvDatafeed.store.blocks import BLOCK_BARS, SMALL_BLOCK_BARS, Block, DamagedBlockError
 from tvDatafeed.store.engine import SCHEMA_VERSION, Resolved
 from tvDatafeed.store.key import SeriesKey
 from tvDatafeed.store.records import Document, SeriesNotes, StoredSeries
@@ -202,11 +202,15 @@ class TableTransaction:
         """See `engine.Transaction`.
 
         The blocks that the bars reach into, and those beside them that are not full, are cut anew.
+        Bars that are appended a few at a time first grow a small block of their own.
         """
         if not packed:
             return
         times = blocks.times_in(packed)
-        beside = self._beside(series, times[0], times[-1])
+        if series.last is not None and times[0] > series.last:
+            beside = self._last_blocks(series, len(times))
+        else:
+            beside = self._beside(series, times[0], times[-1])
         old = self._joined(series, beside)
         whole = blocks.merged(old, packed)
         whole_times = blocks.times_in(whole)
@@ -301,12 +305,20 @@ class TableTransaction:
             )
         return len(names)
 
+    def _last_blocks(self, series: StoredSeries, count: int) -> list[Row]:
+        """Return the last blocks that so many bars are appended to: none for a new block."""
+        query, ours = f"{_BLOCK} ORDER BY first DESC", (series.id, series.generation)
+        last = self._execute(f"{query} LIMIT 1", ours)
+        bars = last[0][2] if last else BLOCK_BARS
+        if count <= SMALL_BLOCK_BARS < bars:
+            return []
+        if bars <= SMALL_BLOCK_BARS < bars + count:
+            last = self._execute(f"{query} LIMIT 2", ours)[::-1]
+        return [row for row in last if row[2] < BLOCK_BARS]
+
     def _beside(self, series: StoredSeries, first: float, last: float) -> list[Row]:
         """Return the blocks that a range reaches into, and those beside it that are not full."""
         ours = (series.id, series.generation)
-        if series.last is not None and first > series.last:
-            rows = self._execute(f"{_BLOCK} ORDER BY first DESC LIMIT 1", ours)
-            return [row for row in rows if row[2] < BLOCK_BARS]
         reached = self._execute(
             f"{_BLOCK} AND last >= ? AND first <= ? ORDER BY first", (*ours, first, last)
         )
