@@ -448,7 +448,7 @@ class StreamSupervisor:
         pause_s = 0.0
         if connection.is_usable:
             manager.record_failure(connection, error)
-            if not manager.lower_session_limit(connection, error):
+            if not manager.excuses(connection, error):
                 # A token that is refused here may have been renewed: the opening decides.
                 if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)
