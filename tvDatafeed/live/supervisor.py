@@ -22,6 +22,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.live.callbacks import CallbackThread
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
+from tvDatafeed.live.gathering import Gathering
 from tvDatafeed.live.modes import BarSource
 from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
@@ -118,6 +119,7 @@ class StreamSupervisor:
         self._renewal = TokenRenewal(
             self._tokens, self._feed_tokens, self._connections, self._move_all
         )
+        self._gathering = Gathering(self._connections, self._reopen, self._network)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -263,6 +265,7 @@ class StreamSupervisor:
         until = min(self._timers.run_due(), self._renewal.run_due())
         if not self._opening:
             self._feed_tokens.forget()
+            until = min(until, self._gathering.run_due(self._sessions.values()))
         if not self._followed:
             return
         try:

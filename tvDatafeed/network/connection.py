@@ -188,6 +188,11 @@ class Connection:
         """How many requests are running here."""
         return self._machine.open_sessions
 
+    @property
+    def free_slots(self) -> int:
+        """How many more requests may run here, as far as it is known."""
+        return self._limit.room(len(self._sessions))
+
     def server_time_s(self) -> float | None:
         """Return the server's clock, epoch seconds UTC; None before it is known."""
         return self._machine.server_time_s(time.monotonic())

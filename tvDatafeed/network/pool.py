@@ -450,6 +450,22 @@ class WebSocketManager:
         is_refusal = isinstance(error, RateLimitError) and connection.is_usable
         return is_refusal and connection.excuses_refusal()
 
+    def connection_to_leave(self) -> Connection | None:
+        """Return a connection that carries few requests, which have room on earlier ones.
+
+        Each that is sent again goes to the first connection with a free slot. One that carries
+        more than half of what it may is not left: that would save little.
+        """
+        with self._lock:
+            connections = [c for c in self._connections if c.is_answering and c.open_sessions]
+        for last in range(len(connections) - 1, 0, -1):
+            connection = connections[last]
+            count, url = connection.open_sessions, connection.configured_url
+            rooms = (c.free_slots for c in connections[:last] if c.configured_url == url)
+            if 0 < count <= self._network.max_sessions // 2 and sum(rooms) >= count:
+                return connection
+        return None
+
     @property
     def last_error(self) -> TvDatafeedError | None:
         """The last fault of a connection; None since a request was answered."""
