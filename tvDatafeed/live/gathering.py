@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from tvDatafeed.config import NetworkConfig
+from tvDatafeed.live.renewal import RenewableTokens
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.pool import WebSocketManager
@@ -20,12 +21,15 @@ class Gathering:
     """Moves series from connections that carry few to those that have room.
 
     One series is moved at a time, and the next one after it has found room: where the limit is
-    what it was, one session is refused. It belongs to the thread of the supervisor.
+    what it was, one session is refused. None is moved while a new session would have to wait for a
+    token. It belongs to the thread of the supervisor.
 
     Parameters
     ----------
     connections
         Returns the connections.
+    tokens
+        Where data tokens come from.
     reopen
         Ends a series' session and opens it again; it goes on from its last closed bar.
     network
@@ -35,10 +39,12 @@ class Gathering:
     def __init__(
         self,
         connections: Callable[[], WebSocketManager],
+        tokens: RenewableTokens,
         reopen: Callable[[LiveSeries], object],
         network: NetworkConfig,
     ) -> None:
         self._connections = connections
+        self._tokens = tokens
         self._reopen = reopen
         self._pause_s = min(_PAUSE_S, network.max_connection_age)
         self._next_at = time.monotonic() + self._pause_s
@@ -58,7 +64,8 @@ class Gathering:
             return self._next_at
         moved, self._moved = self._moved, None
         left, self._left = self._left, None
-        if moved is None or moved.connection not in {None, left}:
+        has_moved = moved is None or moved.connection not in {None, left}
+        if has_moved and self._tokens.good_token() is not None:
             left = self._connections().connection_to_leave()
             moved = next((s for s in series if left and s.connection is left), None)
             if moved is not None:
