@@ -423,7 +423,7 @@ class Connection:
                 self._complete(event)
             case events.StreamStarted():
                 self.has_answered = True
-                self._limit.forget(event.session)
+                self._limit.accept(event.session, self._machine.open_sessions)
                 self._queue_delivery(event)
                 if not event.request.follow:
                     self._receivers.pop(event.session, None)

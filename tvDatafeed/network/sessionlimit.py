@@ -57,6 +57,13 @@ class KnownLimit:
                 self._memory_s = min(memory_s, self._longest_s)
             self._limit, self._until = limit, now + self._memory_s
 
+    def disprove(self, accepted: int) -> None:
+        """Forget a limit of fewer sessions than the server has accepted on one connection."""
+        with self._lock:
+            if accepted > self._limit:
+                self._limit, self._memory_s, self._until = self._most, 0.0, -math.inf
+                self._period += 1
+
     def _forget(self, now: float) -> None:
         if self._limit < self._most and now > self._until:
             self._limit = self._most
@@ -123,8 +130,20 @@ class SessionLimit:
         """Record that a session is sent while others are open."""
         self._sent[session] = _Sent(open_sessions, self.limit)
 
+    def accept(self, session: str, open_sessions: int) -> None:
+        """Record that a session was accepted, which is one of those that are open.
+
+        Where more are accepted at a time than a limit says, it came of a refusal with another
+        reason.
+        """
+        self.forget(session)
+        accepted = open_sessions - len(self._sent)
+        self._known.disprove(accepted)
+        if accepted > self.limit:
+            self.limit, self._period = self._known.look()
+
     def forget(self, session: str) -> None:
-        """Forget a session that was accepted, or has ended."""
+        """Forget a session that has ended."""
         self._sent.pop(session, None)
 
     def refuse(self, session: str, open_sessions: int, error: RateLimitError) -> None:
