@@ -10,6 +10,7 @@ from tests.loopback import impatient
 from tests.scale import PATIENCE_S
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.outcomes import Limits
+from tvDatafeed.network.sessionlimit import KnownLimit
 from tvDatafeed.protocol.events import RequestFailed, SeriesRequest
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 
@@ -23,7 +24,8 @@ class Outcomes(queue.SimpleQueue):
 def test_request_of_another_thread_fails_at_once(server, monkeypatch):
     """It was given a slot on a connection whose thread never began."""
     network = impatient(server).network
-    connection = Connection(network, server.ws_url, ANONYMOUS_TOKEN, max_sessions=10)
+    limit = KnownLimit(10, longest_s=300.0)
+    connection = Connection(network, server.ws_url, ANONYMOUS_TOKEN, known_limit=limit)
     outcomes = Outcomes()
     assert connection.acquire_slot(ANONYMOUS_TOKEN, "cs_abcdefghijkl")
     connection.send_request(

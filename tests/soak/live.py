@@ -32,15 +32,20 @@ SETTLING_S = 60.0
 class Told:
     """What one consumer was told."""
 
-    def __init__(self, symbol: str, chance: random.Random) -> None:
+    def __init__(self, symbol: str, chance: random.Random, bars: int) -> None:
         self.symbol = symbol
-        # Numbers one after the other: what is kept here is no part of what is measured.
-        self.cells = array.array("d")
+        # Numbers one after the other, in memory that is had from the start: what is kept here is no
+        # part of what is measured.
+        self._width = 1 + len(PRICES)
+        self._cells = array.array("d", [0.0]) * (bars * self._width)
+        self._count = 0
         self._chance = chance
 
     def __call__(self, _seis: object, data: Any) -> None:
         row = data.iloc[0]
-        self.cells.extend((data.index[0].timestamp(), *(float(row[name]) for name in PRICES)))
+        cells = (data.index[0].timestamp(), *(float(row[name]) for name in PRICES))
+        self._cells[self._count : self._count + self._width] = array.array("d", cells)
+        self._count += self._width
         luck = self._chance.random()
         if luck < 0.01:
             raise LookupError("a callback that raises now and then")
@@ -50,13 +55,13 @@ class Told:
     @property
     def rows(self) -> list[tuple[float, ...]]:
         """Each bar: when it opened, and its prices."""
-        width = 1 + len(PRICES)
-        return [tuple(self.cells[at : at + width]) for at in range(0, len(self.cells), width)]
+        ends = range(self._width, self._count + 1, self._width)
+        return [tuple(self._cells[end - self._width : end]) for end in ends]
 
     @property
     def last_s(self) -> float:
         """When the last one opened, epoch seconds; minus infinity before the first."""
-        return self.cells[-1 - len(PRICES)] if self.cells else -math.inf
+        return self._cells[self._count - self._width] if self._count else -math.inf
 
 
 class Soak:
@@ -70,7 +75,9 @@ class Soak:
         self.market = coins(seises)
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
-        self.told = [Told(symbol, random.Random(self.random.random())) for symbol in self.symbols]
+        # One a minute of the market, and time to settle.
+        bars = int((2 * SETTLING_S + seconds) * speed / 60)
+        self.told = [Told(s, random.Random(self.random.random()), bars) for s in self.symbols]
         self.gaps: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
         self.resident: list[float] = []
         self.now = 0.0

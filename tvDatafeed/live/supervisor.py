@@ -22,6 +22,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.live.callbacks import CallbackThread
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
+from tvDatafeed.live.gathering import Gathering
 from tvDatafeed.live.modes import BarSource
 from tvDatafeed.live.outage import Outage
 from tvDatafeed.live.polling import Polling
@@ -118,6 +119,8 @@ class StreamSupervisor:
         self._renewal = TokenRenewal(
             self._tokens, self._feed_tokens, self._connections, self._move_all
         )
+        network = self._network
+        self._gathering = Gathering(self._connections, self._tokens, self._reopen, network)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
@@ -267,6 +270,7 @@ class StreamSupervisor:
         until = min(self._timers.run_due(), self._renewal.run_due())
         if not self._opening:
             self._feed_tokens.forget()
+            until = min(until, self._gathering.run_due(self._sessions.values()))
         if not self._followed:
             return
         try:
@@ -452,7 +456,7 @@ class StreamSupervisor:
         pause_s = 0.0
         if connection.is_usable:
             manager.record_failure(connection, error)
-            if not manager.lower_session_limit(connection, error):
+            if not manager.excuses(connection, error):
                 # A token that is refused here may have been renewed: the opening decides.
                 if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)

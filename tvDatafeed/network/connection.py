@@ -28,7 +28,7 @@ from tvDatafeed.exceptions import (
     own_copy,
 )
 from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
-from tvDatafeed.network.sessionlimit import SessionLimit
+from tvDatafeed.network.sessionlimit import KnownLimit, SessionLimit
 from tvDatafeed.network.websocket import (
     Outgoing,
     Ping,
@@ -68,8 +68,8 @@ class Connection:
         Where to connect.
     token
         The data token of the first sign-in.
-    max_sessions
-        How many requests may run here at a time.
+    known_limit
+        What is known of how many requests may run on a connection at a time.
     show_frames
         Whether outgoing packets are logged at DEBUG, the token redacted.
 
@@ -89,7 +89,7 @@ class Connection:
         url: str,
         token: str,
         *,
-        max_sessions: int,
+        known_limit: KnownLimit,
         show_frames: bool = False,
     ) -> None:
         self._network = network
@@ -111,7 +111,7 @@ class Connection:
                 age_s=network.max_connection_age,
             ),
         )
-        self._limit = SessionLimit(max_sessions, network.max_sessions, network.max_connection_age)
+        self._limit = SessionLimit(known_limit)
         # The sessions that have a slot here, whether a request was sent on them yet or not.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
@@ -187,6 +187,11 @@ class Connection:
     def open_sessions(self) -> int:
         """How many requests are running here."""
         return self._machine.open_sessions
+
+    @property
+    def free_slots(self) -> int:
+        """How many more requests may run here, as far as it is known."""
+        return self._limit.room(len(self._sessions))
 
     def server_time_s(self) -> float | None:
         """Return the server's clock, epoch seconds UTC; None before it is known."""
@@ -323,13 +328,10 @@ class Connection:
         """
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
-    def session_limit(self) -> tuple[int, bool]:
-        """Return how many sessions the server accepts here, and whether to excuse a refused one.
-
-        That is so once for each session that was sent before the limit was known.
-        """
+    def excuses_refusal(self) -> bool:
+        """Whether a refused session is excused: once for each sent before the limit was known."""
         with self._lock:
-            return self._limit.limit, self._limit.excuse()
+            return self._limit.excuse()
 
     def abort(self, error: TvDatafeedError) -> None:
         """End the connection from any thread, on purpose; waiting requests fail with ``error``."""
@@ -421,7 +423,7 @@ class Connection:
                 self._complete(event)
             case events.StreamStarted():
                 self.has_answered = True
-                self._limit.forget(event.session)
+                self._limit.accept(event.session, self._machine.open_sessions)
                 self._queue_delivery(event)
                 if not event.request.follow:
                     self._receivers.pop(event.session, None)
@@ -538,7 +540,7 @@ class Connection:
         error: TvDatafeedError = WebSocketError("the connection was closed")
         try:
             deadline = time.monotonic() + self._network.connect_timeout
-            transport = dial(self._network, self._url, deadline, self._is_over)
+            transport = dial(self._network, self._url, deadline, lambda: bool(self._error))
             self._exchange(functools.partial(self._open_with, transport))
             while self._error is None:
                 self._read_next(transport)
@@ -554,9 +556,6 @@ class Connection:
     def _open_with(self, transport: Transport, machine: Machine) -> None:
         self._transport = transport
         machine.start_timers(time.monotonic())
-
-    def _is_over(self) -> bool:
-        return self._error is not None
 
     def _read_next(self, transport: Transport) -> None:
         with self._lock:

@@ -444,7 +444,7 @@ class Dispatcher:
             pending.redirects += 1
             return True
         self._manager.record_failure(connection, error)
-        pending.tries += not self._manager.lower_session_limit(connection, error)
+        pending.tries += not self._manager.excuses(connection, error)
         if (
             pending.tries > self._manager.max_retries
             or pending.deadline.expired

@@ -33,6 +33,7 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
+from tvDatafeed.network.sessionlimit import KnownLimit
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -121,10 +122,8 @@ class WebSocketManager:
         self._fault_shows_until = -math.inf
         # The connections whose refusals to open more sessions were counted.
         self._refusing: set[Connection] = set()
-        # How many sessions the server accepts on one connection, as far as it is known.
-        self._max_sessions = self._network.max_sessions
-        # When it was seen last, on the monotonic clock.
-        self._limit_seen_at = -math.inf
+        network = self._network
+        self._known_limit = KnownLimit(network.max_sessions, network.max_connection_age)
         # Where the server redirects its clients, by the URL of the settings.
         self._redirects: dict[str, str] = {}
         self._health.reset()
@@ -314,13 +313,11 @@ class WebSocketManager:
         self, network: NetworkConfig, session: str, token: str, made: list[Connection]
     ) -> Connection:
         """Add a connection that has a slot for a session; it is put into ``made`` first."""
-        if time.monotonic() > self._limit_seen_at + self._network.max_connection_age:
-            self._max_sessions = self._network.max_sessions
         connection = Connection(
             network,
             self._redirects.get(network.ws_url, network.ws_url),
             token,
-            max_sessions=self._max_sessions,
+            known_limit=self._known_limit,
             show_frames=self._shows_frames,
         )
         connection.acquire_slot(token, session)
@@ -445,23 +442,29 @@ class WebSocketManager:
             return isinstance(error, ProtocolError) and error.retryable
         return error.retryable and not self.has_given_up
 
-    def lower_session_limit(self, connection: Connection, error: TvDatafeedError) -> bool:
-        """Accept fewer sessions if the server has refused one as too many.
+    def excuses(self, connection: Connection, error: TvDatafeedError) -> bool:
+        """Whether a request was refused that was sent before the limit of sessions was known.
 
-        Later connections begin with that limit, for as long as a connection may live.
-
-        Returns
-        -------
-        bool
-            Whether the request was sent before that limit was known, so that it costs no try.
+        It costs no try. The connection has lowered its limit, and later ones begin with that.
         """
-        if not isinstance(error, RateLimitError) or not connection.is_usable:
-            return False
-        limit, is_excused = connection.session_limit()
+        is_refusal = isinstance(error, RateLimitError) and connection.is_usable
+        return is_refusal and connection.excuses_refusal()
+
+    def connection_to_leave(self) -> Connection | None:
+        """Return a connection that carries few requests, which have room on earlier ones.
+
+        Each that is sent again goes to the first connection with a free slot. One that carries
+        more than half of what it may is not left: that would save little.
+        """
         with self._lock:
-            self._max_sessions = min(self._max_sessions, limit)
-            self._limit_seen_at = time.monotonic()
-        return is_excused
+            connections = [c for c in self._connections if c.is_answering and c.open_sessions]
+        for last in range(len(connections) - 1, 0, -1):
+            connection = connections[last]
+            count, url = connection.open_sessions, connection.configured_url
+            rooms = (c.free_slots for c in connections[:last] if c.configured_url == url)
+            if 0 < count <= self._network.max_sessions // 2 and sum(rooms) >= count:
+                return connection
+        return None
 
     @property
     def last_error(self) -> TvDatafeedError | None:

@@ -1,5 +1,7 @@
 """How many sessions a server accepts on one connection, learned from its refusals."""
 
+import math
+import threading
 import time
 from dataclasses import dataclass
 
@@ -8,6 +10,64 @@ from tvDatafeed.protocol.refusals import is_limit_of_connection
 
 # TradingView ends a connection that has opened about 200 sessions, however many are open.
 MAX_SESSIONS_IN_LIFETIME = 149
+# How long a lower limit is believed at first: a refusal may have had a reason that passes.
+_FIRST_MEMORY_S = 30.0
+
+
+class KnownLimit:
+    """What the connections of one object know together; it has a lock of its own.
+
+    A lower limit is believed for a while, and then more sessions are tried. If they are refused
+    again, the limit is the server's own: it is believed twice as long each time.
+
+    Parameters
+    ----------
+    most
+        How many sessions are tried if nothing is known.
+    longest_s
+        How long a limit is believed at most without being seen again, seconds.
+    """
+
+    def __init__(self, most: int, longest_s: float) -> None:
+        self._lock = threading.Lock()
+        self._most = most
+        self._longest_s = longest_s
+        self._limit = most
+        self._memory_s = 0.0
+        self._until = -math.inf
+        self._period = 0
+
+    def look(self) -> tuple[int, int]:
+        """Return the limit, and the number of the period in which it is believed."""
+        with self._lock:
+            self._forget(time.monotonic())
+            return self._limit, self._period
+
+    def learn(self, limit: int) -> None:
+        """Record that the server has refused a session when so many were open."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget(now)
+            if limit > self._limit:
+                # Seen on a connection that has more: it shows nothing of the others.
+                return
+            if self._limit == self._most:
+                is_again = now <= self._until + self._memory_s
+                memory_s = 2 * self._memory_s if is_again else _FIRST_MEMORY_S
+                self._memory_s = min(memory_s, self._longest_s)
+            self._limit, self._until = limit, now + self._memory_s
+
+    def disprove(self, accepted: int) -> None:
+        """Forget a limit of fewer sessions than the server has accepted on one connection."""
+        with self._lock:
+            if accepted > self._limit:
+                self._limit, self._memory_s, self._until = self._most, 0.0, -math.inf
+                self._period += 1
+
+    def _forget(self, now: float) -> None:
+        if self._limit < self._most and now > self._until:
+            self._limit = self._most
+            self._period += 1
 
 
 @dataclass
@@ -28,24 +88,19 @@ class SessionLimit:
 
     Parameters
     ----------
-    limit
-        How many sessions the server accepts at a time, as far as it is known.
-    most
-        How many are tried if nothing is known.
-    memory_s
-        Seconds after which a lower limit is not believed any more, unless it is seen again.
+    known
+        What the connections know together. A connection that has accepted more than the others
+        goes on with that.
 
     Attributes
     ----------
     limit : int
-        As given, or lower after a refusal; at least 1.
+        How many sessions the server accepts here at a time, as far as it is known; at least 1.
     """
 
-    def __init__(self, limit: int, most: int, memory_s: float) -> None:
-        self.limit: int = limit
-        self._most = most
-        self._memory_s = memory_s
-        self._seen_at = time.monotonic()
+    def __init__(self, known: KnownLimit) -> None:
+        self._known = known
+        self.limit, self._period = known.look()
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
@@ -56,11 +111,18 @@ class SessionLimit:
         """Whether the connection has opened as many sessions as it may in its lifetime."""
         return self._acquired >= MAX_SESSIONS_IN_LIFETIME
 
+    def room(self, open_sessions: int) -> int:
+        """Return how many sessions the connection may open beside those."""
+        limit, period = self._known.look()
+        limit = self.limit if period == self._period else limit
+        return max(min(limit - open_sessions, MAX_SESSIONS_IN_LIFETIME - self._acquired), 0)
+
     def acquire(self, open_sessions: int) -> bool:
         """Count one more session, and return True, if the connection may open it."""
-        if time.monotonic() > self._seen_at + self._memory_s:
-            self.limit = self._most
-        may_open = open_sessions < self.limit and not self.is_used_up
+        limit, period = self._known.look()
+        if period != self._period:
+            self.limit, self._period = limit, period
+        may_open = self.room(open_sessions) > 0
         self._acquired += may_open
         return may_open
 
@@ -68,8 +130,20 @@ class SessionLimit:
         """Record that a session is sent while others are open."""
         self._sent[session] = _Sent(open_sessions, self.limit)
 
+    def accept(self, session: str, open_sessions: int) -> None:
+        """Record that a session was accepted, which is one of those that are open.
+
+        Where more are accepted at a time than a limit says, it came of a refusal with another
+        reason.
+        """
+        self.forget(session)
+        accepted = open_sessions - len(self._sent)
+        self._known.disprove(accepted)
+        if accepted > self.limit:
+            self.limit, self._period = self._known.look()
+
     def forget(self, session: str) -> None:
-        """Forget a session that was accepted, or has ended."""
+        """Forget a session that has ended."""
         self._sent.pop(session, None)
 
     def refuse(self, session: str, open_sessions: int, error: RateLimitError) -> None:
@@ -83,7 +157,7 @@ class SessionLimit:
                 break
             later.open_before -= 1
         self.limit = min(self.limit, max(sent.open_before, 1))
-        self._seen_at = time.monotonic()
+        self._known.learn(self.limit)
         self._excused += sent.limit > self.limit
 
     def excuse(self) -> bool:

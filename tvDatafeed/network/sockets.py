@@ -23,6 +23,9 @@ from tvDatafeed.common.hosts import is_loopback
 
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
 RECEIVE_BYTES = 256 * 1024
+# What a read asks for while little comes at a time. Each read allocates a block and cuts it to
+# what has come: large blocks of many threads leave holes in the heap.
+_SMALL_RECEIVE_BYTES = 4 * 1024
 
 Stop: TypeAlias = Callable[[], bool]
 Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
@@ -82,6 +85,7 @@ class DeadlineSocket:
         self._tls_lock = threading.Lock()
         self._received = b""
         self._taken = 0
+        self._read_bytes = _SMALL_RECEIVE_BYTES
         self.read_deadline: float | None = None
         self.write_deadline: float | None = None
         self.byte_budget: int | None = None
@@ -157,7 +161,7 @@ class DeadlineSocket:
         while True:
             try:
                 with self._tls_lock:
-                    data = self._sock.recv(RECEIVE_BYTES)
+                    data = self._sock.recv(self._read_bytes)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(write=False, deadline=self.read_deadline)
             except ssl.SSLWantWriteError:
@@ -167,6 +171,8 @@ class DeadlineSocket:
                     self.byte_budget -= len(data)
                     if self.byte_budget < 0:
                         raise TooManyBytesError("too many bytes in the handshake")
+                is_much = len(data) >= _SMALL_RECEIVE_BYTES
+                self._read_bytes = RECEIVE_BYTES if is_much else _SMALL_RECEIVE_BYTES
                 return data
 
     def _wait(self, *, write: bool, deadline: float | None) -> None:
