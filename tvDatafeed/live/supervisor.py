@@ -119,8 +119,7 @@ class StreamSupervisor:
         self._renewal = TokenRenewal(
             self._tokens, self._feed_tokens, self._connections, self._move_all
         )
-        network = self._network
-        self._gathering = Gathering(self._connections, self._tokens, self._reopen, network)
+        self._gathering = Gathering(self._connections, self._tokens, self._reopen, self._network)
         self._source = self._new_source()
 
     def _new_source(self) -> BarSource:
