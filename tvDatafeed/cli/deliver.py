@@ -4,6 +4,7 @@ import argparse
 
 from tvDatafeed.cli.arguments import AddCommand, command_adder
 from tvDatafeed.cli.console import EXIT_OK, note, show
+from tvDatafeed.cli.outbox import add_outbox_commands
 
 __all__ = ["add_deliver_commands"]
 
@@ -11,6 +12,8 @@ _DELIVER_EXAMPLES = """\
 examples:
   tvdatafeed deliver secret                        a new secret to sign messages with
   tvdatafeed deliver test-alert                    one message of the bot that sends alerts
+  tvdatafeed deliver status                        what waits in the outbox, and why
+  tvdatafeed deliver ls --dead                     what was refused or given up
 
 Other users of the machine can read arguments: put secrets into variables.
 """
@@ -46,6 +49,7 @@ def add_deliver_commands(command: AddCommand) -> None:
     alert.add_argument(
         "text", metavar="TEXT", nargs="?", default="tvDatafeed: this is a test", help="what it says"
     )
+    add_outbox_commands(part)
 
 
 def _secret(_arguments: argparse.Namespace) -> int:

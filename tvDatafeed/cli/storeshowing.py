@@ -1,23 +1,19 @@
 """The commands that show what a bar store holds."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import sys
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.bars import write_bars
-from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, show, write_to_stdout
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, show
 from tvDatafeed.cli.storeopening import of_symbol, opened, show_table
-from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
-from tvDatafeed.exceptions import TvDatafeedError
+from tvDatafeed.cli.watching import watch
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.interval import Interval
 
 if TYPE_CHECKING:
-    from tvDatafeed.store.barstore import BarStore
     from tvDatafeed.store.records import SeriesInfo, StoreStats
 
 _TIME = "%Y-%m-%d %H:%M"
@@ -29,29 +25,13 @@ def show_stats(arguments: argparse.Namespace) -> int:
         if not arguments.watch:
             _show_stats(store.stats(), arguments)
         else:
-            with contextlib.suppress(KeyboardInterrupt):
-                _watch(store, arguments)
+            watch(
+                store.stats,
+                lambda stats, uptime_s: _show_stats(stats, arguments, uptime_s=uptime_s),
+                arguments.every,
+                is_json=arguments.json,
+            )
     return EXIT_OK
-
-
-def _watch(store: "BarStore", arguments: argparse.Namespace) -> None:
-    started, height = time.monotonic(), 0
-    is_screen = sys.stdout.isatty() and not arguments.json and not terminal_is_dumb()
-    stats = store.stats()
-    while True:
-        if is_screen and height:
-            # Back to the first line of the last time; the rest is written over.
-            write_to_stdout(f"\x1b[{height}F\x1b[J")
-        height = _show_stats(stats, arguments, uptime_s=time.monotonic() - started)
-        while True:
-            time.sleep(arguments.every)
-            try:
-                stats = store.stats()
-            except TvDatafeedError as error:
-                note(error)
-                height = 0
-            else:
-                break
 
 
 def _show_stats(
