@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from tests.cli.command import lines_of
 from tvDatafeed.cli import main
 from tvDatafeed.delivery import Outbox, Webhook, new_secret
 
@@ -47,7 +46,7 @@ def test_list(path, capsys):
     assert heads.split()[0] == "ID"
     assert len(rows) == 2
     assert main(["deliver", "ls", "--json"]) == 0
-    found = [json.loads(line) for line in lines_of(capsys.readouterr().out)]
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [message["type"] for message in found] == ["signal.created"] * 2
     assert main(["deliver", "ls", "--dead"]) == 0
     assert "no such messages" in capsys.readouterr().err
