@@ -151,7 +151,7 @@ class SqliteFile:
     def reading(self, connection: SqliteConnection) -> Generator[Execute]:
         """Run statements that see one state of the file."""
         with self.mapped():
-            connection.execute("BEGIN")
+            self._begin(connection, "BEGIN")
             try:
                 yield connection.execute
             finally:
@@ -163,13 +163,20 @@ class SqliteFile:
         with self.mapped(), contextlib.ExitStack() as held:
             if connection.lock is not None:
                 held.enter_context(file_lock(connection.lock, self._timeout_s))
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection.execute
                 connection.execute("COMMIT")
             except BaseException:
                 self._end(connection, "ROLLBACK")
                 raise
+
+    @classmethod
+    def _begin(cls, connection: SqliteConnection, how: str) -> None:
+        if connection.database.in_transaction:
+            # Ctrl-C came between the statement that began it and the block that ends it.
+            cls._end(connection, "ROLLBACK")
+        connection.execute(how)
 
     @staticmethod
     def _end(connection: SqliteConnection, how: str) -> None:

@@ -156,7 +156,9 @@ class SessionLimit:
             if later is sent:
                 break
             later.open_before -= 1
-        self.limit = min(self.limit, max(sent.open_before, 1))
+        # Answers may come in another order than requests: what is accepted here shows more.
+        accepted = open_sessions - len(self._sent) + (session in self._sent)
+        self.limit = min(self.limit, max(sent.open_before, accepted, 1))
         self._known.learn(self.limit)
         self._excused += sent.limit > self.limit
 
