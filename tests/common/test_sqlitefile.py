@@ -5,8 +5,15 @@ import pytest
 from tvDatafeed.store import BarStore
 
 
-@pytest.mark.parametrize("statement", ["BEGIN", "BEGIN IMMEDIATE"])
-def test_transaction_that_nothing_has_ended(tmp_path, monkeypatch, statement):
+@pytest.mark.parametrize(
+    ("statement", "call"),
+    [
+        ("BEGIN", lambda store: store.read_cache("A", "note")),
+        ("BEGIN IMMEDIATE", lambda store: store.write_cache("A", "note", 2)),
+    ],
+    ids=["reading", "writing"],
+)
+def test_transaction_that_nothing_has_ended(tmp_path, monkeypatch, statement, call):
     """A transaction whose beginner was interrupted before its block is rolled back by the next."""
     from tvDatafeed.common.sqlitefile import SqliteConnection  # noqa: PLC0415 - for the patch
 
@@ -22,7 +29,6 @@ def test_transaction_that_nothing_has_ended(tmp_path, monkeypatch, statement):
         store.write_cache("A", "note", 1)
         monkeypatch.setattr(SqliteConnection, "execute", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            store.write_cache("A", "note", 2)
-            store.read_cache("A", "note")
+            call(store)
         store.write_cache("A", "note", 3)
         assert store.read_cache("A", "note") == 3
