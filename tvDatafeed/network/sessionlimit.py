@@ -100,7 +100,8 @@ class SessionLimit:
 
     def __init__(self, known: KnownLimit) -> None:
         self._known = known
-        self.limit, self._period = known.look()
+        limit, self._period = known.look()
+        self.limit: int = limit
         # The sessions that were not accepted yet, in the order of sending.
         self._sent: dict[str, _Sent] = {}
         self._excused = 0
