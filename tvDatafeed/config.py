@@ -378,7 +378,7 @@ class StoreConfig(_ConfigSection):
         How many bars are kept; beyond that the series that was used least recently is removed.
         Default: all (``TV_STORE_MAX_BARS``).
     recheck_days : float, default 7.0
-        After so many days the oldest bars of a series are compared with TradingView's again; 0
+        Days after which the oldest bars of a series are compared with TradingView's again; 0
         for every request (``TV_STORE_RECHECK_DAYS``).
     timeout : float, default 30.0
         Seconds to wait for other programs that use the store, or for its server

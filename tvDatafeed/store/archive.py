@@ -44,7 +44,7 @@ class Archive:
         How many bars are kept: beyond that the series that was used least recently goes first.
         None: all.
     recheck_days
-        After so many days the oldest bars of a series are compared with TradingView's again.
+        Days after which the oldest bars of a series are compared with TradingView's again.
     """
 
     def __init__(self, engine: Engine, *, max_bars: int | None, recheck_days: float) -> None:
@@ -269,7 +269,7 @@ class Archive:
                 _add_uses(transaction, {series.key: taken[series.key] for series in found})
 
     def evict(self, max_bars: int, *, keep: SeriesKey | None = None) -> int:
-        """Remove whole series, least recently used first, until so many bars are left."""
+        """Remove whole series, least recently used first, until at most `max_bars` are left."""
         with self.writing() as transaction:
             return _evicted(transaction, max_bars, keep=keep)
 

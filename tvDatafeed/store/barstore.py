@@ -80,7 +80,7 @@ class BarStore:
         How many bars are kept; beyond that the series that was used least recently is removed.
         Default: all.
     recheck_days : float, default 7.0
-        After so many days the oldest bars of a series are compared with TradingView's again;
+        Days after which the oldest bars of a series are compared with TradingView's again;
         0 for every request.
     timeout : float, default 30.0
         Seconds to wait for other programs, or for the server.
@@ -224,7 +224,7 @@ class BarStore:
         symbol, exchange, interval, n_bars, start_date, end_date, timezone
             As for `TvDatafeed.get_hist`.
         days : float, optional
-            All bars of the last so many days, instead of `n_bars` and dates.
+            The days back from now whose bars are returned, instead of `n_bars` and dates.
         extended_session, fut_contract, adjustment, currency, backadjusted, dates
             As for `TvDatafeed.get_hist`.
         feed : {"realtime", "delayed"}, optional
@@ -595,7 +595,7 @@ backadjusted, feed
         return clear(self._archive, symbol, exchange, text)
 
     def clear_expired_cache(self, days: float = 7) -> int:
-        """Remove series and documents that were not used for so many days.
+        """Remove series and documents that were not used for some days.
 
         Returns
         -------
@@ -611,7 +611,7 @@ backadjusted, feed
         return clear_unused(self._archive, oldest_s)
 
     def evict(self, max_bars: int) -> int:
-        """Remove whole series, least recently used first, until at most so many bars are left.
+        """Remove whole series, least recently used first, until at most `max_bars` are left.
 
         Returns
         -------

@@ -54,7 +54,7 @@ def missing_tail(stored: Stored, request: SeriesRequest) -> SeriesRequest | None
     Returns
     -------
     SeriesRequest or None
-        None when nothing that is stored would be of help.
+        None when the stored bars do not help.
     """
     base = newest_until(stored.spans, end_of(request))
     if base is None:
@@ -95,7 +95,7 @@ def missing_older(
     Returns
     -------
     SeriesRequest or None
-        None when there are so many holes that to ask for everything is quicker.
+        None when there are too many holes: to ask for everything is quicker then.
     """
     length_s = interval_len.get(request.interval, math.inf)
     first = times_in(stored.transaction.read(stored.series, *base, oldest=1))

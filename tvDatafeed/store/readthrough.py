@@ -235,7 +235,7 @@ class _Reading:
             return found, pages_to_compare(stored, self._request, is_tail_asked=is_tail_asked)
 
     def _absorb(self, histories: list[History], asked: list[SeriesRequest]) -> bool:
-        """Store answers; return False when all that was found before is of no use."""
+        """Store answers; return False when what was found before cannot be used."""
         for history in histories:
             key = self._archive.key_of(history)
             if key != self._key:
