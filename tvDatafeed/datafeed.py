@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tvDatafeed.live.recorder import Recorder
     from tvDatafeed.live.registry import Registry
     from tvDatafeed.live.status import Statuses
+    from tvDatafeed.store.barstore import BarStore  # noqa: F401 - of StoreLike, in the reference
 
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
