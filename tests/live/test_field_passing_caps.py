@@ -44,15 +44,6 @@ def test_a_limit_of_all_is_kept(server, feed):
     assert feed.stats()["errors"]["RateLimitError"] == refused
 
 
-def test_refusals_after_refusals_are_no_limit_either(server, feed):
-    """Each time that series are accepted beyond it, the limit is forgotten."""
-    for _ in range(3):
-        lose(server, SessionCap(limit=2, times=2))
-    opened = server.connections_opened
-    lose(server)
-    assert server.connections_opened == opened + 1
-
-
 def lose(server, *faults):
     """Drop all connections, and wait until the series are back."""
     server.inject(*faults)

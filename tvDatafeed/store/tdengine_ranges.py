@@ -80,7 +80,10 @@ def milliseconds(moment: float) -> int:
 def whole_range(span: Span) -> tuple[int, int]:
     """Return the first and the last millisecond in a range."""
     lo, hi = max(span[0], EVERYTHING[0]), min(span[1], EVERYTHING[1])
-    first, last = math.ceil(lo * 1000.0), math.floor(hi * 1000.0)
-    first += first / 1000.0 < lo
-    last -= last / 1000.0 > hi
+    # A product may be off by its last digit, in either direction.
+    first, last = math.floor(lo * 1000.0) - 1, math.ceil(hi * 1000.0) + 1
+    while first / 1000.0 < lo:
+        first += 1
+    while last / 1000.0 > hi:
+        last -= 1
     return first, last
