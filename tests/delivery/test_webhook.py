@@ -326,6 +326,7 @@ def test_canonical_scheme(receiver, tmp_path):
     config = DeliveryConfig(producer_id="desk-1")
     with make_hook(receiver.url, tmp_path, scheme="canonical", config=config) as hook:
         message_id = hook.send("a.b", 1)
+        receiver.wait_for(2, PATIENCE_S)
         delivered(hook)
     request = CanonicalRequest("desk-1", SECRET)
     nonces = set()
