@@ -1,4 +1,4 @@
-"""One object for each thread: made once, closed by whom nobody else uses it."""
+"""One object for each thread: made once, and closed when no other thread uses it."""
 
 import threading
 

@@ -23,7 +23,7 @@ _FAULTS = (500, 503, "reset", "drop", "cut", None, None, None, None, None, None,
 
 
 def run(times, seed=0):
-    """Kill a program so many times; return how many events were enqueued, and requests made."""
+    """Kill a program `times` times; return how many events were enqueued, and requests made."""
     dice = random.Random(seed)
     enqueued = []
     with tempfile.TemporaryDirectory() as folder, Receiver() as receiver:

@@ -76,7 +76,7 @@ class Receiver:
         return [json.loads(found[i].body) for i in found]
 
     def wait_for(self, number, timeout):
-        """Wait until so many requests came."""
+        """Wait until `number` requests came."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.requests) >= number, timeout)
 

@@ -157,7 +157,7 @@ def test_receiver_that_is_down(tmp_path):
     with at_most(4):
         assert hook.close() is False
     with Receiver(port) as receiver:
-        # What is due after ten minutes is due at once for nobody.
+        # A message that is due after ten minutes is not sent at once, until `retry`.
         with make_hook(url, tmp_path) as hook:
             assert [m.id for m in hook.outbox.pending()] == ids
             assert hook.outbox.retry(ids[0]) == 0

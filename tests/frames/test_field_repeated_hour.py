@@ -1,4 +1,4 @@
-"""An hour that local time shows twice is logged once, and can be told apart."""
+"""An hour that local time shows twice is logged once, and its two passes can be distinguished."""
 
 import datetime as dt
 import logging

@@ -34,7 +34,7 @@ def clock(monkeypatch):
 
 
 def ask(tv, count):
-    """Ask for so many symbols at a time; each must be answered."""
+    """Ask for some symbols at a time; each must be answered."""
     for frame in ask_in_threads(tv, [SYMBOL] * count):
         assert len(frame) == 10
 

@@ -42,7 +42,7 @@ def peak_bytes(read):
 
 
 def read_all(sock, size):
-    """Read so many bytes, as websocket-client does."""
+    """Read `size` bytes, as websocket-client does."""
     parts = []
     while size:
         parts.append(sock.recv(min(size, 16 * 1024)))

@@ -11,7 +11,7 @@ FOLLOWING = ["~h~7", '{"m":"du","p":["cs_a",{}]}']
 
 
 def packet(payload, beyond):
-    """A packet that declares so many units more than it has."""
+    """A packet that declares more units than it has."""
     return f"~m~{len(payload) + beyond}~m~{payload}"
 
 
