@@ -1,15 +1,19 @@
 """A store that fails: the error says what to do, and the bars still come."""
 
+import contextlib
 import os
 import sqlite3
 import stat
+import subprocess
 import sys
 
 import pandas as pd
 import pytest
 
 from tests.loopback import NOW
-from tvDatafeed import TvDatafeed
+from tests.programs import environment
+from tests.store.bars import assert_stored, bars, next_bars
+from tvDatafeed import Interval, TvDatafeed
 from tvDatafeed.exceptions import (
     StoreCorruptError,
     StoreError,
@@ -120,7 +124,93 @@ def test_later_version_is_refused(server, path, caplog):
     assert "version 99" in assert_answers(server, BarStore(path), caplog)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with room for a megabyte, and what gives it more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    if sys.platform != "linux" or mount("size=1m") != 0:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield folder, lambda: mount("remount,size=16m")
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as mount
+
+
+def write_until_refused(store):
+    """Write pages until the store refuses one; return the bars acknowledged, and the error."""
+    for count in range(0, 1_000_000, 1000):
+        frame = next_bars(1000, count)
+        try:
+            store.write_bars(frame, "TEST:FULL", interval=Interval.in_1_minute)
+        except StoreError as error:
+            return count, error
+    raise AssertionError("no page was refused")
+
+
+def fill_up(path):
+    """Write a file until the disk has no room."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as rest:
+        while True:
+            rest.write(bytes(512))
+
+
+def read_all(store):
+    return store.read_bars(
+        "TEST:FULL", interval=Interval.in_1_minute, n_bars=10_000_000, timezone="UTC"
+    )
+
+
+def test_full_disk(server, small_disk, caplog):
+    """A disk that is really full: the error says what to free, and what was written stays."""
+    folder, enlarge = small_disk
+    with BarStore(folder / "bars.db") as store:
+        count, error = write_until_refused(store)
+        assert count > 0
+        assert "full" in str(error)
+        assert "TV_STORE_MAX_BARS" in str(error)
+        assert_stored(read_all(store), bars(count))
+        # The room that is left takes a small answer or does not; the bars come in any case.
+        fill_up(folder / "rest")
+        assert "full" in assert_answers(server, BarStore(folder / "bars.db"), caplog)
+        enlarge()
+        frame = next_bars(5000, count)
+        store.write_bars(frame, "TEST:FULL", interval=Interval.in_1_minute)
+        assert_stored(read_all(store), bars(count + 5000))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_file_that_may_not_grow(tmp_path):
+    """A quota, or a limit on files: the error says where to look, and what was written stays."""
+    path = tmp_path / "bars.db"
+    code = (
+        "import resource, signal, sys\n"
+        "from tests.store.test_faults import write_until_refused\n"
+        "from tvDatafeed.store import BarStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "store = BarStore(sys.argv[1])\n"
+        "print(*write_until_refused(store))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    count, message = done.stdout.split(" ", 1)
+    assert int(count) > 0
+    assert "free space" in message
+    with BarStore(path) as store:
+        assert_stored(read_all(store), bars(int(count)))
+
+
 def test_folder_that_cannot_be_made(server, tmp_path, caplog):
     """A path below a file is one sentence."""
     (tmp_path / "file").write_text("x")

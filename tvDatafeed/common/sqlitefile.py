@@ -242,6 +242,7 @@ class SqliteFile:
         setting = self._words.path_setting
         hints = {
             "full": self._words.space_advice,
+            "disk I/O error": "check the disk, its free space, and limits on the size of files",
             "readonly": f"make the file and its folder writable, or name another ({setting})",
             "unable to open": "check the folder and its permissions, or name another file "
             f"({setting})",
