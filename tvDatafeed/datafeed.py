@@ -26,7 +26,7 @@ from tvDatafeed.live.seis import (
     WhichBars,
 )
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.query.dates import DateLike
+from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateLike, moment_s, timezone_named
 from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.store.choice import StoreLike
 from tvDatafeed.validators import check_count
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
     from tvDatafeed.live.callbacks import CallbackThread
     from tvDatafeed.live.feedlock import FeedLock
+    from tvDatafeed.live.health import Health
     from tvDatafeed.live.recorder import Recorder
     from tvDatafeed.live.registry import Registry
     from tvDatafeed.live.status import Statuses
+    from tvDatafeed.protocol.series import Bars
     from tvDatafeed.store.barstore import BarStore  # noqa: F401 - of StoreLike, in the reference
 
 
@@ -51,6 +53,8 @@ SHUTDOWN_TIMEOUT = DEFAULT_CONFIG.threading.shutdown_timeout
 #: Seconds for the callback that still runs, when its consumer is ended and waited for.
 CONSUMER_STOP_TIMEOUT = 5.0
 
+# The bar that forms, and some that close while it is asked for.
+_SPARE_BARS = 5
 _NOT_LISTED = "Provided symbol and exchange combination is not listed in TradingView"
 
 OnGap = Callable[[Seis, dt.datetime, dt.datetime], object]
@@ -194,11 +198,32 @@ class TvDatafeedLive(TvDatafeed, Feed):
             self._config,
             make_supervisor,
             lambda: self._connections().last_error,
+            get_bars=self._closed_bars,
             process=self._process,
             make_recorder=None if self.store is None else self._make_recorder,
         )
         # The first of several threads wins, and no lock is needed that a fork could copy.
         return self._made_registries.setdefault("registry", registry)
+
+    def _closed_bars(self, seis: Seis, start_s: float, until_s: float) -> "tuple[Bars, bool]":
+        """Return the bars between the opens of two, and whether they are all there are."""
+        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
+        from tvDatafeed.protocol.series import Bars  # noqa: PLC0415 - as above
+
+        # With the bars that may have come since.
+        count = int((until_s - start_s) / seis.interval.seconds) + _SPARE_BARS
+        request = SeriesRequest(
+            seis.full_symbol,
+            seis.interval.value,
+            count=None,
+            page_size=min(self._config.data.max_bars, count),
+            since_s=start_s,
+            until_s=until_s,
+            is_live=True,
+        )
+        history = self._only(self._histories([request], self._store_for("use"), "use"))
+        bars = Bars.of(bar for bar in history.bars if start_s <= bar.time <= until_s)
+        return bars, history.data_completed != "limit" or history.bars[0].time <= start_s
 
     def _make_recorder(self, seis: Seis, queue: Callable[..., object]) -> "Recorder":
         from tvDatafeed.live.recorder import Recorder  # noqa: PLC0415 - with a store alone
@@ -283,6 +308,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         max_queue: int = DEFAULT_QUEUE_SIZE,
         on_slow: OnSlow = "drop_oldest",
         replay_last: bool = True,
+        start: DateLike | None = None,
     ) -> Consumer | Literal[False]:
         """Have a callback called with each bar of a Seis, in a thread of its own.
 
@@ -307,6 +333,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
             before it is. The feed and other consumers never wait.
         replay_last : bool, default True
             Whether the callback begins with the bar that closed last before now.
+        start : datetime, date or str, optional
+            The callback begins with the bars that have closed since this moment, in order and each
+            once, and goes on with the live ones; the first one opens at this moment or later. A
+            datetime without a zone is in that of the feed. The bars come from the store where there
+            is one, and else from TradingView; what cannot be had is reported to `on_gap`, and an
+            error to `on_error`. Default: as `replay_last` says.
 
         Returns
         -------
@@ -325,11 +357,20 @@ class TvDatafeedLive(TvDatafeed, Feed):
         if not isinstance(seis, Seis):
             raise ValueError("Seis is not listed")  # noqa: TRY004 - as for one that is not
         _checked_timeout(timeout)
+        start_s = self._checked_start(start)
         consumer = self._made_consumer(
             seis, callback, on_error=on_error, bars=bars, max_queue=max_queue, on_slow=on_slow
         )
-        self._registry.add_consumer(consumer, replay=replay_last)
+        self._registry.add_consumer(consumer, replay=replay_last, start_s=start_s)
         return consumer
+
+    def _checked_start(self, start: DateLike | None) -> float | None:
+        """Return a moment as epoch seconds UTC."""
+        if start is None:
+            return None
+        name = self._config.data.timezone
+        of_exchange = name == EXCHANGE_TIMEZONE
+        return moment_s("start", start, None if of_exchange or not name else timezone_named(name))
 
     def _made_consumer(
         self,
@@ -379,6 +420,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         *,
         on_error: OnError | None = None,
         replay_last: bool = True,
+        start: DateLike | None = None,
         **options: Any,
     ) -> Consumer:
         """Follow a symbol and have a callback called: `new_seis` and `new_consumer` in one.
@@ -387,7 +429,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ----------
         symbol, exchange, interval
             As for `new_seis`.
-        callback, on_error, replay_last, **options
+        callback, on_error, replay_last, start, **options
             As for `new_consumer`.
         timeout : float, default -1
             As for `new_seis`, in seconds.
@@ -406,12 +448,13 @@ class TvDatafeedLive(TvDatafeed, Feed):
         """
         wanted = _checked_seis(symbol, exchange, interval)
         # Before anything is sent.
+        start_s = self._checked_start(start)
         consumer = self._made_consumer(wanted, callback, on_error=on_error, **options)
         seis = self.new_seis(symbol, exchange, interval, timeout)
         if not seis:
             raise LockTimeoutError(timeout, "the live feed")
         try:
-            self._registry.add_consumer(consumer, replay=replay_last)
+            self._registry.add_consumer(consumer, replay=replay_last, start_s=start_s)
         except BaseException:
             # No thread; or Ctrl-C.
             self._registry.give_back(seis)
@@ -474,6 +517,26 @@ class TvDatafeedLive(TvDatafeed, Feed):
             One record for each, in the order of their listing; in notebooks it shows as a table.
         """
         return self._registry.status()
+
+    def health(self) -> "Health":
+        """Say whether all Seises are followed as they should be; quick, and without the network.
+
+        Returns
+        -------
+        Health
+            ``ok``, ``connected``, ``heard_s`` and ``seises``.
+
+        Examples
+        --------
+        >>> from tvDatafeed import Interval, TvDatafeedLive
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeedLive(config=server.config()) as tvl:
+        ...     seis = tvl.new_seis("BTCUSD", "BITSTAMP", Interval.in_1_minute)
+        ...     health = tvl.health()
+        >>> health.ok, health.seises[0].is_market_open
+        (True, True)
+        """
+        return self._registry.health()
 
     def get_hist(  # type: ignore[override]  # noqa: PLR0917 - timeout stands where it always stood
         self,

@@ -20,6 +20,9 @@ class Subscriber(Protocol):
     def notify_slow(self, seis: Seis, /) -> object:
         """Report that the subscriber became slow; called without locks."""
 
+    def waiting(self, seis: Seis, /) -> int:
+        """Return how many bars of a Seis wait to be handled."""
+
     def finish(self, seis: Seis, /) -> object:
         """Accept the end of a Seis: no bar of it follows."""
 
@@ -100,6 +103,10 @@ class Fanout:
         if update.closed:
             counts.lag_s = update.lag_s
         return slow
+
+    def queued(self) -> int:
+        """Return how many bars wait to be handled."""
+        return sum(subscriber.waiting(self._seis) for subscriber in self.subscribers())
 
     def add_iterator(self, subscriber: Subscriber) -> None:
         """Add a subscriber that is no consumer, for as long as the program holds it."""

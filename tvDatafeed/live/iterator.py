@@ -61,6 +61,10 @@ class BarIterator:
         is_wanted = item.seis in self._seises and (item.is_closed or self._wants_all)
         return is_wanted and self._mailbox.deliver(item)
 
+    def waiting(self, seis: Seis) -> int:
+        """Return how many bars of a Seis wait for the iteration."""
+        return self._mailbox.waiting_of(seis)
+
     def notify_slow(self, seis: Seis) -> None:
         """Report that the iteration is slower than the bars come."""
         what = (

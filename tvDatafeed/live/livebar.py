@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,8 @@ class LiveBarFormat:
         How many missed bars are requested at most.
     dropped : int
         How many bars subscribers were too slow for. Written under the lock of the series.
+    delay_s : int
+        How far the data lag behind the market, in seconds.
     """
 
     def __init__(self, seis: Seis, data: DataConfig) -> None:
@@ -99,7 +101,7 @@ class LiveBarFormat:
         self._data = data
         self.max_bars: int = data.max_bars
         self._zone_name = data.timezone
-        self._delay_s = 0
+        self.delay_s: int = 0
         # The warnings that may still be logged. Consumers check in threads of their own, and to
         # pop from a list is atomic.
         self._warnings = [logger.warning] if data.validate_data else []
@@ -111,7 +113,15 @@ class LiveBarFormat:
         """Use the server's description of the symbol; called when its series starts."""
         if self._data.timezone == EXCHANGE_TIMEZONE:
             self._zone_name = str(info.get("timezone") or "UTC")
-        self._delay_s = delay_seconds(update_mode)
+        self.delay_s = delay_seconds(update_mode)
+
+    def refill(self, bars: Iterable[Bar]) -> "Iterator[LiveBar]":
+        """Yield closed bars that were missed, as they are delivered."""
+        volume = math.nan
+        for bar in bars:
+            item = LiveBar(bar, is_closed=True, last_volume=volume, format=self, is_refill=True)
+            volume = item.known_volume
+            yield item
 
     def frame(self, item: LiveBar) -> "pd.DataFrame":
         """Return the frame of a bar.
@@ -130,7 +140,7 @@ class LiveBarFormat:
             item.bar,
             is_closed=item.is_closed,
             zone_name=self._zone_name,
-            delay_s=self._delay_s,
+            delay_s=self.delay_s,
             fill_missing_volume=self._data.fill_missing_volume,
             last_volume=item.last_volume,
         )

@@ -2,7 +2,8 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S
@@ -33,6 +34,19 @@ class LiveItem(Protocol):
         """Count the item as dropped because its subscriber is too slow."""
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """Items of before the first delivery, fetched by the reader of the mailbox in its own thread.
+
+    Parameters
+    ----------
+    fetch
+        Returns the items, oldest first.
+    """
+
+    fetch: Callable[[], "Iterable[LiveItem]"]
+
+
 class Mailbox:
     """A queue on which a delivery never waits.
 
@@ -59,6 +73,7 @@ class Mailbox:
         self._refill: deque[tuple[int, LiveItem]] = deque()
         self._refill_sizes: Counter[Hashable] = Counter()
         self._number = 0
+        self._backlog: Backlog | None = None
         # The condition is for waiting alone: only a plain lock is given back whenever Ctrl-C comes.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -68,6 +83,17 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._refill)
+
+    def waiting_of(self, source: Hashable) -> int:
+        """Return how many items of a source wait."""
+        with self._lock:
+            return sum(item.source == source for _, item in (*self._waiting, *self._refill))
+
+    def put_backlog(self, backlog: Backlog) -> None:
+        """Have items fetched and handled before all that are delivered; at the begin alone."""
+        with self._lock:
+            self._backlog = backlog
+            self._changed.notify()
 
     def deliver(self, item: LiveItem) -> bool:
         """Add an item; ignored after `finish` and `abort`.
@@ -112,19 +138,23 @@ class Mailbox:
         """Accept nothing more, and drop the waiting items."""
         with self._lock:
             self._is_finished = self._is_aborted = True
+            self._backlog = None
             self._waiting.clear()
             self._refill.clear()
             self._refill_sizes.clear()
             self._changed.notify_all()
 
-    def take(self) -> LiveItem | None:
+    def take(self) -> "LiveItem | Backlog | None":
         """Wait for the oldest item and return it; None after the last one."""
         with self._lock:
-            while not self._waiting and not self._refill:
+            while self._backlog is None and not self._waiting and not self._refill:
                 self._is_slow = False
                 if self._is_finished:
                     return None
                 self._changed.wait(WAIT_SLICE_S)
+            if self._backlog is not None:
+                backlog, self._backlog = self._backlog, None
+                return backlog
             return self._pop()
 
     def _pop(self) -> LiveItem:

@@ -26,12 +26,14 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.live.callbacks import CallbackThread, show_unhandled
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
+from tvDatafeed.live.health import Health
 from tvDatafeed.live.iterator import BarIterator
 from tvDatafeed.live.livebar import LiveBarFormat
 from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
 from tvDatafeed.live.status import Statuses
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.supervisor import StreamSupervisor
+from tvDatafeed.protocol.series import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -90,6 +92,9 @@ class Registry:
         Makes what keeps the series open.
     last_error
         Returns the last fault of a connection.
+    get_bars
+        Returns the bars of a Seis between the opens of two, epoch seconds UTC, and whether they are
+        all there are.
     process
         The id of the process that made the feed.
     make_recorder
@@ -105,6 +110,7 @@ class Registry:
         make_supervisor: MakeSupervisor,
         last_error: Callable[[], TvDatafeedError | None],
         *,
+        get_bars: "Callable[[Seis, float, float], tuple[Bars, bool]]",
         process: int,
         make_recorder: "Callable[[Seis, Callable[..., object]], Recorder] | None" = None,
     ) -> None:
@@ -112,6 +118,7 @@ class Registry:
         self._hooks = hooks
         self._config = config
         self._last_error = last_error
+        self._get_bars = get_bars
         self._process = process
         # Guards all below, and what of the supervisor and the callbacks says so.
         self._locks = FeedLock()
@@ -278,7 +285,9 @@ class Registry:
             raise ValueError("Seis is not listed")
         return registered
 
-    def add_consumer(self, consumer: Consumer, *, replay: bool) -> None:
+    def add_consumer(
+        self, consumer: Consumer, *, replay: bool, start_s: float | None = None
+    ) -> None:
         """Start a consumer, and deliver bars to it.
 
         Parameters
@@ -287,6 +296,8 @@ class Registry:
             Its Seis is the registered one, or one that is equal to it.
         replay
             Whether it begins with the bar that closed last.
+        start_s
+            It begins with the bars that have closed since this open instead, epoch seconds UTC.
 
         Raises
         ------
@@ -304,13 +315,31 @@ class Registry:
                 # It may have been removed meanwhile.
                 series = self._find(seis).series
                 consumer.seis = seis = series.seis
-                series.subscribe(consumer, lambda: seis.add_consumer(consumer), replay=replay)
+                if start_s is None:
+                    series.subscribe(consumer, lambda: seis.add_consumer(consumer), replay=replay)
+                else:
+                    series.subscribe_since(consumer, start_s, self._missed_bars)
             self._keep_alive()
         except BaseException:
             # No thread; or Ctrl-C, and the caller will never have the consumer.
             consumer.stop()
             self._remove_consumer(consumer)
             raise
+
+    def _missed_bars(self, consumer: Consumer, start_s: float, until_s: float) -> Bars:
+        """Return the closed bars that a consumer begins with; called in its thread.
+
+        What cannot be had is reported, and the consumer goes on with what is delivered.
+        """
+        seis = consumer.seis
+        try:
+            bars, is_complete = self._get_bars(seis, start_s, until_s)
+        except TvDatafeedError as error:
+            consumer.notify(error)
+            bars, is_complete = Bars(), False
+        if not is_complete:
+            self.notify_gap(seis, start_s, bars[0].time if bars else until_s)
+        return bars
 
     def del_consumer(self, consumer: Consumer) -> None:
         """Deliver no more bars to a consumer, and end it when its callback returns."""
@@ -378,6 +407,20 @@ class Registry:
         self.check_process()
         with self._lock:
             return Statuses(registered.series.status() for registered in self._registered.values())
+
+    def health(self) -> Health:
+        """Return whether the Seises are followed as they should be."""
+        statuses = self.status()
+        with self._lock:
+            series = [registered.series for registered in self._registered.values()]
+        connected = bool(series) and all(each.is_connected for each in series)
+        heard = [status.heard_s for status in statuses if status.heard_s is not None]
+        return Health(
+            ok=not series or (connected and all(s.state == State.LIVE.value for s in statuses)),
+            connected=connected,
+            heard_s=min(heard, default=None),
+            seises=statuses,
+        )
 
     def try_all_again(self) -> None:
         """Try again to open what has failed."""

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -21,7 +21,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.interval import Interval
 from tvDatafeed.live.functions import check_not_async
-from tvDatafeed.live.mailbox import LiveItem, Mailbox
+from tvDatafeed.live.mailbox import Backlog, LiveItem, Mailbox
 from tvDatafeed.validators import check_count
 
 if TYPE_CHECKING:
@@ -350,6 +350,15 @@ class Consumer(threading.Thread):
         """How many bars were dropped because the callback was too slow."""
         return self._mailbox.dropped
 
+    @property
+    def queued(self) -> int:
+        """How many bars wait for the callback."""
+        return len(self._mailbox)
+
+    def waiting(self, _seis: Seis) -> int:
+        """Return how many bars wait for the callback."""
+        return self.queued
+
     def start_thread(self, on_end: "Callable[[Consumer], object]") -> None:
         """Start the thread.
 
@@ -384,6 +393,16 @@ class Consumer(threading.Thread):
         """
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
+    def begin_with(self, fetch: "Callable[[], Iterable[LiveItem]]") -> None:
+        """Call the callback with items of before first, fetched in its thread.
+
+        Parameters
+        ----------
+        fetch : callable
+            Returns them, oldest first.
+        """
+        self._mailbox.put_backlog(Backlog(fetch))
+
     def finish(self, _seis: Seis | None = None) -> None:
         """End the consumer after the bars that wait for it."""
         self._mailbox.finish()
@@ -416,13 +435,14 @@ class Consumer(threading.Thread):
         """Call the callback with each bar, until `stop` or `finish`."""
         try:
             while (item := self._mailbox.take()) is not None:
-                if not self._call(item):
+                items = item.fetch() if isinstance(item, Backlog) else (item,)
+                if not all(map(self._call, items)):
                     return
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a callback ends this thread
             logger.error(  # noqa: TRY400 - the traceback is that of an exit
                 "%s has ended: its callback raised %s", self.name, type(error).__name__
             )
-            self._notify(error)
+            self.notify(error)
         finally:
             self._mailbox.abort()
             self.callback = None
@@ -448,11 +468,11 @@ class Consumer(threading.Thread):
     def _handle(self, error: Exception) -> bool:
         self._log(error)
         if not self._stops_on_error:
-            self._notify(error)
+            self.notify(error)
             return True
         end = ConsumerError(f"the consumer has ended, for its callback raised {error!r}", self.seis)
         end.__cause__ = error
-        self._notify(end)
+        self.notify(end)
         return False
 
     def _log(self, error: Exception) -> None:
@@ -464,7 +484,8 @@ class Consumer(threading.Thread):
         self._quiet_until, self._unlogged = now + _LOG_PAUSE_S, 0
         logger.error("the callback of %s raised an exception%s", self.name, more, exc_info=error)
 
-    def _notify(self, error: BaseException) -> None:
+    def notify(self, error: BaseException) -> None:
+        """Call ``on_error`` with an error."""
         if self.on_error is None:
             return
         try:
@@ -484,7 +505,7 @@ class Consumer(threading.Thread):
 
     def _notify_slow(self, error: SlowConsumerError) -> None:
         logger.warning("%s: %s", self.name, error)
-        self._notify(error)
+        self.notify(error)
 
 
 @dataclass(frozen=True)

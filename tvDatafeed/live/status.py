@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.live.seis import Seis
 
-_COLUMNS = ("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms", "error")
+_COLUMNS = (
+    *("state", "last_bar", "delivered", "dropped", "corrections", "lag_ms"),
+    *("heard_s", "queued", "is_market_open", "overdue_s", "error"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,20 @@ class SeisStatus:
     corrections : int
         How many bars have changed after they were delivered as closed.
     lag_ms : float or None
-        How long after its close the last bar was delivered, by the server's clock, in milliseconds.
+        How long after its close the last bar was delivered, by the server's clock, in milliseconds;
+        while the series is not LIVE at least as long as the next one is overdue.
     error : TvDatafeedError or None
         Why it has failed.
+    heard_s : float or None
+        Seconds since the server sent anything on the connection of the series; None before it has.
+    queued : int
+        How many bars wait for callbacks and iterators.
+    is_market_open : bool or None
+        Whether the symbol is traded at this moment, by its own sessions and holidays and the
+        server's clock; None where they are not known.
+    overdue_s : float
+        Seconds since the next bar should have closed; 0 while the market is closed. A symbol
+        without trades has no bars, so that this alone is no fault.
     """
 
     seis: Seis
@@ -41,6 +55,10 @@ class SeisStatus:
     corrections: int
     lag_ms: float | None
     error: TvDatafeedError | None
+    heard_s: float | None = None
+    queued: int = 0
+    is_market_open: bool | None = None
+    overdue_s: float = 0.0
 
 
 class Statuses(list[SeisStatus]):

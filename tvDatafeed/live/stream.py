@@ -1,28 +1,34 @@
 """One live series: what it was doing last, and the way of its bars to its subscribers."""
 
 import datetime as dt
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.live.confirmation import Confirmation
 from tvDatafeed.live.fanout import Fanout, Subscriber
+from tvDatafeed.live.health import overdue_s
 from tvDatafeed.live.livebar import LiveBarFormat
-from tvDatafeed.live.seis import Seis, State
+from tvDatafeed.live.seis import Consumer, Seis, State
 from tvDatafeed.live.status import SeisStatus
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.outcomes import Outcome, OutcomeReceiver
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
 from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.symbology.hours import TradingHours
 
 if TYPE_CHECKING:
     from tvDatafeed.live.recorder import Recorder
 
 _MILLISECONDS = 1000
+
+# Returns the closed bars of a series for a consumer, between the opens of two, epoch seconds UTC.
+MissedBars = Callable[[Consumer, float, float], Iterable[Bar]]
 
 
 class SeriesHooks(Protocol):
@@ -121,7 +127,8 @@ class LiveSeries:
         self.has_lived: bool = False
         self.has_complained: bool = False
         self.dispatcher: OutcomeReceiver | None = None
-        self.connection: Connection | None = None
+        self._connection: Connection | None = None
+        self._last_connection: Connection | None = None
         self.session: str | None = None
         # Where it was open before it is opened again because of its silence.
         self.left_connection: Connection | None = None
@@ -144,10 +151,31 @@ class LiveSeries:
         self.updates: int = 0
         self.is_forming: bool = False
         self._confirmation = Confirmation()
+        self._hours: TradingHours | None = None
 
     def __repr__(self) -> str:
         symbol, interval = self.seis.full_symbol, self.seis.interval.value
         return f"<LiveSeries {symbol} {interval} {self.state.value}>"
+
+    @property
+    def connection(self) -> Connection | None:
+        """Where it is open; None while it is not."""
+        return self._connection
+
+    @connection.setter
+    def connection(self, connection: Connection | None) -> None:
+        self._connection = connection
+        if connection is not None:
+            self._last_connection = connection
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers, as far as that is known."""
+        if self.state is not State.LIVE:
+            return False
+        # A series that is polled has no connection between two polls.
+        connection = self._connection
+        return connection is None or connection.is_answering
 
     def new_attempt(self) -> Attempt:
         """Return a new attempt to open the series; events of earlier ones are ignored from now."""
@@ -199,6 +227,7 @@ class LiveSeries:
                 return False
             if started is not None:
                 self._format.learn(started.info, started.update_mode)
+                self._hours = TradingHours.of(started.info)
                 self._confirmation.receive(update, time.monotonic())
             if self._recorder is not None:
                 # Before the delivery, after which a program may close the feed.
@@ -234,6 +263,26 @@ class LiveSeries:
             if replay:
                 self._fanout.replay_last(subscriber)
 
+    def subscribe_since(self, consumer: Consumer, start_s: float, missed: MissedBars) -> None:
+        """Add a consumer that begins with the bars that have closed since a moment.
+
+        Parameters
+        ----------
+        consumer
+            The consumer.
+        start_s
+            No earlier bar is wanted, epoch seconds UTC.
+        missed
+            Returns the closed bars between the opens of two, epoch seconds UTC.
+        """
+        with self._lock:
+            self.seis.add_consumer(consumer)
+            last = self.last_closed
+            # All later bars are delivered, so that those up to this one complete them.
+            if last is not None and last.time >= start_s:
+                until_s, bar_format = last.time, self._format
+                consumer.begin_with(lambda: bar_format.refill(missed(consumer, start_s, until_s)))
+
     def add_iterator(self, subscriber: Subscriber, *, replay: bool) -> None:
         """Add a subscriber that is no consumer, for as long as the program holds it."""
         self.subscribe(subscriber, lambda: self._fanout.add_iterator(subscriber), replay=replay)
@@ -257,9 +306,15 @@ class LiveSeries:
 
     def status(self) -> SeisStatus:
         """Return how the series is doing."""
+        connection = self._last_connection
+        server_s = None if connection is None else connection.server_time_s()
+        heard_s = math.inf if connection is None else connection.silent_s()
         with self._lock:
             counts = self._fanout.counts
             last, lag_s = counts.last, counts.lag_s
+            is_open, late_s = self._market(server_s)
+            if self.state is not State.LIVE and late_s:
+                lag_s = max(lag_s or 0.0, late_s)
             return SeisStatus(
                 seis=self.seis,
                 state=self.state.value,
@@ -269,7 +324,22 @@ class LiveSeries:
                 corrections=counts.corrections,
                 lag_ms=None if lag_s is None else round(lag_s * _MILLISECONDS, 3),
                 error=self.reported_error,
+                heard_s=None if math.isinf(heard_s) else round(heard_s, 3),
+                queued=self._fanout.queued(),
+                is_market_open=is_open,
+                overdue_s=round(late_s, 3),
             )
+
+    def _market(self, server_s: float | None) -> tuple[bool | None, float]:
+        """Return whether the symbol is traded now, and how late its next bar is, in seconds."""
+        if self._hours is None or server_s is None:
+            return None, 0.0
+        session = self._hours.session_at(server_s)
+        if session is None:
+            return False, 0.0
+        last_s = None if self.last_closed is None else self.last_closed.time
+        market_s = server_s - self._format.delay_s
+        return True, overdue_s(session, last_s, self.seis.interval.seconds, market_s)
 
 
 def _newest_alone(update: LiveUpdate) -> LiveUpdate:

@@ -201,6 +201,10 @@ class Connection:
         """Return the server's clock when it served last, epoch seconds UTC; None as above."""
         return self._machine.server_time_s(self._machine.last_served_at)
 
+    def silent_s(self) -> float:
+        """Return for how long the server has sent nothing, in seconds; infinity: it never has."""
+        return time.monotonic() - self._machine.last_received_at
+
     @property
     def is_answering(self) -> bool:
         """Whether the server still answers here, as far as that is known."""
@@ -459,11 +463,9 @@ class Connection:
 
     def _break_if_stuck(self, error: WebSocketTimeoutError) -> None:
         """Break a connection that spent a request's whole time on one message."""
-        silent_s = time.monotonic() - self._machine.last_received_at
         is_stuck = self._transport is not None and self._transport.is_in_a_message
-        if is_stuck and silent_s >= error.timeout / 2:
-            limit_s = error.timeout
-            self._break(WebSocketTimeoutError("message", limit_s, detail="it never ended"))
+        if is_stuck and self.silent_s() >= error.timeout / 2:
+            self._break(WebSocketTimeoutError("message", error.timeout, detail="it never ended"))
 
     def _close(self, error: TvDatafeedError) -> None:
         """End the connection on purpose: `_send` sends a close frame, and breaks it then."""

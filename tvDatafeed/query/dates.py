@@ -238,6 +238,29 @@ def date_range(
     return wanted
 
 
+def moment_s(field: str, value: DateLike, zone: tzinfo | None) -> float:
+    """Return a moment of the past as epoch seconds UTC.
+
+    Parameters
+    ----------
+    field
+        What an error calls it.
+    value
+        A datetime, a date, which begins in the zone, or an ISO 8601 text.
+    zone
+        Of a datetime without one; None for the machine's local time.
+
+    Raises
+    ------
+    DataValidationError
+        It is no date, or lies more than a day ahead.
+    """
+    found_s = _begin_s(_limit(field, value), zone)
+    if found_s > time.time() + _DAY_S:
+        raise DataValidationError(field, value, "must not be in the future")
+    return found_s
+
+
 def legacy_problems(start: Any, end: Any) -> list[str]:
     """Say what the old check of a range finds wrong with it: order, future, and before 2000."""
     try:
