@@ -10,11 +10,10 @@ from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     DataValidationError,
-    InvalidIntervalError,
     LockTimeoutError,
     SymbolNotFoundError,
 )
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import Interval, IntervalLike, as_interval
 from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
@@ -208,7 +207,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         return Recorder(self.store.archive, account, seis, queue)
 
     def new_seis(
-        self, symbol: str, exchange: str, interval: Interval, timeout: float = -1
+        self, symbol: str, exchange: str, interval: IntervalLike, timeout: float = -1
     ) -> Seis | Literal[False]:
         """Follow a symbol.
 
@@ -216,8 +215,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ----------
         symbol, exchange : str
             As for `TvDatafeed.get_hist`.
-        interval : Interval
-            The length of a bar.
+        interval : Interval or str
+            The length of a bar, as for `TvDatafeed.get_hist`.
         timeout : float, default -1
             Seconds to wait for another thread that opens the same Seis; -1: no limit, 0: no wait.
 
@@ -373,7 +372,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         self,
         symbol: str,
         exchange: str,
-        interval: Interval,
+        interval: IntervalLike,
         callback: Callable[..., object],
         timeout: float = -1,
         *,
@@ -479,7 +478,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         self,
         symbol: str,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = 10,
         fut_contract: int | None = None,
         extended_session: bool = False,
@@ -601,11 +600,10 @@ class TvDatafeedLive(TvDatafeed, Feed):
             registry.close(Deadline(self._config.threading.shutdown_timeout), drain=True)
 
 
-def _checked_seis(symbol: str, exchange: str, interval: Interval) -> Seis:
-    if not isinstance(interval, Interval):
-        raise InvalidIntervalError(interval, [str(member) for member in Interval])
+def _checked_seis(symbol: str, exchange: str, interval: IntervalLike) -> Seis:
+    length = as_interval(interval)
     place, _, name = full_symbol(symbol, exchange).partition(":")
-    return Seis(name, place, interval)
+    return Seis(name, place, length)
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

@@ -19,7 +19,7 @@ from tvDatafeed.exceptions import (
     SlowConsumerError,
     ThreadingError,
 )
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import CustomInterval, Interval, IntervalLike, as_interval
 from tvDatafeed.live.functions import check_not_async
 from tvDatafeed.live.mailbox import LiveItem, Mailbox
 from tvDatafeed.validators import check_count
@@ -85,19 +85,24 @@ class Seis:
     ----------
     symbol, exchange : str
         As TradingView has them, such as "AAPL" and "NASDAQ".
-    interval : Interval
-        The length of a bar.
+    interval : Interval or str
+        The length of a bar; text such as "1h" is the same as its member.
+
+    Raises
+    ------
+    InvalidIntervalError
+        The interval is a text that names none.
 
     Examples
     --------
-    >>> Seis("AAPL", "NASDAQ", Interval.in_daily)
+    >>> Seis("AAPL", "NASDAQ", "1d")
     Seis("AAPL","NASDAQ",Interval.in_daily)
     """
 
-    def __init__(self, symbol: str, exchange: str, interval: Interval) -> None:
+    def __init__(self, symbol: str, exchange: str, interval: IntervalLike) -> None:
         self._symbol = symbol
         self._exchange = exchange
-        self._interval = interval
+        self._interval = as_interval(interval) if isinstance(interval, str) else interval
         self._feed: Feed | None = None
         # The consumers whose threads run, and whether bars go to them. This is the only list of
         # them. Each change and each copy of it is atomic, so that it needs no lock.
@@ -118,14 +123,16 @@ class Seis:
         refuse_copy(self, "TvDatafeedLive")
 
     def __repr__(self) -> str:
-        return f'Seis("{self._symbol}","{self._exchange}",{self._interval})'
+        interval = self._interval
+        shown = f'"{interval}"' if isinstance(interval, CustomInterval) else interval
+        return f'Seis("{self._symbol}","{self._exchange}",{shown})'
 
     def __str__(self) -> str:
         interval = getattr(self._interval, "name", self._interval)
         return f"symbol='{self._symbol}',exchange='{self._exchange}',interval='{interval}'"
 
     @property
-    def _key(self) -> tuple[str, str, Interval]:
+    def _key(self) -> tuple[str, str, Interval | CustomInterval]:
         return self._symbol, self._exchange, self._interval
 
     @property
@@ -139,8 +146,8 @@ class Seis:
         return self._exchange
 
     @property
-    def interval(self) -> Interval:
-        """The length of a bar."""
+    def interval(self) -> Interval | CustomInterval:
+        """The length of a bar; a `CustomInterval` where `Interval` has no member of it."""
         return self._interval
 
     @property
