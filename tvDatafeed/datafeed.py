@@ -4,7 +4,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
@@ -17,6 +17,7 @@ from tvDatafeed.interval import Interval, IntervalLike, as_interval
 from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
+    Callback,
     Consumer,
     Feed,
     OnError,
@@ -206,6 +207,14 @@ class TvDatafeedLive(TvDatafeed, Feed):
         account = self._account.fingerprint(self._config.auth)
         return Recorder(self.store.archive, account, seis, queue)
 
+    @overload
+    def new_seis(self, symbol: str, exchange: str, interval: IntervalLike) -> Seis: ...
+
+    @overload
+    def new_seis(
+        self, symbol: str, exchange: str, interval: IntervalLike, timeout: float
+    ) -> Seis | Literal[False]: ...
+
     def new_seis(
         self, symbol: str, exchange: str, interval: IntervalLike, timeout: float = -1
     ) -> Seis | Literal[False]:
@@ -274,7 +283,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def new_consumer(
         self,
         seis: Seis,
-        callback: Callable[..., object],
+        callback: Callback,
         timeout: float = -1,
         *,
         on_error: OnError | None = None,
@@ -282,7 +291,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         max_queue: int = DEFAULT_QUEUE_SIZE,
         on_slow: OnSlow = "drop_oldest",
         replay_last: bool = True,
-    ) -> Consumer | Literal[False]:
+    ) -> Consumer:
         """Have a callback called with each bar of a Seis, in a thread of its own.
 
         Parameters
@@ -333,7 +342,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def _made_consumer(
         self,
         seis: Seis,
-        callback: Callable[..., object],
+        callback: Callback,
         *,
         on_error: OnError | None,
         **options: Any,
@@ -373,7 +382,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         symbol: str,
         exchange: str,
         interval: IntervalLike,
-        callback: Callable[..., object],
+        callback: Callback,
         timeout: float = -1,
         *,
         on_error: OnError | None = None,
@@ -488,7 +497,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         end_date: DateLike | None = None,
         timezone: str | dt.tzinfo | None = None,
         **options: Any,
-    ) -> "pd.DataFrame | Literal[False]":
+    ) -> "pd.DataFrame":
         """Get bars, as `TvDatafeed.get_hist` does, beside a running feed.
 
         Parameters
@@ -528,7 +537,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             **options,
         )
 
-    def hist_of(self, seis: Seis, n_bars: int, timeout: float) -> "pd.DataFrame | Literal[False]":
+    def hist_of(self, seis: Seis, n_bars: int, timeout: float) -> "pd.DataFrame":
         """Get the last bars of a Seis.
 
         Parameters

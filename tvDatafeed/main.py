@@ -19,6 +19,7 @@ from tvDatafeed.auth.account import (
     with_credentials,
 )
 from tvDatafeed.common.copies import refuse_copy
+from tvDatafeed.common.listing import ListsPublicNames
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
@@ -81,7 +82,7 @@ _A = TypeVar("_A")
 _STORE_WINDOW = 4
 
 
-class TvDatafeed:
+class TvDatafeed(ListsPublicNames):
     """Bars of TradingView as DataFrames.
 
     One object keeps one connection, opened at the first request and shared by all threads that

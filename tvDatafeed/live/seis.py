@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.exceptions import (
@@ -32,6 +32,7 @@ __all__ = ["Consumer", "Feed", "Seis", "State"]
 
 logger: logging.Logger = logging.getLogger("tvDatafeed.consumer")
 
+Callback: TypeAlias = "Callable[[Seis, pd.DataFrame], object]"
 OnError = Callable[[Any, BaseException], object]
 WhichBars = Literal["closed", "all"]
 OnSlow = Literal["drop_oldest", "block"]
@@ -58,11 +59,11 @@ class Feed(ABC):
     def new_consumer(
         self,
         seis: "Seis",
-        callback: Callable[..., object],
+        callback: Callback,
         timeout: float = -1,
         *arguments: Any,
         **options: Any,
-    ) -> "Consumer | bool":
+    ) -> "Consumer":
         """Call a callback with each bar of a Seis."""
 
     @abstractmethod
@@ -74,7 +75,7 @@ class Feed(ABC):
         """Stop following a Seis."""
 
     @abstractmethod
-    def hist_of(self, seis: "Seis", n_bars: int, timeout: float) -> "pd.DataFrame | bool":
+    def hist_of(self, seis: "Seis", n_bars: int, timeout: float) -> "pd.DataFrame":
         """Get the last bars of a Seis."""
 
 
@@ -172,9 +173,7 @@ class Seis:
     def tvdatafeed(self) -> None:
         self._feed = None
 
-    def new_consumer(
-        self, callback: Callable[..., object], timeout: float = -1, **options: Any
-    ) -> "Consumer | bool":
+    def new_consumer(self, callback: Callback, timeout: float = -1, **options: Any) -> "Consumer":
         """Call a callback with each bar; see `TvDatafeedLive.new_consumer`."""
         return self._registered_feed().new_consumer(self, callback, timeout, **options)
 
@@ -182,7 +181,7 @@ class Seis:
         """End a consumer; see `TvDatafeedLive.del_consumer`."""
         return self._registered_feed().del_consumer(consumer, timeout)
 
-    def get_hist(self, n_bars: int = 10, timeout: float = -1) -> "pd.DataFrame | bool":
+    def get_hist(self, n_bars: int = 10, timeout: float = -1) -> "pd.DataFrame":
         """Get the last bars; see `TvDatafeedLive.get_hist`.
 
         Parameters
@@ -291,7 +290,7 @@ class Consumer(threading.Thread):
     def __init__(
         self,
         seis: "Seis",
-        callback: Callable[..., object],
+        callback: Callback,
         *,
         on_error: OnError | None = None,
         bars: WhichBars = "closed",
@@ -311,7 +310,7 @@ class Consumer(threading.Thread):
         limit = size * 2 if on_slow == "block" else size
         self._mailbox = Mailbox(limit, slow_at=size)
         self.seis = seis
-        self.callback: Callable[..., object] | None = callback
+        self.callback: Callback | None = callback
         self.on_error = on_error
         self.delivered: int = 0
         self._max_queue = size
