@@ -29,8 +29,8 @@ FLOORS = (
     {"query", "auth"},
     {"network", "testing", "validators"},
     {"protocol", "config", "ratelimit", "utils"},
-    {"common"},
-    {"exceptions", "interval"},
+    {"common", "interval"},
+    {"exceptions"},
 )
 # The same for the folders of the loopback TradingView, and the files beside them.
 TESTING_FLOORS = (

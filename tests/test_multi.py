@@ -274,7 +274,7 @@ def test_progress_bar_without_tqdm(server, tv, monkeypatch):
         ({"progress": "yes"}, DataValidationError),
         ({"n_bars": 0}, DataValidationError),
         ({"start_date": "2024-01-01", "n_bars": 1}, DataValidationError),
-        ({"interval": "1D"}, InvalidIntervalError),
+        ({"interval": "1x"}, InvalidIntervalError),
         ({"timezone": "Mars"}, ConfigurationError),
         ({"fut_contract": 0}, ValueError),
     ],

@@ -6,6 +6,7 @@ import importlib.metadata
 import inspect
 import pkgutil
 import re
+import unittest.mock
 
 import pytest
 
@@ -88,6 +89,26 @@ def test_star_import():
     names = {}
     exec("from tvDatafeed import *", names)  # noqa: S102 - a star import needs a module of its own
     assert names.keys() - {"__builtins__"} == set(tvDatafeed.__all__)
+
+
+def test_completion_lists_the_public_names():
+    """After ``tvDatafeed.`` come the names to import and the parts, and no module of ours."""
+    parts = {"delivery", "network", "store", "testing", "__version__"}
+    assert dir(tvDatafeed) == sorted({*tvDatafeed.__all__, *parts})
+    assert all(hasattr(tvDatafeed, name) for name in dir(tvDatafeed))
+
+
+@pytest.mark.parametrize("kind", [tvDatafeed.TvDatafeed, tvDatafeed.TvDatafeedLive])
+def test_completion_of_a_client_lists_public_names(kind):
+    """After ``tv.`` come methods and attributes that are documented, and nothing private."""
+    with kind() as client:
+        shown = [name for name in dir(client) if not name.startswith("__")]
+        assert {"get_hist", "get_hist_multi", "get_quotes", "close", "token"} <= set(shown)
+        assert [name for name in shown if name.startswith("_")] == []
+        assert {name for name in dir(kind) if not name.startswith("_")} <= set(shown)
+        mock = unittest.mock.create_autospec(client)
+        with mock:
+            mock.get_hist("AAPL")
 
 
 @pytest.mark.slow

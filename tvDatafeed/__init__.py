@@ -114,6 +114,9 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 # Import paths that nothing above imports.
 _PARTS = frozenset({"consumer", "delivery", "network", "seis", "store", "testing"})
 
+# Those of them that a program names; the other two are old paths of names above.
+_SHOWN_PARTS = _PARTS - {"consumer", "seis"}
+
 # Not for type checkers, which would take every name for one of these.
 if not TYPE_CHECKING:
 
@@ -122,3 +125,7 @@ if not TYPE_CHECKING:
         if name not in _PARTS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module(f"{__name__}.{name}")
+
+    def __dir__() -> list[str]:
+        """Return the public names, and the parts that are used by their own names."""
+        return sorted({*__all__, *_SHOWN_PARTS, "__version__"})

@@ -4,20 +4,20 @@ import datetime as dt
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     DataValidationError,
-    InvalidIntervalError,
     LockTimeoutError,
     SymbolNotFoundError,
 )
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import Interval, IntervalLike, as_interval
 from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
+    Callback,
     Consumer,
     Feed,
     OnError,
@@ -232,8 +232,16 @@ class TvDatafeedLive(TvDatafeed, Feed):
         account = self._account.fingerprint(self._config.auth)
         return Recorder(self.store.archive, account, seis, queue)
 
+    @overload
+    def new_seis(self, symbol: str, exchange: str, interval: IntervalLike) -> Seis: ...
+
+    @overload
     def new_seis(
-        self, symbol: str, exchange: str, interval: Interval, timeout: float = -1
+        self, symbol: str, exchange: str, interval: IntervalLike, timeout: float
+    ) -> Seis | Literal[False]: ...
+
+    def new_seis(
+        self, symbol: str, exchange: str, interval: IntervalLike, timeout: float = -1
     ) -> Seis | Literal[False]:
         """Follow a symbol.
 
@@ -241,8 +249,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ----------
         symbol, exchange : str
             As for `TvDatafeed.get_hist`.
-        interval : Interval
-            The length of a bar.
+        interval : Interval or str
+            The length of a bar, as for `TvDatafeed.get_hist`.
         timeout : float, default -1
             Seconds to wait for another thread that opens the same Seis; -1: no limit, 0: no wait.
 
@@ -300,7 +308,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def new_consumer(
         self,
         seis: Seis,
-        callback: Callable[..., object],
+        callback: Callback,
         timeout: float = -1,
         *,
         on_error: OnError | None = None,
@@ -309,7 +317,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         on_slow: OnSlow = "drop_oldest",
         replay_last: bool = True,
         start: DateLike | None = None,
-    ) -> Consumer | Literal[False]:
+    ) -> Consumer:
         """Have a callback called with each bar of a Seis, in a thread of its own.
 
         Parameters
@@ -375,7 +383,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def _made_consumer(
         self,
         seis: Seis,
-        callback: Callable[..., object],
+        callback: Callback,
         *,
         on_error: OnError | None,
         **options: Any,
@@ -414,8 +422,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         self,
         symbol: str,
         exchange: str,
-        interval: Interval,
-        callback: Callable[..., object],
+        interval: IntervalLike,
+        callback: Callback,
         timeout: float = -1,
         *,
         on_error: OnError | None = None,
@@ -542,7 +550,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         self,
         symbol: str,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = 10,
         fut_contract: int | None = None,
         extended_session: bool = False,
@@ -552,7 +560,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         end_date: DateLike | None = None,
         timezone: str | dt.tzinfo | None = None,
         **options: Any,
-    ) -> "pd.DataFrame | Literal[False]":
+    ) -> "pd.DataFrame":
         """Get bars, as `TvDatafeed.get_hist` does, beside a running feed.
 
         Parameters
@@ -592,7 +600,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             **options,
         )
 
-    def hist_of(self, seis: Seis, n_bars: int, timeout: float) -> "pd.DataFrame | Literal[False]":
+    def hist_of(self, seis: Seis, n_bars: int, timeout: float) -> "pd.DataFrame":
         """Get the last bars of a Seis.
 
         Parameters
@@ -664,11 +672,10 @@ class TvDatafeedLive(TvDatafeed, Feed):
             registry.close(Deadline(self._config.threading.shutdown_timeout), drain=True)
 
 
-def _checked_seis(symbol: str, exchange: str, interval: Interval) -> Seis:
-    if not isinstance(interval, Interval):
-        raise InvalidIntervalError(interval, [str(member) for member in Interval])
+def _checked_seis(symbol: str, exchange: str, interval: IntervalLike) -> Seis:
+    length = as_interval(interval)
     place, _, name = full_symbol(symbol, exchange).partition(":")
-    return Seis(name, place, interval)
+    return Seis(name, place, length)
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

@@ -527,7 +527,7 @@ class EntitlementError(DataError):
         )
 
 
-class InvalidIntervalError(DataError):
+class InvalidIntervalError(DataError, ValueError):
     """The interval is none that TradingView offers.
 
     Parameters
@@ -536,6 +536,10 @@ class InvalidIntervalError(DataError):
         The offending value.
     supported : iterable of str, optional
         What would be accepted; appended to the message.
+    nearest : sequence of str, default ()
+        Those that are most like it; appended to the message.
+    advice : str, optional
+        What to do about it; appended to the message.
 
     Attributes
     ----------
@@ -543,14 +547,30 @@ class InvalidIntervalError(DataError):
         As given.
     supported : list of str or None
         As given.
+    nearest : list of str
+        As given.
     """
 
-    def __init__(self, interval: object, supported: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        interval: object,
+        supported: Iterable[str] | None = None,
+        *,
+        nearest: Sequence[str] = (),
+        advice: str | None = None,
+    ) -> None:
         self.interval = interval
         self.supported: list[str] | None = None if supported is None else list(supported)
+        self.nearest: list[str] = list(nearest)
         text = f"Invalid interval: '{_shown(interval)}'"
+        if advice:
+            text += f": {advice}"
+        if self.nearest:
+            text += f". The nearest are {', '.join(self.nearest)}"
         if self.supported:
             text += f". Supported intervals: {', '.join(map(str, self.supported))}"
+        if self.nearest:
+            text += " (m: minutes, M: months)"
         super().__init__(text)
 
 

@@ -19,6 +19,7 @@ from tvDatafeed.auth.account import (
     with_credentials,
 )
 from tvDatafeed.common.copies import refuse_copy
+from tvDatafeed.common.listing import ListsPublicNames
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
@@ -28,7 +29,7 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.frames.many import Frames, results_of
-from tvDatafeed.interval import Interval, interval_len
+from tvDatafeed.interval import Interval, IntervalLike, interval_len
 from tvDatafeed.network.lazy import LazyConnections
 from tvDatafeed.query.dates import DateLike, legacy_problems
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
@@ -81,7 +82,7 @@ _A = TypeVar("_A")
 _STORE_WINDOW = 4
 
 
-class TvDatafeed:
+class TvDatafeed(ListsPublicNames):
     """Bars of TradingView as DataFrames.
 
     One object keeps one connection, opened at the first request and shared by all threads that
@@ -310,7 +311,7 @@ class TvDatafeed:
         self,
         symbol: str,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = None,
         fut_contract: int | None = None,
         extended_session: bool = False,
@@ -334,8 +335,9 @@ class TvDatafeed:
             A symbol ("AAPL"), or exchange and symbol ("NASDAQ:AAPL"). Case does not matter.
         exchange : str, default "NSE"
             The exchange; ignored when `symbol` names one.
-        interval : Interval, default Interval.in_daily
-            The length of a bar.
+        interval : Interval or str, default Interval.in_daily
+            The length of a bar; text such as "1h", "15m" or "daily" is the same as its member.
+            ``m`` is minutes and ``M`` months.
         n_bars : int, optional
             How many bars, at least 1, without an upper limit; more than ``TV_MAX_BARS`` come page
             by page. There may be fewer, and `DataFrame.attrs` tells. Default: all of the range,
@@ -429,7 +431,7 @@ class TvDatafeed:
         self,
         symbols: str | Iterable[str],
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = None,
         fut_contract: int | None = None,
         extended_session: bool = False,

@@ -37,6 +37,7 @@ sys.exit(main())
         (["hist", "NASDAQ:AAPL", "--bars", "9" * 30], 2, "Data validation failed for n_bars"),
         (["hist", "NASDAQ:AAPL", "--interval", "7m"], 2, "'7m' is none of 1s 5s"),
         (["hist", "NASDAQ:AAPL", "--interval", "15M"], 2, "'15M' is none of 1s 5s"),
+        (["hist", "NASDAQ:AAPL", "--interval", "1min"], 2, "; the nearest are 1m, 1M, 10m"),
         (["hist", "NASDAQ:AAPL", "--timezone", "Mars"], 2, "no such timezone"),
         (["hist", "NASDAQ:AAPL", "--output", "bars.xls"], 2, "add --format"),
         (["hist", "NASDAQ:AAPL", "--form", "csv"], 2, "unrecognized arguments"),

@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 
 from tests.cli.command import lines_of, series_of, symbols_of
-from tests.loopback import expected
+from tests.loopback import NOW, expected
+from tests.programs import urls
 from tvDatafeed import Interval
 from tvDatafeed.cli.app import main
+from tvDatafeed.interval import as_interval
+from tvDatafeed.testing import Account, FakeTradingView
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,6 +145,11 @@ def test_hist_output_that_cannot_be_written(loopback, tmp_path, capsys):
         ("3M", Interval.in_3_monthly),
         ("6M", Interval.in_6_monthly),
         ("1y", Interval.in_yearly),
+        ("daily", Interval.in_daily),
+        ("1mo", Interval.in_monthly),
+        ("60", Interval.in_1_hour),
+        ("2m", as_interval("2m")),
+        ("2D", as_interval("2D")),
         *((interval.value, interval) for interval in Interval),
     ],
 )
@@ -153,6 +161,25 @@ def test_hist_intervals(written, interval, loopback):
     assert status == (1 if is_paid_for else 0)
     ((_session, _id, _turnaround, _symbol, asked, *_rest),) = series_of(loopback)
     assert asked == interval.value
+
+
+def test_hist_of_a_length_without_a_member(monkeypatch, capsys):
+    """Six hours are sent as TradingView has them; without a plan for them its reason is shown."""
+    alice = Account("alice", "open sesame", plan="pro_premium")
+    with FakeTradingView(clock=lambda: NOW, accounts=(alice,)) as running:
+        for variable, url in (urls(running) | {"TV_TOKEN_CACHE": "off"}).items():
+            monkeypatch.setenv(variable, url)
+        arguments = ["hist", "BINANCE:BTCUSDT", "--interval", "6h", "--format", "csv"]
+        assert main(arguments) == 1
+        assert "custom_resolution" in capsys.readouterr().err
+        monkeypatch.setenv("TV_AUTH_TOKEN", running.issue_token("alice"))
+        assert main([*arguments, "--timezone", "UTC"]) == 0
+        out = capsys.readouterr().out
+        bars = expected(running, "BINANCE:BTCUSDT", as_interval("6h"), 10)
+    read = pd.read_csv(io.StringIO(out), index_col="datetime", parse_dates=True)
+    pd.testing.assert_frame_equal(
+        read, bars, check_dtype=False, check_index_type=False, check_exact=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import re
@@ -77,6 +78,15 @@ def test_several_symbols(loopback, capsys):
         assert main(["live", *arguments, "--count", "6"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {line["symbol"] for line in lines} == {"BINANCE:BTCUSDT", "BINANCE:DOGEUSDT"}
+
+
+def test_a_length_without_a_member(loopback, capsys):
+    """Text is enough for it, and its bars open two minutes after each other."""
+    with moving(loopback):
+        assert main(["live", SYMBOL, "--interval", "2m", "--count", "3"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    opens = [dt.datetime.fromisoformat(line["time"]) for line in lines]
+    assert [(b - a).total_seconds() for a, b in itertools.pairwise(opens)] == [120.0, 120.0]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.programs import start
 from tvDatafeed import Interval
 from tvDatafeed.cli.app import main
 from tvDatafeed.exceptions import StoreError
+from tvDatafeed.interval import as_interval
 from tvDatafeed.store import BarStore
 from tvDatafeed.store.archive import Archive
 
@@ -56,6 +57,22 @@ def test_help(command, capsys, monkeypatch):
     assert "--url" in out
     assert f"  tvdatafeed store {command}" in out.partition("examples:\n")[2]
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_lengths_without_a_member(loopback, url, capsys):
+    """They are warmed, shown, read and removed by the text that people write."""
+    interval = ["--interval", "2m"]
+    assert main(["store", "warm", "BINANCE:BTCUSDT", "--bars=30", *interval]) == 0
+    assert main(["store", "coverage", "BINANCE:BTCUSDT", *interval, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (line["symbol"], line["interval"]) == ("BINANCE:BTCUSDT", "2")
+    arguments = ["--bars=5", "--timezone=UTC", "--format=csv"]
+    assert main(["store", "read", "BINANCE:BTCUSDT", *interval, *arguments]) == 0
+    read = pd.read_csv(io.StringIO(capsys.readouterr().out), index_col="datetime", parse_dates=True)
+    bars = expected(loopback, "BINANCE:BTCUSDT", as_interval("2m"), 6)[:-1]
+    assert list(read.index) == list(bars.index)
+    assert main(["store", "clear", "BTCUSDT", *interval]) == 0
+    assert "removed 29 records" in capsys.readouterr().out
 
 
 def test_group_help(capsys, monkeypatch):

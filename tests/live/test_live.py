@@ -203,7 +203,7 @@ def test_not_listed(server, tvl):
     [
         (("", "NASDAQ", MINUTE), DataValidationError),
         (("AAPL", "", MINUTE), DataValidationError),
-        (("AAPL", "NASDAQ", "1"), InvalidIntervalError),
+        (("AAPL", "NASDAQ", "1x"), InvalidIntervalError),
         ((*BTC, -2), ValueError),
     ],
 )

@@ -95,7 +95,7 @@ def test_bars_equal_those_of_the_store(client, store):
     assert times == [time.strftime("%Y-%m-%dT%H:%M:%SZ") for time in frame.index]
 
 
-@pytest.mark.parametrize("interval", ["1H", "1h"])
+@pytest.mark.parametrize("interval", ["1H", "1h", "60m"])
 def test_bars_of_a_range(client, interval):
     """A range and an interval as people write it are understood; the default is ten bars."""
     asked = AAPL | {"interval": interval}

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
-from tvDatafeed.interval import Interval
+from tvDatafeed.exceptions import InvalidIntervalError
+from tvDatafeed.interval import INTERVAL_TEXTS, CustomInterval, Interval, as_interval
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 
 # What adds a command: called with its name, what runs it, a summary and examples. A command that
@@ -14,33 +15,6 @@ from tvDatafeed.query.symbols import contract_symbol, full_symbol
 AddCommand: TypeAlias = Callable[
     [str, Callable[[argparse.Namespace], int] | None, str, str], argparse.ArgumentParser
 ]
-
-# As people write them; a minute's m and a month's M differ by case alone.
-_INTERVALS = {
-    "1s": Interval.in_1_second,
-    "5s": Interval.in_5_second,
-    "10s": Interval.in_10_second,
-    "15s": Interval.in_15_second,
-    "30s": Interval.in_30_second,
-    "45s": Interval.in_45_second,
-    "1m": Interval.in_1_minute,
-    "3m": Interval.in_3_minute,
-    "5m": Interval.in_5_minute,
-    "10m": Interval.in_10_minute,
-    "15m": Interval.in_15_minute,
-    "30m": Interval.in_30_minute,
-    "45m": Interval.in_45_minute,
-    "1h": Interval.in_1_hour,
-    "2h": Interval.in_2_hour,
-    "3h": Interval.in_3_hour,
-    "4h": Interval.in_4_hour,
-    "1d": Interval.in_daily,
-    "1w": Interval.in_weekly,
-    "1M": Interval.in_monthly,
-    "3M": Interval.in_3_monthly,
-    "6M": Interval.in_6_monthly,
-    "1y": Interval.in_yearly,
-}
 
 
 def command_adder(
@@ -80,7 +54,7 @@ def add_series_options(command: argparse.ArgumentParser, default_interval: str) 
         The length of a bar unless another is asked for, as people write it.
     """
     add_exchange_option(command)
-    add_interval_option(command, default_interval, default=_INTERVALS[default_interval])
+    add_interval_option(command, default_interval, default=as_interval(default_interval))
 
 
 def add_exchange_option(command: argparse.ArgumentParser) -> None:
@@ -92,7 +66,7 @@ def add_interval_option(
     command: argparse.ArgumentParser,
     default_words: str,
     *,
-    default: Interval | None = None,
+    default: Interval | CustomInterval | None = None,
     is_repeated: bool = False,
 ) -> None:
     """Add ``--interval`` to a command.
@@ -108,7 +82,7 @@ def add_interval_option(
     is_repeated
         Whether the option may be given more than once; the intervals are a list then, or None.
     """
-    lengths = " ".join(_INTERVALS)
+    lengths = " ".join(INTERVAL_TEXTS)
     again = "; may be given more than once" if is_repeated else ""
     command.add_argument(
         "--interval",
@@ -155,11 +129,14 @@ def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
     return contract_symbol(full_symbol(symbol, exchange), contract)
 
 
-def _interval(text: str) -> Interval:
+def _interval(text: str) -> Interval | CustomInterval:
     try:
-        return _INTERVALS.get(text) or Interval(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {' '.join(_INTERVALS)}") from None
+        return as_interval(text)
+    except InvalidIntervalError as error:
+        known, nearest = " ".join(INTERVAL_TEXTS), ", ".join(error.nearest)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of {known}; the nearest are {nearest}"
+        ) from None
 
 
 def whole_count(text: str) -> int:

@@ -98,12 +98,9 @@ def _config(arguments: argparse.Namespace, *, is_table: bool) -> TvDatafeedConfi
 
 def _seis(feed: TvDatafeedLive, symbol: str, arguments: argparse.Namespace) -> Seis:
     try:
-        seis = feed.new_seis(symbol, "", arguments.interval)
+        return feed.new_seis(symbol, "", arguments.interval)
     except ValueError as error:
         raise CommandError(str(error.__cause__ or error)) from error
-    if not seis:
-        raise CommandError(f"{symbol} could not be followed")
-    return seis
 
 
 def _follow(

@@ -11,7 +11,7 @@ from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, show
 from tvDatafeed.cli.storeopening import of_symbol, opened, show_table
 from tvDatafeed.cli.watching import watch
 from tvDatafeed.config import TvDatafeedConfig
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import as_interval
 
 if TYPE_CHECKING:
     from tvDatafeed.store.records import SeriesInfo, StoreStats
@@ -93,7 +93,7 @@ def show_coverage(arguments: argparse.Namespace) -> int:
                 spans = store.coverage(
                     info.symbol,
                     None,
-                    Interval(info.interval),
+                    as_interval(info.interval),
                     extended_session=info.session == "extended",
                     adjustment=info.adjustment,  # type: ignore[arg-type]  # as it was stored
                     currency=info.currency,

@@ -12,7 +12,7 @@ from tvDatafeed.query.dates import local_timezone
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.interval import Interval
+    from tvDatafeed.interval import CustomInterval, Interval
 
 _COLUMNS = ["open", "high", "low", "close", "volume"]
 _NANOSECONDS = 1_000_000_000
@@ -30,7 +30,7 @@ class Series(Protocol):
         """The exchange."""
 
     @property
-    def interval(self) -> "Interval":
+    def interval(self) -> "Interval | CustomInterval":
         """The length of a bar."""
 
 

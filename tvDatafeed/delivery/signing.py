@@ -15,9 +15,9 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tvDatafeed.exceptions import ConfigurationError, SigningError, VerificationError
 
@@ -45,6 +45,13 @@ _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 _ID_HEADER = "webhook-id"
 _TIMESTAMP_HEADER = "webhook-timestamp"
 _SIGNATURE_HEADER = "webhook-signature"
+
+
+class Headers(Protocol):
+    """The headers of a request: a mapping, or those of `http.server`, which are none."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return pairs of a name and a value."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def sign(secret: str | Sequence[str], id: str, timestamp: float, body: str | byt
 
 
 def verify(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    headers: Headers | Iterable[tuple[str, str]],
     body: str | bytes,
     secret: str | Sequence[str],
     *,
@@ -148,7 +155,7 @@ def verify(
 
     Parameters
     ----------
-    headers : mapping of str to str, or pairs of str
+    headers : mapping of str to str, headers of `http.server`, or pairs of str
         The request's headers; the case of names does not matter, and names and values may be bytes.
     body : str or bytes
         The body as it came, not parsed and serialised again.
@@ -194,7 +201,7 @@ def verify(
 
 
 def _verified(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    headers: Headers | Iterable[tuple[str, str]],
     body: str | bytes,
     secret: str | Sequence[str],
     tolerance_s: float,
@@ -255,7 +262,7 @@ def check_age(timestamp: float, tolerance_s: float, now: float | None) -> None:
 
 
 def header_values(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]], names: Sequence[str]
+    headers: Headers | Iterable[tuple[str, str]], names: Sequence[str]
 ) -> dict[str, str]:
     """Return the values of some headers, by lower-case names.
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.exceptions import (
@@ -19,7 +19,7 @@ from tvDatafeed.exceptions import (
     SlowConsumerError,
     ThreadingError,
 )
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import CustomInterval, Interval, IntervalLike, as_interval
 from tvDatafeed.live.functions import check_not_async
 from tvDatafeed.live.mailbox import Backlog, LiveItem, Mailbox
 from tvDatafeed.validators import check_count
@@ -32,6 +32,7 @@ __all__ = ["Consumer", "Feed", "Seis", "State"]
 
 logger: logging.Logger = logging.getLogger("tvDatafeed.consumer")
 
+Callback: TypeAlias = "Callable[[Seis, pd.DataFrame], object]"
 OnError = Callable[[Any, BaseException], object]
 WhichBars = Literal["closed", "all"]
 OnSlow = Literal["drop_oldest", "block"]
@@ -58,11 +59,11 @@ class Feed(ABC):
     def new_consumer(
         self,
         seis: "Seis",
-        callback: Callable[..., object],
+        callback: Callback,
         timeout: float = -1,
         *arguments: Any,
         **options: Any,
-    ) -> "Consumer | bool":
+    ) -> "Consumer":
         """Call a callback with each bar of a Seis."""
 
     @abstractmethod
@@ -74,7 +75,7 @@ class Feed(ABC):
         """Stop following a Seis."""
 
     @abstractmethod
-    def hist_of(self, seis: "Seis", n_bars: int, timeout: float) -> "pd.DataFrame | bool":
+    def hist_of(self, seis: "Seis", n_bars: int, timeout: float) -> "pd.DataFrame":
         """Get the last bars of a Seis."""
 
 
@@ -85,19 +86,24 @@ class Seis:
     ----------
     symbol, exchange : str
         As TradingView has them, such as "AAPL" and "NASDAQ".
-    interval : Interval
-        The length of a bar.
+    interval : Interval or str
+        The length of a bar; text such as "1h" is the same as its member.
+
+    Raises
+    ------
+    InvalidIntervalError
+        The interval is a text that names none.
 
     Examples
     --------
-    >>> Seis("AAPL", "NASDAQ", Interval.in_daily)
+    >>> Seis("AAPL", "NASDAQ", "1d")
     Seis("AAPL","NASDAQ",Interval.in_daily)
     """
 
-    def __init__(self, symbol: str, exchange: str, interval: Interval) -> None:
+    def __init__(self, symbol: str, exchange: str, interval: IntervalLike) -> None:
         self._symbol = symbol
         self._exchange = exchange
-        self._interval = interval
+        self._interval = as_interval(interval) if isinstance(interval, str) else interval
         self._feed: Feed | None = None
         # The consumers whose threads run, and whether bars go to them. This is the only list of
         # them. Each change and each copy of it is atomic, so that it needs no lock.
@@ -118,14 +124,16 @@ class Seis:
         refuse_copy(self, "TvDatafeedLive")
 
     def __repr__(self) -> str:
-        return f'Seis("{self._symbol}","{self._exchange}",{self._interval})'
+        interval = self._interval
+        shown = f'"{interval}"' if isinstance(interval, CustomInterval) else interval
+        return f'Seis("{self._symbol}","{self._exchange}",{shown})'
 
     def __str__(self) -> str:
         interval = getattr(self._interval, "name", self._interval)
         return f"symbol='{self._symbol}',exchange='{self._exchange}',interval='{interval}'"
 
     @property
-    def _key(self) -> tuple[str, str, Interval]:
+    def _key(self) -> tuple[str, str, Interval | CustomInterval]:
         return self._symbol, self._exchange, self._interval
 
     @property
@@ -139,8 +147,8 @@ class Seis:
         return self._exchange
 
     @property
-    def interval(self) -> Interval:
-        """The length of a bar."""
+    def interval(self) -> Interval | CustomInterval:
+        """The length of a bar; a `CustomInterval` where `Interval` has no member of it."""
         return self._interval
 
     @property
@@ -165,9 +173,7 @@ class Seis:
     def tvdatafeed(self) -> None:
         self._feed = None
 
-    def new_consumer(
-        self, callback: Callable[..., object], timeout: float = -1, **options: Any
-    ) -> "Consumer | bool":
+    def new_consumer(self, callback: Callback, timeout: float = -1, **options: Any) -> "Consumer":
         """Call a callback with each bar; see `TvDatafeedLive.new_consumer`."""
         return self._registered_feed().new_consumer(self, callback, timeout, **options)
 
@@ -175,7 +181,7 @@ class Seis:
         """End a consumer; see `TvDatafeedLive.del_consumer`."""
         return self._registered_feed().del_consumer(consumer, timeout)
 
-    def get_hist(self, n_bars: int = 10, timeout: float = -1) -> "pd.DataFrame | bool":
+    def get_hist(self, n_bars: int = 10, timeout: float = -1) -> "pd.DataFrame":
         """Get the last bars; see `TvDatafeedLive.get_hist`.
 
         Parameters
@@ -284,7 +290,7 @@ class Consumer(threading.Thread):
     def __init__(
         self,
         seis: "Seis",
-        callback: Callable[..., object],
+        callback: Callback,
         *,
         on_error: OnError | None = None,
         bars: WhichBars = "closed",
@@ -304,7 +310,7 @@ class Consumer(threading.Thread):
         limit = size * 2 if on_slow == "block" else size
         self._mailbox = Mailbox(limit, slow_at=size)
         self.seis = seis
-        self.callback: Callable[..., object] | None = callback
+        self.callback: Callback | None = callback
         self.on_error = on_error
         self.delivered: int = 0
         self._max_queue = size

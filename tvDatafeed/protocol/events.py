@@ -1,11 +1,10 @@
 """The requests that a machine sends and the events that it returns: immutable values."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.interval import interval_len
+from tvDatafeed.interval import bar_seconds
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
@@ -169,7 +168,7 @@ class History:
         """
         close_time_s = self.close_time_s
         if close_time_s is None and self.bars:
-            length_s = interval_len.get(self.request.interval, math.inf)
+            length_s = bar_seconds(self.request.interval)
             close_time_s = self.bars[-1].time + 2 * length_s
         return last_bar_is_closed(close_time_s, self.server_time_s, delay_s=self.delay_s)
 

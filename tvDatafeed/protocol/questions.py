@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from tvDatafeed.exceptions import ProtocolError, TvDatafeedError
-from tvDatafeed.interval import interval_len
+from tvDatafeed.interval import bar_seconds
 from tvDatafeed.protocol import messages, refusals
 from tvDatafeed.protocol.closing import CloseTracker
 from tvDatafeed.protocol.events import (
@@ -258,7 +258,7 @@ class HistoryHandler(_ChartHandler):
             return size
         if oldest_s is None:
             return min(size, request.first_page)
-        length_s = interval_len.get(request.interval, math.inf)
+        length_s = bar_seconds(request.interval)
         return max(1, min(size, int((oldest_s - request.since_s) / length_s) + 1))
 
     def _missing(self) -> int:
@@ -284,7 +284,7 @@ class StreamHandler(HistoryHandler):
         )
         super().__init__(session, history, text)
         self._stream = request
-        self._length_s = interval_len.get(request.interval, math.inf)
+        self._length_s = bar_seconds(request.interval)
         self._delay_s = 0.0
         self._tracker: CloseTracker | None = None
         # The last known bar, if the server has no bars; what follows may be after a gap.

@@ -7,8 +7,8 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import DataConfig
-from tvDatafeed.exceptions import DataValidationError, InvalidIntervalError
-from tvDatafeed.interval import Interval
+from tvDatafeed.exceptions import DataValidationError
+from tvDatafeed.interval import IntervalLike, as_interval
 from tvDatafeed.query.dates import (
     EXCHANGE_TIMEZONE,
     DateLike,
@@ -38,7 +38,7 @@ _VALIDATIONS = ("raise", "off")
 class RangeOptions:
     """Which bars a caller of `TvDatafeed.get_hist` asks for, as it was given."""
 
-    interval: Interval
+    interval: IntervalLike
     n_bars: int | None
     start_date: DateLike | None
     end_date: DateLike | None
@@ -83,7 +83,6 @@ class HistoryQuery:
     def __init__(
         self, bars: RangeOptions, series: SeriesOptions, frame: FrameOptions, data: DataConfig
     ) -> None:
-        self._interval = bars.interval
         self._series = series
         self._frame = frame
         self._data = data
@@ -91,9 +90,13 @@ class HistoryQuery:
         zone = None
         if self._zone_name and self._zone_name != EXCHANGE_TIMEZONE:
             zone = timezone_named(self._zone_name)
-        if not isinstance(bars.interval, Interval):
-            raise InvalidIntervalError(bars.interval, [str(member) for member in Interval])
-        self._range = _checked_range(bars, zone, of_exchange=self._zone_name == EXCHANGE_TIMEZONE)
+        self._interval = as_interval(bars.interval)
+        self._range = _checked_range(
+            bars,
+            zone,
+            of_exchange=self._zone_name == EXCHANGE_TIMEZONE,
+            of_trading_days=not self._interval.is_intraday,
+        )
         self._count = _checked_count(bars, data)
         _check_choice("adjustment", series.adjustment, _ADJUSTMENTS)
         _check_choice("dates", frame.dates, _DATES)
@@ -149,7 +152,7 @@ class HistoryQuery:
 
 
 def _checked_range(
-    bars: RangeOptions, zone: tzinfo | None, *, of_exchange: bool
+    bars: RangeOptions, zone: tzinfo | None, *, of_exchange: bool, of_trading_days: bool
 ) -> DateRange | None:
     start, end = bars.start_date, bars.end_date
     if start is None and end is None:
@@ -169,7 +172,7 @@ def _checked_range(
         end,
         zone=zone,
         of_exchange=of_exchange,
-        of_trading_days=not bars.interval.is_intraday,
+        of_trading_days=of_trading_days,
     )
 
 

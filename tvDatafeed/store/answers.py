@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tvDatafeed.interval import interval_len
+from tvDatafeed.interval import bar_seconds
 from tvDatafeed.protocol.events import History
 from tvDatafeed.protocol.series import CLOSED_MARGIN_S, EARLIEST_BAR_S
 from tvDatafeed.store.blocks import ROW_BYTES, between, times_in
@@ -42,7 +42,7 @@ def closed_part(history: History) -> ClosedPart:
     if packed and not history.last_bar_is_closed:
         forming_s = history.bars[-1].time
         packed = packed[:-ROW_BYTES]
-    length_s = interval_len.get(request.interval, math.inf)
+    length_s = bar_seconds(request.interval)
     until_s = math.inf if request.until_s is None or request.is_live else request.until_s
     market_s = -math.inf
     if history.server_time_s is not None:

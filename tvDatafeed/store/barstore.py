@@ -22,7 +22,7 @@ from tvDatafeed.exceptions import (
     StoreCorruptError,
     StoreError,
 )
-from tvDatafeed.interval import Interval, interval_len
+from tvDatafeed.interval import Interval, IntervalLike, as_interval, bar_seconds
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.series import EARLIEST_BAR_S, Bars
 from tvDatafeed.query.dates import DateLike
@@ -202,7 +202,7 @@ class BarStore:
         self,
         symbol: str,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = None,
         *,
         start_date: DateLike | None = None,
@@ -310,7 +310,7 @@ class BarStore:
         df: "pd.DataFrame",
         symbol: str | None = None,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         *,
         extended_session: bool = False,
         fut_contract: int | None = None,
@@ -356,7 +356,7 @@ class BarStore:
         query = key_query(
             interval, SeriesOptions(extended_session, adjustment, currency, backadjusted)
         )
-        bars = frame_to_bars(df, interval.seconds)
+        bars = frame_to_bars(df, as_interval(interval).seconds)
         wanted = checked_feed(feed) or ("delayed" if df.attrs.get("delay_seconds") else None)
         return self.write_packed(query.request(full), bars, wanted)
 
@@ -387,7 +387,7 @@ class BarStore:
         if not bars:
             return 0
         first_s, last_s = bars[0].time, bars[-1].time
-        length_s = interval_len.get(request.interval, 0.0)
+        length_s = bar_seconds(request.interval, default=0.0)
         with self._archive.reading() as transaction:
             keys = _keys(transaction, request, feed)
             series = next(filter(None, map(transaction.find, keys)), None)
@@ -406,7 +406,7 @@ class BarStore:
         self,
         symbol: str,
         exchange: str | None = "NSE",
-        interval: Interval = Interval.in_daily,
+        interval: IntervalLike = Interval.in_daily,
         *,
         extended_session: bool = False,
         fut_contract: int | None = None,
@@ -568,7 +568,7 @@ backadjusted, feed
         self,
         symbol: str | None = None,
         exchange: str | None = None,
-        interval: Interval | None = None,
+        interval: IntervalLike | None = None,
     ) -> int:
         """Remove bars and documents.
 
@@ -578,7 +578,7 @@ backadjusted, feed
             Of this symbol alone, by any name it was asked for. Default: of all.
         exchange : str, optional
             Its exchange. Default: any.
-        interval : Interval, optional
+        interval : Interval or str, optional
             Of this interval alone. Default: of all.
 
         Returns
@@ -588,10 +588,12 @@ backadjusted, feed
 
         Raises
         ------
+        InvalidIntervalError
+            `interval` is none.
         StoreError
             The store cannot be written.
         """
-        text = None if interval is None else interval.value
+        text = None if interval is None else as_interval(interval).value
         return clear(self._archive, symbol, exchange, text)
 
     def clear_expired_cache(self, days: float = 7) -> int:
@@ -666,7 +668,7 @@ backadjusted, feed
         tv: Any,
         symbols: str | Sequence[str],
         exchange: str | None = "NSE",
-        intervals: Interval | Sequence[Interval] = Interval.in_daily,
+        intervals: IntervalLike | Sequence[IntervalLike] = Interval.in_daily,
         n_bars: int = 5000,
         *,
         progress: "bool | Callable[[int, int, str], None]" = False,
@@ -681,7 +683,7 @@ backadjusted, feed
             As for `TvDatafeed.get_hist_multi`.
         exchange : str, default "NSE"
             The exchange of those that name none.
-        intervals : Interval or sequence of Interval
+        intervals : Interval or str, or sequence of them
             One series of each symbol for each.
         n_bars : int, default 5000
             How many bars of each.

@@ -10,7 +10,7 @@ from tvDatafeed.store.spans import just_after
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.interval import Interval
+    from tvDatafeed.interval import CustomInterval, Interval
     from tvDatafeed.store.barstore import BarStore
 
 
@@ -26,7 +26,7 @@ class Followed(Protocol):
         """Its exchange."""
 
     @property
-    def interval(self) -> "Interval":
+    def interval(self) -> "Interval | CustomInterval":
         """The length of a bar."""
 
 

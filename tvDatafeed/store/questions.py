@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass, replace
 
-from tvDatafeed.interval import interval_len
+from tvDatafeed.interval import bar_seconds
 from tvDatafeed.protocol.events import SeriesRequest
 from tvDatafeed.protocol.series import EARLIEST_BAR_S
 from tvDatafeed.store.blocks import ROW_BYTES, times_in
@@ -59,7 +59,7 @@ def missing_tail(stored: Stored, request: SeriesRequest) -> SeriesRequest | None
     base = newest_until(stored.spans, end_of(request))
     if base is None:
         return None
-    length_s = interval_len.get(request.interval, math.inf)
+    length_s = bar_seconds(request.interval)
     overlap = _overlap_bars(stored.series, length_s)
     times = times_in(stored.transaction.read(stored.series, *base, overlap))
     if not times:
@@ -97,7 +97,7 @@ def missing_older(
     SeriesRequest or None
         None when there are too many holes: to ask for everything is quicker then.
     """
-    length_s = interval_len.get(request.interval, math.inf)
+    length_s = bar_seconds(request.interval)
     first = times_in(stored.transaction.read(stored.series, *base, oldest=1))
     until_s = first[0] if first else base[0]
     below = [span for span in stored.spans if span[1] < base[0]]

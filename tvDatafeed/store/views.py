@@ -5,8 +5,8 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from tvDatafeed.exceptions import DataNotFoundError, DataValidationError
-from tvDatafeed.interval import Interval
+from tvDatafeed.exceptions import DataNotFoundError, DataValidationError, InvalidIntervalError
+from tvDatafeed.interval import CustomInterval, Interval, as_interval
 from tvDatafeed.protocol.series import EARLIEST_BAR_S
 from tvDatafeed.store.barstore import BarStore
 from tvDatafeed.store.reports import moment
@@ -20,7 +20,7 @@ _RESULTS = 200
 _PRICES = ("open", "high", "low", "close", "volume")
 
 
-def interval_of(text: str) -> Interval:
+def interval_of(text: str) -> Interval | CustomInterval:
     """Return an interval from TradingView's text, such as "1H", or as people write it: "15m".
 
     Raises
@@ -28,13 +28,11 @@ def interval_of(text: str) -> Interval:
     DataValidationError
         When it is neither.
     """
-    for form in (text, text[:-1] if text.endswith("m") else text.upper()):
-        try:
-            return Interval(form)
-        except ValueError:
-            continue
-    known = ", ".join(interval.value for interval in Interval)
-    raise DataValidationError("interval", text, f"must be one of {known}")
+    try:
+        return as_interval(text)
+    except InvalidIntervalError as error:
+        known = ", ".join(error.supported or ())
+        raise DataValidationError("interval", text, f"must be one of {known}") from error
 
 
 def stats_view(store: BarStore, progress: Progress) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def spans_view(store: BarStore, key: dict[str, Any]) -> dict[str, Any]:
     return {"symbol": key["symbol"], "interval": key["interval"].value, "spans": spans}
 
 
-def bars_view(frame: "pd.DataFrame", interval: Interval) -> dict[str, Any]:
+def bars_view(frame: "pd.DataFrame", interval: Interval | CustomInterval) -> dict[str, Any]:
     """Return bars; each begins at its time, in UTC, and a missing volume is null."""
     rows = zip(frame.index, *(frame[name].tolist() for name in _PRICES), strict=True)
     return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tvDatafeed.exceptions import TvDatafeedError
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import IntervalLike
 from tvDatafeed.store.barstore import BarStore
 
 # What makes a client, such as `TvDatafeed`; it is closed after the job.
@@ -67,7 +67,7 @@ class Warmer:
         """How far the newest job is."""
         return self._progress
 
-    def start(self, symbols: Sequence[str], intervals: Sequence[Interval], n_bars: int) -> bool:
+    def start(self, symbols: Sequence[str], intervals: Sequence[IntervalLike], n_bars: int) -> bool:
         """Start a job.
 
         Returns
@@ -106,7 +106,7 @@ class Warmer:
         self,
         make_client: MakeClient,
         symbols: Sequence[str],
-        intervals: Sequence[Interval],
+        intervals: Sequence[IntervalLike],
         n_bars: int,
     ) -> None:
         error: str | None = None

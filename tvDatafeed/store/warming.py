@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tvDatafeed.common.progress import reporting
 from tvDatafeed.exceptions import DataValidationError, TvDatafeedError
-from tvDatafeed.interval import Interval
+from tvDatafeed.interval import CustomInterval, Interval, IntervalLike
 from tvDatafeed.query.history import SeriesOptions, StoreUse
 from tvDatafeed.query.symbols import full_symbol, unique_names
 from tvDatafeed.store.answers import closed_part
@@ -50,19 +50,20 @@ def warm(  # noqa: PLR0917 - those of `BarStore.warm`
     client: Client,
     symbols: str | Iterable[str],
     exchange: str | None,
-    intervals: Interval | Iterable[Interval],
+    intervals: IntervalLike | Iterable[IntervalLike],
     n_bars: int,
     progress: bool | Callable[[int, int, str], None],
 ) -> dict[str, dict[str, Any]]:
     """Fetch the last bars of symbols into a store; see `BarStore.warm`."""
     names = unique_names(symbols)
-    lengths = [intervals] if isinstance(intervals, Interval) else list(intervals)
+    if isinstance(intervals, str | Interval | CustomInterval):
+        intervals = [intervals]
     results: dict[str, dict[str, Any]] = {name: {"bars": 0, "error": None} for name in names}
     wanted: list[tuple[str, SeriesRequest]] = []
     options = SeriesOptions(
         extended_session=False, adjustment="splits", currency=None, backadjusted=False
     )
-    for interval in lengths:
+    for interval in intervals:
         query = key_query(interval, options, n_bars)
         for name in names:
             try:

@@ -1,0 +1,137 @@
+"""The types of the package as its users' editors see them: pyright, strict, on their programs."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.programs import ROOT
+from tests.scale import scaled
+
+PYRIGHT = shutil.which("pyright")
+# Strict settings, without the rules that a library the user also has makes impossible to keep.
+STRICT = {"typeCheckingMode": "strict"}
+_TIMEOUT_S = scaled(300.0)
+_BLOCK = re.compile(
+    r"^(?:<!-- needs: (?P<package>\S+) -->\n)?```python\n(?P<block>.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PYRIGHT is None, reason="pyright is not installed"),
+]
+
+# What each expression is, as an editor shows it.
+REVEALED = """
+from typing import Literal
+
+import pandas as pd
+from typing_extensions import assert_type
+
+from tvDatafeed import Consumer, Interval, Seis, TvDatafeed, TvDatafeedLive
+from tvDatafeed.interval import CustomInterval, IntervalLike
+from tvDatafeed.store import BarStore
+
+
+def on_bar(seis: Seis, bar: pd.DataFrame) -> None:
+    assert_type(seis.interval, Interval | CustomInterval)
+    assert_type(seis.interval.seconds, int)
+
+
+def bars_of(tv: TvDatafeed, interval: IntervalLike) -> pd.DataFrame:
+    return tv.get_hist("AAPL", "NASDAQ", interval, 10)
+
+
+tvl = TvDatafeedLive()
+seis = assert_type(tvl.new_seis("AAPL", "NASDAQ", "1h"), Seis)
+assert_type(tvl.new_seis("AAPL", "NASDAQ", Interval.in_1_hour, 5), Seis | Literal[False])
+assert_type(tvl.new_seis("AAPL", "NASDAQ", seis.interval, timeout=5), Seis | Literal[False])
+assert_type(seis.new_consumer(on_bar), Consumer)
+assert_type(seis.new_consumer(lambda seis, bar: print(seis.symbol, bar["close"])), Consumer)
+assert_type(tvl.new_consumer(seis, on_bar, bars="all"), Consumer)
+assert_type(tvl.subscribe("AAPL", "NASDAQ", "6h", on_bar), Consumer)
+assert_type(tvl.get_hist("AAPL", "NASDAQ", "1d"), pd.DataFrame)
+assert_type(seis.get_hist(n_bars=3), pd.DataFrame)
+for followed, bar in tvl.stream():
+    assert_type(followed, Seis)
+    assert_type(bar, pd.DataFrame)
+with BarStore("bars.db") as store:
+    store.warm(tvl, ["AAPL"], "NASDAQ", ["1d", Interval.in_1_hour, seis.interval])
+    assert_type(store.read_bars("AAPL", "NASDAQ", "1d"), pd.DataFrame)
+assert_type(Interval("1h"), Interval)
+"""
+
+# Each line has one mistake.
+MISTAKES = """
+from tvDatafeed import Interval, TvDatafeed, TvDatafeedLive
+
+TvDatafeed().get_hist("AAPL", "NASDAQ", 60)
+TvDatafeed().get_hist("AAPL", "NASDAQ", interval=None)
+TvDatafeed().get_hist("AAPL", adjustment="split")
+TvDatafeedLive().new_seis("AAPL", "NASDAQ", Interval)
+TvDatafeedLive().new_seis("AAPL", "NASDAQ", "1h", 5).symbol
+TvDatafeedLive().subscribe("AAPL", "NASDAQ", "1h", lambda seis: None)
+TvDatafeedLive().subscribe("AAPL", "NASDAQ", "1h", lambda seis, bar: seis.nonsense)
+"""
+
+
+def blocks():
+    """The Python blocks of README and docs, by page and number."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for number, found in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")), 1):
+            # Those marked so need a package that is not installed here.
+            if found["package"] is None:
+                yield f"{page.stem}_{number}", found["block"]
+
+
+def mistakes_in(folder, programs):
+    """Return what pyright finds in some programs: file, line, rule and message."""
+    for name, text in programs.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    settings = STRICT | {"include": ["."], "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    done = subprocess.run(
+        [PYRIGHT, "--outputjson", "--pythonpath", sys.executable, "--project", str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=_TIMEOUT_S,
+        cwd=folder,
+    )
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == len(programs), done.stderr
+    found = [
+        (
+            re.split(r"[\\\\/]", one["file"])[-1].removesuffix(".py"),
+            one["range"]["start"]["line"] + 1,
+            one.get("rule"),
+            one["message"],
+        )
+        for one in report["generalDiagnostics"]
+    ]
+    return sorted(found, key=str)
+
+
+def test_blocks_of_readme_and_docs(tmp_path):
+    """Each one, as it stands, is a program without a complaint."""
+    programs = dict(blocks())
+    assert len(programs) > 30
+    assert mistakes_in(tmp_path, programs) == []
+
+
+def test_what_an_editor_shows(tmp_path):
+    """No result is a union with False, or Any, where no timeout was given."""
+    assert mistakes_in(tmp_path, {"program": REVEALED.lstrip()}) == []
+
+
+def test_mistakes_are_underlined(tmp_path):
+    """Each of these lines has a mistake that an editor can show, and no other line has one."""
+    text = MISTAKES.lstrip()
+    found = {line for _file, line, *_ in mistakes_in(tmp_path, {"program": text})}
+    lines = text.splitlines()
+    assert found == {n for n, line in enumerate(lines, 1) if line.startswith("TvDatafeed")}
