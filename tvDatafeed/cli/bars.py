@@ -35,6 +35,7 @@ from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import local_timezone
+from tvDatafeed.query.periods import PERIODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,7 @@ examples:
   tvdatafeed hist NASDAQ:AAPL
   tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --bars 100 --timezone exchange
   tvdatafeed hist NASDAQ:AAPL --start 2024-01-01 --end 2024-06-30
+  tvdatafeed hist NASDAQ:AAPL --period 1y
   tvdatafeed hist NASDAQ:AAPL --end 2024-06-30 --bars 20   the last 20 days up to that one
   tvdatafeed hist AAPL MSFT NVDA --exchange NASDAQ --bars 250 --output tech.csv
   tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
@@ -147,6 +149,12 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
         "--start", metavar="DATE", help="from this day or time on, such as 2024-01-31T09:30"
     )
     hist.add_argument("--end", metavar="DATE", help="to this day or time, which is included")
+    hist.add_argument(
+        "--period",
+        type=str.lower,
+        choices=PERIODS,
+        help="instead of --bars and --start: so much time up to now, or up to --end",
+    )
     hist.add_argument(
         "--extended", action="store_true", help="with bars outside the regular session"
     )
@@ -254,7 +262,7 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    zone = arguments.timezone or config.data.timezone
+    zone = config.data.timezone if arguments.timezone is None else arguments.timezone.strip()
     if not zone and render in WITH_OFFSETS:
         zone = local_timezone()
     with make_client(TvDatafeed, arguments, config) as client:
@@ -265,7 +273,8 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
             extended_session=arguments.extended,
             start_date=arguments.start,
             end_date=arguments.end,
-            timezone=zone,
+            timezone=zone or "",
+            period=arguments.period,
             max_concurrent=arguments.max_concurrent,
             progress=wants_progress(arguments),
             on_error="collect",
