@@ -382,12 +382,13 @@ def date_or_moment(field: str, value: Any) -> Limit:
     DataValidationError
         When it is none of these.
     """
-    kind = type(value)
+    # Of numpy's kinds a duration calls itself a whole number.
+    numpy_kind = type(value).__name__ if type(value).__module__ == "numpy" else None
     if isinstance(value, str):
         value = _parsed(field, value.strip())
-    elif (kind.__module__, kind.__name__) == ("numpy", "datetime64"):
+    elif numpy_kind == "datetime64":
         value = _of_numpy(field, value)
-    elif not isinstance(value, bool) and isinstance(value, Real):
+    elif not isinstance(value, bool) and numpy_kind != "timedelta64" and isinstance(value, Real):
         return _of_epoch(field, value)
     # pandas.NaT calls itself a datetime; it is the one that differs from itself.
     if not isinstance(value, date) or value != value:  # noqa: PLR0124
