@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib.util
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -57,6 +58,7 @@ _FORMATS_OF_SUFFIXES = {
     ".pq": "parquet",
     ".txt": "table",
 }
+_EPOCH_SECONDS = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
 _PICTURES = (".png", ".svg", ".pdf", ".jpg")
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
@@ -146,9 +148,14 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
     )
     add_series_options(hist, "1d")
     hist.add_argument(
-        "--start", metavar="DATE", help="from this day or time on, such as 2024-01-31T09:30"
+        "--start",
+        type=_date,
+        metavar="DATE",
+        help="from this day or time on, such as 2024-01-31T09:30, or epoch seconds",
     )
-    hist.add_argument("--end", metavar="DATE", help="to this day or time, which is included")
+    hist.add_argument(
+        "--end", type=_date, metavar="DATE", help="to this day or time, which is included"
+    )
     hist.add_argument(
         "--period",
         type=str.lower,
@@ -201,6 +208,11 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
         help="draw candles and volume of one symbol into a picture, such as aapl.png; "
         "the bars are printed only with --format or --output then",
     )
+
+
+def _date(text: str) -> str | float:
+    """Read epoch seconds as a number; eight digits are a day."""
+    return float(text) if _EPOCH_SECONDS.fullmatch(text.strip()) else text
 
 
 def _demo(arguments: argparse.Namespace) -> int:
