@@ -15,7 +15,7 @@ def main() -> int:
     reader = parser(__doc__)
     reader.add_argument("symbol", nargs="?", default="NASDAQ:AAPL")
     arguments = reader.parse_args()
-    with service(arguments) as config, TvDatafeed(config=config) as tv:
+    with service(arguments) as config, TvDatafeed(config=config, timezone="UTC") as tv:
         try:
             daily = tv.get_hist(arguments.symbol, n_bars=200, timezone="exchange")
             hourly = tv.get_hist(arguments.symbol, interval=Interval.in_1_hour, n_bars=24)

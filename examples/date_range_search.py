@@ -17,7 +17,7 @@ def main() -> int:
     reader.add_argument("start", nargs="?", default="2024-01-01")
     reader.add_argument("end", nargs="?", default="2024-06-30")
     arguments = reader.parse_args()
-    with service(arguments) as config, TvDatafeed(config=config) as tv:
+    with service(arguments) as config, TvDatafeed(config=config, timezone="UTC") as tv:
         try:
             found = tv.search_symbol(arguments.text, limit=5, raise_on_error=True)
             print(tv.format_search_results(found))

@@ -36,7 +36,7 @@ def main() -> int:
     arguments = reader.parse_args()
     with (
         hurried_service(arguments) as config,
-        TvDatafeedLive(config=config, on_error=on_error, on_gap=on_gap) as tvl,
+        TvDatafeedLive(config=config, timezone="UTC", on_error=on_error, on_gap=on_gap) as tvl,
     ):
         try:
             seis = tvl.new_seis(arguments.symbol, "", Interval.in_1_minute)

@@ -18,10 +18,8 @@ def main() -> int:
     reader = parser(__doc__)
     reader.add_argument("symbols", nargs="*", default=SYMBOLS)
     arguments = reader.parse_args()
-    with service(arguments) as config, TvDatafeed(config=config) as tv:
-        frames = tv.get_hist_multi(
-            arguments.symbols, n_bars=252, timezone="UTC", on_error="collect"
-        )
+    with service(arguments) as config, TvDatafeed(config=config, timezone="UTC") as tv:
+        frames = tv.get_hist_multi(arguments.symbols, n_bars=252, on_error="collect")
     for symbol, error in frames.errors.items():
         why = "TradingView cannot be reached" if isinstance(error, NetworkError) else error
         print(f"{symbol}: {why}")

@@ -112,7 +112,8 @@ def trade(config: TvDatafeedConfig, symbol: str, bars: int | None) -> int:
     bot = Bot(bars)
     hooks = {"on_error": bot.on_error, "on_gap": bot.on_gap, "on_reconnect": on_reconnect}
     # Leaving the block closes the feed, whatever the reason: the end, Ctrl-C, SIGTERM, a bug.
-    with TvDatafeedLive(config=config, **hooks) as tvl:
+    # In UTC each bar is later than the one before it; local time is set back once a year.
+    with TvDatafeedLive(config=config, timezone="UTC", **hooks) as tvl:
         try:
             tvl.subscribe(symbol, "", Interval.in_1_minute, bot.on_bar)
         except ValueError as error:

@@ -40,7 +40,7 @@ from tvDatafeed.common.settings import (
     TIMEOUT,
     VOLUME_FILLING,
     WHOLE,
-    ZONE_NAME,
+    ZONE,
     DefaultText,
     FillMissingVolume,
     LiveMode,
@@ -58,6 +58,8 @@ from tvDatafeed.common.settings import (
 )
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from typing_extensions import Self
 
 
@@ -319,9 +321,9 @@ class DataConfig(_ConfigSection):
         contradict each other (``TV_VALIDATE_DATA``).
     fill_missing_volume : {"zero", "nan", "forward", "interpolate"}, default "zero"
         The volume of a bar that comes without one (``TV_FILL_MISSING_VOLUME``).
-    timezone : str, optional
-        Timezone of the index: an IANA name, or "exchange". Default: no timezone, the local
-        time of the machine (``TV_TIMEZONE``).
+    timezone : str or tzinfo, optional
+        Timezone of the index: an IANA name, "exchange", or a tzinfo. Default: no timezone, the
+        local time of the machine (``TV_TIMEZONE``).
     """
 
     max_bars: int = field(default=5000, metadata=setting(COUNT, "TV_MAX_BARS"))
@@ -330,7 +332,7 @@ class DataConfig(_ConfigSection):
     fill_missing_volume: FillMissingVolume = field(
         default="zero", metadata=setting(VOLUME_FILLING, "TV_FILL_MISSING_VOLUME")
     )
-    timezone: str | None = field(default=None, metadata=setting(ZONE_NAME, "TV_TIMEZONE"))
+    timezone: str | tzinfo | None = field(default=None, metadata=setting(ZONE, "TV_TIMEZONE"))
 
 
 @dataclass(frozen=True, kw_only=True)

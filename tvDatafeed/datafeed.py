@@ -78,8 +78,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
     ----------
     username, password, auth_token, totp_secret, totp_code, ws_timeout, verbose
         As for `TvDatafeed`.
-    sessionid, sessionid_sign, token_cache, config
-        As for `TvDatafeed`.
+    sessionid, sessionid_sign, token_cache, config, store, timezone
+        As for `TvDatafeed`; live bars are in that zone too.
     on_error : callable, optional
         Called with ``(consumer_or_seis, exception)``: what a callback raised, in its own thread;
         why a Seis has failed; a consumer that is too slow; once for all Seises, that the account
@@ -133,6 +133,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
         config: TvDatafeedConfig | None = None,
         store: StoreLike = None,
+        timezone: str | dt.tzinfo | None = None,
         on_error: OnError | None = None,
         on_gap: OnGap | None = None,
         on_reconnect: OnReconnect | None = None,
@@ -156,6 +157,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             token_cache=token_cache,
             config=config,
             store=store,
+            timezone=timezone,
         )
         self._process = os.getpid()
         self._made_registries: dict[str, Registry] = {}
@@ -200,6 +202,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
             lambda: self._connections().last_error,
             get_bars=self._closed_bars,
             process=self._process,
+            repeated_hours=self._repeated_hours,
             make_recorder=None if self.store is None else self._make_recorder,
         )
         # The first of several threads wins, and no lock is needed that a fork could copy.
@@ -327,7 +330,9 @@ class TvDatafeedLive(TvDatafeed, Feed):
         callback : callable
             Called with ``(seis, data)``; data is a DataFrame of one row as from
             `TvDatafeed.get_hist`, the callback's own. ``attrs["closed"]`` says whether the bar can
-            still change.
+            still change. Without a zone its index is local time, which in autumn, when clocks are
+            set back, shows an hour twice and runs backwards. ``TvDatafeedLive(timezone="UTC")``
+            avoids it.
         timeout : float, default -1
             Seconds; checked only, for old programs: this call waits for no other thread.
         on_error : callable, optional
@@ -568,7 +573,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         symbol, exchange, interval, fut_contract, extended_session
             As there.
         n_bars : int, default 10
-            As there; 10 counts as not given where there is a `start_date`.
+            As there; 10 counts as not given where there is a `start_date` or a `period`.
         timeout : float, default -1
             Seconds; checked only, for old programs: this call waits for no other thread.
         start_date, end_date, timezone, **options
@@ -585,7 +590,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
             As there.
         """
         _checked_timeout(timeout)
-        if start_date is not None and n_bars == 10:  # noqa: PLR2004 - the documented default
+        is_range = start_date is not None or options.get("period") is not None
+        if is_range and n_bars == 10:  # noqa: PLR2004 - the documented default
             n_bars = None
         return super().get_hist(
             symbol,

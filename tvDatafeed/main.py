@@ -29,9 +29,10 @@ from tvDatafeed.exceptions import (
     TvDatafeedError,
 )
 from tvDatafeed.frames.many import Frames, results_of
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.interval import Interval, IntervalLike, interval_len
 from tvDatafeed.network.lazy import LazyConnections
-from tvDatafeed.query.dates import DateLike, legacy_problems
+from tvDatafeed.query.dates import DateLike, legacy_problems, with_timezone
 from tvDatafeed.query.dates import timezone_named as _get_timezone_object
 from tvDatafeed.query.history import (
     Adjustment,
@@ -43,6 +44,7 @@ from tvDatafeed.query.history import (
     StoreUse,
     Validation,
 )
+from tvDatafeed.query.periods import Period
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.query.symbols import (
@@ -120,6 +122,10 @@ class TvDatafeed(ListsPublicNames):
     store : str, path, BarStore or bool, optional
         Where bars are kept between runs: a URL, a file, a `tvDatafeed.store.BarStore`, or True for
         the default file. False: none. Default: ``TV_STORE_URL`` if set, else none.
+    timezone : str or tzinfo, optional
+        The zone of the index where a call names none: "UTC", an IANA name, "exchange" for the
+        symbol's own, or a tzinfo. An empty text: the machine's local time without a zone, whatever
+        ``TV_TIMEZONE`` says. Default: that of `config`, or ``TV_TIMEZONE``, else local time.
 
     Attributes
     ----------
@@ -175,12 +181,13 @@ class TvDatafeed(ListsPublicNames):
         token_cache: "str | os.PathLike[str] | Literal[False] | None" = None,
         config: TvDatafeedConfig | None = None,
         store: "StoreLike" = None,
+        timezone: str | dt.tzinfo | None = None,
     ) -> None:
         if auth_token:
             # The others serve to renew it, where they are any good; nobody looks at them now.
             username, password = none_if_blank(username), none_if_blank(password)
         self._config = with_credentials(
-            TvDatafeedConfig.from_env() if config is None else config,
+            with_timezone(config or TvDatafeedConfig.from_env(), timezone),
             {
                 "username": username,
                 "password": password,
@@ -211,6 +218,7 @@ class TvDatafeed(ListsPublicNames):
         )
         if self._account.is_anonymous:
             logger.warning("no account: TradingView limits what it gives to anonymous users")
+        self._repeated_hours = RepeatedHours()
         self._store, self._owns_store = open_store(store, self._config.store)
 
     @classmethod
@@ -325,6 +333,7 @@ class TvDatafeed(ListsPublicNames):
         dates: Dates = "open",
         closed_only: bool = False,
         validate: Validation | None = None,
+        period: Period | None = None,
         store: StoreUse = "use",
     ) -> "pd.DataFrame":
         """Get bars of a symbol: the last ones, those up to a moment, or those of a range.
@@ -347,17 +356,20 @@ class TvDatafeed(ListsPublicNames):
             the root of the contracts, with its exchange or without.
         extended_session : bool, default False
             Whether bars outside the regular session are included.
-        start_date, end_date : datetime, date, pandas.Timestamp or str, optional
-            The range, both ends included; texts are ISO 8601. `start_date` alone is until now,
-            and `end_date` goes with `start_date` or with `n_bars`: the last bars up to it. A
+        start_date, end_date : datetime, date, pandas.Timestamp, str, numpy.datetime64 or \
+float, optional
+            The range, both ends included; texts are ISO 8601, and numbers epoch seconds UTC.
+            `start_date` alone is until now, and `end_date` goes with `start_date`, with `period`,
+            or with `n_bars`: the last bars up to it. A
             datetime compares with the open of a bar; without a zone it is in that of `timezone`,
             else in the machine's local time (of an hour that comes twice it is in the first, with
             ``fold=1`` in the second). A date, or a text without a time, is a whole day, and
             for daily and longer bars a trading day of the exchange.
         timezone : str or tzinfo, optional
             Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
-            ``TV_TIMEZONE``, else the machine's local time without a zone. Where clocks are set
-            back, that index shows an hour twice: one WARNING, and ``timezone="UTC"`` avoids it.
+            that of the object, else the machine's local time without a zone, which an empty text
+            stands for too. In autumn, when clocks are set back, that naive index shows an hour
+            twice and runs backwards, which is one WARNING an object. ``timezone="UTC"`` avoids it.
         adjustment : {"splits", "dividends", "none"}, default "splits"
             What earlier prices are adjusted for: splits; dividends and splits; nothing.
         currency : str, optional
@@ -372,6 +384,12 @@ class TvDatafeed(ListsPublicNames):
         validate : {"raise", "off"}, optional
             What to do about bars that contradict themselves. Default: one WARNING a call,
             unless ``TV_VALIDATE_DATA`` says no. Bars are never repaired.
+        period : {"1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"}, optional
+            Instead of `n_bars` and `start_date`: the bars of so much time up to now, or up to
+            `end_date`. "1d" and "5d" are the last trading days that have bars (of weekly and longer
+            bars the last bar), "max" is all that the account may have, page by page. Others begin
+            with a whole day, so many months before the last one, or on the 1st of January. Days
+            are those of `timezone`, or in local time those of the exchange.
         store : {"use", "refresh", "off", "only"}, default "use"
             Where there is a store: "use" asks TradingView for what it lacks, "refresh" for
             everything and stores that, "off" leaves the store alone, "only" uses no network.
@@ -410,7 +428,7 @@ class TvDatafeed(ListsPublicNames):
         """
         full = full_symbol(symbol, exchange)
         query = HistoryQuery(
-            RangeOptions(interval, n_bars, start_date, end_date, timezone),
+            RangeOptions(interval, n_bars, start_date, end_date, timezone, period),
             SeriesOptions(extended_session, adjustment, currency, backadjusted),
             FrameOptions(dates, closed_only, validate),
             self._config.data,
@@ -421,7 +439,7 @@ class TvDatafeed(ListsPublicNames):
         history = self._only(self._histories([query.request(full)], kept, store))
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
-        frame = history_to_frame(history, query.view())
+        frame = history_to_frame(history, query.view(), self._repeated_hours)
         if self.verbose:
             seconds = time.monotonic() - started
             logger.info("%s: %d bars in %.3f s", full, len(frame), seconds)
@@ -448,6 +466,7 @@ class TvDatafeed(ListsPublicNames):
         dates: Dates = "open",
         closed_only: bool = False,
         validate: Validation | None = None,
+        period: Period | None = None,
         store: StoreUse = "use",
     ) -> Frames:
         """Get bars of many symbols, several at a time over one connection.
@@ -461,7 +480,8 @@ class TvDatafeed(ListsPublicNames):
         exchange, interval, n_bars, fut_contract, extended_session
             As for `get_hist`, for each symbol.
         start_date, end_date, timezone
-            As for `get_hist`.
+            As for `get_hist`. Without a zone, each index is local time, which in autumn shows an
+            hour twice and runs backwards. ``timezone="UTC"`` avoids it.
         max_concurrent : int, default 10
             How many symbols are asked for at a time.
         progress : bool or callable, default False
@@ -470,7 +490,7 @@ class TvDatafeed(ListsPublicNames):
         on_error : {"raise", "collect"}, default "raise"
             "raise": the first failure is raised and all others are given up. "collect": symbols
             that fail are not in the result, but in its ``errors``.
-        adjustment, currency, backadjusted, dates, closed_only, validate, store
+        adjustment, currency, backadjusted, dates, closed_only, validate, period, store
             As for `get_hist`.
 
         Returns
@@ -495,7 +515,7 @@ class TvDatafeed(ListsPublicNames):
         (['AAPL'], ['NOPE'])
         """
         query = HistoryQuery(
-            RangeOptions(interval, n_bars, start_date, end_date, timezone),
+            RangeOptions(interval, n_bars, start_date, end_date, timezone, period),
             SeriesOptions(extended_session, adjustment, currency, backadjusted),
             FrameOptions(dates, closed_only, validate),
             self._config.data,
@@ -511,6 +531,7 @@ class TvDatafeed(ListsPublicNames):
             named_symbols(names, exchange, fut_contract),
             query,
             lambda requests: self._histories(requests, kept, store, window=window),
+            self._repeated_hours,
         )
         # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
         with closing(coming), reporting(progress, len(names)) as report:
@@ -641,8 +662,8 @@ class TvDatafeed(ListsPublicNames):
 
         Parameters
         ----------
-        start, end : datetime, date or str
-            Without a zone in the machine's local time.
+        start, end : datetime, date, str, numpy.datetime64 or float
+            Without a zone in the machine's local time; numbers are epoch seconds UTC.
 
         Returns
         -------
@@ -818,13 +839,8 @@ class TvDatafeed(ListsPublicNames):
                 self._ask(requests, window=window),
             )
         account = self._account.fingerprint(self._config.auth)
-        return store.answers(
-            self._dispatcher(max(window, _STORE_WINDOW)),
-            requests,
-            account,
-            use,
-            window,
-        )
+        dispatcher = self._dispatcher(max(window, _STORE_WINDOW))
+        return store.answers(dispatcher, requests, account, use, window)
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
         """Add to an error what may have been meant, if the search says so at once."""

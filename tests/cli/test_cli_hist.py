@@ -275,3 +275,36 @@ def test_hist_tells_a_shortfall(loopback, capsys):
         f"tvdatafeed: SP:SPX: {rows} of 2000 bars: no older bars exist",
         "tvdatafeed: SP:SPX: delayed by 900 s",
     ]
+
+
+@pytest.mark.parametrize("period", ["1mo", "1MO"])
+def test_hist_of_a_period(loopback, capsys, period):
+    """--period is so much time up to now, or up to --end."""
+    question = ["hist", "NASDAQ:AAPL", "--timezone=UTC", "--format=csv"]
+    assert main([*question, "--period", period, "--end=2026-07-31"]) == 0
+    out, _err = capsys.readouterr()
+    times = pd.read_csv(io.StringIO(out))["datetime"]
+    assert (times.iloc[0][:10], times.iloc[-1][:10]) == ("2026-06-30", "2026-07-31")
+    for start in ("2026-06-30", "20260630", "1782777600", "1782777600.0"):
+        assert main([*question, f"--start={start}", "--end=20260731"]) == 0
+        assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--period=1y", "--bars=5"], "cannot go with n_bars"),
+        (["--period=1y", "--start=2024-01-01"], "cannot go with start_date"),
+        (["--period=7d"], "invalid choice"),
+        (["--start=1782777600000"], "looks like milliseconds; pass epoch seconds, such as 17827"),
+    ],
+)
+def test_hist_of_a_period_that_cannot_be_right(loopback, capsys, options, words):
+    """Nothing is sent, and one line says why."""
+    try:
+        code = main(["hist", "NASDAQ:AAPL", *options])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    assert words in capsys.readouterr().err
+    assert loopback.connections_opened == 0

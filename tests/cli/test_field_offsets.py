@@ -56,3 +56,15 @@ def test_set_zone_wins(set_zone, monkeypatch, capsys):
     assert all(time.endswith("+00:00") for time in shown_by(capsys, "--format=csv")[0])
     times, _err = shown_by(capsys, "--format=csv", "--timezone=Asia/Tokyo")
     assert all(time.endswith("+09:00") for time in times)
+
+
+@pytest.mark.usefixtures("loopback")
+def test_empty_zone_is_local_time(set_zone, monkeypatch, capsys):
+    """--timezone "" is local time, whatever TV_TIMEZONE says."""
+    set_zone(BERLIN)
+    local, _err = shown_by(capsys, "--format=csv")
+    monkeypatch.setenv("TV_TIMEZONE", "UTC")
+    assert main(["hist", SYMBOL, *LIMITS, "--format=csv", "--timezone="]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out))["datetime"].tolist() == local
+    assert main(["hist", SYMBOL, *LIMITS, "--timezone", ""]) == 0
+    assert "2025-10-26 00:00:00 " in capsys.readouterr().out

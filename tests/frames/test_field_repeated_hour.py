@@ -36,6 +36,57 @@ def test_frame_that_spans_the_hour(tv, set_zone, caplog, interval, zone):
     assert SYMBOL in warning.getMessage()
 
 
+def test_frame_that_spans_the_hour_of_new_york(tv, set_zone, caplog):
+    """Each zone has its own hour."""
+    set_zone("America/New_York")
+    asked = {"start_date": "2025-11-02T03:00Z", "end_date": "2025-11-02T09:00Z"}
+    frame = tv.get_hist(SYMBOL, interval=Interval.in_1_hour, **asked)
+    assert not frame.index.is_unique
+    (warning,) = warnings_of(caplog)
+    assert "2025-11-02 01:00:00" in warning.getMessage()
+
+
+def test_frame_that_touches_the_hour(tv, set_zone, caplog):
+    """One bar of each pass is enough, and both passes are needed."""
+    set_zone(BERLIN)
+    quarter = {"interval": Interval.in_15_minute}
+    for start, end in (
+        (SET_BACK - HOUR, SET_BACK - HOUR / 4),
+        (SET_BACK, SET_BACK + HOUR),
+    ):
+        frame = tv.get_hist(SYMBOL, **quarter, start_date=start, end_date=end)
+        assert frame.index.is_unique
+    assert warnings_of(caplog) == []
+    tv.get_hist(SYMBOL, **quarter, start_date=SET_BACK - HOUR / 4, end_date=SET_BACK)
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_one_warning_of_an_object(server, set_zone, caplog, tmp_path):
+    """Frames of a client are warned of once; another client and a store have their own warning."""
+    set_zone(BERLIN)
+    asked = {"interval": Interval.in_1_hour, **NEAR}
+    with TvDatafeed(config=impatient(server), store=tmp_path / "bars.db") as tv:
+        for _again in range(3):
+            tv.get_hist(SYMBOL, **asked)
+        frames = tv.get_hist_multi([SYMBOL, "BITSTAMP:BTCUSD"], **asked)
+        assert not any(frame.index.is_unique for frame in frames.values())
+        assert len(warnings_of(caplog)) == 1
+        for _again in range(2):
+            tv.store.read_bars(SYMBOL, **asked)
+        assert len(warnings_of(caplog)) == 2
+    with TvDatafeed(config=impatient(server)) as tv:
+        tv.get_hist_multi([SYMBOL, "BITSTAMP:BTCUSD"], **asked)
+    assert len(warnings_of(caplog)) == 3
+
+
+def test_no_warning_with_a_zone_of_the_object(server, set_zone, caplog):
+    """The remedy may stand in the object."""
+    set_zone(BERLIN)
+    with TvDatafeed(config=impatient(server), timezone="UTC") as tv:
+        assert tv.get_hist(SYMBOL, interval=Interval.in_1_hour, **NEAR).index.is_unique
+    assert warnings_of(caplog) == []
+
+
 @pytest.mark.parametrize(
     ("question", "zone"),
     [
@@ -63,7 +114,7 @@ def test_frame_that_shows_no_hour_twice(tv, set_zone, caplog, question, zone):
 
 
 def test_live_bars_of_the_hour(set_zone, caplog):
-    """A live series warns once, however many bars and subscribers it has."""
+    """A feed warns once, however many bars, subscribers and series it has."""
     set_zone(BERLIN)
     with (
         LiveServer(now=(SET_BACK - HOUR / 60).timestamp()) as server,
@@ -72,9 +123,12 @@ def test_live_bars_of_the_hour(set_zone, caplog):
         subscribers = [Bars(), Bars()]
         for bars in subscribers:
             tvl.subscribe(*BTC, bars)
+        other = Bars()
+        tvl.subscribe("BTCUSDT", "BINANCE", Interval.in_1_minute, other)
         for count in range(2, 5):
             server.move(60)
-            assert all(bars.wait(count) for bars in subscribers)
+            assert all(bars.wait(count) for bars in [*subscribers, other])
+        tvl.get_hist(SYMBOL, interval=Interval.in_1_hour, n_bars=5)
         opens = subscribers[0].opens
         assert min(opens) == opens[-2] < opens[0]
         (warning,) = warnings_of(caplog)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib.util
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import local_timezone
+from tvDatafeed.query.periods import PERIODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +58,7 @@ _FORMATS_OF_SUFFIXES = {
     ".pq": "parquet",
     ".txt": "table",
 }
+_EPOCH_SECONDS = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
 _PICTURES = (".png", ".svg", ".pdf", ".jpg")
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
@@ -71,6 +74,7 @@ examples:
   tvdatafeed hist NASDAQ:AAPL
   tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --bars 100 --timezone exchange
   tvdatafeed hist NASDAQ:AAPL --start 2024-01-01 --end 2024-06-30
+  tvdatafeed hist NASDAQ:AAPL --period 1y
   tvdatafeed hist NASDAQ:AAPL --end 2024-06-30 --bars 20   the last 20 days up to that one
   tvdatafeed hist AAPL MSFT NVDA --exchange NASDAQ --bars 250 --output tech.csv
   tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
@@ -144,9 +148,20 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
     )
     add_series_options(hist, "1d")
     hist.add_argument(
-        "--start", metavar="DATE", help="from this day or time on, such as 2024-01-31T09:30"
+        "--start",
+        type=_date,
+        metavar="DATE",
+        help="from this day or time on, such as 2024-01-31T09:30, or epoch seconds",
     )
-    hist.add_argument("--end", metavar="DATE", help="to this day or time, which is included")
+    hist.add_argument(
+        "--end", type=_date, metavar="DATE", help="to this day or time, which is included"
+    )
+    hist.add_argument(
+        "--period",
+        type=str.lower,
+        choices=PERIODS,
+        help="instead of --bars and --start: so much time up to now, or up to --end",
+    )
     hist.add_argument(
         "--extended", action="store_true", help="with bars outside the regular session"
     )
@@ -193,6 +208,11 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
         help="draw candles and volume of one symbol into a picture, such as aapl.png; "
         "the bars are printed only with --format or --output then",
     )
+
+
+def _date(text: str) -> str | float:
+    """Read epoch seconds as a number; eight digits are a day."""
+    return float(text) if _EPOCH_SECONDS.fullmatch(text.strip()) else text
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -254,7 +274,7 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
     render = _renderer(arguments)
     if arguments.plot is not None:
         _check_plot(arguments)
-    zone = arguments.timezone or config.data.timezone
+    zone = config.data.timezone if arguments.timezone is None else arguments.timezone.strip()
     if not zone and render in WITH_OFFSETS:
         zone = local_timezone()
     with make_client(TvDatafeed, arguments, config) as client:
@@ -265,7 +285,8 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
             extended_session=arguments.extended,
             start_date=arguments.start,
             end_date=arguments.end,
-            timezone=zone,
+            timezone=zone or "",
+            period=arguments.period,
             max_concurrent=arguments.max_concurrent,
             progress=wants_progress(arguments),
             on_error="collect",

@@ -24,6 +24,7 @@ from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.live.seis import Seis, WhichBars
+from tvDatafeed.query.dates import local_timezone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,9 @@ def _live(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace, *, is_table: bool) -> TvDatafeedConfig:
     config = account_config()
-    zone = arguments.timezone or config.data.timezone or (None if is_table else "UTC")
+    zone = config.data.timezone or (None if is_table else "UTC")
+    if arguments.timezone is not None:
+        zone = arguments.timezone.strip() or local_timezone()
     return dataclasses.replace(config, data=dataclasses.replace(config.data, timezone=zone))
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -165,10 +166,12 @@ def _file(value: Any) -> str | None:
     return path
 
 
-def _zone_name(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError("must be the name of a timezone, or None")
-    return (value and value.strip()) or None
+def _zone(value: Any) -> str | tzinfo | None:
+    if value is None or isinstance(value, tzinfo):
+        return value
+    if not isinstance(value, str):
+        raise TypeError("must be the name of a timezone, a tzinfo, or None")
+    return value.strip() or None
 
 
 def _text(value: Any) -> str | None:
@@ -375,7 +378,7 @@ DAYS = _Kind(days, days)
 FLAG = _Kind(_flag, _flag_in_text)
 VOLUME_FILLING = _choice(*get_args(FillMissingVolume))
 LIVE_MODE = _choice(*get_args(LiveMode))
-ZONE_NAME = _Kind(_zone_name, _zone_name)
+ZONE = _Kind(_zone, _zone)
 SOCKET_URL = _Kind(_url("ws", "wss"), _url("ws", "wss"))
 HTTP_URL = _Kind(_url("http", "https"), _url("http", "https"))
 HEADERS = _Kind(_headers, _headers)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tvDatafeed.common.settings import FillMissingVolume
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars
 from tvDatafeed.query.dates import local_timezone, timezone_named
@@ -39,6 +40,7 @@ def bars_to_frame(
     timezone: dt.tzinfo | None = None,
     fill_missing_volume: FillMissingVolume = "zero",
     validation: ValidationPolicy = "warn",
+    repeated_hours: RepeatedHours | None = None,
 ) -> pd.DataFrame:
     """Build the DataFrame of one symbol.
 
@@ -55,6 +57,8 @@ def bars_to_frame(
         before), "interpolate" (between its neighbours). Only that bar is touched.
     validation
         What to do about broken bars: "warn" once, "raise", or "off". Bars are never repaired.
+    repeated_hours
+        Warns of an hour that the index shows twice; None: one of this frame.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def bars_to_frame(
         _validate(values, symbol, strict=validation == "raise")
     index = _index(cells[:, 0], timezone)
     if timezone is None:
-        _warn_of_repeated_hour(index, cells[:, 0], symbol)
+        _check_order(index, cells[:, 0], symbol, repeated_hours or RepeatedHours())
     frame = pd.DataFrame(values, index=index, columns=_NUMBERS, copy=False)
     names = np.full(len(frame), symbol, dtype=object)
     # pandas 3 would make a text column of its own dtype; programs compare with object.
@@ -104,7 +108,7 @@ class LiveRows:
     # pandas keeps a note of each copy, and clears these only when there are hundreds.
     _COPIES = 50
 
-    def __init__(self, symbol: str, repeated_hours: "RepeatedHours") -> None:
+    def __init__(self, symbol: str, repeated_hours: RepeatedHours) -> None:
         self._symbol = symbol
         self._repeated_hours = repeated_hours
         self._latest_s, self._latest_shown = -math.inf, 0
@@ -124,7 +128,7 @@ class LiveRows:
         bar: Bar,
         *,
         is_closed: bool,
-        zone_name: str | None,
+        zone_name: str | dt.tzinfo | None,
         delay_s: int,
         fill_missing_volume: FillMissingVolume,
         last_volume: float,
@@ -167,7 +171,7 @@ class LiveRows:
             self._check_order(bar.time, frame.index)
         frame.attrs["closed"] = frame.attrs["last_bar_closed"] = is_closed
         if zone_name:
-            frame.attrs["timezone"] = zone_name
+            frame.attrs["timezone"] = str(zone_name)
         if delay_s:
             frame.attrs["delay_seconds"] = delay_s
         return frame
@@ -178,27 +182,6 @@ class LiveRows:
             if shown <= self._latest_shown:
                 self._repeated_hours.warn(self._symbol, index[0])
             self._latest_s, self._latest_shown = time_s, shown
-
-
-class RepeatedHours:
-    """Warn once, in whichever thread, that an index without a zone shows an hour twice."""
-
-    def __init__(self) -> None:
-        # To pop from a list is atomic.
-        self._warnings = [logger.warning]
-
-    def warn(self, symbol: str, shown: object) -> None:
-        """Warn of a bar that seems to open no later than the one before it."""
-        try:
-            warning = self._warnings.pop()
-        except IndexError:
-            return
-        warning(
-            "%s: local time was set back before the bar of %s, so the index shows an hour twice; "
-            'timezone="UTC" (or TV_TIMEZONE=UTC) tells its bars apart',
-            symbol,
-            shown,
-        )
 
 
 def is_known(number: float) -> bool:
@@ -285,12 +268,15 @@ def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.D
     return index.tz_localize("UTC").tz_convert(local).tz_localize(None)
 
 
-def _warn_of_repeated_hour(
-    index: pd.DatetimeIndex, times_s: npt.NDArray[np.float64], symbol: str
+def _check_order(
+    index: pd.DatetimeIndex,
+    times_s: npt.NDArray[np.float64],
+    symbol: str,
+    repeated_hours: RepeatedHours,
 ) -> None:
     went_back = (np.diff(index.asi8) <= 0) & (np.diff(times_s) > 0)
     if went_back.any():
-        RepeatedHours().warn(symbol, index[int(went_back.argmax()) + 1])
+        repeated_hours.warn(symbol, index[int(went_back.argmax()) + 1])
 
 
 def nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:

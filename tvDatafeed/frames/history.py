@@ -5,6 +5,7 @@ quick.
 """
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pandas as pd
 
 from tvDatafeed.exceptions import DataNotFoundError
 from tvDatafeed.frames.bars import NANOSECONDS, bars_to_frame, nanoseconds_index, times_of
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.protocol.events import History
 from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateRange, evening_open_minute, timezone_named
+from tvDatafeed.query.periods import PeriodRange
 from tvDatafeed.query.view import View
 
 _MINUTES_A_DAY = 24 * 60
@@ -24,7 +27,9 @@ _THURSDAY, _SATURDAY = 3, 5
 _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars is reached"}
 
 
-def history_to_frame(history: History, view: View) -> pd.DataFrame:
+def history_to_frame(
+    history: History, view: View, repeated_hours: RepeatedHours | None = None
+) -> pd.DataFrame:
     """Build the DataFrame of an answer: the bars that were asked for, and what to know of them.
 
     Parameters
@@ -33,6 +38,8 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
         The answer.
     view
         Which of its bars, and how.
+    repeated_hours
+        As for `bars_to_frame`.
 
     Returns
     -------
@@ -50,11 +57,18 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
         As from `bars_to_frame`.
     """
     bars, symbol = history.bars, history.request.symbol
-    first, beyond = _range(history, view.dates)
+    dates = view.dates
+    if isinstance(dates, PeriodRange):
+        dates = dates.in_zone(timezone_named(_exchange_zone(history)))
+        view = replace(view, dates=dates)
+    first, beyond = _range(history, dates)
     is_closed = beyond < len(bars) or history.last_bar_is_closed
-    oldest, is_forming = first, first < beyond and not is_closed
+    is_forming = first < beyond and not is_closed
     if view.closed_only and is_forming:
         beyond, is_closed = beyond - 1, True
+    if dates and dates.sessions:
+        first = _first_of_sessions(history, beyond, dates.sessions)
+    oldest = first
     if view.count is not None:
         first = max(first, beyond - view.count)
     if first >= beyond:
@@ -66,6 +80,7 @@ def history_to_frame(history: History, view: View) -> pd.DataFrame:
         timezone=timezone_named(zone_name) if zone_name else None,
         fill_missing_volume=view.fill_missing_volume,
         validation=view.validation,
+        repeated_hours=repeated_hours,
     )
     if view.with_trading_days:
         days = _trading_days(times_of(bars)[first:beyond], history)
@@ -98,6 +113,13 @@ def _range(history: History, dates: DateRange | None) -> tuple[int, int]:
     elif (until_s := dates.until_s(zone)) is not None:
         beyond = int(np.searchsorted(times, until_s, "right"))
     return first, beyond
+
+
+def _first_of_sessions(history: History, beyond: int, sessions: int) -> int:
+    """Return the first bar of the last trading days before a bar."""
+    days = _trading_days(times_of(history.bars)[:beyond], history)
+    opened = np.unique(days)[-sessions:]
+    return int(np.searchsorted(days, opened[0], "left")) if len(opened) else beyond
 
 
 def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.exceptions import DataValidationError, TvDatafeedError
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.query.history import HistoryQuery
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def results_of(
     symbols: "Mapping[str, str | DataValidationError]",
     query: HistoryQuery,
     histories: "Callable[[list[SeriesRequest]], Generator[tuple[int, History | TvDatafeedError]]]",
+    repeated_hours: RepeatedHours,
 ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
     """Yield a frame or an error for each name, as they come.
 
@@ -65,6 +67,8 @@ def results_of(
         What is asked of each.
     histories
         Asks for bars, and yields each answer with the index of its request.
+    repeated_hours
+        As for `history_to_frame`.
     """
     from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
@@ -82,7 +86,7 @@ def results_of(
                 if isinstance(answer, TvDatafeedError):
                     result = answer
                 else:
-                    result = history_to_frame(answer, view)
+                    result = history_to_frame(answer, view, repeated_hours)
             except TvDatafeedError as error:
                 result = error
             first, *others = named[requests[place].symbol]

@@ -11,7 +11,8 @@ from tvDatafeed.config import DataConfig
 
 # With this module, and not at the first bar: a thread cannot import pandas any more when the main
 # thread has come to its end, as in a script that registers its callbacks and does nothing else.
-from tvDatafeed.frames.bars import LiveRows, RepeatedHours, is_known
+from tvDatafeed.frames.bars import LiveRows, is_known
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.live.seis import Seis
 from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import delay_seconds
@@ -85,6 +86,8 @@ class LiveBarFormat:
         The series.
     data
         The settings.
+    repeated_hours
+        Warns of an hour that the index shows twice.
 
     Attributes
     ----------
@@ -96,7 +99,7 @@ class LiveBarFormat:
         How far the data lag behind the market, in seconds.
     """
 
-    def __init__(self, seis: Seis, data: DataConfig) -> None:
+    def __init__(self, seis: Seis, data: DataConfig, repeated_hours: RepeatedHours) -> None:
         self.seis = seis
         self._data = data
         self.max_bars: int = data.max_bars
@@ -105,7 +108,7 @@ class LiveBarFormat:
         # The warnings that may still be logged. Consumers check in threads of their own, and to
         # pop from a list is atomic.
         self._warnings = [logger.warning] if data.validate_data else []
-        self._repeated_hours = RepeatedHours()
+        self._repeated_hours = repeated_hours
         self.dropped: int = 0
         self._local = threading.local()
 

@@ -24,6 +24,7 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
     own_copy,
 )
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.live.callbacks import CallbackThread, show_unhandled
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.health import Health
@@ -97,6 +98,8 @@ class Registry:
         all there are.
     process
         The id of the process that made the feed.
+    repeated_hours
+        Warns of an hour that local time shows twice.
     make_recorder
         Makes what stores the bars of a series, given what calls a function in the thread that
         writes; None without a store.
@@ -112,6 +115,7 @@ class Registry:
         *,
         get_bars: "Callable[[Seis, float, float], tuple[Bars, bool]]",
         process: int,
+        repeated_hours: RepeatedHours,
         make_recorder: "Callable[[Seis, Callable[..., object]], Recorder] | None" = None,
     ) -> None:
         self._feed = feed
@@ -120,6 +124,7 @@ class Registry:
         self._last_error = last_error
         self._get_bars = get_bars
         self._process = process
+        self._repeated_hours = repeated_hours
         # Guards all below, and what of the supervisor and the callbacks says so.
         self._locks = FeedLock()
         self._lock, self._changed = self._locks.lock, self._locks.changed
@@ -212,7 +217,7 @@ class Registry:
         if recorder is None and self._make_recorder is not None:
             # It was registered a moment ago, and removed since.
             recorder = self._make_recorder(seis, self._writer.queue)
-        bar_format = LiveBarFormat(seis, self._config.data)
+        bar_format = LiveBarFormat(seis, self._config.data, self._repeated_hours)
         return LiveSeries(seis, bar_format, self, recorder=recorder, stored_bar=stored_bar)
 
     def _register(self, registered: _Registered) -> None:

@@ -8,11 +8,16 @@ import math
 import re
 import time
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from typing import Any, TypeAlias
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import ConfigurationError, DataValidationError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # The zone's name that stands for "that of the symbol's exchange".
 EXCHANGE_TIMEZONE = "exchange"
@@ -20,10 +25,31 @@ EXCHANGE_TIMEZONE = "exchange"
 Limit: TypeAlias = datetime | date
 # Known without zone files too; crypto exchanges are in the first.
 _UTC_NAMES = ("Etc/UTC", "Etc/GMT", "GMT")
-DateLike: TypeAlias = datetime | date | str
+if TYPE_CHECKING:
+    DateLike: TypeAlias = (
+        datetime | date | str | float | np.datetime64 | np.integer[Any] | np.floating[Any]
+    )
+else:
+    # numpy is not imported before the first DataFrame.
+    DateLike = datetime | date | str | float
 
 # A time follows a day after one of these; Python itself takes any character there.
 _ISO = re.compile(r"(\d{4}-\d{2}-\d{2})([T ].+)?")
+_BASIC_ISO = re.compile(
+    r"(\d{4})(\d{2})(\d{2})"
+    r"(?:[T ](\d{2})(?:(\d{2})(?:(\d{2})([.,]\d+)?)?)?(?:([zZ])|([+-]\d{2}):?(\d{2})?)?)?",
+    re.ASCII,
+)
+# Epoch seconds reach the year 2286 below this; today's milliseconds are beyond it.
+_FIRST_MILLISECONDS = 1e10
+_UNITS_OF_EPOCH = ((1e16, "nanoseconds", 1e9), (1e13, "microseconds", 1e6))
+_MICROSECONDS = 1_000_000
+# Written as numbers, these days are read as moments of August and September 1970.
+_DAYS_AS_NUMBERS = (19000101, 21001231)
+_FORMS = (
+    "must be a datetime, a date, a text such as '2026-01-31T09:30', a numpy.datetime64, or epoch "
+    "seconds"
+)
 _DAY_S = 86400.0
 _LINEAGE_YEAR = 2000
 
@@ -65,6 +91,49 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
         if not _has_zone_files():
             advice = "this machine has no zone files; pip install tzdata, or use 'UTC'"
         raise ConfigurationError("timezone", name, advice) from error
+
+
+def zone_choice(
+    timezone: str | tzinfo | None, default: str | tzinfo | None = None
+) -> str | tzinfo | None:
+    """Return the zone that a caller names, else a default.
+
+    Parameters
+    ----------
+    timezone, default
+        "UTC", an IANA name, "exchange", or a tzinfo; None: not given; an empty text: naive local
+        time.
+
+    Returns
+    -------
+    str, tzinfo or None
+        None for naive local time.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such zone, or the machine has no zone files.
+    """
+    chosen = default if timezone is None else timezone
+    if isinstance(chosen, str):
+        chosen = chosen.strip() or None
+    if chosen is not None and chosen != EXCHANGE_TIMEZONE:
+        timezone_named(chosen)
+    return chosen
+
+
+def with_timezone(
+    config: TvDatafeedConfig, timezone: str | tzinfo | None = None
+) -> TvDatafeedConfig:
+    """Return settings with a default zone, or as they are where none is given.
+
+    Raises
+    ------
+    ConfigurationError
+        As from `zone_choice`, for the settings' own zone too.
+    """
+    chosen = zone_choice(timezone, config.data.timezone)
+    return replace(config, data=replace(config.data, timezone=chosen))
 
 
 def _has_zone_files() -> bool:
@@ -131,6 +200,9 @@ class DateRange:
         Whether the zone is that of the symbol's exchange, which only the answer tells.
     of_trading_days
         Whether a date means a day of trading, as it does for daily and longer bars.
+    sessions
+        Instead of a start: how many trading days with bars the range has, the last ones up to its
+        end.
     """
 
     start: Limit | None
@@ -138,11 +210,15 @@ class DateRange:
     zone: tzinfo | None
     of_exchange: bool = False
     of_trading_days: bool = False
+    sessions: int | None = None
 
     def __str__(self) -> str:
-        """Write the range as ISO 8601 does: ``start/end``, with ``..`` for no limit."""
-        limits = (limit.isoformat() if limit else ".." for limit in (self.start, self.end))
-        return "/".join(limits)
+        """Write the range as ISO 8601 does: ``start/end``, with ``..`` for no limit.
+
+        Trading days are a duration: ``P5D/..``.
+        """
+        start, end = (limit.isoformat() if limit else ".." for limit in (self.start, self.end))
+        return f"{start if self.sessions is None else f'P{self.sessions}D'}/{end}"
 
     @property
     def start_year(self) -> int:
@@ -216,7 +292,7 @@ def date_range(
     Parameters
     ----------
     start, end
-        Datetimes, dates, ISO 8601 texts, or None.
+        As for `date_or_moment`, or None.
     zone, of_exchange, of_trading_days
         As for `DateRange`.
 
@@ -227,8 +303,8 @@ def date_range(
         range does not begin before it ends, or lies more than a day ahead.
     """
     wanted = DateRange(
-        None if start is None else _limit("start_date", start),
-        None if end is None else _limit("end_date", end),
+        None if start is None else date_or_moment("start_date", start),
+        None if end is None else date_or_moment("end_date", end),
         zone,
         of_exchange,
         of_trading_days,
@@ -255,7 +331,7 @@ def moment_s(field: str, value: DateLike, zone: tzinfo | None) -> float:
     DataValidationError
         It is no date, or lies more than a day ahead.
     """
-    found_s = _begin_s(_limit(field, value), zone)
+    found_s = _begin_s(date_or_moment(field, value), zone)
     if found_s > time.time() + _DAY_S:
         raise DataValidationError(field, value, "must not be in the future")
     return found_s
@@ -265,7 +341,7 @@ def legacy_problems(start: Any, end: Any) -> list[str]:
     """Say what the old check of a range finds wrong with it: order, future, and before 2000."""
     try:
         limits = [
-            DateRange(_limit(name, value), None, None)
+            DateRange(date_or_moment(name, value), None, None)
             for name, value in (("start", start), ("end", end))
         ]
     except DataValidationError as error:
@@ -308,19 +384,43 @@ def evening_open_minute(session: str) -> int | None:
     return None
 
 
-def _limit(field: str, value: Any) -> Limit:
+def date_or_moment(field: str, value: Any) -> Limit:
+    """Return what a caller's date means: a whole day, or a moment.
+
+    Parameters
+    ----------
+    field
+        Its name, for errors.
+    value
+        A datetime, a date, a pandas.Timestamp, an ISO 8601 text in the extended or the basic form,
+        a numpy.datetime64 (a day, where its unit is a day), or a number: epoch seconds UTC.
+
+    Returns
+    -------
+    datetime or date
+        A plain datetime, aware where the value names a zone or is a number; or a date.
+
+    Raises
+    ------
+    DataValidationError
+        When it is none of these.
+    """
+    # Of numpy's kinds a duration calls itself a whole number.
+    numpy_kind = type(value).__name__ if type(value).__module__ == "numpy" else None
     if isinstance(value, str):
         value = _parsed(field, value.strip())
+    elif numpy_kind == "datetime64":
+        value = _of_numpy(field, value)
+    elif not isinstance(value, bool) and numpy_kind != "timedelta64" and isinstance(value, Real):
+        return _of_epoch(field, value)
     # pandas.NaT calls itself a datetime; it is the one that differs from itself.
     if not isinstance(value, date) or value != value:  # noqa: PLR0124
-        raise DataValidationError(
-            field, value, "must be a datetime, a date, or a text such as '2026-01-31T09:30'"
-        )
+        raise DataValidationError(field, value, _FORMS)
     if not isinstance(value, datetime):
         return value
     # A plain datetime, since a pandas.Timestamp reckons with zones in a way of its own; and one
-    # whose zone does not know its offset is naive.
-    plain = datetime.combine(value.date(), value.time())
+    # whose zone does not know its offset is naive. Of an hour that comes twice, fold says which.
+    plain = datetime.combine(value.date(), value.time()).replace(fold=value.fold)
     return plain if value.utcoffset() is None else plain.replace(tzinfo=value.tzinfo)
 
 
@@ -328,6 +428,11 @@ def _parsed(field: str, text: str) -> Limit:
     mistake = DataValidationError(
         field, text, "must be in ISO 8601, such as '2026-01-31' or '2026-01-31T09:30+01:00'"
     )
+    if text.lstrip("+-").isdigit() and len(text) != len("20260131"):
+        mistake = DataValidationError(
+            field, text, "is a text: pass epoch seconds as a number, or a date such as '2026-01-31'"
+        )
+    text = _extended(text)
     found = _ISO.fullmatch(text)
     if found is None:
         raise mistake
@@ -338,6 +443,67 @@ def _parsed(field: str, text: str) -> Limit:
         return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1] in "zZ" else text)
     except ValueError:
         raise mistake from None
+
+
+def _extended(text: str) -> str:
+    """Write the basic form of ISO 8601 in the extended one, which all versions of Python read."""
+    found = _BASIC_ISO.fullmatch(text)
+    if found is None:
+        return text
+    year, month, day, hour, minute, second, fraction, zulu, zone_hour, zone_minute = found.groups()
+    if hour is None:
+        return f"{year}-{month}-{day}"
+    # Python 3.10 reads three or six digits.
+    digits = f"{fraction[1:]:0<6.6}" if fraction else "000000"
+    zone = "+00:00" if zulu else f"{zone_hour}:{zone_minute or '00'}" if zone_hour else ""
+    return f"{year}-{month}-{day}T{hour}:{minute or '00'}:{second or '00'}.{digits}{zone}"
+
+
+def _of_numpy(field: str, value: Any) -> Any:
+    unit = str(value.dtype).partition("[")[2].rstrip("]")
+    if unit in {"Y", "M", "W"}:
+        raise DataValidationError(
+            field, str(value), "names no day: pass a finer one, such as numpy.datetime64(x, 'D')"
+        )
+    found = value.astype("datetime64[D]" if unit == "D" else "datetime64[us]").item()
+    if not isinstance(found, date):
+        raise DataValidationError(field, str(value), _FORMS)
+    return found
+
+
+def _of_epoch(field: str, value: Real) -> datetime:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise DataValidationError(field, value, "must be a finite number of epoch seconds")
+    if abs(number) >= _FIRST_MILLISECONDS:
+        found = [unit for unit in _UNITS_OF_EPOCH if abs(number) >= unit[0]]
+        name, per_second = found[0][1:] if found else ("milliseconds", 1e3)
+        seconds = number / per_second
+        raise DataValidationError(
+            field, value, f"looks like {name}; pass epoch seconds, such as {seconds:.10g}"
+        )
+    if _is_day_as_number(number):
+        raise DataValidationError(
+            field, value, f"looks like a day; pass the text '{int(number)}', or epoch seconds"
+        )
+    whole = math.floor(number)
+    microseconds = round((number - whole) * _MICROSECONDS)
+    begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return begin + timedelta(seconds=whole, microseconds=microseconds)
+
+
+def _is_day_as_number(number: float) -> bool:
+    first, last = _DAYS_AS_NUMBERS
+    if not (first <= number <= last and number == int(number)):
+        return False
+    try:
+        date.fromisoformat(_extended(str(int(number))))
+    except ValueError:
+        return False
+    return True
 
 
 def _check_order(wanted: DateRange) -> None:

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tvDatafeed.config import DataConfig
 from tvDatafeed.exceptions import DataValidationError
-from tvDatafeed.interval import IntervalLike, as_interval
+from tvDatafeed.interval import CustomInterval, Interval, IntervalLike, as_interval
 from tvDatafeed.query.dates import (
     EXCHANGE_TIMEZONE,
     DateLike,
     DateRange,
     date_range,
     timezone_named,
+    zone_choice,
+)
+from tvDatafeed.query.periods import (
+    Period,
+    PeriodRange,
+    checked_period,
+    period_range,
+    session_bars,
 )
 from tvDatafeed.query.view import View
 from tvDatafeed.validators import Validators
@@ -43,6 +51,7 @@ class RangeOptions:
     start_date: DateLike | None
     end_date: DateLike | None
     timezone: str | tzinfo | None
+    period: Period | None = None
 
 
 @dataclass(frozen=True)
@@ -86,16 +95,18 @@ class HistoryQuery:
         self._series = series
         self._frame = frame
         self._data = data
-        self._zone_name = bars.timezone or data.timezone
+        self._now_s = time.time()
+        self._zone_name = zone_choice(bars.timezone, data.timezone)
         zone = None
         if self._zone_name and self._zone_name != EXCHANGE_TIMEZONE:
             zone = timezone_named(self._zone_name)
         self._interval = as_interval(bars.interval)
-        self._range = _checked_range(
+        self._dates = _checked_dates(
             bars,
+            self._interval,
             zone,
             of_exchange=self._zone_name == EXCHANGE_TIMEZONE,
-            of_trading_days=not self._interval.is_intraday,
+            now_s=self._now_s,
         )
         self._count = _checked_count(bars, data)
         _check_choice("adjustment", series.adjustment, _ADJUSTMENTS)
@@ -106,21 +117,29 @@ class HistoryQuery:
 
     def request(self, symbol: str) -> "SeriesRequest":
         """Say what to ask TradingView for, for a full symbol."""
-        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
+        # JSON takes its time.
+        from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415
+        from tvDatafeed.protocol.series import EARLIEST_BAR_S  # noqa: PLC0415
 
-        series, dates = self._series, self._range
+        series, dates = self._series, self._dates
+        if isinstance(dates, PeriodRange):
+            dates = dates.widest()
         interval_s = self._interval.seconds
         page_size = self._data.max_bars
         count, now_s = self._count, time.time()
         since_s = dates.earliest_s if dates else None
         until_s = dates.latest_s if dates else None
+        if dates and dates.sessions:
+            count = session_bars(dates.sessions, self._interval)
         if count is not None:
             # The bar that forms is not among the closed ones, and what may lie beyond an end that
             # is not known exactly yet is not among those up to it.
             count += bool(self._frame.closed_only) + (
                 dates.surplus_bars(interval_s) if dates else 0
             )
-        elif since_s is not None:
+        elif since_s is None:
+            since_s = EARLIEST_BAR_S
+        else:
             end_s = now_s if until_s is None else until_s
             page_size = min(page_size, max(int((end_s - since_s) / interval_s), 0) + 2)
         return SeriesRequest(
@@ -142,7 +161,7 @@ class HistoryQuery:
         frame = self._frame
         return View(
             count=self._count,
-            dates=self._range,
+            dates=self._dates,
             closed_only=bool(frame.closed_only),
             timezone=self._zone_name,
             with_trading_days=frame.dates == "trading" and not self._interval.is_intraday,
@@ -151,10 +170,20 @@ class HistoryQuery:
         )
 
 
-def _checked_range(
-    bars: RangeOptions, zone: tzinfo | None, *, of_exchange: bool, of_trading_days: bool
-) -> DateRange | None:
+def _checked_dates(
+    bars: RangeOptions,
+    interval: Interval | CustomInterval,
+    zone: tzinfo | None,
+    *,
+    of_exchange: bool,
+    now_s: float,
+) -> DateRange | PeriodRange | None:
     start, end = bars.start_date, bars.end_date
+    period = checked_period(bars.period, n_bars=bars.n_bars, start_date=start)
+    if period is not None:
+        return period_range(
+            period, end, interval=interval, zone=zone, of_exchange=of_exchange, now_s=now_s
+        )
     if start is None and end is None:
         return None
     if start is not None and bars.n_bars is not None:
@@ -165,19 +194,21 @@ def _checked_range(
         )
     if start is None and bars.n_bars is None:
         raise DataValidationError(
-            "date_range", end, "end_date needs a start_date, or n_bars for the last bars up to it"
+            "date_range",
+            end,
+            "end_date needs a start_date, a period, or n_bars for the last bars up to it",
         )
     return date_range(
         start,
         end,
         zone=zone,
         of_exchange=of_exchange,
-        of_trading_days=of_trading_days,
+        of_trading_days=not interval.is_intraday,
     )
 
 
 def _checked_count(bars: RangeOptions, data: DataConfig) -> int | None:
-    if bars.n_bars is None and bars.start_date is not None:
+    if bars.n_bars is None and (bars.start_date is not None or bars.period is not None):
         return None
     count = data.default_bars if bars.n_bars is None else bars.n_bars
     return Validators.validate_n_bars(count, max_bars=sys.maxsize)

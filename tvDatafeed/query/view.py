@@ -6,6 +6,7 @@ from typing import Literal
 
 from tvDatafeed.common.settings import FillMissingVolume
 from tvDatafeed.query.dates import DateRange
+from tvDatafeed.query.periods import PeriodRange
 
 ValidationPolicy = Literal["warn", "raise", "off"]
 
@@ -19,7 +20,7 @@ class View:
     count
         The newest so many; None for all.
     dates
-        Those of a range; None for no limits.
+        Those of a range, or of a period; None for no limits.
     closed_only
         Without a bar that is still forming.
     timezone
@@ -32,7 +33,7 @@ class View:
     """
 
     count: int | None = None
-    dates: DateRange | None = None
+    dates: DateRange | PeriodRange | None = None
     closed_only: bool = False
     timezone: str | tzinfo | None = None
     with_trading_days: bool = False

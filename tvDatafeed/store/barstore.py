@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from tvDatafeed.exceptions import (
     StoreCorruptError,
     StoreError,
 )
+from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.interval import Interval, IntervalLike, as_interval, bar_seconds
 from tvDatafeed.protocol.events import History, SeriesRequest
 from tvDatafeed.protocol.series import EARLIEST_BAR_S, Bars
@@ -35,6 +36,7 @@ from tvDatafeed.query.history import (
     SeriesOptions,
     StoreUse,
 )
+from tvDatafeed.query.periods import Period
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 from tvDatafeed.store.archive import Archive
 from tvDatafeed.store.engine import Transaction
@@ -116,6 +118,7 @@ class BarStore:
         place = StoreConfig.from_env().url if url is None else url
         timeout_s = checked(checked_timeout, timeout, "timeout")
         engine = make_engine(place, math.inf if timeout_s < 0 else timeout_s)
+        self._repeated_hours = RepeatedHours()
         self._archive = Archive(
             engine,
             max_bars=None if max_bars is None else checked(_positive, max_bars, "max_bars"),
@@ -208,7 +211,8 @@ class BarStore:
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
         days: float | None = None,
-        timezone: str | None = None,
+        timezone: str | tzinfo | None = None,
+        period: Period | None = None,
         extended_session: bool = False,
         fut_contract: int | None = None,
         adjustment: Adjustment = "splits",
@@ -221,7 +225,7 @@ class BarStore:
 
         Parameters
         ----------
-        symbol, exchange, interval, n_bars, start_date, end_date, timezone
+        symbol, exchange, interval, n_bars, start_date, end_date, timezone, period
             As for `TvDatafeed.get_hist`.
         days : float, optional
             The days back from now whose bars are returned, instead of `n_bars` and dates.
@@ -246,13 +250,13 @@ class BarStore:
             The store cannot be read.
         """
         if days is not None:
-            if n_bars is not None or start_date is not None or end_date is not None:
-                raise DataValidationError("days", days, "cannot go with n_bars or dates")
+            if any(other is not None for other in (n_bars, start_date, end_date, period)):
+                raise DataValidationError("days", days, "cannot go with n_bars, period or dates")
             since_s = time.time() - checked(days_number, days, "days") * _DAY_S
             start_date = moment(max(since_s, EARLIEST_BAR_S))
         full = contract_symbol(full_symbol(symbol, exchange), fut_contract)
         query = HistoryQuery(
-            RangeOptions(interval, n_bars, start_date, end_date, timezone),
+            RangeOptions(interval, n_bars, start_date, end_date, timezone, period),
             SeriesOptions(extended_session, adjustment, currency, backadjusted),
             FrameOptions(dates, closed_only=False, validate=None),
             DataConfig(),
@@ -260,7 +264,7 @@ class BarStore:
         history = self.answer(query.request(full), checked_feed(feed))
         from tvDatafeed.frames.history import history_to_frame  # noqa: PLC0415 - slow
 
-        return history_to_frame(history, query.view())
+        return history_to_frame(history, query.view(), self._repeated_hours)
 
     def answer(self, request: SeriesRequest, feed: Feed | None = None) -> History:
         """Return the stored bars that a request asks for.

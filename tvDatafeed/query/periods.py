@@ -1,0 +1,170 @@
+"""Periods: "1y" and its like, as ranges that end now or at a date.
+
+A period is calendar arithmetic on whole days: three months before the 31st of May is the last day
+of February. Its days are those of the zone of the call, or without one of the symbol's exchange,
+which the answer names.
+"""
+
+import calendar
+import math
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Any, Literal, TypeAlias, get_args
+
+from tvDatafeed.exceptions import DataValidationError
+from tvDatafeed.interval import CustomInterval, Interval
+from tvDatafeed.query.dates import DateLike, DateRange, date_range
+
+Period: TypeAlias = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
+PERIODS: tuple[str, ...] = get_args(Period)
+
+_SESSIONS = {"1d": 1, "5d": 5}
+_MONTHS = {"1mo": 1, "3mo": 3, "6mo": 6, "1y": 12, "2y": 24, "5y": 60, "10y": 120}
+_DAY_S = 86_400
+# Clocks are behind UTC by 12 hours at most.
+_MOST_BEHIND = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class PeriodRange:
+    """A period whose first day is known once its zone is.
+
+    Parameters
+    ----------
+    period
+        Months, or "ytd".
+    limits
+        Its end, without a start; and what a date means.
+    now_s
+        When it ends without a limit, epoch seconds UTC.
+    least_days
+        Days before its last one that it has at the least, so that a long bar opens in it.
+    """
+
+    period: str
+    limits: DateRange
+    now_s: float
+    least_days: int
+
+    def in_zone(self, exchange: tzinfo) -> DateRange:
+        """Return the range, `exchange` being the zone of the exchange if need be."""
+        return self._since(self._last_day(exchange if self.limits.of_exchange else None))
+
+    def widest(self) -> DateRange:
+        """Return a range that holds the period, whatever the zone of the exchange is."""
+        if not self.limits.of_exchange:
+            return self._since(self._last_day(None))
+        return self._since(self._last_day(timezone(-_MOST_BEHIND)))
+
+    def _last_day(self, exchange: tzinfo | None) -> date:
+        end, zone = self.limits.end, exchange or self.limits.zone
+        if end is None:
+            return datetime.fromtimestamp(self.now_s, zone).date()
+        if not isinstance(end, datetime):
+            return end
+        return end.astimezone(zone).date() if end.tzinfo else end.date()
+
+    def _since(self, last: date) -> DateRange:
+        limits = self.limits
+        first = min(first_day(self.period, last), _days_before(last, self.least_days))
+        return DateRange(first, limits.end, limits.zone, limits.of_exchange, limits.of_trading_days)
+
+
+def checked_period(period: Any, *, n_bars: int | None, start_date: DateLike | None) -> str | None:
+    """Return the name of a period, in lower case; None for none.
+
+    Raises
+    ------
+    DataValidationError
+        With field "period", when it is unknown or goes with `n_bars` or `start_date`.
+    """
+    if period is None:
+        return None
+    name = period.strip().lower() if isinstance(period, str) else period
+    if not isinstance(name, str) or name not in PERIODS:
+        raise DataValidationError("period", period, f"must be one of {', '.join(PERIODS)}")
+    if n_bars is not None:
+        raise DataValidationError(
+            "period", period, "cannot go with n_bars; pass a period, or a number of bars"
+        )
+    if start_date is not None:
+        raise DataValidationError(
+            "period",
+            period,
+            "cannot go with start_date; pass a period, or a start_date",
+        )
+    return name
+
+
+def period_range(
+    period: str,
+    end: DateLike | None,
+    *,
+    interval: Interval | CustomInterval,
+    zone: tzinfo | None,
+    of_exchange: bool,
+    now_s: float,
+) -> DateRange | PeriodRange:
+    """Return the range of a period.
+
+    Parameters
+    ----------
+    period
+        As from `checked_period`.
+    end
+        Where it ends, as for `date_or_moment`; None for now.
+    interval
+        The length of its bars.
+    zone, of_exchange
+        The zone of the call. Without one a period is in that of the exchange, and an end that is a
+        naive datetime in local time.
+    now_s
+        Now, epoch seconds UTC.
+
+    Raises
+    ------
+    DataValidationError
+        As from `date_range`, for the end.
+    """
+    limits = date_range(
+        None, end, zone=zone, of_exchange=of_exchange, of_trading_days=not interval.is_intraday
+    )
+    is_of_exchange, last = of_exchange or zone is None, limits.end
+    if is_of_exchange and not of_exchange and isinstance(last, datetime) and last.tzinfo is None:
+        last = datetime.fromtimestamp(limits.until_s(None) or 0.0, timezone.utc)
+    days = interval.seconds // _DAY_S
+    sessions = _SESSIONS.get(period)
+    limits = DateRange(
+        None,
+        last,
+        zone,
+        is_of_exchange,
+        limits.of_trading_days,
+        # Each longer bar opens on one trading day.
+        sessions and (1 if days > 1 else sessions),
+    )
+    if period not in _MONTHS and period != "ytd":
+        return limits
+    # A month counts as 30 days.
+    return PeriodRange(period, limits, now_s, days + days // 30 - 1 if days > 1 else 0)
+
+
+def first_day(period: str, last: date) -> date:
+    """Return the first day of a period of months, or "ytd", from its last day."""
+    if period == "ytd":
+        return last.replace(month=1, day=1)
+    month = last.year * 12 + last.month - 1 - _MONTHS[period]
+    year, month = max(month // 12, 1), month % 12 + 1
+    return date(year, month, min(last.day, calendar.monthrange(year, month)[1]))
+
+
+def session_bars(sessions: int, interval: Interval | CustomInterval) -> int:
+    """Return how many bars some trading days have at the most, and a bar of the day before.
+
+    One day more than that, since days around holidays may be one trading day.
+    """
+    return math.ceil((sessions + 1) * _DAY_S / min(interval.seconds, _DAY_S)) + 1
+
+
+def _days_before(day: date, days: int) -> date:
+    return day - timedelta(days=min(days, (day - date.min).days))
