@@ -27,6 +27,7 @@ from tvDatafeed.cli.console import (
     streams_of_any_process,
 )
 from tvDatafeed.cli.deliver import add_deliver_commands
+from tvDatafeed.cli.doctor import add_doctor_command
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
@@ -52,6 +53,7 @@ examples:
   tvdatafeed store warm NASDAQ:AAPL                keep bars on this machine
   tvdatafeed login                                 log in, for what your plan includes
   tvdatafeed serve                                 a TradingView on this machine, to test with
+  tvdatafeed doctor                                finds what is wrong, from here to TradingView
 
 TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
 TradingView limits what it gives to anyone, and its terms apply to what you do with the data.
@@ -150,4 +152,5 @@ def _parser() -> argparse.ArgumentParser:
     add_store_commands(command)
     add_deliver_commands(command)
     add_serve_command(command)
+    add_doctor_command(command)
     return parser

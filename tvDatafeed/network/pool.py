@@ -483,7 +483,7 @@ class WebSocketManager:
             return False
         with self._lock:
             configured = connection.configured_url
-            redirected = _redirected(self._redirects.get(configured, configured), host)
+            redirected = redirected_url(self._redirects.get(configured, configured), host)
             if redirected is None:
                 return False
             self._redirects[configured] = redirected
@@ -501,7 +501,7 @@ def _closed() -> WebSocketError:
     return WebSocketError("the connection was closed by this program", retryable=False)
 
 
-def _redirected(url: str, host: str) -> str | None:
+def redirected_url(url: str, host: str) -> str | None:
     """Return a URL with another host; None for a host of another site.
 
     The token goes where the URL points, so a redirect to any other site is not followed.

@@ -140,6 +140,11 @@ class DeadlineSocket:
         """Give the descriptor."""
         return self._sock.fileno()
 
+    def peer_certificate(self) -> bytes | None:
+        """Return the certificate of the peer in DER; None without TLS."""
+        sock = self._sock
+        return sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+
     def abort(self) -> None:
         """End the connection from any thread; a reader or writer wakes at once."""
         # The method of the plain class: that of an SSLSocket drops the TLS state, which
@@ -234,8 +239,17 @@ def open_stream(
     return sock
 
 
-def look_up(host: str, port: int) -> Sequence[Address]:
+def look_up(
+    host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> Sequence[Address]:
     """Find the addresses of a host; how long that takes is up to the system.
+
+    Parameters
+    ----------
+    host, port
+        The host.
+    family
+        The kind of addresses. Default: all that the system has.
 
     Raises
     ------
@@ -243,7 +257,7 @@ def look_up(host: str, port: int) -> Sequence[Address]:
         The name is not known, or is none.
     """
     try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is empty or too long for the name service
         raise HostNameError(f"{host!r} is not a host name") from error
 

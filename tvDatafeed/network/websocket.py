@@ -126,7 +126,7 @@ class Transport:
             The connection is over: closed, broken, or its bytes make no WebSocket message.
         """
         self._sock.read_deadline = deadline
-        with _mapped_errors("receive", self._url):
+        with mapped_errors("receive", self._url):
             while True:
                 try:
                     frame = self._read_frame()
@@ -152,7 +152,7 @@ class Transport:
         frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
         data = b"".join([*(frame.format() for frame in frames), *control_frames])
         limit_s = max(deadline - time.monotonic(), 0.0)
-        with _mapped_errors("send", self._url, timeout_s=limit_s):
+        with mapped_errors("send", self._url, timeout_s=limit_s):
             self._sock.write_deadline = deadline
             self._sock.send(data)
 
@@ -261,7 +261,7 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
     host = parts.hostname or ""
     secure = parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
-    with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
+    with mapped_errors("connect", url, timeout_s=network.connect_timeout):
         sock = open_stream(
             host,
             port,
@@ -272,14 +272,17 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
             ca_file=network.ca_file,
         )
         try:
-            ws = _upgrade(sock, network, url)
+            return upgrade(sock, network, url)
         except BaseException:
             sock.close()
             raise
-    return Transport(sock, ws, url)
 
 
-def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocket.WebSocket:
+def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport:
+    """Open a WebSocket on a socket that is connected, within the deadlines of the socket.
+
+    Its errors are those of sockets and of websocket-client: see `mapped_errors`.
+    """
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
@@ -300,7 +303,7 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocke
     if ws.getstatus() != http.HTTPStatus.SWITCHING_PROTOCOLS:
         raise websocket.WebSocketException(f"status {ws.getstatus()}")
     sock.byte_budget = sock.stop = None
-    return ws
+    return Transport(sock, ws, url)
 
 
 def _receive_some(sock: DeadlineSocket, size: int) -> bytes:
@@ -323,7 +326,7 @@ def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
 
 
 @contextmanager
-def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
+def mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
     """Turn what sockets, TLS and websocket-client raise into this library's errors."""
     try:
         yield
