@@ -1,13 +1,15 @@
 """The command that finds what is wrong between this machine and TradingView."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 
 from tvDatafeed.cli.arguments import AddCommand
-from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, show
+from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.cli.table import encodable, printable
 from tvDatafeed.common.checks import Check
+from tvDatafeed.query.symbols import full_symbol
 
 __all__ = ["add_doctor_command"]
 
@@ -51,14 +53,19 @@ def add_doctor_command(command: AddCommand) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from tvDatafeed.cli.examination import examine  # noqa: PLC0415 - help needs to be quick
-    from tvDatafeed.query.symbols import full_symbol  # noqa: PLC0415 - as above
 
+    if ":" not in arguments.symbol:
+        raise CommandError(
+            f"{arguments.symbol!r} does not say its exchange: write EXCHANGE:{arguments.symbol}",
+            EXIT_USAGE,
+        )
     symbol = full_symbol(arguments.symbol, None)
     checks: list[Check] = []
-    for check in examine(symbol):
-        checks.append(check)
-        if not arguments.json:
-            _show(check)
+    with contextlib.closing(examine(symbol)) as coming:
+        for check in coming:
+            checks.append(check)
+            if not arguments.json:
+                _show(check)
     failed = [check.name for check in checks if check.ok is False]
     if arguments.json:
         shown = [dataclasses.asdict(c) | {"seconds": round(c.seconds, 3)} for c in checks]

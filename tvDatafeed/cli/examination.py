@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,7 +45,7 @@ _ZONES = ("America/New_York", "Asia/Kolkata")
 _URL = re.compile(r" \(URL: [^)]*\)")
 
 
-def examine(symbol: str) -> Iterator[Check]:
+def examine(symbol: str) -> Generator[Check, None, None]:
     """Run all checks, and yield each as soon as it has ended.
 
     Parameters
@@ -69,7 +69,12 @@ def explain(error: Exception) -> Finding:
         return Finding(
             False, f"{type(error).__name__}: {error}", "please report this, with all lines of it"
         )
-    message, _, advice = _URL.sub("", " ".join(str(error).split())).partition("; ")
+    return _failure(_URL.sub("", " ".join(str(error).split())))
+
+
+def _failure(text: str) -> Finding:
+    """Return the finding of a sentence that ends with the next step."""
+    message, _, advice = text.partition("; ")
     return Finding(False, message, advice)
 
 
@@ -108,6 +113,7 @@ class _Examination:
         connect_s, answer_s = network.connect_timeout, network.max_response_time
         ping_s = min(network.ping_timeout, _LONGEST_S)
         other_network = "try another network, or set TV_PROXY if this one needs a proxy"
+        where = f"check TV_WS_URL if it is set; {other_network}"
         return [
             Step(
                 "versions",
@@ -132,8 +138,8 @@ class _Examination:
             ),
             Step("proxy", self._proxy, connect_s, ("TCP",), "check TV_PROXY"),
             Step("TLS", self._tls, connect_s, ("proxy",), other_network),
-            Step("handshake", self._handshake, connect_s, ("TLS",), "check TV_WS_URL"),
-            Step("hello", self._hello, connect_s, ("handshake",), "check TV_WS_URL"),
+            Step("handshake", self._handshake, connect_s, ("TLS",), where),
+            Step("hello", self._hello, connect_s, ("handshake",), where),
             Step(
                 "clock",
                 self._clock,
@@ -156,7 +162,12 @@ class _Examination:
                 "try again, and with another --symbol; a token that was revoked is answered by "
                 "silence: sign in again",
             ),
-            Step("search", self._search, answer_s, advice="check TV_SEARCH_URL"),
+            Step(
+                "search",
+                self._search,
+                answer_s,
+                advice="check TV_SEARCH_URL if it is set; bars need no search",
+            ),
             Step(
                 "quotes",
                 self._quotes,
@@ -175,7 +186,7 @@ class _Examination:
         cache = TokenCache(place)
         problem = cache.problem()
         if problem:
-            return Finding(False, problem)
+            return _failure(problem)
         return f"{cache.path}, {'its user alone reads it' if cache.path.exists() else 'not yet'}"
 
     def _name_lookup(self, deadline: float) -> Finding | str:
@@ -196,7 +207,7 @@ class _Examination:
         if layers.proxy is not None:
             return Finding(None, f"the proxy connects to {layers.host}:{layers.port}")
         try:
-            return f"connected to {layers.connect(deadline)}, port {layers.port}"
+            return f"connected to {layers.connect(deadline) or layers.host}, port {layers.port}"
         except TvDatafeedError as error:
             return _unreachable(error)
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
@@ -85,7 +85,7 @@ class Check:
 
 def run_checks(
     steps: Sequence[Step], limit_s: float, explain: Callable[[Exception], Finding]
-) -> Iterator[Check]:
+) -> Generator[Check, None, None]:
     """Run checks in their order, and yield each as soon as it has ended.
 
     Each runs in a thread of its own, so that none can hold the others up and Ctrl-C ends the wait.

@@ -106,12 +106,13 @@ class LayeredConnection:
         return found
 
     def connect(self, deadline: float) -> str:
-        """Connect to one of the addresses, and return which."""
+        """Connect to one of the addresses, and return which; empty if it is lost at once."""
         with self._errors("connect", deadline):
             sock = open_tcp(self._addresses, deadline, self._stop)
-            peer = str(sock.getpeername()[0])
         self._sock = DeadlineSocket(sock)
-        return peer
+        with suppress(OSError):
+            return str(sock.getpeername()[0])
+        return ""
 
     def open_tunnel(self, deadline: float) -> None:
         """Connect through the proxy."""
