@@ -12,7 +12,7 @@ from tests.cli.command import needs_signals
 from tests.cli.faults import ALICE, CASES, PASSWORD, SYMBOL, Scene, marks
 from tests.cli.test_cli_app import PROGRAM
 from tests.network.proxy import tunnel_to
-from tests.programs import start
+from tests.programs import ROOT, start
 from tests.scale import AT_ONCE_S, PATIENCE_S, at_most, scaled
 from tvDatafeed.cli.app import main
 from tvDatafeed.testing import (
@@ -254,3 +254,10 @@ def test_interrupt(scene):
         with at_most(AT_ONCE_S):
             _out, err = program.communicate()
     assert (program.returncode, err) == (130, "")
+
+
+def test_issue_template_asks_for_it():
+    """A report of a fault begins with what the doctor says, and a recording."""
+    template = (ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text(encoding="utf-8")
+    assert "`tvdatafeed doctor`" in template
+    assert "tvdatafeed record" in template

@@ -137,6 +137,29 @@ def test_search_without_a_network(network, calls):
             assert isinstance(first_cause(caught.value), socket.gaierror)
 
 
+def test_search_after_requests_without_a_network(network):
+    """Handshakes that were never made leave the search its share of what may be sent."""
+    network.may_go_on.set()
+    limits = {"requests_per_minute": 1, "burst_size": 2, "max_response_time": 0.5}
+    settings = config(search_url=HTTP, max_retries=3, **limits)
+    with TvDatafeed(config=settings) as tv, at_most(AT_ONCE_S):
+        with pytest.raises(NetworkError, match=LOOK_UP):
+            tv.get_hist(SYMBOL)
+        with pytest.raises(NetworkError, match=LOOK_UP):
+            tv.search_symbol("AAPL", raise_on_error=True)
+
+
+def test_search_that_is_refused():
+    """A server that refuses connections is the reason too, however often it does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    settings = config(search_url=url, requests_per_minute=1, burst_size=2, max_response_time=0.5)
+    with TvDatafeed(config=settings) as tv, at_most(AT_ONCE_S):
+        for _ in range(4):
+            with pytest.raises(NetworkError, match="refused"):
+                tv.search_symbol("AAPL", raise_on_error=True)
+
+
 def test_search_that_does_not_raise_warns(network, caplog):
     """Without raise_on_error the WARNING has the reason."""
     with TvDatafeed(config=config(search_url=HTTP)) as tv, at_most(AT_ONCE_S):

@@ -34,6 +34,7 @@ from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.network.sessionlimit import KnownLimit
+from tvDatafeed.network.sockets import was_never_connected
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -363,6 +364,8 @@ class WebSocketManager:
             error, has_answered = connection.error, connection.has_answered
             # One that was closed because of the next one is a fault although it was idle.
             is_fault = connection.failed_with_work or (error and is_connections_limit(error))
+            if was_never_connected(error):
+                self._limiter.put_back()
             if error is None or not is_fault or connection.redirected_to:
                 if not has_answered:
                     # Perhaps the probe of a half-open breaker, which has shown nothing.

@@ -2,6 +2,7 @@
 
 import _socket
 import base64
+import errno
 import functools
 import itertools
 import math
@@ -43,6 +44,7 @@ _AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
 _REASONS_OF_PLAIN_TEXT = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 )
+_NOT_CONNECTED = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH})
 # What an address has before the next one is tried beside it (RFC 8305, 5).
 _NEXT_ADDRESS_S = 0.25
 # How soon an attempt to connect notices that it is not wanted any more.
@@ -374,6 +376,15 @@ def tls_advice(url: str, settings: str) -> str:
     if scheme not in {"ws", "http"}:
         return ""
     return f"; if this port is one of TLS, write {scheme}s:// in {settings}"
+
+
+def was_never_connected(error: BaseException | None) -> bool:
+    """Whether the first cause of an error is that there was no connection to send anything on."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, socket.gaierror):
+        return True
+    return isinstance(error, OSError) and error.errno in _NOT_CONNECTED
 
 
 def look_up_problem(error: socket.gaierror) -> str:
