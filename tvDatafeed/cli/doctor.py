@@ -4,12 +4,15 @@ import argparse
 import contextlib
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.arguments import AddCommand
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
 from tvDatafeed.cli.table import encodable, printable
-from tvDatafeed.common.checks import Check
 from tvDatafeed.query.symbols import full_symbol
+
+if TYPE_CHECKING:
+    from tvDatafeed.common.checks import Check
 
 __all__ = ["add_doctor_command"]
 
@@ -77,7 +80,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return EXIT_FAILURE if failed else EXIT_OK
 
 
-def _show(check: Check) -> None:
+def _show(check: "Check") -> None:
     head = f"{_MARKS[check.ok]:<4}  {check.name:<{_NAME_WIDTH}}  {check.seconds:5.2f} s  "
     show(encodable(f"{head}{printable(check.message)}"))
     if check.advice:

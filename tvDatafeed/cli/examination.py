@@ -21,7 +21,13 @@ from urllib.parse import urlsplit
 import tvDatafeed
 from tvDatafeed.cli.account import account_config, describe_identity
 from tvDatafeed.common.checks import Check, Finding, Step, run_checks
-from tvDatafeed.exceptions import AuthenticationError, RateLimitError, TvDatafeedError
+from tvDatafeed.common.hosts import is_loopback
+from tvDatafeed.exceptions import (
+    AuthenticationError,
+    RateLimitError,
+    TvDatafeedError,
+    WebSocketTimeoutError,
+)
 from tvDatafeed.main import TvDatafeed
 
 if TYPE_CHECKING:
@@ -98,6 +104,7 @@ class _Examination:
         # The server's clock less this machine's, from the hello.
         self._clock_error_s: float | None = None
         self._is_alive = False
+        self._is_anonymous = True
 
     def close(self) -> None:
         """End what is under way, and all connections."""
@@ -153,14 +160,18 @@ class _Examination:
                 ("hello",),
                 f"something on the way holds messages back: {other_network}",
             ),
-            Step("token", self._token, answer_s, advice="sign in again: tvdatafeed login"),
+            Step(
+                "token",
+                self._token,
+                answer_s + _TOKEN_S,
+                advice=self._way_to_a_token(),
+            ),
             Step(
                 "history",
                 self._history,
                 answer_s,
                 ("token", "heartbeat"),
-                "try again, and with another --symbol; a token that was revoked is answered by "
-                "silence: sign in again",
+                "try again, and with another --symbol",
             ),
             Step(
                 "search",
@@ -198,7 +209,7 @@ class _Examination:
         try:
             found = layers.look_up(deadline)
         except TvDatafeedError as error:
-            return _unreachable(error)
+            return _unreachable(error, layers.host)
         addresses = (f"IPv{version} {_some(found[version])}" for version in found)
         return f"{layers.host}: {', '.join(addresses)}"
 
@@ -209,7 +220,7 @@ class _Examination:
         try:
             return f"connected to {layers.connect(deadline) or layers.host}, port {layers.port}"
         except TvDatafeedError as error:
-            return _unreachable(error)
+            return _unreachable(error, layers.host)
 
     def _proxy(self, deadline: float) -> Finding | str:
         layers = self._opened()
@@ -300,7 +311,8 @@ class _Examination:
         who = authenticator.identity()
         config = dataclasses.replace(self._config, network=authenticator.network())
         self._client = TvDatafeed(auth_token=authenticator.token(), config=config, store=False)
-        if who.source == "anonymous":
+        self._is_anonymous = who.source == "anonymous"
+        if self._is_anonymous:
             message = "anonymous: TradingView limits what it gives to anyone"
         else:
             message = describe_identity(who)
@@ -331,8 +343,16 @@ class _Examination:
         self._is_alive = True
         return f"a ping was answered after {(time.monotonic() - started) * 1000:.0f} ms"
 
-    def _history(self, _deadline: float) -> str:
-        bars = self._ready().get_hist(self._symbol, n_bars=_BARS, timezone="UTC", store="off")
+    def _history(self, _deadline: float) -> Finding | str:
+        client = self._ready()
+        try:
+            bars = client.get_hist(self._symbol, n_bars=_BARS, timezone="UTC", store="off")
+        except WebSocketTimeoutError as error:
+            if self._is_anonymous:
+                raise
+            # TradingView answers such a token with heartbeats alone.
+            advice = f"if the token was revoked, {self._way_to_a_token()}"
+            return Finding(False, explain(error).message, advice)
         last = bars.index[-1].strftime("%Y-%m-%d")
         return f"{len(bars)} daily bars of {self._symbol}, the last of {last}"
 
@@ -353,6 +373,20 @@ class _Examination:
     def _quotes(self, _deadline: float) -> str:
         (row,) = self._ready().get_quotes(self._symbol).to_dict("records")
         return f"{self._symbol} {row['last']} {row['currency'] or ''}, {row['update_mode']}"
+
+    def _way_to_a_token(self) -> str:
+        """Return the next step after a token, or what should give one, was refused."""
+        auth = self._config.auth
+        if auth.auth_token:
+            return "put a fresh token into TV_AUTH_TOKEN, or unset it and run: tvdatafeed login"
+        if auth.sessionid:
+            return (
+                "sign in with a browser, and put its cookies into TV_SESSIONID and "
+                "TV_SESSIONID_SIGN"
+            )
+        if auth.username:
+            return "check TV_USERNAME, TV_PASSWORD and the second factor; sign in with a browser"
+        return "sign in again: tvdatafeed login"
 
     def _network_to_use(self) -> "NetworkConfig":
         """Return where to connect, as far as that is known without sending anything."""
@@ -399,9 +433,10 @@ def _zone_files(_deadline: float) -> str:
     return f"found; local time is {local or 'of no named zone'}, now {now.strftime('UTC%z')}"
 
 
-def _unreachable(error: TvDatafeedError) -> Finding:
-    """Return the finding of a host that cannot be reached; perhaps only a proxy can."""
-    found, unused = explain(error), _proxy_of_the_system()
+def _unreachable(error: TvDatafeedError, host: str) -> Finding:
+    """Return the finding of a host that cannot be reached; perhaps a proxy can."""
+    found = explain(error)
+    unused = None if is_loopback(host) else _proxy_of_the_system()
     if unused is None:
         return found
     return Finding(False, found.message, f"the system has a proxy: set TV_PROXY={unused}")

@@ -211,7 +211,12 @@ class LayeredConnection:
             )
         self.close()
         self.url = url
-        self._transport = dial(self._network, url, deadline, self._stop)
+        try:
+            self._transport = dial(self._network, url, deadline, self._stop)
+        except WebSocketError as error:
+            raise WebSocketError(
+                f"the server redirects its clients to {host}, and there: {error}"
+            ) from error
 
     def _handshake(self, context: ssl.SSLContext, deadline: float) -> bytes:
         """Make a TLS handshake on a connection of its own, and return the certificate."""
