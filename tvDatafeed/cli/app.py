@@ -52,8 +52,8 @@ examples:
   tvdatafeed search apple                          what symbols are called
   tvdatafeed store warm NASDAQ:AAPL                keep bars on this machine
   tvdatafeed login                                 log in, for what your plan includes
-  tvdatafeed serve                                 a TradingView on this machine, to test with
   tvdatafeed doctor                                finds what is wrong, from here to TradingView
+  tvdatafeed serve                                 a TradingView on this machine, to test with
 
 TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
 TradingView limits what it gives to anyone, and its terms apply to what you do with the data.
@@ -149,8 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     add_live_command(command)
     add_search_command(command)
     add_account_commands(command)
+    add_doctor_command(command)
     add_store_commands(command)
     add_deliver_commands(command)
     add_serve_command(command)
-    add_doctor_command(command)
     return parser

@@ -28,8 +28,8 @@ from tvDatafeed.network.websocket import (
     Pong,
     ReceiveResult,
     Transport,
+    connect_errors,
     dial,
-    mapped_errors,
     ping_frame,
     pong_frame,
     upgrade,
@@ -82,7 +82,7 @@ class LayeredConnection:
         self._sock: DeadlineSocket | None = None
         self._transport: Transport | None = None
 
-    def look_up(self, _deadline: float) -> dict[int, list[str]]:
+    def look_up(self, deadline: float) -> dict[int, list[str]]:
         """Look the host up, IPv4 and IPv6 separately; at least one of them has addresses.
 
         Returns
@@ -95,7 +95,7 @@ class LayeredConnection:
         for version, family in _FAMILIES.items():
             addresses: list[Address] = []
             try:
-                with mapped_errors("name lookup", self.url):
+                with self._errors(deadline):
                     addresses += look_up(self.host, self.port, family)
             except WebSocketError as error:
                 failure = failure or error
@@ -107,7 +107,7 @@ class LayeredConnection:
 
     def connect(self, deadline: float) -> str:
         """Connect to one of the addresses, and return which; empty if it is lost at once."""
-        with self._errors("connect", deadline):
+        with self._errors(deadline):
             sock = open_tcp(self._addresses, deadline, self._stop)
         self._sock = DeadlineSocket(sock)
         with suppress(OSError):
@@ -116,13 +116,13 @@ class LayeredConnection:
 
     def open_tunnel(self, deadline: float) -> None:
         """Connect through the proxy."""
-        with self._errors("proxy", deadline):
+        with self._errors(deadline):
             self._sock = open_tunnel(self.proxy or "", (self.host, self.port), deadline, self._stop)
 
     def secure(self, deadline: float) -> str:
         """Put TLS on the connection, and return who has issued the certificate."""
         sock = self._armed(deadline)
-        with self._errors("connect", deadline):
+        with self._errors(deadline):
             sock.secure(tls_context(self._network.ca_file), self.host)
         return issuer_of(sock.peer_certificate() or b"")
 
@@ -150,7 +150,7 @@ class LayeredConnection:
 
     def shake_hands(self, deadline: float) -> None:
         """Upgrade the connection to a WebSocket."""
-        with self._errors("connect", deadline):
+        with self._errors(deadline):
             self._transport = upgrade(self._armed(deadline), self._network, self.url)
 
     def receive_hello(self, deadline: float) -> tuple[Hello, float]:
@@ -232,9 +232,9 @@ class LayeredConnection:
         finally:
             sock.close()
 
-    def _errors(self, operation: str, deadline: float) -> AbstractContextManager[None]:
+    def _errors(self, deadline: float) -> AbstractContextManager[None]:
         limit_s = round(max(deadline - time.monotonic(), 0.0), 3)
-        return mapped_errors(operation, self.url, timeout_s=limit_s)
+        return connect_errors(self.url, limit_s)
 
     def _armed(self, deadline: float) -> DeadlineSocket:
         assert self._sock is not None  # noqa: S101 - the order of the steps

@@ -126,7 +126,7 @@ class Transport:
             The connection is over: closed, broken, or its bytes make no WebSocket message.
         """
         self._sock.read_deadline = deadline
-        with mapped_errors("receive", self._url):
+        with _mapped_errors("receive", self._url):
             while True:
                 try:
                     frame = self._read_frame()
@@ -152,7 +152,7 @@ class Transport:
         frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
         data = b"".join([*(frame.format() for frame in frames), *control_frames])
         limit_s = max(deadline - time.monotonic(), 0.0)
-        with mapped_errors("send", self._url, timeout_s=limit_s):
+        with _mapped_errors("send", self._url, timeout_s=limit_s):
             self._sock.write_deadline = deadline
             self._sock.send(data)
 
@@ -261,7 +261,7 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
     host = parts.hostname or ""
     secure = parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
-    with mapped_errors("connect", url, timeout_s=network.connect_timeout):
+    with _mapped_errors("connect", url, timeout_s=network.connect_timeout):
         sock = open_stream(
             host,
             port,
@@ -272,17 +272,14 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
             ca_file=network.ca_file,
         )
         try:
-            return upgrade(sock, network, url)
+            ws = _upgrade(sock, network, url)
         except BaseException:
             sock.close()
             raise
+    return Transport(sock, ws, url)
 
 
-def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport:
-    """Open a WebSocket on a socket that is connected, within the deadlines of the socket.
-
-    Its errors are those of sockets and of websocket-client: see `mapped_errors`.
-    """
+def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocket.WebSocket:
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
@@ -303,7 +300,7 @@ def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport
     if ws.getstatus() != http.HTTPStatus.SWITCHING_PROTOCOLS:
         raise websocket.WebSocketException(f"status {ws.getstatus()}")
     sock.byte_budget = sock.stop = None
-    return Transport(sock, ws, url)
+    return ws
 
 
 def _receive_some(sock: DeadlineSocket, size: int) -> bytes:
@@ -326,7 +323,7 @@ def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
 
 
 @contextmanager
-def mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
+def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
     """Turn what sockets, TLS and websocket-client raise into this library's errors."""
     try:
         yield
@@ -396,3 +393,23 @@ def _bad_status(
         message = f"TradingView refused the handshake: status {status}{advice}"
         return WebSocketError(message, url, retryable=False)
     return WebSocketError(f"not a WebSocket endpoint: status {status}", url, retryable=False)
+
+
+def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport:
+    """Open a WebSocket on a connected socket, as the last step of `dial`, within its deadlines."""
+    return Transport(sock, _upgrade(sock, network, url), url)
+
+
+@contextmanager
+def connect_errors(url: str, timeout_s: float) -> Iterator[None]:
+    """Turn the errors of one step of `dial` into this library's, as `dial` does.
+
+    Parameters
+    ----------
+    url
+        Where the connection leads.
+    timeout_s
+        How long the step may take.
+    """
+    with _mapped_errors("connect", url, timeout_s=timeout_s):
+        yield
