@@ -231,6 +231,26 @@ def test_an_interrupted_wait_hands_the_token_back(clock):
     assert refusal(limiter.acquire, 0).retry_after == 1
 
 
+def test_a_token_that_was_put_back_can_be_taken_at_once(clock):
+    """A request that was never sent leaves its token to the next caller, and no more than that."""
+    limiter = RateLimiter(60, 2, clock=clock)
+    for _ in range(2):
+        limiter.acquire(0)
+    limiter.put_back()
+    limiter.acquire(0)
+    assert refusal(limiter.acquire, 0).retry_after == pytest.approx(1)
+
+
+def test_a_bucket_never_holds_more_than_a_burst_however_many_are_put_back(clock):
+    """Tokens that are put back into a full bucket are lost."""
+    limiter = RateLimiter(60, 2, clock=clock)
+    for _ in range(5):
+        limiter.put_back()
+    for _ in range(2):
+        limiter.acquire(0)
+    assert refusal(limiter.acquire, 0).retry_after == pytest.approx(1)
+
+
 def test_threads_are_served_in_the_order_in_which_they_came():
     """Each second one token comes, and it goes to the thread that has waited longest."""
     world = World()

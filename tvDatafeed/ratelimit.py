@@ -150,6 +150,14 @@ class RateLimiter:
                 return
         raise RateLimitError(self.requests_per_minute, _WINDOW_S, retry_after=wait)
 
+    def put_back(self) -> None:
+        """Put a token back whose request was never sent, such as one whose host has no address.
+
+        The next caller may take it; the turns of those that wait already do not move.
+        """
+        with self._lock:
+            self._next_due -= self._spacing
+
     def _reserve(self, timeout: float | None) -> float:
         """Return the moment at which this caller's token is due."""
         with self._lock:

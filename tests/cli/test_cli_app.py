@@ -108,7 +108,8 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "hist", "search", "login", "logout", "whoami", "serve", "store"]
+    "command",
+    ["", "demo", "doctor", "hist", "search", "login", "logout", "whoami", "serve", "store"],
 )
 def test_help(command, capsys):
     """Help has examples, and each example is a command line that would be understood."""

@@ -50,6 +50,7 @@ def test_each_call_says_what_failed():
             assert "rate limit" not in str(caught.value).lower()
             assert isinstance(first_cause(caught.value), socket.gaierror)
     assert "no connection is tried for another" in str(caught.value)
+    assert str(caught.value).count("URL") == 1
     assert LOOK_UP in str(caught.value.__cause__)
 
 

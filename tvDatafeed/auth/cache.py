@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import stat
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,6 +215,29 @@ class TokenCache:
         self._write(others)
         return True
 
+    def problem(self) -> str | None:
+        """Return why no login can be kept or found here; None when nothing is wrong.
+
+        An empty file is made in the folder, or where that would be made, and removed.
+
+        Raises
+        ------
+        ConfigurationError
+            As for `default_cache_path`.
+        """
+        path = self.path
+        try:
+            _load(path)
+        except _UnusableError as error:
+            return f"the token cache {path} is ignored: {error}"
+        folder = next(each for each in path.parents if each.exists())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                return None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return f"no login can be kept in {path}: {folder} cannot be written: {reason}"
+
     def _usable_path(self) -> Path | None:
         return default_cache_path_if_any() if self._path is None else self._path
 
@@ -223,21 +247,10 @@ class TokenCache:
         if path is None:
             return []
         try:
-            text = _read_private(path)
-            entries = _checked(json.loads(text))
-        except FileNotFoundError:
+            return _load(path)
+        except _UnusableError as error:
+            logger.warning("the token cache %s is ignored: %s", path, error)
             return []
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-        except (ValueError, RecursionError):
-            # The original may show what stands in the file.
-            reason = "it is damaged, or of another program"
-        except _NotPrivateError as error:
-            reason = str(error)
-        else:
-            return entries
-        logger.warning("the token cache %s is ignored: %s", path, reason)
-        return []
 
     def _write(self, entries: list[dict[str, str]]) -> None:
         path = self._usable_path()
@@ -253,8 +266,22 @@ class TokenCache:
             logger.warning("the token cache %s cannot be written: %s", path, reason)
 
 
-class _NotPrivateError(Exception):
-    """The file is not the user's own, or not theirs alone."""
+class _UnusableError(Exception):
+    """The file cannot be read, is damaged, or is not the user's own and theirs alone."""
+
+
+def _load(path: Path) -> list[dict[str, str]]:
+    """Return the entries of a file; none of one that does not exist."""
+    try:
+        return _checked(json.loads(_read_private(path)))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except (ValueError, RecursionError):
+        # The original may show what stands in the file.
+        reason = "it is damaged, or of another program"
+    raise _UnusableError(reason)
 
 
 def _read_private(path: Path) -> str:
@@ -264,12 +291,12 @@ def _read_private(path: Path) -> str:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _NotPrivateError("it is no ordinary file")
+            raise _UnusableError("it is no ordinary file")
         if hasattr(os, "geteuid"):
             if status.st_uid != os.geteuid():
-                raise _NotPrivateError("it belongs to another user")
+                raise _UnusableError("it belongs to another user")
             if status.st_mode & _OTHERS:
-                raise _NotPrivateError("others may read or write it; make its mode 0600")
+                raise _UnusableError("others may read or write it; make its mode 0600")
         content = file.read(MAX_CACHE_BYTES + 1)
     if len(content) > MAX_CACHE_BYTES:
         raise ValueError("too long")

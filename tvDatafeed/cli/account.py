@@ -22,11 +22,12 @@ from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.validators import Validators
 
 if TYPE_CHECKING:
+    from tvDatafeed.auth.authenticator import Identity
     from tvDatafeed.auth.cache import TokenCache
     from tvDatafeed.auth.signin import SignedIn, SignIn
 
 
-__all__ = ["account_config", "add_account_commands", "make_client"]
+__all__ = ["account_config", "add_account_commands", "describe_identity", "make_client"]
 
 _Client = TypeVar("_Client", bound=TvDatafeed)
 
@@ -232,9 +233,13 @@ def _whoami(arguments: argparse.Namespace) -> int:
     elif is_anonymous:
         show("anonymous: nobody is logged in")
     else:
-        place = _PLACES[who.source]
-        show(f"{_described(who.username, who.plan, who.expires_at)}, from {place}")
+        show(describe_identity(who))
     return EXIT_FAILURE if is_anonymous else EXIT_OK
+
+
+def describe_identity(who: "Identity") -> str:
+    """Return the user, the plan, the end of the token and where it came from, in one line."""
+    return f"{_described(who.username, who.plan, who.expires_at)}, from {_PLACES[who.source]}"
 
 
 def _described(username: str | None, plan: str, expires_at: float | None) -> str:

@@ -27,6 +27,7 @@ from tvDatafeed.cli.console import (
     streams_of_any_process,
 )
 from tvDatafeed.cli.deliver import add_deliver_commands
+from tvDatafeed.cli.doctor import add_doctor_command
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
@@ -51,6 +52,7 @@ examples:
   tvdatafeed search apple                          what symbols are called
   tvdatafeed store warm NASDAQ:AAPL                keep bars on this machine
   tvdatafeed login                                 log in, for what your plan includes
+  tvdatafeed doctor                                finds what is wrong, from here to TradingView
   tvdatafeed serve                                 a TradingView on this machine, to test with
 
 TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
@@ -147,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add_live_command(command)
     add_search_command(command)
     add_account_commands(command)
+    add_doctor_command(command)
     add_store_commands(command)
     add_deliver_commands(command)
     add_serve_command(command)

@@ -89,9 +89,10 @@ class ConnectionHealth:
             self._breaker.before()
         except RateLimitError as error:
             # The cause is what failed: the breaker's own error speaks of too many requests.
+            reason = str(error.reason).removesuffix(f" (URL: {url})")
             raise WebSocketError(
                 f"no connection is tried for another {math.ceil(error.retry_after or 0)} s, after "
-                f"{error.reason}",
+                f"{reason}",
                 url,
             ) from error.__cause__
 

@@ -47,6 +47,7 @@ from tvDatafeed.network.sockets import (
     open_stream,
     plain_text_problem,
     tls_advice,
+    was_never_connected,
 )
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -290,6 +291,8 @@ class HttpClient:
             LookupError,
         ) as error:
             failure, cause = mapped_error(error, url, limits)
+        if self._limiter is not None and was_never_connected(cause):
+            self._limiter.put_back()
         # Outside of the handler: the original holds the request, and with it cookie and form.
         raise failure from cause
 
@@ -577,7 +580,7 @@ def mapped_error(
             reason = strerror or type(failure).__name__
             advice = tls_advice(url, settings) if isinstance(failure, ConnectionResetError) else ""
             mapped = ConnectionError(f"{host} cannot be reached: {reason}{advice}")
-            cause = OSError(reason)
+            cause = OSError(failure.errno, reason) if failure.errno else OSError(reason)
         case other:
             # The texts of these may repeat headers and lines of the body.
             advice = tls_advice(url, settings)

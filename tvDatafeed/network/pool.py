@@ -34,6 +34,7 @@ from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.network.sessionlimit import KnownLimit
+from tvDatafeed.network.sockets import was_never_connected
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -363,6 +364,8 @@ class WebSocketManager:
             error, has_answered = connection.error, connection.has_answered
             # One that was closed because of the next one is a fault although it was idle.
             is_fault = connection.failed_with_work or (error and is_connections_limit(error))
+            if was_never_connected(error):
+                self._limiter.put_back()
             if error is None or not is_fault or connection.redirected_to:
                 if not has_answered:
                     # Perhaps the probe of a half-open breaker, which has shown nothing.
@@ -483,7 +486,7 @@ class WebSocketManager:
             return False
         with self._lock:
             configured = connection.configured_url
-            redirected = _redirected(self._redirects.get(configured, configured), host)
+            redirected = redirected_url(self._redirects.get(configured, configured), host)
             if redirected is None:
                 return False
             self._redirects[configured] = redirected
@@ -501,7 +504,7 @@ def _closed() -> WebSocketError:
     return WebSocketError("the connection was closed by this program", retryable=False)
 
 
-def _redirected(url: str, host: str) -> str | None:
+def redirected_url(url: str, host: str) -> str | None:
     """Return a URL with another host; None for a host of another site.
 
     The token goes where the URL points, so a redirect to any other site is not followed.

@@ -2,6 +2,7 @@
 
 import _socket
 import base64
+import errno
 import functools
 import itertools
 import math
@@ -43,6 +44,7 @@ _AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
 _REASONS_OF_PLAIN_TEXT = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 )
+_NOT_CONNECTED = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH})
 # What an address has before the next one is tried beside it (RFC 8305, 5).
 _NEXT_ADDRESS_S = 0.25
 # How soon an attempt to connect notices that it is not wanted any more.
@@ -140,6 +142,11 @@ class DeadlineSocket:
         """Give the descriptor."""
         return self._sock.fileno()
 
+    def peer_certificate(self) -> bytes | None:
+        """Return the certificate of the peer in DER; None without TLS."""
+        sock = self._sock
+        return sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+
     def abort(self) -> None:
         """End the connection from any thread; a reader or writer wakes at once."""
         # The method of the plain class: that of an SSLSocket drops the TLS state, which
@@ -234,8 +241,17 @@ def open_stream(
     return sock
 
 
-def look_up(host: str, port: int) -> Sequence[Address]:
+def look_up(
+    host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> Sequence[Address]:
     """Find the addresses of a host; how long that takes is up to the system.
+
+    Parameters
+    ----------
+    host, port
+        The host.
+    family
+        The kind of addresses. Default: all that the system has.
 
     Raises
     ------
@@ -243,7 +259,7 @@ def look_up(host: str, port: int) -> Sequence[Address]:
         The name is not known, or is none.
     """
     try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is empty or too long for the name service
         raise HostNameError(f"{host!r} is not a host name") from error
 
@@ -360,6 +376,15 @@ def tls_advice(url: str, settings: str) -> str:
     if scheme not in {"ws", "http"}:
         return ""
     return f"; if this port is one of TLS, write {scheme}s:// in {settings}"
+
+
+def was_never_connected(error: BaseException | None) -> bool:
+    """Whether the first cause of an error is that there was no connection to send anything on."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, socket.gaierror):
+        return True
+    return isinstance(error, OSError) and error.errno in _NOT_CONNECTED
 
 
 def look_up_problem(error: socket.gaierror) -> str:

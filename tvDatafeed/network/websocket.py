@@ -393,3 +393,23 @@ def _bad_status(
         message = f"TradingView refused the handshake: status {status}{advice}"
         return WebSocketError(message, url, retryable=False)
     return WebSocketError(f"not a WebSocket endpoint: status {status}", url, retryable=False)
+
+
+def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport:
+    """Open a WebSocket on a connected socket, as the last step of `dial`, within its deadlines."""
+    return Transport(sock, _upgrade(sock, network, url), url)
+
+
+@contextmanager
+def connect_errors(url: str, timeout_s: float) -> Iterator[None]:
+    """Turn the errors of one step of `dial` into this library's, as `dial` does.
+
+    Parameters
+    ----------
+    url
+        Where the connection leads.
+    timeout_s
+        How long the step may take.
+    """
+    with _mapped_errors("connect", url, timeout_s=timeout_s):
+        yield
