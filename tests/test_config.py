@@ -66,6 +66,9 @@ DEFAULTS = {
         "proxy": None,
         "ca_file": None,
         "allow_insecure": False,
+        "reuse_connections": True,
+        "record": None,
+        "record_max_bytes": 104857600,
     },
     AuthConfig: {
         "username": None,

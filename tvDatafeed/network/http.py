@@ -266,6 +266,29 @@ class HttpClient:
         if form is not None and not isinstance(form, bytes):
             fields["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(form, encoding="utf-8").encode("ascii")
+        if self._network.record is None:
+            return self._send(method, url, fields, data, deadline)
+        # Imported here, since few programs are recorded.
+        from tvDatafeed.network.recording import recorder_of  # noqa: PLC0415
+
+        is_search = url.startswith(self._network.search_url.partition("?")[0])
+        tape = recorder_of(self._network).exchange(method, url, fields, data, keeps_query=is_search)
+        try:
+            reply = self._send(method, url, fields, data, deadline)
+        except NetworkError as error:
+            tape.record_end(str(error))
+            raise
+        tape.record_answer(reply)
+        return reply
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        data: bytes | None,
+        deadline: float,
+    ) -> HttpReply:
         limits = Limits(self._network, deadline)
         failure: NetworkError
         cause: Exception
