@@ -8,13 +8,12 @@ import time
 import pandas as pd
 import pytest
 
-from tests.loopback import NOW, expected, impatient
+from tests.loopback import NOW, impatient
 from tests.testing.client import Client
 from tvDatafeed import (
     AuthenticationError,
     Interval,
     RateLimitError,
-    SymbolNotFoundError,
     TvDatafeed,
     TvDatafeedError,
     TvDatafeedLive,
@@ -75,12 +74,10 @@ REQUESTS = [history, pages, many, search, info, quotes]
 def recorded(tmp_path, *requests, faults=(), **settings):
     """Send requests to the made-up market, record them, and return the file and what came."""
     file = tmp_path / "session.jsonl"
-    answers = []
     with FakeTradingView(clock=MarketClock(NOW, speed=0), faults=faults) as server:
         config = impatient(server, record=str(file), **settings)
         with TvDatafeed(config=_paged(config)) as tv:
-            for request in requests:
-                answers.append(outcome(request, tv))
+            answers = [outcome(request, tv) for request in requests]
     return file, answers
 
 
@@ -329,29 +326,26 @@ def test_capture_of_a_browser(captures):
     """A real recording in the form of a list plays: bars are those that it has."""
     file = captures / "2025-12-prodata-older-page.json"
     messages = json.loads(file.read_text())
-    bars = {}
-    for message in messages:
-        if message["from"] != "server":
-            continue
-        for payload in load_packets(message["data"]):
-            found = json.loads(payload) if payload.startswith("{") else {}
-            if found.get("m") == "timescale_update":
-                for update in found["p"][1].values():
-                    bars |= {item["v"][0]: item["v"] for item in update.get("s", [])}
+    theirs, ours = "cs_1EScFq71Fjjf", "cs_minesofmine1"
+    said = [m["data"] for m in messages if m["from"] == "server"]
+    bars = bars_in([payload for text in said for payload in load_packets(text)], theirs)
+    assert len(bars) > 500
     with FakeTradingView() as server:
         server.replay(file)
         client = Client(server)
         with client.socket.sock:
-            sent = [m for m in messages if m["from"] == "client"]
+            for message in messages:
+                if message["from"] == "client" and "~h~" not in message["data"]:
+                    client.socket.send(message["data"].replace(theirs, ours))
             got = {}
-            for message in sent:
-                if "~h~" not in message["data"]:
-                    client.socket.send(message["data"].replace("cs_1EScFq71Fjjf", "cs_mine"))
             while len(got) < len(bars):
-                for found in client.messages():
-                    if found.get("m") == "timescale_update":
-                        assert found["p"][0] == "cs_mine"
-                        for update in found["p"][1].values():
-                            got |= {item["v"][0]: item["v"] for item in update.get("s", [])}
+                got |= bars_in(client.payloads(), ours)
+        assert server.differences == []
     assert got == bars
-    assert len(bars) > 500
+
+
+def bars_in(payloads, session):
+    """The bars of a session by their times."""
+    found = [json.loads(payload) for payload in payloads if "timescale_update" in payload]
+    updates = [u for m in found for u in m["p"][1].values() if m["p"][0] == session]
+    return {item["v"][0]: item["v"] for update in updates for item in update.get("s", [])}

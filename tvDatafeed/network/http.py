@@ -269,17 +269,10 @@ class HttpClient:
         if self._network.record is None:
             return self._send(method, url, fields, data, deadline)
         # Imported here, since few programs are recorded.
-        from tvDatafeed.network.recording import recorder_of  # noqa: PLC0415
+        from tvDatafeed.network.recording import recorded_exchange  # noqa: PLC0415
 
-        is_search = url.startswith(self._network.search_url.partition("?")[0])
-        tape = recorder_of(self._network).exchange(method, url, fields, data, keeps_query=is_search)
-        try:
-            reply = self._send(method, url, fields, data, deadline)
-        except NetworkError as error:
-            tape.record_end(str(error))
-            raise
-        tape.record_answer(reply)
-        return reply
+        with recorded_exchange(self._network, method, url, fields, data) as record_answer:
+            return record_answer(self._send(method, url, fields, data, deadline))
 
     def _send(
         self,

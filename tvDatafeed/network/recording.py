@@ -36,17 +36,26 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
+from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.network.masking import Masker
 from tvDatafeed.network.replies import HttpReply
 
-__all__ = ["FORMAT", "Recorder", "finish_recording", "learn_settings", "recorder_of"]
+__all__ = [
+    "FORMAT",
+    "Recorder",
+    "finish_recording",
+    "learn_settings",
+    "recorded_exchange",
+    "recorder_of",
+]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -276,8 +285,8 @@ class ExchangeTape:
         """Add a line about this exchange."""
         self._recorder.write({"exchange": self._number, "from": sender, **what})
 
-    def record_answer(self, reply: HttpReply) -> None:
-        """Record an answer."""
+    def record_answer(self, reply: HttpReply) -> HttpReply:
+        """Record an answer, and return it."""
         self._masker.learn(reply.cookies.values())
         self.write(
             "server",
@@ -288,6 +297,7 @@ class ExchangeTape:
                 "body": self._masker.answer_body(reply.text, self._sent),
             },
         )
+        return reply
 
     def record_end(self, what: str) -> None:
         """Record why there is no answer."""
@@ -312,6 +322,24 @@ def recorder_of(network: NetworkConfig) -> Recorder:
         # The first of several threads wins; nothing is written before that.
         recorder = _recorders.setdefault(path, Recorder(path, network.record_max_bytes))
     return recorder
+
+
+@contextmanager
+def recorded_exchange(
+    network: NetworkConfig,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+) -> Iterator[Callable[[HttpReply], HttpReply]]:
+    """Record an HTTP request, and yield what records its answer and returns it."""
+    is_search = url.startswith(network.search_url.partition("?")[0])
+    tape = recorder_of(network).exchange(method, url, headers, body, keeps_query=is_search)
+    try:
+        yield tape.record_answer
+    except TvDatafeedError as error:
+        tape.record_end(str(error))
+        raise
 
 
 def learn_settings(config: TvDatafeedConfig) -> None:
