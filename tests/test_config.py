@@ -215,6 +215,7 @@ CREDENTIALS = {
 }
 # Any text may be one of these here; what it is good for shows elsewhere.
 ANY_TEXT = {
+    "TV_RECORD",
     "TV_TIMEZONE",
     "TV_USERNAME",
     "TV_PASSWORD",
@@ -330,6 +331,9 @@ BAD_FIELDS = [
     *[(NetworkConfig, "proxy", v) for v in (1, "h:1", "https://h:1", "http://a b", "http://\n")],
     *[(NetworkConfig, "allow_insecure", v) for v in (None, 1, "true")],
     *[(NetworkConfig, "ca_file", v) for v in (1, b"x", "/no/such/file", "")],
+    *[(NetworkConfig, "reuse_connections", v) for v in (1, "yes", None)],
+    *[(NetworkConfig, "record", v) for v in (1, True, "")],
+    *[(NetworkConfig, "record_max_bytes", v) for v in (0, 9999, -1, 1.5, True, "20000", None)],
     *[(NetworkConfig, "recv_timeout", v) for v in (0, -0.5, -7, math.nan, False, None, 10**400)],
     *[(NetworkConfig, "ws_url", v) for v in (None, b"wss://host", "https://host", "")],
     *[(NetworkConfig, "base_url", v) for v in (None, 1, "wss://host", "https://a\nb")],

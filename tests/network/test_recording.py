@@ -46,6 +46,7 @@ def test_all_messages_are_recorded(server, file):
     """The handshake, each text of both sides with its connection, and its end."""
     with TvDatafeed(config=impatient(server, record=str(file))) as tv:
         tv.get_hist("NASDAQ:AAPL", n_bars=3)
+        assert server.wait_until(lambda s: s.received[-1].method == "chart_delete_session")
     lines = lines_of(file)
     ours = [line for line in lines if line.get("connection") == 1]
     assert ours[0]["open"] == server.ws_url

@@ -14,8 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.common.copies import refuse_copy
@@ -34,6 +33,7 @@ from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.network.sessionlimit import KnownLimit
+from tvDatafeed.network.slots import NoSlot, Notifier
 from tvDatafeed.network.verbs import ConnectionVerbs
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
@@ -49,29 +49,6 @@ KEPT_TOKENS = 20
 _LAST_PORT = 65535
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
-
-
-class Notifier(Protocol):
-    """A waiter that is woken when it may ask for a slot again."""
-
-    def wake(self) -> object:
-        """Wake the waiter; called in any thread, without locks."""
-
-
-@dataclass(frozen=True)
-class NoSlot:
-    """No connection has a free slot, and none may be opened yet.
-
-    Parameters
-    ----------
-    retry_at
-        When one may be opened, on the monotonic clock; a slot may become free before.
-    error
-        What is wrong, for a request whose time ends before.
-    """
-
-    retry_at: float
-    error: TvDatafeedError
 
 
 class WebSocketManager(ConnectionVerbs):

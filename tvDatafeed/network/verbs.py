@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import TvDatafeedError, WebSocketError, cut_tracebacks
 from tvDatafeed.network.connection import Connection
+from tvDatafeed.network.slots import NoSlot, Notifier
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.utils import generate_session_id
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from tvDatafeed.network.pool import NoSlot, Notifier
 
 # How long `disconnect` waits for the threads of the connections.
 _DISCONNECT_S = 10.0
@@ -55,10 +54,10 @@ class ConnectionVerbs(ABC):
         session: str,
         token: str,
         stop: threading.Event,
-        notifier: "Notifier",
+        notifier: Notifier,
         *,
         is_patient: bool = False,
-    ) -> "Connection | NoSlot":
+    ) -> Connection | NoSlot:
         """Return a connection with a slot for a session, or when to ask again."""
 
     @abstractmethod
@@ -118,7 +117,7 @@ class ConnectionVerbs(ABC):
                 self.record_error(error)
                 cut_tracebacks(error)
                 return False
-            if not isinstance(connection, Connection):
+            if isinstance(connection, NoSlot):
                 woken.wait(connection.retry_at - time.monotonic())
                 continue
             limit_s = self._network.connect_timeout + self._network.ping_timeout
