@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.loopback import NOW, impatient
+from tests.network.clients import ask_in_threads
 from tests.testing.client import Client
 from tvDatafeed import (
     AuthenticationError,
@@ -23,6 +24,8 @@ from tvDatafeed.testing import (
     CloseCode,
     CriticalErrorReply,
     FakeTradingView,
+    HttpReset,
+    HttpStatus,
     LengthUnit,
     MarketClock,
     ProtocolErrorReply,
@@ -349,3 +352,76 @@ def bars_in(payloads, session):
     found = [json.loads(payload) for payload in payloads if "timescale_update" in payload]
     updates = [u for m in found for u in m["p"][1].values() if m["p"][0] == session]
     return {item["v"][0]: item["v"] for update in updates for item in update.get("s", [])}
+
+
+def test_threads_and_several_connections(tmp_path):
+    """Sessions on several connections are found whatever connection asks for them again."""
+    file = tmp_path / "session.jsonl"
+    symbols = ["NASDAQ:AAPL", "NYSE:IBM", "BINANCE:BTCUSDT", "NASDAQ:MSFT", "TVC:DXY"]
+    results = []
+    for step in ("record", "replay"):
+        with FakeTradingView(clock=lambda: NOW) as server:
+            settings = {"record": str(file)} if step == "record" else {}
+            if step == "replay":
+                server.replay(file)
+                symbols.reverse()
+            with TvDatafeed(config=impatient(server, max_sessions=1, **settings)) as tv:
+                frames = ask_in_threads(tv, symbols, n_bars=5)
+            assert server.differences == []
+            results.append(dict(zip(symbols, frames, strict=True)))
+    for symbol in symbols:
+        assert_same([_frame_or_text(results[1][symbol])], [_frame_or_text(results[0][symbol])])
+
+
+def _frame_or_text(result):
+    return str(result) if isinstance(result, Exception) else result
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HttpStatus(status=503, path="*"),
+        HttpStatus(status=429, retry_after=7, path="*"),
+        HttpReset(path="*"),
+    ],
+)
+def test_http_errors(tmp_path, fault):
+    """A search that was refused or broken off is replayed as such."""
+    file, before = recorded(tmp_path, search, faults=[fault])
+    answers, differences = replayed(file, search)
+    assert differences == []
+    assert isinstance(before[0], str)
+    if not isinstance(fault, HttpReset):  # it is replayed as the end of the connection
+        assert answers == before
+    assert isinstance(answers[0], str)
+
+
+def test_other_clients_ids(tmp_path):
+    """A client with ids of its own for symbol and series plays what this library recorded."""
+    file, (before,) = recorded(tmp_path, history)
+    with FakeTradingView() as server:
+        server.replay(file)
+        client = Client(server)
+        with client.socket.sock:
+            client.greet("cs_another_one")
+            options = '={"session":"regular","symbol":"NASDAQ:AAPL","adjustment":"splits"}'
+            client.say("resolve_symbol", "cs_another_one", "mine", options)
+            client.say("create_series", "cs_another_one", "bars", "turn", "mine", "1D", 20, "")
+            messages = client.messages()
+        assert server.differences == []
+    update = next(m for m in messages if m["m"] == "timescale_update")
+    assert update["p"][0] == "cs_another_one"
+    assert [item["v"][4] for item in update["p"][1]["bars"]["s"]] == list(before["close"])
+    completed = next(m for m in messages if m["m"] == "series_completed")
+    assert completed["p"][:2] == ["cs_another_one", "bars"]
+    assert completed["p"][3] == "turn"
+
+
+def test_faults_of_the_replaying_server(tmp_path):
+    """Faults can be injected into a replay: what would have happened then?"""
+    file, before = recorded(tmp_path, history)
+    with FakeTradingView(faults=[CloseCode(code=1001, times=1)]) as server:
+        server.replay(file)
+        with TvDatafeed(config=impatient(server)) as tv:
+            assert_same([history(tv)], before)
+        assert server.connections_opened == 2

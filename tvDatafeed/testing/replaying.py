@@ -2,7 +2,6 @@
 
 import heapq
 import itertools
-import logging
 import socket
 import time
 
@@ -12,11 +11,7 @@ from tvDatafeed.testing.sessions.conversation import Conversation
 from tvDatafeed.testing.sessions.playbook import Due, Play, Playbook, refusal_of
 from tvDatafeed.testing.wire.actions import Action, Command, Finish, Message
 from tvDatafeed.testing.wire.http11 import Request
-from tvDatafeed.testing.wire.websocket import close_frame, frame, upgrade_reply
-
-logger: logging.Logger = logging.getLogger(__name__)
-
-_CLOSE = 0x8
+from tvDatafeed.testing.wire.websocket import CLOSE, close_frame, frame, upgrade_reply
 
 
 class ReplayConnection(Connection):
@@ -41,14 +36,17 @@ class ReplayConnection(Connection):
         self._waiting: list[tuple[float, int, Due]] = []
         self._count = itertools.count()
 
-    def _conversation(self) -> "Conversation | Play":
+    def _conversation(self) -> Conversation | Play:
         hello = Conversation(self._context.backend, self._number).hello()
         self._play = Play(self._book, self._recorded, hello, self._authority)
         return self._play
 
-    def _reply_to(self, request: Request) -> "list[Action]":
+    def _reply_to(self, request: Request) -> list[Action]:
         reply = self._book.respond(request)
-        return [] if reply is None else [reply.encode()]
+        if reply is None:
+            return []
+        actions = self._context.faults.connection(lambda fault: fault.on_http(request, reply))
+        return [reply.encode()] if actions is None else list(actions)
 
     def _upgrade(self, request: Request) -> None:
         self._recorded = self._book.next_connection()
@@ -79,6 +77,6 @@ class ReplayConnection(Connection):
             elif not due.end.has_frame:
                 self._perform([Finish()])
             elif due.end.code is None:
-                self._perform([frame(_CLOSE, b""), Finish()])
+                self._perform([frame(CLOSE, b""), Finish()])
             else:
                 self._perform([close_frame(due.end.code, due.end.reason), Finish()])
