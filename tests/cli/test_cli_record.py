@@ -1,6 +1,8 @@
 """The record command, and the replay of what it wrote."""
 
+import dataclasses
 import re
+import secrets
 import signal
 
 import pytest
@@ -11,7 +13,13 @@ from tests.programs import start, urls
 from tests.scale import PATIENCE_S
 from tvDatafeed import TvDatafeedConfig
 from tvDatafeed.cli.app import main
-from tvDatafeed.config import NetworkConfig
+from tvDatafeed.config import (
+    AuthConfig,
+    DeliveryConfig,
+    NetworkConfig,
+    StoreConfig,
+    TelegramConfig,
+)
 from tvDatafeed.testing import Account, FakeTradingView, MarketClock
 
 HIST = ["hist", "NASDAQ:AAPL", "--bars", "5", "--format", "csv"]
@@ -89,6 +97,59 @@ def test_live(file, monkeypatch, capsys):
             monkeypatch.setenv(variable, url)
         assert outputs(follow, capsys) == first
     assert len(first[1].splitlines()) == 2
+
+
+SECRETS = sorted(
+    variable
+    for section in (AuthConfig, NetworkConfig, StoreConfig, DeliveryConfig, TelegramConfig)
+    for field in dataclasses.fields(section)
+    if not field.repr or "credential" in field.metadata
+    for variable in field.metadata["variables"]
+)
+WAYS = {
+    "token": {"TV_AUTH_TOKEN"},
+    "cookies": {"TV_SESSIONID", "TV_SESSIONID_SIGN"},
+    "password": {"TV_USERNAME", "TV_PASSWORD", "TV_TOTP_SECRET"},
+    "code": {"TV_USERNAME", "TV_PASSWORD", "TV_2FA_CODE"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_canary_of_each_setting(way, file, tmp_path, monkeypatch, capsys):
+    """Whatever secrets the environment has, a recorded command writes none of them."""
+    assert {"TV_PASSWORD", "TV_PROXY", "TV_STORE_URL", "TV_WEBHOOK_SECRET"} <= set(SECRETS)
+    canaries = {name: f"canary{secrets.token_hex(8)}" for name in SECRETS}
+    values = {
+        **canaries,
+        "TV_AUTH_TOKEN": f"eyJ{canaries['TV_AUTH_TOKEN']}.eyJ{canaries['TV_AUTH_TOKEN']}.x",
+        "TV_PROXY": f"http://{canaries['TV_PROXY']}:{canaries['TV_PROXY']}@127.0.0.1:9",
+        "TV_STORE_URL": str(tmp_path / f"{canaries['TV_STORE_URL']}.db"),
+        "TV_TELEGRAM_TOKEN": f"1:{canaries['TV_TELEGRAM_TOKEN']}",
+        "TV_TOTP_SECRET": "JBSWY3DPEHPK3PXP",
+        "TV_WEBHOOK_URL": f"https://127.0.0.1/{canaries['TV_WEBHOOK_URL']}",
+    }
+    unused = set().union(*WAYS.values()) - WAYS[way]
+    account = Account(
+        values["TV_USERNAME"],
+        values["TV_PASSWORD"],
+        second_factor="totp" if way == "password" else "sms",
+    )
+    monkeypatch.setenv("TV_TOKEN_CACHE", str(tmp_path / "cache.json"))
+    with FakeTradingView(accounts=[account], clock=lambda: NOW) as server:
+        if way == "cookies":
+            cookies = server.issue_cookies(account.username)
+            values["TV_SESSIONID"] = cookies.sessionid
+            values["TV_SESSIONID_SIGN"] = cookies.sessionid_sign
+        for name, value in {**values, **urls(server)}.items():
+            if name not in unused:
+                monkeypatch.setenv(name, value)
+        main(["record", str(file), "--", *HIST])
+        main(["record", f"{file}.2", "--", "search", "apple"])
+    text = file.read_text() + file.with_name(f"{file.name}.2").read_text()
+    assert "canary" not in text
+    assert [name for name, value in values.items() if value in text] == []
+    if way in {"cookies", "password"}:
+        assert "series_completed" in text
 
 
 def test_demo(file, capsys):

@@ -2,14 +2,18 @@
 
 import contextlib
 import dataclasses
+import html
 import json
 import multiprocessing
 import os
 import re
 import stat
 import threading
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.loopback import impatient
 from tests.network.clients import ask_in_threads, warnings_of
@@ -73,7 +77,7 @@ def test_an_existing_file_is_left_alone(server, file, caplog):
             assert len(tv.get_hist("NASDAQ:AAPL", n_bars=3)) == 3
     assert file.read_text() == "precious"
     (warning,) = warnings_of(caplog, "tvDatafeed.network.recording")
-    assert "File exists" in warning.getMessage() or "exist" in warning.getMessage().lower()
+    assert "exists, and a recording is never mixed with another one" in warning.getMessage()
 
 
 def test_a_folder_that_does_not_exist(server, tmp_path, caplog):
@@ -223,6 +227,33 @@ def test_masking(text, masked):
     assert len(masked) == len(text)
 
 
+@given(
+    secret=st.text(min_size=4).filter(lambda s: not s.isdecimal() and not set(s) <= set("*\\")),
+    before=st.text(),
+    after=st.text(),
+    spell=st.sampled_from([str, json.dumps, quote, quote_plus, html.escape]),
+)
+def test_masking_keeps_the_length(secret, before, after, spell):
+    """Whatever a secret is and however it is spelled, it is gone, and the length is the same."""
+    masker = Masker()
+    masker.learn([secret])
+    spelled = _spelled(spell, secret)
+    text = f"{before}{spelled}{after}"
+    masked = masker.text(text)
+    assert len(masked.encode("utf-16-le", "surrogatepass")) == len(
+        text.encode("utf-16-le", "surrogatepass")
+    )
+    assert secret not in masked
+    assert _spelled(spell, secret).strip('"') not in masked
+
+
+def _spelled(spell, secret):
+    try:
+        return spell(secret)
+    except UnicodeEncodeError:
+        return secret
+
+
 def test_masking_of_messages():
     """The token of a message is masked, whatever its form, and so is the server's address."""
     masker = Masker()
@@ -286,6 +317,14 @@ def test_two_clients_share_a_recording(server, file):
         for thread in threads:
             thread.join()
     assert sorted(x["connection"] for x in lines_of(file) if "open" in x) == [1, 2]
+
+
+def test_nothing_sent_leaves_no_file(server, file):
+    """A client that sends nothing makes no file, at its end and at that of the program."""
+    program = "from tvDatafeed import TvDatafeed\nTvDatafeed().close()"
+    start = f"import os; os.environ['TV_RECORD'] = {str(file)!r}\n"
+    assert run("-c", f"{start}{program}", server=server).returncode == 0
+    assert not file.exists()
 
 
 def test_without_it_nothing_is_loaded(server):

@@ -74,7 +74,7 @@ def _record(arguments: argparse.Namespace, run: Callable[[Sequence[str]], int]) 
             exit_code = run(rest)
         finally:
             recorder = finish_recording(path)
-    if recorder is None:
+    if recorder is None or not (recorder.bytes_written or recorder.problem):
         note(f"nothing was recorded: {rest[0]} has sent nothing to TradingView")
     elif recorder.problem is None:
         note(

@@ -165,8 +165,9 @@ class Recorder:
         self._write_lines()
 
     def end(self, reason: str) -> None:
-        """Write the last line; what comes later is ignored."""
-        self.write({"end": reason})
+        """Write the last line, unless nothing was recorded; what comes later is ignored."""
+        if self._bytes:
+            self.write({"end": reason})
         with self._lock:
             self._is_over = True
 
@@ -187,8 +188,14 @@ class Recorder:
                         is_done = True
                         return
                 self._append(lines)
+        except FileExistsError:
+            self._give_up(
+                f"{self._file} exists, and a recording is never mixed with another one: name "
+                "another file (TV_RECORD)"
+            )
+            is_done = True
         except OSError as error:
-            self._give_up(f"{self._file} cannot be written: {error.strerror or error}")
+            self._give_up(f"{self._file} cannot be written: {error.strerror or error} (TV_RECORD)")
             is_done = True
         finally:
             if not is_done:  # Ctrl-C
