@@ -36,6 +36,7 @@ FLOORS = (
 TESTING_FLOORS = (
     {"__init__"},
     {"server"},
+    {"replaying"},
     {"connection"},
     {"context", "routes"},
     {"sessions"},

@@ -66,6 +66,9 @@ DEFAULTS = {
         "proxy": None,
         "ca_file": None,
         "allow_insecure": False,
+        "reuse_connections": True,
+        "record": None,
+        "record_max_bytes": 104857600,
     },
     AuthConfig: {
         "username": None,
@@ -157,6 +160,9 @@ VARIABLES = [
     ),
     ("TV_CA_FILE", (NetworkConfig, "ca_file"), __file__, __file__),
     ("TV_ALLOW_INSECURE", (NetworkConfig, "allow_insecure"), "true", True),
+    ("TV_REUSE_CONNECTIONS", (NetworkConfig, "reuse_connections"), "off", False),
+    ("TV_RECORD", (NetworkConfig, "record"), "/a/session.jsonl", "/a/session.jsonl"),
+    ("TV_RECORD_MAX_BYTES", (NetworkConfig, "record_max_bytes"), "20000", 20000),
     ("TV_USERNAME", (AuthConfig, "username"), "ann", "ann"),
     ("TV_PASSWORD", (AuthConfig, "password"), " p&=+% ü ", " p&=+% ü "),
     ("TV_2FA_CODE", (AuthConfig, "two_factor_code"), " 012345 ", "012345"),
@@ -209,6 +215,7 @@ CREDENTIALS = {
 }
 # Any text may be one of these here; what it is good for shows elsewhere.
 ANY_TEXT = {
+    "TV_RECORD",
     "TV_TIMEZONE",
     "TV_USERNAME",
     "TV_PASSWORD",
@@ -269,6 +276,8 @@ BAD_VARIABLES = [
     ("TV_STOP_CONSUMER_ON_ERROR", "perhaps"),
     ("TV_DAEMON", "2"),
     ("TV_ALLOW_INSECURE", "2"),
+    ("TV_REUSE_CONNECTIONS", "perhaps"),
+    ("TV_RECORD_MAX_BYTES", "100"),
     *[("TV_WS_TIMEOUT", text) for text in BAD_TIMEOUTS],
     *[("TV_RECV_TIMEOUT", text) for text in BAD_TIMEOUTS],
     *[(f"TV_{name}", text) for name in COUNTS for text in BAD_COUNTS],
@@ -322,6 +331,9 @@ BAD_FIELDS = [
     *[(NetworkConfig, "proxy", v) for v in (1, "h:1", "https://h:1", "http://a b", "http://\n")],
     *[(NetworkConfig, "allow_insecure", v) for v in (None, 1, "true")],
     *[(NetworkConfig, "ca_file", v) for v in (1, b"x", "/no/such/file", "")],
+    *[(NetworkConfig, "reuse_connections", v) for v in (1, "yes", None)],
+    *[(NetworkConfig, "record", v) for v in (1, True, "")],
+    *[(NetworkConfig, "record_max_bytes", v) for v in (0, 9999, -1, 1.5, True, "20000", None)],
     *[(NetworkConfig, "recv_timeout", v) for v in (0, -0.5, -7, math.nan, False, None, 10**400)],
     *[(NetworkConfig, "ws_url", v) for v in (None, b"wss://host", "https://host", "")],
     *[(NetworkConfig, "base_url", v) for v in (None, 1, "wss://host", "https://a\nb")],

@@ -11,7 +11,8 @@ of value, and everything else follows from that.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,6 +117,19 @@ def terminal_is_dumb() -> bool:
     return os.environ.get("TERM") == "dumb"
 
 
+@contextmanager
+def recording_to(path: str) -> Iterator[None]:
+    """Set ``TV_RECORD`` for the settings that are read inside, and for programs started there."""
+    before = os.environ.get("TV_RECORD")
+    os.environ["TV_RECORD"] = path
+    try:
+        yield
+    finally:
+        del os.environ["TV_RECORD"]
+        if before is not None:
+            os.environ["TV_RECORD"] = before
+
+
 class _ConfigSection(Section):
     """A group of settings that the environment can change."""
 
@@ -193,6 +207,16 @@ class NetworkConfig(_ConfigSection):
     allow_insecure : bool, default False
         Whether URLs without TLS, ``http://`` and ``ws://``, are allowed for hosts other than this
         machine: a password, cookies or a token can be read on the way (``TV_ALLOW_INSECURE``).
+    reuse_connections : bool, default True
+        Whether requests share connections. False: each request has a connection of its own, which
+        is closed after the answer and counts as a handshake; live feeds keep theirs
+        (``TV_REUSE_CONNECTIONS``).
+    record : str, optional
+        A new file that gets all WebSocket messages, and HTTP requests with their answers, secrets
+        replaced; see `tvDatafeed.network.recording`. Default: no recording (``TV_RECORD``).
+    record_max_bytes : int, default 104857600
+        Bytes that the file may have, at least 10 kB; the recording ends there
+        (``TV_RECORD_MAX_BYTES``).
     """
 
     ws_url: str = field(
@@ -237,6 +261,12 @@ class NetworkConfig(_ConfigSection):
     ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
 
     allow_insecure: bool = field(default=False, metadata=setting(FLAG, "TV_ALLOW_INSECURE"))
+    reuse_connections: bool = field(default=True, metadata=setting(FLAG, "TV_REUSE_CONNECTIONS"))
+    record: str | None = field(default=None, metadata=setting(PATH, "TV_RECORD"))
+    record_max_bytes: int = field(
+        default=100 * 1024 * 1024,
+        metadata=setting(whole_between(10_000, None, " bytes"), "TV_RECORD_MAX_BYTES"),
+    )
 
     def _check_together(self) -> None:
         if not self.allow_insecure:

@@ -29,6 +29,10 @@ def make_authenticator(
     TvDatafeedError
         When the password is refused, or cannot be sent.
     """
+    if config.network.record is not None:
+        from tvDatafeed.network.recording import learn_settings  # noqa: PLC0415 - rarely needed
+
+        learn_settings(config)
     auth = config.auth
     ways = (auth.auth_token, auth.sessionid, auth.username, auth.password, auth.token_cache)
     if not any(ways):

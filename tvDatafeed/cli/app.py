@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NoReturn
 
 from tvDatafeed import __version__
@@ -29,6 +29,7 @@ from tvDatafeed.cli.console import (
 from tvDatafeed.cli.deliver import add_deliver_commands
 from tvDatafeed.cli.doctor import add_doctor_command
 from tvDatafeed.cli.live import add_live_command
+from tvDatafeed.cli.record import add_record_command
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
 from tvDatafeed.cli.store import add_store_commands
@@ -54,6 +55,7 @@ examples:
   tvdatafeed login                                 log in, for what your plan includes
   tvdatafeed doctor                                finds what is wrong, from here to TradingView
   tvdatafeed serve                                 a TradingView on this machine, to test with
+  tvdatafeed record FILE -- hist NASDAQ:AAPL       record a session, for a report of a problem
 
 TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
 TradingView limits what it gives to anyone, and its terms apply to what you do with the data.
@@ -104,7 +106,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as end:  # after --help, --version or a mistake
         exit_code = int(end.code or EXIT_OK)
     else:
-        with _records_on_stderr(arguments):
+        has_own_log = getattr(arguments, "has_own_log", False)
+        with nullcontext() if has_own_log else _records_on_stderr(arguments):
             exit_code = arguments.command(arguments)
     with stdout_that_may_fail():
         sys.stdout.flush()
@@ -153,4 +156,5 @@ def _parser() -> argparse.ArgumentParser:
     add_store_commands(command)
     add_deliver_commands(command)
     add_serve_command(command)
+    add_record_command(command, _exit_code)
     return parser

@@ -234,7 +234,11 @@ def _demo(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     from tvDatafeed.testing import FakeTradingView  # noqa: PLC0415
 
-    with FakeTradingView() as server, make_client(TvDatafeed, arguments, server.config()) as client:
+    record = TvDatafeedConfig.from_env().network.record
+    with (
+        FakeTradingView() as server,
+        make_client(TvDatafeed, arguments, server.config(record=record)) as client,
+    ):
         _show_bars(client, arguments)
     show(
         "This market is made up: a loopback TradingView, which ran inside this command, computed\n"

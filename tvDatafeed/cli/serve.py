@@ -30,6 +30,11 @@ alice."""
 # These are told once, for all faults, in the help.
 _COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
+_REPLAYED = (
+    "replaying {}, until Ctrl-C, again and again: requests that were recorded get their recorded "
+    "answers, with any password, cookie or token; others are refused, with a line here"
+)
+
 _SERVE_EXAMPLES = """\
 examples:
   tvdatafeed serve --port 8765
@@ -38,6 +43,7 @@ examples:
   tvdatafeed serve --start 2026-08-20T13:30Z --speed 60       an opening, at a minute a second
   tvdatafeed serve --accounts                                 with somebody to sign in as
   tvdatafeed serve --accounts --max-connections 1             two programs of one account meet
+  tvdatafeed serve --replay session.jsonl                     answer as TradingView did
   tvdatafeed serve --list-faults
 
 Set the variables it prints, in another terminal, and every program that uses tvDatafeed
@@ -122,12 +128,23 @@ def add_serve_command(command: AddCommand) -> None:
         help="let something go wrong; may be given more than once",
     )
     serve.add_argument(
+        "--replay",
+        metavar="FILE",
+        help='answer from a recording of "tvdatafeed record", not from the made-up market',
+    )
+    serve.add_argument(
+        "--replay-speed",
+        type=amount("speed", is_zero_allowed=False),
+        metavar="X",
+        help="recorded seconds in a second; default: as recorded, without pauses over 0.1 seconds",
+    )
+    serve.add_argument(
         "--list-faults", action="store_true", help="say what can go wrong (also: --fault list)"
     )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from tvDatafeed.testing import LISTINGS, FakeTradingView, MarketClock  # noqa: PLC0415
+    from tvDatafeed.testing import FakeTradingView, MarketClock  # noqa: PLC0415
 
     if arguments.list_faults or "list" in arguments.fault:
         _print_faults()
@@ -145,28 +162,15 @@ def _serve(arguments: argparse.Namespace) -> int:
         accounts=_accounts() if arguments.accounts else (),
         faults=[_fault(text) for text in arguments.fault],
     )
+    if arguments.replay is not None:
+        _replay(server, arguments)
     server.empty_error = not arguments.no_empty_error
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         with server:
-            form = '$env:{}="{}"' if sys.platform == "win32" else "export {}={}"
-            variables = {
-                "TV_WS_URL": server.ws_url,
-                "TV_BASE_URL": server.base_url,
-                "TV_SEARCH_URL": server.search_url,
-            }
-            if server.config().network.allow_insecure:
-                variables["TV_ALLOW_INSECURE"] = "true"
-            if arguments.accounts:
-                variables |= _credentials(server)
-            show("\n".join(form.format(*item) for item in variables.items()))
-            if arguments.accounts:
-                note(_PRACTICE)
-            # Single months of futures would fill the screen; "tvdatafeed search" finds them.
-            symbols = (x.symbol for x in LISTINGS if len(x.expirations) != 1)
-            note("a made-up market, until Ctrl-C: " + " ".join(symbols))
+            _show_how_to_connect(server, arguments)
             while True:
                 time.sleep(_LONGEST_SLEEP_S)
     except KeyboardInterrupt:
@@ -175,6 +179,40 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"cannot listen on {arguments.host} port {arguments.port}: {error.strerror or error}"
         ) from error
+
+
+def _show_how_to_connect(server: "FakeTradingView", arguments: argparse.Namespace) -> None:
+    from tvDatafeed.testing import LISTINGS  # noqa: PLC0415
+
+    form = '$env:{}="{}"' if sys.platform == "win32" else "export {}={}"
+    variables = {
+        "TV_WS_URL": server.ws_url,
+        "TV_BASE_URL": server.base_url,
+        "TV_SEARCH_URL": server.search_url,
+    }
+    if server.config().network.allow_insecure:
+        variables["TV_ALLOW_INSECURE"] = "true"
+    if arguments.accounts:
+        variables |= _credentials(server)
+    show("\n".join(form.format(*item) for item in variables.items()))
+    if arguments.accounts:
+        note(_PRACTICE)
+    if arguments.replay is not None:
+        note(_REPLAYED.format(arguments.replay))
+        return
+    # Single months of futures would fill the screen; "tvdatafeed search" finds them.
+    symbols = (x.symbol for x in LISTINGS if len(x.expirations) != 1)
+    note("a made-up market, until Ctrl-C: " + " ".join(symbols))
+
+
+def _replay(server: "FakeTradingView", arguments: argparse.Namespace) -> None:
+    try:
+        server.replay(arguments.replay, speed=arguments.replay_speed)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"cannot read {arguments.replay}: {reason}", EXIT_USAGE) from error
+    except ValueError as error:
+        raise CommandError(str(error), EXIT_USAGE) from error
 
 
 def _accounts() -> "list[Account]":

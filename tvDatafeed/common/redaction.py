@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 
 _HIDDEN_LENGTH = 8
-_TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
+TOKEN = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}")
 # Shorter strings appear in ordinary text by chance.
-_REDACT_MIN_LENGTH = 4
+REDACT_MIN_LENGTH = 4
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
@@ -31,11 +31,11 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     'token *** rejected'
     """
     # The longest first, so that nothing remains of a secret that contains another.
-    hidden = sorted((s for s in set(secrets) if len(s) >= _REDACT_MIN_LENGTH), key=len)
+    hidden = sorted((s for s in set(secrets) if len(s) >= REDACT_MIN_LENGTH), key=len)
     if hidden:
         text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
     # A token is known by its form too, cut or forgotten as it may be.
-    return _TOKEN.sub("***", text)
+    return TOKEN.sub("***", text)
 
 
 def masked_url(url: str) -> str:

@@ -28,6 +28,7 @@ from tvDatafeed.exceptions import (
     own_copy,
 )
 from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
+from tvDatafeed.network.pings import Pinged
 from tvDatafeed.network.sessionlimit import KnownLimit, SessionLimit
 from tvDatafeed.network.websocket import (
     Outgoing,
@@ -57,7 +58,7 @@ _CONNECTING_PATIENCE_S = 1.0
 _READER_FAILED = "the reader of the connection failed"
 
 
-class Connection:
+class Connection(Pinged):
     """One WebSocket connection; it connects in its own thread after `start`.
 
     Parameters
@@ -92,6 +93,7 @@ class Connection:
         known_limit: KnownLimit,
         show_frames: bool = False,
     ) -> None:
+        super().__init__()
         self._network = network
         self._url = url
         self.show_frames = show_frames
@@ -217,15 +219,10 @@ class Connection:
 
     def sign_in(self, token: str) -> None:
         """Use another token from now on, without sending a request."""
-
-        def use(machine: Machine) -> None:
-            if self._error is None:
-                self._use_token(machine, token)
-
-        self._exchange(use)
+        self._exchange(lambda machine: self._use_token(machine, token))
 
     def _use_token(self, machine: Machine, token: str) -> None:
-        if token != self._tokens[-1]:
+        if self._error is None and token != self._tokens[-1]:
             self._tokens.append(token)
             machine.set_token(token)
 
@@ -570,7 +567,7 @@ class Connection:
             case Ping():
                 self._exchange(functools.partial(self._answer, received))
             case Pong():
-                self._exchange(lambda machine: machine.receive_pong(now, received.payload))
+                self._exchange(functools.partial(self._receive_pong, now, received.payload))
             case ReceiveResult.DEADLINE:
                 self._exchange(lambda machine: machine.tick(now))
 
@@ -591,6 +588,7 @@ class Connection:
             deliveries = self._take_deliveries()
         if transport is not None:
             transport.close()
+        self._fail_asked()
         for receiver, outcome in deliveries:
             receiver.deliver(outcome)
         logger.debug("connection ended: %s", error)

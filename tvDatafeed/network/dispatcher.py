@@ -24,7 +24,8 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.outcomes import Limits, Outcome, OutcomeReceiver
-from tvDatafeed.network.pool import MAX_REDIRECTS, NoSlot, WebSocketManager
+from tvDatafeed.network.pool import MAX_REDIRECTS, WebSocketManager
+from tvDatafeed.network.slots import NoSlot
 from tvDatafeed.protocol.events import (
     Answer,
     Answered,

@@ -267,6 +267,22 @@ class HttpClient:
         if form is not None and not isinstance(form, bytes):
             fields["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(form, encoding="utf-8").encode("ascii")
+        if self._network.record is None:
+            return self._send(method, url, fields, data, deadline)
+        # Imported here, since few programs are recorded.
+        from tvDatafeed.network.recording import recorded_exchange  # noqa: PLC0415
+
+        with recorded_exchange(self._network, method, url, fields, data) as record_answer:
+            return record_answer(self._send(method, url, fields, data, deadline))
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        data: bytes | None,
+        deadline: float,
+    ) -> HttpReply:
         limits = Limits(self._network, deadline)
         failure: NetworkError
         cause: Exception

@@ -14,14 +14,13 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.deadline import Deadline
 from tvDatafeed.common.fork import call_in_forked_child
-from tvDatafeed.config import NetworkConfig
+from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ProtocolError,
@@ -34,7 +33,9 @@ from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.health import ConnectionHealth
 from tvDatafeed.network.replies import is_same_site
 from tvDatafeed.network.sessionlimit import KnownLimit
+from tvDatafeed.network.slots import NoSlot, Notifier
 from tvDatafeed.network.sockets import was_never_connected
+from tvDatafeed.network.verbs import ConnectionVerbs
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
@@ -51,36 +52,13 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?")
 
 
-class Notifier(Protocol):
-    """A waiter that is woken when it may ask for a slot again."""
-
-    def wake(self) -> object:
-        """Wake the waiter; called in any thread, without locks."""
-
-
-@dataclass(frozen=True)
-class NoSlot:
-    """No connection has a free slot, and none may be opened yet.
-
-    Parameters
-    ----------
-    retry_at
-        When one may be opened, on the monotonic clock; a slot may become free before.
-    error
-        What is wrong, for a request whose time ends before.
-    """
-
-    retry_at: float
-    error: TvDatafeedError
-
-
-class WebSocketManager:
+class WebSocketManager(ConnectionVerbs):
     """The connections of one object.
 
     Parameters
     ----------
     network
-        Where to connect, and the limits.
+        Where to connect, and the limits; of a `TvDatafeedConfig` its part `network`.
     limiter
         Shared with everything else that sends to TradingView; None for one of its own.
     network_of
@@ -89,12 +67,13 @@ class WebSocketManager:
 
     def __init__(
         self,
-        network: NetworkConfig,
+        network: NetworkConfig | TvDatafeedConfig,
         limiter: RateLimiter | None = None,
         *,
         network_of: Callable[[str], NetworkConfig] | None = None,
     ) -> None:
-        self._network = network
+        network = network.network if isinstance(network, TvDatafeedConfig) else network
+        self._network: NetworkConfig = network
         self._network_of = network_of or (lambda _token: network)
         self._limiter = limiter or RateLimiter(network.requests_per_minute, network.burst_size)
         self._health = ConnectionHealth(network)
@@ -269,7 +248,8 @@ class WebSocketManager:
                 if token in self._tokens:
                     # Another one may have been assigned meanwhile, and sent to those open then.
                     token = self._tokens[-1]
-                for connection in self._connections:
+                is_shared = network.reuse_connections or is_patient
+                for connection in self._connections if is_shared else ():
                     is_of_host = connection.configured_url == network.ws_url
                     if is_of_host and connection.acquire_slot(token, session):
                         return connection
@@ -278,7 +258,9 @@ class WebSocketManager:
                     if notifier not in self._notifiers:
                         self._notifiers.append(notifier)
                     return NoSlot(retry_at, self._reason_for_no_slot(retry_at))
-                connection = self._new_connection(network, session, token, made)
+                # One that is not shared is closed after its request.
+                known = self._known_limit if is_shared else KnownLimit(1, 0.0, lifetime=1)
+                connection = self._new_connection(network, session, token, made, known)
             # A thread is never started under the lock.
             connection.start()
         except BaseException as error:
@@ -311,14 +293,19 @@ class WebSocketManager:
         return None
 
     def _new_connection(
-        self, network: NetworkConfig, session: str, token: str, made: list[Connection]
+        self,
+        network: NetworkConfig,
+        session: str,
+        token: str,
+        made: list[Connection],
+        known_limit: KnownLimit,
     ) -> Connection:
         """Add a connection that has a slot for a session; it is put into ``made`` first."""
         connection = Connection(
             network,
             self._redirects.get(network.ws_url, network.ws_url),
             token,
-            known_limit=self._known_limit,
+            known_limit=known_limit,
             show_frames=self._shows_frames,
         )
         connection.acquire_slot(token, session)
@@ -401,6 +388,14 @@ class WebSocketManager:
             elif connection.is_usable and connection.has_answered:
                 self._health.record_answer()
             self._remove_ended()
+
+    def record_unconnected(self, connection: Connection, error: TvDatafeedError) -> None:
+        """End a connection that has failed, or whose server answers no ping: count one fault."""
+        with self._lock:
+            if connection.is_usable:
+                self._record_end_by_fault(connection, error)
+            self._remove_ended()
+        connection.abort(error)
 
     def _record_limit_of_connection(self, connection: Connection, error: TvDatafeedError) -> None:
         """Wait before the next connection is opened; once for all sessions refused on this one."""

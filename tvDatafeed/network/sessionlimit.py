@@ -26,9 +26,19 @@ class KnownLimit:
         How many sessions are tried if nothing is known.
     longest_s
         How long a limit is believed at most without being seen again, seconds.
+    lifetime
+        How many sessions a connection opens before it is closed.
+
+    Attributes
+    ----------
+    lifetime : int
+        As given.
     """
 
-    def __init__(self, most: int, longest_s: float) -> None:
+    def __init__(
+        self, most: int, longest_s: float, lifetime: int = MAX_SESSIONS_IN_LIFETIME
+    ) -> None:
+        self.lifetime: int = lifetime
         self._lock = threading.Lock()
         self._most = most
         self._longest_s = longest_s
@@ -110,13 +120,13 @@ class SessionLimit:
     @property
     def is_used_up(self) -> bool:
         """Whether the connection has opened as many sessions as it may in its lifetime."""
-        return self._acquired >= MAX_SESSIONS_IN_LIFETIME
+        return self._acquired >= self._known.lifetime
 
     def room(self, open_sessions: int) -> int:
         """Return how many sessions the connection may open beside those."""
         limit, period = self._known.look()
         limit = self.limit if period == self._period else limit
-        return max(min(limit - open_sessions, MAX_SESSIONS_IN_LIFETIME - self._acquired), 0)
+        return max(min(limit - open_sessions, self._known.lifetime - self._acquired), 0)
 
     def acquire(self, open_sessions: int) -> bool:
         """Count one more session, and return True, if the connection may open it."""

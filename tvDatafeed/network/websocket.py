@@ -13,9 +13,10 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import websocket
@@ -26,6 +27,7 @@ from tvDatafeed.exceptions import (
     ConfigurationError,
     ProtocolError,
     RateLimitError,
+    TvDatafeedError,
     WebSocketError,
     WebSocketTimeoutError,
 )
@@ -87,6 +89,28 @@ class Pong:
     payload: bytes
 
 
+class Tape(Protocol):
+    """Records one connection; see `tvDatafeed.network.recording`."""
+
+    def record_open(self) -> None:
+        """Record that the handshake was answered."""
+
+    def record_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Record that the handshake was refused."""
+
+    def record_sent(self, text: str) -> None:
+        """Record a message of the client."""
+
+    def record_received(self, text: str) -> None:
+        """Record a message of the server."""
+
+    def record_close(self, code: int | None, reason: str) -> None:
+        """Record a close frame of the server."""
+
+    def record_end(self, what: str, *, is_ours: bool) -> None:
+        """Record the end of the connection, or that it could not be opened."""
+
+
 class Transport:
     """One open WebSocket: texts in, texts out.
 
@@ -94,10 +118,14 @@ class Transport:
     `abort`, and `send` where no other thread is sending.
     """
 
-    def __init__(self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str) -> None:
+    def __init__(
+        self, sock: DeadlineSocket, ws: websocket.WebSocket, url: str, tape: Tape | None = None
+    ) -> None:
         self._sock = sock
         self._incoming = ws.frame_buffer
         self._url = url
+        self._tape = tape
+        self._is_aborted = False
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
 
@@ -125,6 +153,18 @@ class Transport:
         WebSocketError
             The connection is over: closed, broken, or its bytes make no WebSocket message.
         """
+        if self._tape is None:
+            return self._receive(deadline)
+        try:
+            received = self._receive(deadline)
+        except TvDatafeedError as error:
+            self._tape.record_end(str(error), is_ours=self._is_aborted)
+            raise
+        if isinstance(received, str):
+            self._tape.record_received(received)
+        return received
+
+    def _receive(self, deadline: float | None) -> str | Ping | Pong | ReceiveResult:
         self._sock.read_deadline = deadline
         with _mapped_errors("receive", self._url):
             while True:
@@ -149,6 +189,11 @@ class Transport:
         WebSocketError
             Some bytes may have left: the connection cannot be used any more.
         """
+        texts = list(texts)
+        if self._tape is not None:
+            # Before they are sent, so that they stand before their answers.
+            for text in texts:
+                self._tape.record_sent(text)
         frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
         data = b"".join([*(frame.format() for frame in frames), *control_frames])
         limit_s = max(deadline - time.monotonic(), 0.0)
@@ -158,6 +203,7 @@ class Transport:
 
     def abort(self) -> None:
         """End the connection from any thread; a blocked `receive` or `send` raises at once."""
+        self._is_aborted = True
         self._sock.abort()
 
     def close(self) -> None:
@@ -186,7 +232,10 @@ class Transport:
         """Return the payload of a text message that is now whole; None while it is not."""
         abnf = websocket.ABNF
         if frame.opcode == abnf.OPCODE_CLOSE:
-            raise _closed_by_peer(frame.data, self._url)
+            code, reason = _close_reason(frame.data)
+            if self._tape is not None:
+                self._tape.record_close(code, reason)
+            raise _closed_by_peer(code, reason, self._url)
         if (frame.opcode == abnf.OPCODE_CONT) != bool(self._fragments):
             raise websocket.WebSocketProtocolException("a fragment out of place")
         if frame.opcode == abnf.OPCODE_BINARY:
@@ -257,6 +306,28 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
     RateLimitError
         The server answers 429.
     """
+    if network.record is None:
+        return _dial(network, url, deadline, stop, None)
+    # Imported here, since few programs are recorded.
+    from tvDatafeed.network.recording import recorder_of  # noqa: PLC0415
+
+    tape = recorder_of(network).connection(url)
+    try:
+        transport = _dial(network, url, deadline, stop, tape)
+    except TvDatafeedError as error:
+        tape.record_end(str(error), is_ours=stop())
+        raise
+    tape.record_open()
+    return transport
+
+
+def _dial(
+    network: NetworkConfig,
+    url: str,
+    deadline: float,
+    stop: Callable[[], bool],
+    tape: Tape | None,
+) -> Transport:
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme == "wss"
@@ -272,14 +343,16 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
             ca_file=network.ca_file,
         )
         try:
-            ws = _upgrade(sock, network, url)
+            ws = _upgrade(sock, network, url, tape)
         except BaseException:
             sock.close()
             raise
-    return Transport(sock, ws, url)
+    return Transport(sock, ws, url, tape)
 
 
-def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocket.WebSocket:
+def _upgrade(
+    sock: DeadlineSocket, network: NetworkConfig, url: str, tape: Tape | None
+) -> websocket.WebSocket:
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
@@ -294,6 +367,11 @@ def _upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> websocke
             header=[f"{name}: {value}" for name, value in headers.items()],
             redirect_limit=0,
         )
+    except websocket.WebSocketBadStatusException as error:
+        if tape is not None:
+            headers, body = error.resp_headers or {}, error.resp_body or b""
+            tape.record_refusal(error.status_code, headers, body)
+        raise
     except (ValueError, LookupError) as error:
         # websocket-client reads a status line and headers as if they could not be garbage.
         raise websocket.WebSocketException("the answer is not HTTP") from error
@@ -310,11 +388,16 @@ def _receive_some(sock: DeadlineSocket, size: int) -> bytes:
     return data
 
 
-def _closed_by_peer(data: bytes, url: str) -> WebSocketError:
+def _close_reason(data: bytes) -> tuple[int | None, str]:
     if len(data) < struct.calcsize("!H"):
-        return WebSocketError("TradingView closed the connection", url)
+        return None, ""
     (code,) = struct.unpack_from("!H", data)
-    reason = data[2:].decode("utf-8", "replace")
+    return code, data[2:].decode("utf-8", "replace")
+
+
+def _closed_by_peer(code: int | None, reason: str, url: str) -> WebSocketError:
+    if code is None:
+        return WebSocketError("TradingView closed the connection", url)
     # A reason is words; what is longer may be what we sent.
     words = ("***" if len(w) > _LONGEST_WORD else w for w in redact(reason, ()).split(" "))
     shown = "".join(c if c.isprintable() else " " for c in " ".join(words))

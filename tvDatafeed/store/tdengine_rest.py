@@ -124,8 +124,8 @@ class TdengineRest:
             "Authorization": f"Basic {token}",
             "Content-Type": "text/plain; charset=utf-8",
         }
-        # The proxy is the way to TradingView, not to a database.
-        network = replace(NetworkConfig.from_env(), proxy=None, recv_timeout=-1.0)
+        # The proxy is the way to TradingView, not to a database; neither is that recorded.
+        network = replace(NetworkConfig.from_env(), proxy=None, recv_timeout=-1.0, record=None)
         self._client = HttpClient(network)
 
     def __repr__(self) -> str:

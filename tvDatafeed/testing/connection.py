@@ -20,6 +20,7 @@ from tvDatafeed.testing.journal import CloseMethod, Received
 from tvDatafeed.testing.market.corrections import CorrectedBar
 from tvDatafeed.testing.routes import respond
 from tvDatafeed.testing.sessions.conversation import Conversation
+from tvDatafeed.testing.sessions.playbook import Play
 from tvDatafeed.testing.wire.actions import (
     AbortSession,
     Action,
@@ -91,7 +92,7 @@ class Connection:
             sock.close()
             raise
         self._thread = threading.Thread(target=self._run, name="FakeTradingView", daemon=True)
-        self._talk = Conversation(context.backend, 0)
+        self._talk: Conversation | Play = Conversation(context.backend, 0)
         self._line = None if context.link.is_instant else DelayLine(context.link)
         self._outbox: deque[Callable[[], Iterable[Message]]] = deque()
         self._number = 0
@@ -138,7 +139,7 @@ class Connection:
 
     def notify_updates(self, moment: float) -> None:
         """Queue the changes up to a moment, epoch seconds; any thread may call it."""
-        self._notify(Conversation.updates, moment)
+        self._notify(lambda talk, at: talk.updates(at), moment)
 
     def notify_correction(self, bar: CorrectedBar, moment: float) -> None:
         """Queue a corrected bar for the live series that hold it; any thread may call it."""
@@ -155,7 +156,7 @@ class Connection:
         self._do_later(lambda: [Message("push", encode(p), (p,)) for p in self._talk.recheck()])
 
     def _notify(
-        self, changes: Callable[[Conversation, float], list[tuple[str, str]]], moment: float
+        self, changes: Callable[[Conversation | Play, float], list[tuple[str, str]]], moment: float
     ) -> None:
         heard = self._heard
 
@@ -229,10 +230,16 @@ class Connection:
             self._converse(early)
         else:
             self._context.journal.record("http_requests", request)
-            reply = respond(request, self._context.backend)
-            actions = self._context.faults.connection(lambda fault: fault.on_http(request, reply))
-            self._perform([reply.encode()] if actions is None else actions)
+            self._perform(self._reply_to(request))
             self._perform([Finish()])
+
+    def _reply_to(self, request: Request) -> list[Action]:
+        reply = respond(request, self._context.backend)
+        actions = self._context.faults.connection(lambda fault: fault.on_http(request, reply))
+        return [reply.encode()] if actions is None else list(actions)
+
+    def _conversation(self) -> Conversation | Play:
+        return Conversation(self._context.backend, self._number)
 
     def _read_request(self) -> tuple[Request, bytes]:
         deadline = time.monotonic() + _HANDSHAKE_TIMEOUT_S
@@ -259,7 +266,7 @@ class Connection:
         self._number = self._number or self._context.journal.record_open()
 
     def _converse(self, data: bytes) -> None:
-        self._talk = Conversation(self._context.backend, self._number)
+        self._talk = self._conversation()
         self._next_beat = time.monotonic() + self._beat_interval_s
         self._next_tick = time.monotonic() + self._context.tick_interval_s
         hello = self._talk.hello()

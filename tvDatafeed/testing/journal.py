@@ -9,7 +9,7 @@ from tvDatafeed.testing.wire.actions import Message
 
 CloseMethod = Literal["fin", "rst"] | int
 
-_LISTS = ("received", "handshakes", "http_requests", "logins")
+_LISTS = ("received", "handshakes", "http_requests", "logins", "differences")
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ Every connection has its own thread, and only that thread uses the socket. Other
 outbox, so that no lock is held while data is sent.
 """
 
+import logging
 import math
+import os
 import selectors
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, overload
 
 from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
@@ -26,12 +28,17 @@ from tvDatafeed.testing.market.clock import MarketClock
 from tvDatafeed.testing.market.corrections import CorrectedBar
 from tvDatafeed.testing.market.listings import PriceOptions
 from tvDatafeed.testing.market.market import Market
+from tvDatafeed.testing.replaying import ReplayConnection
 from tvDatafeed.testing.routes import SEARCH_PATH, WEBSOCKET_ORIGINS
 from tvDatafeed.testing.sessions.backend import Backend, Refusal
+from tvDatafeed.testing.sessions.playbook import Playbook
 from tvDatafeed.testing.wire.actions import Message
 from tvDatafeed.testing.wire.delay_line import Link
 from tvDatafeed.testing.wire.http11 import Request
+from tvDatafeed.testing.wire.recorded import load_recording
 from tvDatafeed.testing.wire.recordings import Recording
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 5.0
 _SCARCITY_PAUSE_S = 0.01
@@ -155,6 +162,7 @@ class FakeTradingView(AccountControls):
             ignore_dead_sessions,
         )
         self._faults = ActiveFaults(faults)
+        self._book: Playbook | None = None
         self._host = host
         self._port = port
         self._tls = tls
@@ -300,28 +308,70 @@ class FakeTradingView(AccountControls):
         else:
             self._backend.refusals[symbol] = refusal
 
-    def replay(self, symbol: str, payloads: Iterable[str], *, session: str | None = None) -> None:
-        """Answer series of this symbol from a recorded chart session, with the client's own ids.
+    @overload
+    def replay(
+        self, symbol: str, payloads: Iterable[str], *, session: str | None = None
+    ) -> None: ...
 
-        Only the main series of the session is served. A request for older bars gets the next older
-        page of the recording; after the last one it is answered without bars, which is made up.
+    @overload
+    def replay(self, symbol: "str | os.PathLike[str]", *, speed: float | None = None) -> None: ...
+
+    def replay(
+        self,
+        symbol: "str | os.PathLike[str]",
+        payloads: Iterable[str] | None = None,
+        *,
+        session: str | None = None,
+        speed: float | None = None,
+    ) -> None:
+        """Answer from a recording: all requests from a file, or one symbol from a chart session.
+
+        ``replay(FILE)`` plays a file that ``TV_RECORD`` or ``tvdatafeed record`` has written: from
+        then on, new connections and HTTP requests are answered from it and the market is not used.
+        Clients that send the same requests get the same answers, whatever the times, ids, passwords
+        and tokens; after its last connection the recording begins again. A request that was not
+        recorded is refused, and `differences` says what the recording has in its place.
+
+        ``replay(SYMBOL, payloads)`` serves the main series of one recorded session, with the
+        client's own ids. A request for older bars gets the next older page of the recording; after
+        the last one it is answered without bars, which is made up.
 
         Parameters
         ----------
         symbol
-            ``"EXCHANGE:NAME"``; it need not be in the market.
+            The file; or ``"EXCHANGE:NAME"``, which need not be in the market.
         payloads
             JSON texts as captured; see `load_packets`. A recorded hello is not sent again.
         session
             The recorded name of the session, such as ``"cs_0USnzSyOw3K4"``; None for the first
             session of the recording.
+        speed
+            Of a file: how many recorded seconds pass in a second; infinity: no pause, so that live
+            updates may come before a program listens. Default: as recorded, but no pause between
+            two messages is longer than a tenth of a second.
 
         Raises
         ------
         ValueError
-            If the recording does not have this session.
+            If the recording does not have this session, or the file is not a whole recording.
+        OSError
+            If the file cannot be read.
         """
-        self._backend.recordings[symbol] = Recording(payloads, session)
+        if payloads is not None:
+            self._backend.recordings[os.fspath(symbol)] = Recording(payloads, session)
+            return
+        if speed is not None and not speed > 0:
+            raise ValueError(f"speed must be a number above 0, not {speed!r}")
+        self._book = Playbook(load_recording(os.fspath(symbol)), speed, self._report)
+
+    def _report(self, difference: str) -> None:
+        logger.warning("the replay differs: %s", difference)
+        self._journal.record("differences", difference)
+
+    @property
+    def differences(self) -> list[str]:
+        """What clients of a replayed file asked for that it does not have, one sentence each."""
+        return self._journal.copy("differences")
 
     def delay(self, symbol: str, delay_s: int) -> None:
         """Delay a symbol, like ``delayed_streaming_900`` with 900 seconds; 0 for no delay.
@@ -623,12 +673,17 @@ class FakeTradingView(AccountControls):
             while all(key is not stop for key, _events in selector.select()):
                 try:
                     sock, _address = listener.accept()
-                    Connection(self._context(), sock).start()
+                    self._connection(sock).start()
                 except (BlockingIOError, ConnectionError):
                     continue
                 except (OSError, RuntimeError):
                     # Out of descriptors or threads; try again after a pause.
                     time.sleep(_SCARCITY_PAUSE_S)
+
+    def _connection(self, sock: socket.socket) -> Connection:
+        if self._book is None:
+            return Connection(self._context(), sock)
+        return ReplayConnection(self._context(), sock, self._book, self._authority)
 
     def _context(self) -> ServerContext:
         return ServerContext(
