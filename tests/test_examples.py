@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.delivery.receiver import SECRET
+from tests.delivery.redisserver import NO_SERVER, PASSWORD, RedisServer, has_server
 from tests.loopback import NOW
 from tests.programs import ROOT, run, start
 from tests.scale import PATIENCE_S
@@ -172,6 +173,50 @@ def test_sender_and_receiver(tmp_path):
     assert len(times) >= 2
 
 
+@pytest.fixture
+def redis():
+    """A Redis server of one test."""
+    if not has_server():
+        pytest.skip(NO_SERVER)
+    server = RedisServer(password=PASSWORD)
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+def test_shared_feed(redis):
+    """Each reader gets each bar of the publisher, and the readers of a group share them."""
+    settings = {"TV_REDIS_URL": redis.url}
+    reader = [example("delivery/shared_feed_reader.py"), "BINANCE:BTCUSDT"]
+    clock = MarketClock(NOW, speed=600.0)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(FakeTradingView(clock=clock, tick_interval_s=0.02))
+        publisher = [example("delivery/shared_feed_publisher.py"), "BINANCE:BTCUSDT"]
+        programs = [stack.enter_context(start(*publisher, server=server, **settings))]
+        wait_for(lines_of(programs[0]), "is published")
+        programs += [stack.enter_context(start(*reader, **settings)) for _reader in range(2)]
+        group = [*reader, "--group=workers"]
+        programs += [stack.enter_context(start(*group, **settings)) for _reader in range(2)]
+        first, second, *of_group = [lines_of(program) for program in programs[1:]]
+        bars = [wait_for(first, "BTCUSDT") for _bar in range(30)]
+        assert [wait_for(second, "BTCUSDT") for _bar in range(30)] == bars
+        shared = []
+        for lines in of_group:
+            shared += [wait_for(lines, "BTCUSDT") for _bar in range(2)]
+        assert len(set(shared)) == 4
+        for program in programs:
+            program.kill()
+    assert len(set(bars)) == 30
+
+
+def test_shared_feed_needs_a_server_url():
+    """Without a URL both programs name its variable."""
+    for name in ("shared_feed_publisher", "shared_feed_reader"):
+        done = run("-W", "error", example(f"delivery/{name}.py"))
+        assert done.returncode == 2
+        assert "TV_REDIS_URL" in done.stderr
+
+
 def test_receiver_needs_a_secret():
     """Without a secret the receiver ends with the command that makes one."""
     done = run("-W", "error", example("delivery/receiver.py"))
@@ -189,7 +234,7 @@ def test_sender_needs_settings():
 def test_examples_of_delivery_are_listed():
     """The README of the folder lists each of its files."""
     listed = (FOLDER / "delivery" / "README.md").read_text(encoding="utf-8")
-    names = [path.name for path in DELIVERY]
+    names = [*(path.name for path in DELIVERY), "compose.yaml"]
     assert all(f"]({name})" in listed for name in names)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tvDatafeed.delivery.asyncwebhook import AsyncWebhook
     from tvDatafeed.delivery.canonical import CanonicalRequest
     from tvDatafeed.delivery.outbox import Outbox, OutboxMessage
-    from tvDatafeed.delivery.redisfeed import RedisFeed
+    from tvDatafeed.delivery.redisfeed import RedisFeed, RedisSeis
     from tvDatafeed.delivery.redispublisher import RedisPublisher
     from tvDatafeed.delivery.retry import (
         RetryPolicy,
@@ -48,6 +48,7 @@ __all__ = [
     "RedisConfig",
     "RedisFeed",
     "RedisPublisher",
+    "RedisSeis",
     "RetryExhaustedError",
     "RetryPolicy",
     "SigningError",
@@ -77,6 +78,7 @@ _HOMES = {
     "RedisConfig": "config",
     "RedisFeed": "delivery.redisfeed",
     "RedisPublisher": "delivery.redispublisher",
+    "RedisSeis": "delivery.redisfeed",
     "RetryPolicy": "delivery.retry",
     "TelegramConfig": "config",
     "TelegramSender": "delivery.telegram",
