@@ -12,7 +12,6 @@ from tvDatafeed.cli.table import printable
 from tvDatafeed.common.redaction import masked_url
 from tvDatafeed.config import DeliveryConfig
 from tvDatafeed.exceptions import OutboxError
-from tvDatafeed.network.replies import host_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +97,7 @@ class WebhookDestination(Destination):
         fail: Callable[[Exception], object],
     ) -> None:
         from tvDatafeed.delivery import Webhook  # noqa: PLC0415 - help needs to be quick
+        from tvDatafeed.network.replies import host_of  # noqa: PLC0415 - as above
 
         self._hook = Webhook(
             arguments.url,
