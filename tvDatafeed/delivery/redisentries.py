@@ -7,7 +7,7 @@ has missed one; and ``delay_s`` of delayed data.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,6 +34,11 @@ class EntryId(NamedTuple):
     def time_s(self) -> float:
         """When the bar opens, seconds since 1970."""
         return self.time_ms / _MILLISECONDS
+
+    @property
+    def after_s(self) -> float:
+        """From when on it is about what follows: a moment that was asked for, or its bar's open."""
+        return (self.time_ms + (self.revision == _LAST)) / _MILLISECONDS
 
 
 # Before every entry.
@@ -115,8 +120,3 @@ def read_entry(entry_id: EntryId, fields: Sequence[bytes]) -> Entry:
 def _number(text: bytes) -> float | None:
     number: float | None = msgspec.json.decode(text, type=float | None)
     return number
-
-
-def read_id(entry: Any) -> EntryId:
-    """Return the id of an entry as the server sends it: an id and its fields."""
-    return parse_id(entry[0])

@@ -76,6 +76,8 @@ class _Stream:
     # The newest entry that was given an id here or seen on the server, and its numbers.
     newest: EntryId | None = None
     numbers: tuple[float | None, ...] | None = None
+    # The entry of the bar before it.
+    previous: EntryId | None = None
     # The newest entry that the server has confirmed.
     confirmed: EntryId | None = None
     remembered: "deque[_Item]" = field(default_factory=deque)
@@ -338,7 +340,7 @@ class RedisPublisher:
         while self._has_work():
             try:
                 self._work()
-            except DeliveryError as error:
+            except Exception as error:  # noqa: BLE001 - it is logged there
                 self._disconnect()
                 self._failures += 1
                 self._note_failure(error)
@@ -439,7 +441,7 @@ class RedisPublisher:
             return True
         stream, time_ms = self._streams[item.key], item.bar.time_s * 1000
         newest, numbers = stream.newest, item.numbers
-        revision = 0
+        revision, previous = 0, newest
         if newest is not None and time_ms <= newest.time_ms:
             if time_ms < newest.time_ms:
                 is_known = any(
@@ -451,9 +453,11 @@ class RedisPublisher:
             if numbers == stream.numbers:
                 self._count("repeated")
                 return False
-            revision = newest.revision + 1
+            # Who has not read the bar yet misses nothing by its older revision.
+            revision, previous = newest.revision + 1, stream.previous
         item.id = EntryId(time_ms, revision)
-        item.previous = max((i for i in (newest, stream.hole) if i is not None), default=None)
+        item.previous = max((i for i in (previous, stream.hole) if i is not None), default=None)
+        stream.previous = item.previous
         stream.newest, stream.numbers, stream.hole = item.id, numbers, None
         return True
 
@@ -511,12 +515,14 @@ class RedisPublisher:
         if connection is not None:
             connection.close()
 
-    def _note_failure(self, error: DeliveryError) -> None:
+    def _note_failure(self, error: Exception) -> None:
         with self._lock:
             is_first, self._error = self._error is None, str(error)
             self._is_connected = False
             self._changed.notify_all()
-        if is_first:
+        if not isinstance(error, DeliveryError):
+            logger.error("the publisher to %s failed", self._server.shown, exc_info=error)
+        elif is_first:
             logger.warning(
                 "bars cannot be published for now, and wait in memory (up to %d): %s",
                 self._maxlen,
@@ -577,9 +583,9 @@ def _learn(stream: _Stream, entry_id: bytes, fields: Sequence[bytes]) -> None:
     newest = parse_id(entry_id)
     if stream.newest is not None and newest <= stream.newest:
         return
-    stream.newest, stream.numbers = newest, None
+    stream.newest, stream.numbers, stream.previous = newest, None, None
     try:
-        stream.numbers = read_entry(newest, fields).numbers
+        _id, stream.numbers, stream.previous, _delay_s = read_entry(newest, fields)
     except DeliveryError:
         # Of another program: the next bar is another one in any case.
         logger.debug("the newest entry of %s is not a bar", stream.name)

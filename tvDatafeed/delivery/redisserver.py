@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S = 5.0
 # For one answer, beyond what a command itself waits for.
 SOCKET_TIMEOUT_S = 5.0
 
-_NAME_THE_SERVER = "redis://user:password@host:6379/0 (TV_REDIS_URL)"
+_NAME_THE_SERVER = "the URL, such as redis://host:6379/0 (TV_REDIS_URL)"
 _PACKAGE = 'needs the package redis: pip install "tvdatafeed[redis]"'
 
 Argument: TypeAlias = str | bytes | int
@@ -99,6 +99,15 @@ _PROBLEMS = (
         ("TimeoutError",), (), f"check that the server can be reached, and {_NAME_THE_SERVER}"
     ),
 )
+# Options that a URL may have for other programs: nothing is tried again here, nor decoded.
+_NOT_FOR_URLS = (
+    "decode_responses",
+    "health_check_interval",
+    "max_connections",
+    "retry_on_error",
+    "retry_on_timeout",
+    "timeout",
+)
 _UNREACHABLE = f"check that the server runs and can be reached, and {_NAME_THE_SERVER}"
 
 
@@ -135,9 +144,11 @@ class RedisServer:
         self._secrets = _secrets_of(checked)
         try:
             import redis  # noqa: PLC0415 - an extra
+            from redis.connection import parse_url  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise ConfigurationError("url", self.shown, _PACKAGE) from error
         self._redis = redis
+        self._parse_url = parse_url
         # A URL that the package cannot read is an error now, and not in a thread.
         self._connection()
 
@@ -168,20 +179,20 @@ class RedisServer:
 
     def _connection(self) -> Any:
         try:
-            pool = self._redis.ConnectionPool.from_url(
-                self._url,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=SOCKET_TIMEOUT_S,
-            )
-            # What a URL must not choose: answers are read as bytes, in the older protocol.
-            pool.connection_kwargs.update(decode_responses=False, protocol=2)
-            for name in ("retry", "retry_on_timeout", "retry_on_error", "health_check_interval"):
-                pool.connection_kwargs.pop(name, None)
-            return pool.make_connection()
+            options = self._parse_url(self._url)
+            kind = options.pop("connection_class", self._redis.Connection)
+            for name in _NOT_FOR_URLS:
+                options.pop(name, None)
+            times = {
+                "socket_connect_timeout": CONNECT_TIMEOUT_S,
+                "socket_timeout": SOCKET_TIMEOUT_S,
+            }
+            # Answers are read as bytes, in the protocol that all servers have.
+            return kind(**{**times, **options, "protocol": 2})
         except (ValueError, TypeError, self._redis.RedisError):
             # The text of the error may repeat a part of the password.
             raise ConfigurationError(
-                "url", self.shown, f"must be like {_NAME_THE_SERVER}"
+                "url", self.shown, "must be like redis://host:6379/0 (TV_REDIS_URL)"
             ) from None
 
     @contextlib.contextmanager
@@ -198,7 +209,9 @@ class RedisServer:
 
     def error_of(self, error: BaseException) -> DeliveryError:
         """Return the `DeliveryError` for an error of the package."""
-        text = redact(" ".join(str(error).split()), self._secrets) or type(error).__name__
+        text = (
+            redact(" ".join(str(error).split()).rstrip("."), self._secrets) or type(error).__name__
+        )
         names = {cls.__name__ for cls in type(error).__mro__}
         problem = next(
             (p for p in _PROBLEMS if names & set(p.classes) or any(w in text for w in p.words)),
