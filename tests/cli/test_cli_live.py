@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from tests.cli.command import moving
 from tests.feed import LiveServer
 from tests.programs import environment, run
 from tests.scale import PATIENCE_S
@@ -25,24 +26,6 @@ SYMBOL = "BITSTAMP:BTCUSD"
 def server():
     with LiveServer() as running:
         yield running
-
-
-@contextlib.contextmanager
-def moving(server):
-    """Let a minute pass every few hundredths of a second."""
-    stop = threading.Event()
-
-    def move():
-        while not stop.wait(0.05):
-            server.move(60)
-
-    thread = threading.Thread(target=move)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_lines_of_json(loopback, capsys):

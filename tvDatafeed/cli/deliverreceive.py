@@ -5,19 +5,19 @@ import json
 import random
 import threading
 import time
-from email.message import Message
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.cli.arguments import AddCommand, amount
 from tvDatafeed.cli.console import EXIT_OK, note, show
 from tvDatafeed.cli.destinations import signing_secret
-from tvDatafeed.cli.receiver import MessageServer, Reply, listen
 from tvDatafeed.cli.signals import both_interrupt
 from tvDatafeed.cli.table import printable
 from tvDatafeed.config import DeliveryConfig
 from tvDatafeed.exceptions import VerificationError
 
 if TYPE_CHECKING:
+    from email.message import Message
+
     from tvDatafeed.delivery import VerifiedMessage
 
 __all__ = ["add_receive_command"]
@@ -88,6 +88,8 @@ def add_receive_command(part: AddCommand) -> None:
 
 
 def _receive(arguments: argparse.Namespace) -> int:
+    from tvDatafeed.cli.receiver import MessageServer, listen  # noqa: PLC0415 - help is to be quick
+
     config = DeliveryConfig.from_env()
     receiver = _Receiver(arguments, config)
     with both_interrupt():
@@ -106,7 +108,7 @@ class _Receiver:
     """Verifies messages, shows each once, and answers as it was asked to."""
 
     def __init__(self, arguments: argparse.Namespace, config: DeliveryConfig) -> None:
-        from tvDatafeed.delivery import CanonicalRequest  # noqa: PLC0415 - help needs to be quick
+        from tvDatafeed.delivery import CanonicalRequest  # noqa: PLC0415 - as above
         from tvDatafeed.delivery.signing import secret_keys  # noqa: PLC0415 - as above
 
         secret = signing_secret(config)
@@ -121,15 +123,15 @@ class _Receiver:
         self._counts = {"new": 0, "again": 0, "failed": 0, "refused": 0}
         self.is_ending = threading.Event()
 
-    def handle(self, path: str, headers: Message, body: bytes) -> Reply:
-        """Return the answer to a message."""
+    def handle(self, path: str, headers: "Message", body: bytes) -> tuple[int, str]:
+        """Return the status and the text of the answer to a message."""
         try:
             message = self._verified(path, headers, body)
         except VerificationError as error:
             with self._lock:
                 self._counts["refused"] += 1
             note(f"refused: {printable(error)}")
-            return Reply(401, str(error))
+            return 401, str(error)
         fails = random.random() < self._options.fail
         with self._lock:
             kind = "failed" if fails else "again" if message.id in self._seen else "new"
@@ -145,9 +147,9 @@ class _Receiver:
         else:
             note(f"answered {self._options.status}, as --fail asks: {message.id}")
         self.is_ending.wait(self._options.slow)
-        return Reply(self._options.status, "as --fail asks") if fails else Reply(200, "received")
+        return (self._options.status, "as --fail asks") if fails else (200, "received")
 
-    def _verified(self, path: str, headers: Message, body: bytes) -> "VerifiedMessage":
+    def _verified(self, path: str, headers: "Message", body: bytes) -> "VerifiedMessage":
         from tvDatafeed.delivery import verify  # noqa: PLC0415 - as above
 
         pairs = headers.items()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.console import EXIT_USAGE, ClosedPipeError, CommandError, note, show
 from tvDatafeed.cli.table import printable
+from tvDatafeed.common.redaction import masked_url
 from tvDatafeed.config import DeliveryConfig
 from tvDatafeed.exceptions import OutboxError
-from tvDatafeed.network.replies import host_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from tvDatafeed.delivery import AlertService, DeliveryResult
     from tvDatafeed.live.seis import Seis
 
-__all__ = ["Destination", "WebhookDestination", "signing_secret"]
+__all__ = ["Destination", "RedisDestination", "WebhookDestination", "signing_secret"]
 
 # After Ctrl-C: a container is killed ten seconds after SIGTERM.
 _HURRY_S = 5.0
+# For threads to end, where nothing is waited for.
+_ABORT_S = 0.5
 
 
 def signing_secret(config: DeliveryConfig) -> str | Sequence[str]:
@@ -59,6 +61,10 @@ class Destination(ABC):
         """Send alerts about the destination."""
 
     @abstractmethod
+    def look(self) -> None:
+        """Notice what nothing calls back for; called every second."""
+
+    @abstractmethod
     def close(self, *, is_hurried: bool) -> bool:
         """Send what waits, within a time; return whether everything was delivered."""
 
@@ -91,6 +97,7 @@ class WebhookDestination(Destination):
         fail: Callable[[Exception], object],
     ) -> None:
         from tvDatafeed.delivery import Webhook  # noqa: PLC0415 - help needs to be quick
+        from tvDatafeed.network.replies import host_of  # noqa: PLC0415 - as above
 
         self._hook = Webhook(
             arguments.url,
@@ -101,6 +108,8 @@ class WebhookDestination(Destination):
             config=config,
         )
         self._host = host_of(self._hook.url)
+        # Long enough for another attempt or two.
+        self._timeout_s = config.timeout
         self._fail = fail
         self._writes_results: bool = arguments.json
         # Of this process; in the thread that sends.
@@ -121,16 +130,19 @@ class WebhookDestination(Destination):
         """Send alerts about what is not received."""
         alerts.attach(None, self._hook)
 
+    def look(self) -> None:
+        """Do nothing: results are called back."""
+
     def close(self, *, is_hurried: bool) -> bool:
         """Wait for what is being sent; return whether everything was received."""
-        timeout = None
+        timeout = self._timeout_s
         if is_hurried:
-            timeout = 0.0 if self._is_failing else _HURRY_S
+            timeout = _ABORT_S if self._is_failing else _HURRY_S
         return self._hook.close(timeout) and not self._dead
 
     def abort(self) -> None:
         """Close it at once."""
-        self._hook.close(0.0)
+        self._hook.close(_ABORT_S)
 
     def summary(self) -> str:
         """Return what was received, what was refused, and what waits where."""
@@ -163,6 +175,66 @@ class WebhookDestination(Destination):
                 show(json.dumps(dataclasses.asdict(result)))
             except (ClosedPipeError, CommandError) as error:
                 self._fail(error)
+
+
+class RedisDestination(Destination):
+    """A Redis server, where bars are published.
+
+    Parameters
+    ----------
+    url
+        The server; None for that of the environment.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        from tvDatafeed.delivery import RedisPublisher  # noqa: PLC0415 - as above
+
+        self._shown = "Redis" if url is None else masked_url(url)
+        self._publisher = RedisPublisher(url)
+        self._was_away = False
+
+    @property
+    def place(self) -> str:
+        """The URL without its password."""
+        return printable(self._shown)
+
+    def send(self, seis: "Seis", data: "pd.DataFrame") -> None:
+        """Publish closed bars."""
+        self._publisher(seis, data)
+
+    def attach(self, alerts: "AlertService") -> None:
+        """Do nothing: readers hear of gaps."""
+
+    def look(self) -> None:
+        """Say that the server is back; the publisher's own log says that it is away."""
+        is_away = self._publisher.status()["error"] is not None
+        if self._was_away and not is_away:
+            note(f"{self.place} is reached again")
+        self._was_away = is_away
+
+    def close(self, *, is_hurried: bool) -> bool:
+        """Publish what waits; return whether every bar was published."""
+        timeout = None
+        if is_hurried:
+            timeout = _ABORT_S if self._publisher.status()["error"] is not None else _HURRY_S
+        return self._publisher.close(timeout) and not self._lost()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._publisher.close(_ABORT_S)
+
+    def summary(self) -> str:
+        """Return what was published, what was there before, and what is lost."""
+        stats, lost = self._publisher.stats(), self._lost()
+        text = f"{stats['published']:,} bars published to {self.place}"
+        if stats["already"]:
+            text += f", {stats['already']:,} were there before"
+        return f"{text}; {lost:,} are lost" if lost else text
+
+    def _lost(self) -> int:
+        stats = self._publisher.stats()
+        # What waits is in memory alone.
+        return int(sum(stats[name] for name in ("waiting", "dropped", "refused", "late")))
 
 
 def _messages(number: int) -> str:

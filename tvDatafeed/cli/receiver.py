@@ -6,14 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tvDatafeed import __version__
 from tvDatafeed.cli.console import CommandError
 
-__all__ = ["MessageServer", "Reply", "listen"]
+__all__ = ["MessageServer", "listen"]
 
 # A sender has at most 64 connections; each one here is a thread.
 _MAX_CONNECTIONS = 200
@@ -23,14 +22,6 @@ _BODY_S = 30.0
 _CHUNK_BYTES = 65536
 # Of a body that is too large so much is read: the sender gets its answer, and no reset.
 _DRAINED_BYTES, _DRAIN_S = 10 * 1024 * 1024, 2.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answer to a request: a status, and a line of text."""
-
-    status: int
-    text: str = ""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -60,8 +51,8 @@ class MessageServer(ThreadingHTTPServer):
     listener
         A socket that listens. It is closed with the server.
     handle
-        Returns the reply to a request: called with its path, headers and body, in a thread for each
-        connection.
+        Returns the status and the text of the answer to a request: called with its path, headers
+        and body, in a thread for each connection.
     max_body_bytes
         How many bytes a body may have.
     """
@@ -71,7 +62,7 @@ class MessageServer(ThreadingHTTPServer):
     def __init__(
         self,
         listener: socket.socket,
-        handle: Callable[[str, Message, bytes], Reply],
+        handle: Callable[[str, Message, bytes], tuple[int, str]],
         max_body_bytes: int,
     ) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
@@ -138,36 +129,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a message."""
         body = self._body()
-        reply = body if isinstance(body, Reply) else self._reply(body)
-        if isinstance(body, Reply):
-            # What follows is not the next request.
-            self.close_connection = True
-        self._answer(reply)
-        if reply.status == 413:  # noqa: PLR2004 - as in HTTP
+        if isinstance(body, bytes):
+            self._answer(*self.server.handle(self.path, self.headers, body))
+            return
+        # What follows is not the next request.
+        self.close_connection = True
+        status, _text = body
+        self._answer(*body)
+        if status == 413:  # noqa: PLR2004 - as in HTTP
             self._drain()
 
     def do_GET(self) -> None:
         """Refuse what is not a POST."""
         self.close_connection = True
-        self._answer(Reply(405, "post signed messages here"), Allow="POST")
+        self._answer(405, "post signed messages here", Allow="POST")
 
-    def _reply(self, body: bytes) -> Reply:
-        return self.server.handle(self.path, self.headers, body)
-
-    def _body(self) -> bytes | Reply:
+    def _body(self) -> bytes | tuple[int, str]:
+        """Return the body, or else the status and the text of the answer."""
         text = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (text.isascii() and text.isdecimal()):
-            return Reply(411, "a message needs a Content-Length")
+            return 411, "a message needs a Content-Length"
         limit = self.server.max_body_bytes
         if len(text) > len(str(limit)) or int(text) > limit:
             what = f"the message has {text[:20]} bytes, and {limit} are allowed"
-            return Reply(413, f"{what} (TV_WEBHOOK_MAX_BODY_BYTES of the receiver)")
+            return 413, f"{what} (TV_WEBHOOK_MAX_BODY_BYTES of the receiver)"
         body, left = bytearray(), int(text)
         deadline = time.monotonic() + _BODY_S
         while left:
             chunk = self._read(left, deadline)
             if not chunk:
-                return Reply(408, "the message did not come in time, or not completely")
+                return 408, "the message did not come in time, or not completely"
             body += chunk
             left -= len(chunk)
         return bytes(body)
@@ -192,9 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
             while left > 0 and (chunk := self._read(left, deadline)):
                 left -= len(chunk)
 
-    def _answer(self, reply: Reply, **headers: str) -> None:
-        content = f"{reply.text}\n".encode() if reply.text else b""
-        self.send_response(reply.status)
+    def _answer(self, status: int, text: str, **headers: str) -> None:
+        content = f"{text}\n".encode()
+        self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -202,8 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.wfile.write(content)
 
     def log_message(self, *_arguments: object) -> None:
         """Write nothing: `handle` does."""
