@@ -113,7 +113,7 @@ class Sender:
             threading.Thread(target=self._run, name="tvDatafeed-delivery", daemon=True).start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Stop sending; what is in flight has so long to end. Return whether it did."""
+        """Stop sending, and wait a time for what is in flight. Return whether it ended in time."""
         with self._start_lock:
             self._is_stopping = True
         self._events.put(None)
