@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from tests.delivery.hooks import OPENED_S, SEIS, bar
+from tests.delivery.hooks import OPENED_S, SEIS, bar, bars
 from tests.delivery.redisserver import PASSWORD, QUOTED, RedisServer, has_server
 from tests.feed import Bars, until
 from tests.programs import run
@@ -121,12 +121,8 @@ def test_two_publishers(redis, prefix):
 def test_stream_is_bounded(redis, prefix):
     """A stream keeps about as many bars as it should."""
     with RedisPublisher(redis.url, prefix=prefix, maxlen=100) as publisher:
-        frames = pd.concat([bar(number) for number in range(100)])
         for first in range(0, 1000, 100):
-            frames.index = pd.to_datetime(
-                [OPENED_S + 60 * (first + n) for n in range(100)], unit="s", utc=True
-            )
-            publisher(SEIS, frames)
+            publisher(SEIS, bars(100, first))
             assert publisher.flush(PATIENCE_S)
     assert 100 <= redis.command("XLEN", key_of(prefix)) < 400
 
@@ -155,24 +151,24 @@ def test_outage(own_redis, prefix, caplog):
 
 def test_overflow_is_a_gap(own_redis, prefix, caplog):
     """What does not fit into memory is dropped, the oldest first, and readers hear of the gap."""
-    bars, gaps = Bars(), []
+    received, gaps = Bars(), []
     with (
         RedisPublisher(own_redis.url, prefix=prefix, maxlen=10) as publisher,
         RedisFeed(own_redis.url, prefix=prefix, timezone="UTC", on_gap=_note(gaps)) as feed,
     ):
-        feed.subscribe(*SERIES, bars)
+        feed.subscribe(*SERIES, received)
         publisher(SEIS, bar(0))
-        assert bars.wait(1)
+        assert received.wait(1)
         own_redis.kill()
         for number in range(1, 31):
             publisher(SEIS, bar(number))
         own_redis.start()
-        assert bars.wait(11)
+        assert received.wait(11)
         stats = publisher.stats()
     dropped = stats["dropped"]
     assert 20 <= dropped <= 21
     assert gaps == [(SERIES, moment(0), moment(dropped + 1))]
-    assert bars.opens == [moment(n) for n in (0, *range(dropped + 1, 31))]
+    assert received.opens == [moment(n) for n in (0, *range(dropped + 1, 31))]
     assert caplog.text.count("the oldest are dropped") == 1
 
 
@@ -189,7 +185,7 @@ def moment(number):
 
 def test_server_without_its_data(own_redis, prefix, caplog):
     """A server that lost its data gets the bars again, without a new one; readers miss nothing."""
-    bars = Bars()
+    received = Bars()
     with RedisPublisher(own_redis.url, prefix=prefix) as publisher:
         for number in range(5):
             publisher(SEIS, bar(number))
@@ -198,9 +194,9 @@ def test_server_without_its_data(own_redis, prefix, caplog):
         assert own_redis.command("DBSIZE") == 0
         assert until(lambda: publisher.stats()["republished"] == 5)
         with RedisFeed(own_redis.url, prefix=prefix, timezone="UTC") as feed:
-            feed.subscribe(*SERIES, bars, start="first")
-            assert bars.wait(5)
-    assert bars.opens == [moment(number) for number in range(5)]
+            feed.subscribe(*SERIES, received, start="first")
+            assert received.wait(5)
+    assert received.opens == [moment(number) for number in range(5)]
     assert "has lost data: the last 5 bars of 1 series" in caplog.text
 
 
@@ -305,7 +301,7 @@ def test_password_is_never_shown(locked_redis, prefix, caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("redis").setLevel(logging.DEBUG)
     wrong = locked_redis.url.replace(QUOTED, "wrong-" + QUOTED)
-    bars = Bars()
+    received = Bars()
     shown = []
     with (
         RedisPublisher(locked_redis.url, prefix=prefix) as publisher,
@@ -313,16 +309,16 @@ def test_password_is_never_shown(locked_redis, prefix, caplog):
         RedisPublisher(wrong) as bad,
         RedisFeed(wrong) as bad_feed,
     ):
-        feed.subscribe(*SERIES, bars)
+        feed.subscribe(*SERIES, received)
         publisher(SEIS, bar(0))
-        assert bars.wait(1)
+        assert received.wait(1)
         bad(SEIS, bar(0))
         assert until(lambda: bad.status()["error"])
         with pytest.raises(DeliveryError, match="TV_REDIS_URL") as caught:
-            bad_feed.subscribe(*SERIES, bars)
+            bad_feed.subscribe(*SERIES, received)
         locked_redis.restart()
         publisher(SEIS, bar(1))
-        assert bars.wait(2)
+        assert received.wait(2)
         shown += [repr(each) + str(each.status()) for each in (publisher, feed, bad, bad_feed)]
         shown += [str(caught.value), repr(caught.value), repr(RedisConfig(url=wrong))]
     with pytest.raises(ConfigurationError) as misspelt:
