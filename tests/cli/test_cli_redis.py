@@ -23,7 +23,7 @@ pytestmark = [
 ]
 SYMBOL = "BITSTAMP:BTCUSD"
 STREAM = f"tvdatafeed:bars:{SYMBOL}:1"
-# Nobody listens there: a command that asks TradingView fails.
+# A port without a server: a command that asks TradingView fails.
 NO_TRADINGVIEW = "ws://127.0.0.1:9/"
 
 

@@ -138,7 +138,8 @@ class WebhookDestination(Destination):
         timeout = self._timeout_s
         if is_hurried:
             timeout = _ABORT_S if self._is_failing else _HURRY_S
-        return self._hook.close(timeout) and not self._dead
+        self._hook.flush(timeout)
+        return self._hook.close(_ABORT_S) and not self._dead
 
     def abort(self) -> None:
         """Close it at once."""
@@ -206,7 +207,7 @@ class RedisDestination(Destination):
         """Do nothing: readers hear of gaps."""
 
     def look(self) -> None:
-        """Say that the server is back; the publisher's own log says that it is away."""
+        """Report that the server is back; the log of the publisher has that it is away."""
         reconnects = self._publisher.stats()["reconnects"]
         if reconnects > self._reconnects:
             note(f"{self.place} is reached again")
