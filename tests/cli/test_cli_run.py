@@ -12,7 +12,7 @@ from tests.delivery.telegram import CHAT_ID, TOKEN, TOKEN_SECRET
 from tests.delivery.telegram import running as running_telegram
 from tests.feed import LiveServer
 from tests.programs import start
-from tests.scale import PATIENCE_S
+from tests.scale import AT_ONCE_S, PATIENCE_S, at_most
 from tvDatafeed.cli import main
 from tvDatafeed.delivery import CanonicalRequest, Outbox
 
@@ -235,7 +235,7 @@ def test_signal(server, receiver, settings, number):
 @needs_signals
 @pytest.mark.slow
 def test_signal_while_the_receiver_hangs(server, receiver, settings):
-    """What is not answered in time waits in the outbox; a second signal does not wait for it."""
+    """What is not answered in time waits in the outbox, and is named in the last line."""
     receiver.rule = lambda _request: "hang"
     arguments = ("-m", "tvDatafeed", "deliver", "run", SYMBOL, "--url", receiver.url)
     with start(*arguments, server=server, **settings) as program:
@@ -245,6 +245,23 @@ def test_signal_while_the_receiver_hangs(server, receiver, settings):
         out, err = program.communicate(timeout=PATIENCE_S)
     assert (program.returncode, out) == (0, "")
     assert lines_of(err)[-1].endswith(f"1 waits in {settings['TV_OUTBOX']} until it runs again")
+
+
+@needs_signals
+@pytest.mark.slow
+def test_second_signal(server, receiver, settings):
+    """A second signal ends the wait for what is on its way."""
+    receiver.rule = lambda _request: "hang"
+    arguments = ("-m", "tvDatafeed", "deliver", "run", SYMBOL, "--url", receiver.url)
+    with start(*arguments, server=server, **settings) as program:
+        receiver.wait_for(1, PATIENCE_S)
+        program.send_signal(signal.SIGINT)
+        assert server.wait_until(lambda s: not s.open_sessions)
+        program.send_signal(signal.SIGINT)
+        with at_most(AT_ONCE_S):
+            _out, err = program.communicate(timeout=PATIENCE_S)
+    assert program.returncode == 0
+    assert lines_of(err)[-1].endswith("until it runs again")
 
 
 @needs_signals

@@ -99,20 +99,21 @@ def _run(arguments: argparse.Namespace) -> int:
     alerts = _alerts()
     run = _Run(arguments)
     with both_interrupt():
-        is_interrupted = False
+        is_interrupted = is_done = False
         try:
-            run.open_destinations()
-            run.follow(list(dict.fromkeys(symbols)), config, alerts)
+            try:
+                run.open_destinations()
+                run.follow(list(dict.fromkeys(symbols)), config, alerts)
+            except KeyboardInterrupt:
+                is_interrupted = True
+            is_done = run.close(is_hurried=is_interrupted)
         except KeyboardInterrupt:
+            # The second one does not wait.
             is_interrupted = True
+            run.abort()
         except BaseException:
             run.abort()
             raise
-        try:
-            is_done = run.close(is_hurried=is_interrupted)
-        except KeyboardInterrupt:
-            run.abort()
-            is_done = False
         run.summarize()
         if alerts is not None:
             with contextlib.suppress(KeyboardInterrupt):

@@ -138,7 +138,8 @@ class WebhookDestination(Destination):
         timeout = self._timeout_s
         if is_hurried:
             timeout = _ABORT_S if self._is_failing else _HURRY_S
-        return self._hook.close(timeout) and not self._dead
+        self._hook.flush(timeout)
+        return self._hook.close(_ABORT_S) and not self._dead
 
     def abort(self) -> None:
         """Close it at once."""
@@ -191,7 +192,7 @@ class RedisDestination(Destination):
 
         self._shown = "Redis" if url is None else masked_url(url)
         self._publisher = RedisPublisher(url)
-        self._was_away = False
+        self._reconnects = 0
 
     @property
     def place(self) -> str:
@@ -206,11 +207,11 @@ class RedisDestination(Destination):
         """Do nothing: readers hear of gaps."""
 
     def look(self) -> None:
-        """Say that the server is back; the publisher's own log says that it is away."""
-        is_away = self._publisher.status()["error"] is not None
-        if self._was_away and not is_away:
+        """Report that the server is back; the log of the publisher has that it is away."""
+        reconnects = self._publisher.stats()["reconnects"]
+        if reconnects > self._reconnects:
             note(f"{self.place} is reached again")
-        self._was_away = is_away
+        self._reconnects = reconnects
 
     def close(self, *, is_hurried: bool) -> bool:
         """Publish what waits; return whether every bar was published."""
@@ -226,10 +227,11 @@ class RedisDestination(Destination):
     def summary(self) -> str:
         """Return what was published, what was there before, and what is lost."""
         stats, lost = self._publisher.stats(), self._lost()
-        text = f"{stats['published']:,} bars published to {self.place}"
+        number = stats["published"]
+        text = f"{number:,} bar{'' if number == 1 else 's'} published to {self.place}"
         if stats["already"]:
-            text += f", {stats['already']:,} were there before"
-        return f"{text}; {lost:,} are lost" if lost else text
+            text += f", {stats['already']:,} there before"
+        return f"{text}, {lost:,} lost" if lost else text
 
     def _lost(self) -> int:
         stats = self._publisher.stats()

@@ -7,13 +7,15 @@ import sys
 from tvDatafeed.cli.account import account_config, make_client
 from tvDatafeed.cli.arguments import (
     AddCommand,
+    add_redis_option,
     add_series_options,
     add_timezone_option,
     full_symbol_of,
     whole_count,
 )
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, CommandError
-from tvDatafeed.cli.liveshowing import BarScreen, follow_bars, write_bar
+from tvDatafeed.cli.livefromredis import follow_shared_feed
+from tvDatafeed.cli.liveshowing import BarScreen, SeriesState, follow_bars, write_bar
 from tvDatafeed.config import TvDatafeedConfig, terminal_is_dumb
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.interval import Interval
@@ -27,11 +29,15 @@ examples:
   tvdatafeed live AAPL MSFT --exchange NASDAQ --interval 5m
   tvdatafeed live BINANCE:BTCUSDT --json | jq .close
   tvdatafeed live BINANCE:BTCUSDT --count 10 >> bars.jsonl
+  tvdatafeed live BINANCE:BTCUSDT --from-redis     a shared feed (TV_REDIS_URL)
 
 In a terminal: a table, also of the bars that still form. In a pipe, or with --json: one JSON object
 for each bar that has closed, beginning with the last one; --forming adds each change of the bars
 that form. Ctrl-C ends it. What was missed while the connection was lost follows by itself; what
 cannot be had any more is told on stderr.
+
+With --from-redis it shows the closed bars that `tvdatafeed deliver run --redis`
+publishes from now on. TradingView is not asked, and no login is needed.
 """
 
 
@@ -54,13 +60,21 @@ def add_live_command(command: AddCommand) -> None:
     live.add_argument(
         "--forming", action="store_true", help="with each change of the bars that still form"
     )
+    add_redis_option(
+        live, "--from-redis", "show what `deliver run --redis` publishes, without TradingView"
+    )
     add_timezone_option(live, "this machine's in the table, UTC in JSON")
 
 
 def _live(arguments: argparse.Namespace) -> int:
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     is_table = sys.stdout.isatty() and not arguments.json and not terminal_is_dumb()
-    config = _config(arguments, is_table=is_table)
+    if arguments.from_redis is not None:
+        config = _with_zone(TvDatafeedConfig.from_env(), arguments, is_table=is_table)
+        return follow_shared_feed(
+            list(dict.fromkeys(symbols)), arguments, config.data.timezone, is_table=is_table
+        )
+    config = _with_zone(account_config(), arguments, is_table=is_table)
     with make_client(TvDatafeedLive, arguments, config) as feed:
         seises = [
             opened_seis(feed, symbol, arguments.interval) for symbol in dict.fromkeys(symbols)
@@ -68,7 +82,7 @@ def _live(arguments: argparse.Namespace) -> int:
         which: WhichBars = "all" if is_table or arguments.forming else "closed"
         coming = feed.stream(*seises, bars=which, replay_last=True)
         if is_table:
-            with BarScreen(feed.status, seises).shown() as screen:
+            with BarScreen(lambda: _states(feed), seises).shown() as screen:
                 follow_bars(coming, screen.show, arguments.count)
         else:
             follow_bars(coming, write_bar, arguments.count)
@@ -76,10 +90,20 @@ def _live(arguments: argparse.Namespace) -> int:
     return EXIT_FAILURE if failed else EXIT_OK
 
 
-def _config(arguments: argparse.Namespace, *, is_table: bool) -> TvDatafeedConfig:
-    config = account_config()
+def _with_zone(
+    config: TvDatafeedConfig, arguments: argparse.Namespace, *, is_table: bool
+) -> TvDatafeedConfig:
     zone = arguments.timezone or config.data.timezone or (None if is_table else "UTC")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, timezone=zone))
+
+
+def _states(feed: TvDatafeedLive) -> dict[Seis, SeriesState]:
+    return {
+        each.seis: SeriesState(
+            each.state if each.error is None else f"{each.state}: {each.error}", each.delivered
+        )
+        for each in feed.status()
+    }
 
 
 def opened_seis(feed: TvDatafeedLive, symbol: str, interval: Interval) -> Seis:

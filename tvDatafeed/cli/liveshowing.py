@@ -3,20 +3,18 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tvDatafeed.cli.console import show, write_to_stdout
 from tvDatafeed.cli.numbers import number_text, price_decimals, volume_decimals
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
-from tvDatafeed.live.seis import Seis
-from tvDatafeed.live.status import SeisStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BarScreen", "follow_bars", "write_bar"]
+__all__ = ["BarScreen", "SeriesState", "follow_bars", "write_bar"]
 
 _HEADS = ("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
 _NUMBERS = range(2, 9)
@@ -25,9 +23,24 @@ _SPARE = (8, 7, 6, 2, 3, 4)
 _PRICES = ("open", "high", "low", "close")
 
 
+class Series(Protocol):
+    """What a table needs of a Seis; it can be a key."""
+
+    @property
+    def full_symbol(self) -> str:
+        """The symbol with its exchange."""
+
+
+class SeriesState(NamedTuple):
+    """How a series is doing: a word, and how many closed bars have come."""
+
+    state: str
+    delivered: int
+
+
 def follow_bars(
-    coming: "Iterator[tuple[Seis, pd.DataFrame]]",
-    tell: "Callable[[Seis, pd.DataFrame], None]",
+    coming: "Iterator[tuple[Any, pd.DataFrame]]",
+    tell: "Callable[[Any, pd.DataFrame], None]",
     count: int | None,
 ) -> None:
     """Show bars as they come, until a number of them has closed; None: until they end."""
@@ -39,7 +52,7 @@ def follow_bars(
             return
 
 
-def write_bar(_seis: Seis, frame: "pd.DataFrame") -> None:
+def write_bar(_seis: Series, frame: "pd.DataFrame") -> None:
     """Write a bar as a line of JSON."""
     row = frame.iloc[0]
     numbers = {name: float(row[name]) for name in (*_PRICES, "volume")}
@@ -58,16 +71,18 @@ class BarScreen:
     Parameters
     ----------
     status
-        Returns how each Seis is doing.
+        Returns how each series is doing, as far as it is known.
     seises
         Those of the table, in its order.
     """
 
-    def __init__(self, status: Callable[[], list[SeisStatus]], seises: list[Seis]) -> None:
+    def __init__(
+        self, status: Callable[[], Mapping[Any, SeriesState]], seises: Sequence[Series]
+    ) -> None:
         self._status = status
-        self._bars: dict[Seis, pd.DataFrame] = {}
-        self._closes: dict[Seis, float] = {}
-        self._decimals: dict[Seis, int] = {}
+        self._bars: dict[Series, pd.DataFrame] = {}
+        self._closes: dict[Series, float] = {}
+        self._decimals: dict[Series, int] = {}
         self._height = 0
         self._news = ""
         self._seises = seises
@@ -92,7 +107,7 @@ class BarScreen:
         """Show a line below the table from now on."""
         self._news = printable(news)
 
-    def show(self, seis: Seis, frame: "pd.DataFrame") -> None:
+    def show(self, seis: Series, frame: "pd.DataFrame") -> None:
         """Show what has come."""
         if frame.attrs["closed"]:
             self._closes[seis] = self._closes.get(seis, math.nan)
@@ -100,16 +115,15 @@ class BarScreen:
         if before is not None and before.attrs["closed"]:
             self._closes[seis] = float(before["close"].iloc[0])
         self._bars[seis] = frame
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
-        status = {each.seis: each for each in self._status()}
+    def draw(self) -> None:
+        """Write the table, over itself."""
+        status = self._status()
         rows = []
         for seis in self._seises:
             known = status.get(seis)
             state = known.state if known else "STOPPED"
-            if known is not None and known.error is not None:
-                state = f"{state}: {known.error}"
             delivered = str(known.delivered) if known else ""
             rows.append([seis.full_symbol, *self._cells(seis), delivered, printable(state)])
         lines = [*table(_HEADS, rows, numbers=_NUMBERS, spare=_SPARE), cut_to_terminal(self._news)]
@@ -118,7 +132,7 @@ class BarScreen:
         write_to_stdout(up + "".join(f"{encodable(line)}\x1b[K\n" for line in lines))
         self._height = len(lines)
 
-    def _cells(self, seis: Seis) -> list[str]:
+    def _cells(self, seis: Series) -> list[str]:
         frame = self._bars.get(seis)
         if frame is None:
             return [""] * 7
