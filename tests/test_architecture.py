@@ -58,6 +58,7 @@ DOORS = {
     },
     "sqlite3": {"common.sqlitefile"},
     "psycopg": {"store.postgres"},
+    "redis": {"delivery.redisserver"},
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},

@@ -19,6 +19,7 @@ from tvDatafeed.config import (
     DataConfig,
     DeliveryConfig,
     NetworkConfig,
+    RedisConfig,
     StoreConfig,
     TelegramConfig,
     ThreadingConfig,
@@ -37,9 +38,10 @@ SECTIONS = [
     TvDatafeedConfig,
     DeliveryConfig,
     TelegramConfig,
+    RedisConfig,
 ]
 # They are no part of TvDatafeedConfig: they belong to optional parts of the library.
-OTHER_SECTIONS = (DeliveryConfig, TelegramConfig)
+OTHER_SECTIONS = (DeliveryConfig, TelegramConfig, RedisConfig)
 
 DEFAULTS = {
     NetworkConfig: {
@@ -127,6 +129,7 @@ DEFAULTS = {
         "ca_file": None,
     },
     TelegramConfig: {"token": None, "chat_id": None, "url": "https://api.telegram.org"},
+    RedisConfig: {"url": None},
 }
 
 # variable, (class, field), text, value
@@ -202,6 +205,8 @@ VARIABLES = [
     ("TV_TELEGRAM_TOKEN", (TelegramConfig, "token"), " 123:aB-c_9 ", "123:aB-c_9"),
     ("TV_TELEGRAM_CHAT_ID", (TelegramConfig, "chat_id"), " -100123 ", "-100123"),
     ("TV_TELEGRAM_URL", (TelegramConfig, "url"), "http://localhost:8081", "http://localhost:8081"),
+    ("TV_REDIS_URL", (RedisConfig, "url"), " rediss://a:p@h:1/2 ", "rediss://a:p@h:1/2"),
+    ("TV_REDIS_URL", (RedisConfig, "url"), "unix:///run/redis.sock", "unix:///run/redis.sock"),
 ]
 
 # Only from_env() of AuthConfig, or whoever asks for credentials, reads these.
@@ -312,6 +317,10 @@ BAD_VARIABLES = [
         for text in ("hunter2", "1:hunter2 b", ":hunter2", "1:", "1:hunter2é", "bot1:hunter2")
     ],
     ("TV_TELEGRAM_CHAT_ID", "hunter2\nb"),
+    *[
+        ("TV_REDIS_URL", text)
+        for text in ("h:6379", "http://h", "redis://", "redis://:hunter2@h b")
+    ],
     *[("TV_TELEGRAM_URL", text) for text in (*BAD_HTTP_URLS, "http://api.telegram.org")],
 ]
 
@@ -387,6 +396,7 @@ BAD_FIELDS = [
     *[(DeliveryConfig, "outbox", v) for v in ("", 1, True)],
     *[(TelegramConfig, "token", v) for v in ("", " ", "abc", 1, b"1:a", "1:a\n")],
     *[(TelegramConfig, "chat_id", v) for v in ("", " ", 1.5, b"1", True, "a\nb")],
+    *[(RedisConfig, "url", v) for v in ("", 1, b"redis://h", "h", "redis://a\nb")],
     *[(TelegramConfig, "url", v) for v in (None, 1, "ws://h", "http://h", "https://u:p@h")],
 ]
 

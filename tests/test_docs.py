@@ -1,39 +1,189 @@
 """What the pages in docs/ say is true."""
 
+import contextlib
+import json
 import re
+import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from tests.delivery import telegram
+from tests.delivery.hooks import SEIS, bar
+from tests.delivery.receiver import SECRET, Receiver
+from tests.delivery.redisserver import NO_SERVER, RedisServer, has_server
 from tests.loopback import NOW
 from tests.programs import urls
+from tests.scale import PATIENCE_S
+from tests.store.webserver import serving
 from tvDatafeed import exceptions
+from tvDatafeed.cli import main
 from tvDatafeed.config import environment_variables
+from tvDatafeed.delivery import Webhook
 from tvDatafeed.testing import FakeTradingView
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks(text, language):
+    """Return the blocks of a language, without the indentation of the list that they stand in."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _indentation, block in found]
+
+
 BLOCKS = [
-    pytest.param(block, id=f"{page.stem}-{number}")
+    pytest.param(page.stem, block, id=f"{page.stem}-{number}")
     for page in PAGES
-    for number, block in enumerate(
-        re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL), 1
-    )
+    for number, block in enumerate(blocks(page.read_text("utf-8"), "python"), 1)
 ]
 STORE = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
+DELIVERY = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
+# The commands that the page and the README of its examples show.
+COMMANDS = sorted(
+    {
+        line.partition("#")[0].strip()
+        for text in (DELIVERY, (ROOT / "examples" / "delivery" / "README.md").read_text("utf-8"))
+        for block in blocks(text, "sh")
+        for line in block.splitlines()
+        if line.startswith("tvdatafeed ")
+    }
+    | {
+        f"tvdatafeed deliver {command}"
+        for row in re.findall(
+            r"^\| (`[a-z].*?) \|", DELIVERY.partition("| `tvdatafeed deliver ...")[2], re.MULTILINE
+        )
+        for command in re.findall(r"`(.*?)`", row)
+    }
+    | set(re.findall(r"`(tvdatafeed [^`.]*)`", DELIVERY))
+)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.slow
-def test_block_runs(block, monkeypatch, tmp_path):
-    """Each Python block runs as it stands, in an empty folder and against the loopback server."""
+def run(block):
+    """Run a block, and return its names."""
+    names = {"__name__": "__main__"}
+    exec(compile(block, "docs", "exec"), names)  # noqa: S102 - our pages
+    return names
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """An empty folder, and the settings of a loopback TradingView; more are set by a call."""
     monkeypatch.chdir(tmp_path)
     for variable in environment_variables():
         monkeypatch.delenv(variable, raising=False)
+
+    def change(variables):
+        for variable, value in variables.items():
+            monkeypatch.setenv(variable, value)
+
     with FakeTradingView(clock=lambda: NOW) as server:
-        for variable, url in (urls(server) | {"TV_TOKEN_CACHE": "off"}).items():
-            monkeypatch.setenv(variable, url)
-        exec(compile(block, "docs", "exec"), {"__name__": "__main__"})  # noqa: S102 - our pages
+        change(urls(server) | {"TV_TOKEN_CACHE": "off", "TV_OUTBOX": str(tmp_path / "outbox.db")})
+        yield change
+
+
+@contextlib.contextmanager
+def deliveries(environment):
+    """Run the servers that the page of delivery speaks of, and set their variables."""
+    with Receiver() as receiver, telegram.running() as bot:
+        variables = {"TV_WEBHOOK_URL": receiver.url, "TV_WEBHOOK_SECRET": SECRET}
+        chat = {"TV_TELEGRAM_TOKEN": telegram.TOKEN, "TV_TELEGRAM_CHAT_ID": "42"}
+        environment(variables | chat | {"TV_TELEGRAM_URL": bot.url})
+        yield receiver, bot
+
+
+@pytest.fixture(scope="module")
+def redis():
+    """A Redis server of this module."""
+    if not has_server():
+        pytest.skip(NO_SERVER)
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+@pytest.mark.slow
+def test_block_runs(page, block, environment, request):
+    """Each Python block runs as it stands, in an empty folder and against loopback servers."""
+    if "Redis" in block:
+        environment({"TV_REDIS_URL": request.getfixturevalue("redis").url})
+    with deliveries(environment) if page == "delivery" else contextlib.nullcontext():
+        run(block)
+
+
+def block_with(words):
+    """Return the block of the page of delivery that has some words."""
+    (found,) = [block for block in blocks(DELIVERY, "python") if words in block]
+    return found
+
+
+@pytest.mark.slow
+def test_five_minutes(environment, capsys):
+    """The first two blocks together: the receiver verifies what the sender has sent."""
+    environment({"TV_WEBHOOK_SECRET": SECRET})
+    app = run(block_with("FastAPI"))["app"]
+    with serving(app) as client:
+        assert client.post("/bars", data=b"{}").status_code == 401
+        environment({"TV_WEBHOOK_URL": f"{client.base_url}/bars"})
+        run(block_with("hook.results(print)"))
+    lines = capsys.readouterr().out.splitlines()
+    (message,) = [json.loads(line.partition(" ")[2]) for line in lines if line.startswith("bar_")]
+    assert (message["type"], message["data"]["symbol"]) == ("bar.closed", "BTCUSDT")
+    assert any("state='delivered', status=204" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_signals_are_sent_once(environment):
+    """The block that sends a signal twice under one key sends one message."""
+    with deliveries(environment) as (receiver, _bot):
+        run(block_with("first == again"))
+        (request, _status) = receiver.requests[0]
+    assert len(receiver.requests) == 1
+    assert request.message["type"] == "signal.created"
+
+
+@pytest.mark.slow
+def test_alert_is_sent(environment):
+    """The block of alerts sends one to the bot of the environment."""
+    with deliveries(environment) as (_receiver, bot):
+        run(block_with("alerts.attach"))
+        bot.wait()
+    assert bot.texts == ["The bot has started"]
+
+
+@pytest.mark.slow
+def test_feed_is_shared(environment, redis, capsys):
+    """The block that reads gets the bar that the block before has published."""
+    redis.command("FLUSHALL")
+    environment({"TV_REDIS_URL": redis.url})
+    run(block_with("RedisPublisher("))
+    assert not capsys.readouterr().out
+    run(block_with("RedisFeed("))
+    assert "BINANCE:BTCUSDT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_exists(command, capsys):
+    """Each command that is shown exists, and has the options that are shown."""
+    _program, *words = shlex.split(command)
+    path = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
+    assert main([*path, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"tvdatafeed {' '.join(path)} " in text
+    for option in [word for word in words if word.startswith("--")]:
+        assert option in text
+
+
+def test_message_is_shown_as_it_is(environment):
+    """The body that the page shows has the fields of a message."""
+    with deliveries(environment) as (receiver, _bot), Webhook() as hook:
+        hook(SEIS, bar())
+        assert hook.flush(PATIENCE_S)
+        (body,) = receiver.bodies()
+    shown = json.loads(blocks(DELIVERY, "json")[0])
+    assert (list(shown), list(shown["data"])) == (list(body), list(body["data"]))
 
 
 def test_blocks_are_found():
@@ -41,14 +191,20 @@ def test_blocks_are_found():
     assert len(BLOCKS) >= 6
 
 
-def test_settings_are_listed():
-    """The page of the store lists each of its variables."""
-    variables = {name for name in environment_variables() if name.startswith("TV_STORE")}
+@pytest.mark.parametrize(
+    ("page", "prefixes"),
+    [(STORE, "TV_STORE"), (DELIVERY, ("TV_WEBHOOK", "TV_OUTBOX", "TV_TELEGRAM", "TV_REDIS"))],
+    ids=["store", "delivery"],
+)
+def test_settings_are_listed(page, prefixes):
+    """A page lists each variable of its part, and no other."""
+    variables = {name for name in environment_variables() if name.startswith(prefixes)}
     assert variables
-    assert variables <= set(re.findall(r"^\| `(TV_STORE_\w+)`", STORE, re.MULTILINE))
+    rows = re.findall(r"^\| (`TV_\w+`(?:, `TV_\w+`)*) \|", page, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == variables
 
 
 def test_errors_exist():
-    """Each error that the page names is one of the library's."""
-    for name in re.findall(r"^\| `(\w+Error)`", STORE, re.MULTILINE):
+    """Each error that a page names is one of the library's."""
+    for name in re.findall(r"^\| `(\w+Error)`", STORE + DELIVERY, re.MULTILINE):
         assert issubclass(getattr(exceptions, name), exceptions.TvDatafeedError)

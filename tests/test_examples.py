@@ -1,13 +1,19 @@
 """The examples run as they stand, against the market inside them and against another."""
 
+import contextlib
 import json
+import queue
 import signal
+import socket
+import sqlite3
 import sys
 import threading
 import time
 
 import pytest
 
+from tests.delivery.receiver import SECRET
+from tests.delivery.redisserver import NO_SERVER, PASSWORD, RedisServer, has_server
 from tests.loopback import NOW
 from tests.programs import ROOT, run, start
 from tests.scale import PATIENCE_S
@@ -17,6 +23,9 @@ FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "service.py")
 # Those that would go on until Ctrl-C are given an end.
 ENDS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"], "trading_bot.py": ["--bars", "30"]}
+
+
+DELIVERY = sorted((FOLDER / "delivery").glob("*.py"))
 
 
 def example(name):
@@ -100,6 +109,133 @@ def test_trading_bot_goes_on_through_a_lost_connection():
         assert bot.wait(PATIENCE_S) == 0
         assert "Traceback" not in bot.stderr.read()
         reader.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("path", DELIVERY, ids=lambda path: path.name)
+@pytest.mark.slow
+def test_delivery_example_has_help(path):
+    """Its first line says what it is."""
+    done = run("-W", "error", str(path), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) > 5
+
+
+def lines_of(program):
+    """Read a program's output in a thread, and return a queue of its lines."""
+    lines = queue.SimpleQueue()
+
+    def read():
+        for line in program.stdout:
+            lines.put(line)
+
+    threading.Thread(target=read).start()
+    return lines
+
+
+def wait_for(lines, words):
+    """Return the next line that has some words."""
+    while words not in (line := lines.get(timeout=PATIENCE_S)):
+        pass
+    return line
+
+
+@pytest.mark.slow
+def test_sender_and_receiver(tmp_path):
+    """A receiver gets bars and a signal, also those that were sent while it was away, each once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    database = tmp_path / "inbox.db"
+    settings = {
+        "TV_WEBHOOK_URL": f"http://127.0.0.1:{port}/bars",
+        "TV_WEBHOOK_SECRET": SECRET,
+        "TV_OUTBOX": str(tmp_path / "outbox.db"),
+    }
+    receiver = [example("delivery/receiver.py"), f"--port={port}", f"--database={database}"]
+    clock = MarketClock(NOW, speed=600.0)
+    with FakeTradingView(clock=clock, tick_interval_s=0.02) as server:
+        arguments = [example("delivery/sender.py"), "BINANCE:BTCUSDT", "600"]
+        with start(*arguments, server=server, **settings) as sender:
+            sent = lines_of(sender)
+            wait_for(sent, "retrying")
+            for _time in range(2):
+                with start(*receiver, **settings) as program:
+                    lines = lines_of(program)
+                    wait_for(lines, "POST to")
+                    wait_for(lines, " bar.closed ")
+                    wait_for(lines, " signal.created ")
+                    program.terminate()
+            sender.kill()
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT body FROM message ORDER BY rowid").fetchall()
+    bodies = [json.loads(body) for (body,) in rows]
+    times = [body["data"]["time_s"] for body in bodies if body["type"] == "bar.closed"]
+    assert times == list(range(times[0], times[-1] + 60, 60))
+    assert len(times) >= 2
+
+
+@pytest.fixture
+def redis():
+    """A Redis server of one test."""
+    if not has_server():
+        pytest.skip(NO_SERVER)
+    server = RedisServer(password=PASSWORD)
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+def test_shared_feed(redis):
+    """Each reader gets each bar of the publisher, and the readers of a group share them."""
+    settings = {"TV_REDIS_URL": redis.url}
+    reader = [example("delivery/shared_feed_reader.py"), "BINANCE:BTCUSDT"]
+    clock = MarketClock(NOW, speed=600.0)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(FakeTradingView(clock=clock, tick_interval_s=0.02))
+        publisher = [example("delivery/shared_feed_publisher.py"), "BINANCE:BTCUSDT"]
+        programs = [stack.enter_context(start(*publisher, server=server, **settings))]
+        wait_for(lines_of(programs[0]), "is published")
+        programs += [stack.enter_context(start(*reader, **settings)) for _reader in range(2)]
+        group = [*reader, "--group=workers"]
+        programs += [stack.enter_context(start(*group, **settings)) for _reader in range(2)]
+        first, second, *of_group = [lines_of(program) for program in programs[1:]]
+        bars = [wait_for(first, "BTCUSDT") for _bar in range(30)]
+        assert [wait_for(second, "BTCUSDT") for _bar in range(30)] == bars
+        shared = []
+        for lines in of_group:
+            shared += [wait_for(lines, "BTCUSDT") for _bar in range(2)]
+        assert len(set(shared)) == 4
+        for program in programs:
+            program.kill()
+    assert len(set(bars)) == 30
+
+
+def test_shared_feed_needs_a_server_url():
+    """Without a URL both programs name its variable."""
+    for name in ("shared_feed_publisher", "shared_feed_reader"):
+        done = run("-W", "error", example(f"delivery/{name}.py"))
+        assert done.returncode == 2
+        assert "TV_REDIS_URL" in done.stderr
+
+
+def test_receiver_needs_a_secret():
+    """Without a secret the receiver ends with the command that makes one."""
+    done = run("-W", "error", example("delivery/receiver.py"))
+    assert done.returncode == 2
+    assert "tvdatafeed deliver secret" in done.stderr
+
+
+def test_sender_needs_settings():
+    """Without a URL the sender names its variable."""
+    done = run("-W", "error", example("delivery/sender.py"))
+    assert done.returncode == 2
+    assert "TV_WEBHOOK_URL" in done.stderr
+
+
+def test_examples_of_delivery_are_listed():
+    """The README of the folder lists each of its files."""
+    listed = (FOLDER / "delivery" / "README.md").read_text(encoding="utf-8")
+    names = [*(path.name for path in DELIVERY), "compose.yaml"]
+    assert all(f"]({name})" in listed for name in names)
 
 
 def test_examples_are_listed():

@@ -20,6 +20,7 @@ from tests.programs import urls
 from tvDatafeed.cli.serve import _accounts
 from tvDatafeed.config import (
     DeliveryConfig,
+    RedisConfig,
     TelegramConfig,
     TvDatafeedConfig,
     environment_variables,
@@ -138,7 +139,7 @@ def test_configuration_table_is_complete():
 )
 def test_configuration_defaults(variable, field, default):
     """Each row of the configuration table names the variable's field and its true default."""
-    others = {"DeliveryConfig": DeliveryConfig(), "TelegramConfig": TelegramConfig()}
+    others = {c.__name__: c() for c in (DeliveryConfig, TelegramConfig, RedisConfig)}
     sections = vars(TvDatafeedConfig.default()) | others
     value = operator.attrgetter(field)(types.SimpleNamespace(**sections))
     shown = {None: "", True: "true", False: "false"}.get(value, str(value))

@@ -34,6 +34,7 @@ from tvDatafeed.common.settings import (
     OPTIONAL_URL,
     PATH,
     PROXY,
+    REDIS_URL,
     SECONDS,
     SECRETS,
     SOCKET_URL,
@@ -72,6 +73,7 @@ __all__ = [
     "FillMissingVolume",
     "LiveMode",
     "NetworkConfig",
+    "RedisConfig",
     "StoreConfig",
     "TelegramConfig",
     "ThreadingConfig",
@@ -107,7 +109,7 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
-    sections = (TvDatafeedConfig, DeliveryConfig, TelegramConfig)
+    sections = (TvDatafeedConfig, DeliveryConfig, TelegramConfig, RedisConfig)
     # Some are read by both.
     return tuple(dict.fromkeys(name for section in sections for name in variables_of(section)))
 
@@ -602,6 +604,21 @@ class TelegramConfig(_ConfigSection):
 
     def _check_together(self) -> None:
         check_encrypted(self.url, "url")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisConfig(_ConfigSection):
+    """The Redis or Valkey server through which machines share a feed; see `tvDatafeed.delivery`.
+
+    Attributes
+    ----------
+    url : str, optional
+        ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, or ``unix://`` and the path of
+        a socket (``TV_REDIS_URL``).
+    """
+
+    # It may hold a password.
+    url: str | None = field(default=None, repr=False, metadata=setting(REDIS_URL, "TV_REDIS_URL"))
 
 
 DEFAULT_CONFIG = TvDatafeedConfig.default()

@@ -1,7 +1,9 @@
 """What a command printed, and what its server received."""
 
+import contextlib
 import json
 import sys
+import threading
 
 import pytest
 
@@ -26,3 +28,21 @@ def symbols_of(server):
     """The symbol of each resolve_symbol that a server received."""
     asked = [message.params[2] for message in server.received if message.method == "resolve_symbol"]
     return [json.loads(text.removeprefix("="))["symbol"] for text in asked]
+
+
+@contextlib.contextmanager
+def moving(server):
+    """Let a minute pass every few hundredths of a second."""
+    stop = threading.Event()
+
+    def move():
+        while not stop.wait(0.05):
+            server.move(60)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,18 +1,17 @@
 """The command that follows symbols: what it prints, where, and how it ends."""
 
-import contextlib
 import datetime as dt
 import itertools
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
+from tests.cli.command import moving
+from tests.cli.terminal import terminal
 from tests.feed import LiveServer
 from tests.programs import environment, run
 from tests.scale import PATIENCE_S
@@ -26,24 +25,6 @@ SYMBOL = "BITSTAMP:BTCUSD"
 def server():
     with LiveServer() as running:
         yield running
-
-
-@contextlib.contextmanager
-def moving(server):
-    """Let a minute pass every few hundredths of a second."""
-    stop = threading.Event()
-
-    def move():
-        while not stop.wait(0.05):
-            server.move(60)
-
-    thread = threading.Thread(target=move)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_lines_of_json(loopback, capsys):
@@ -152,67 +133,13 @@ def test_ctrl_c(server):
     assert server.wait_until(lambda s: not s.open_sessions)
 
 
-class Screen:
-    """A terminal that knows what the table needs: to go up, and to clear a line."""
-
-    def __init__(self):
-        self.lines = [""]
-        self.row = 0
-
-    def take(self, text):
-        """Take what a program writes."""
-        for piece in re.findall(r"\x1b\[\d*[A-Z]|\r?\n|[^\x1b\r\n]+", text):
-            if up := re.fullmatch(r"\x1b\[(\d+)F", piece):
-                self.row -= int(up[1])
-            elif piece == "\x1b[K":
-                continue
-            elif piece.endswith("\n"):
-                self.row += 1
-                self.lines += [""] * (self.row - len(self.lines) + 1)
-            else:
-                self.lines[self.row] = piece
-
-
 @posix_only
 @pytest.mark.slow
 def test_table_in_a_terminal(server):
     """One row a symbol, written over itself, with the state and the last warning below."""
-    import fcntl  # noqa: PLC0415 - POSIX
-    import pty  # noqa: PLC0415 - as above
-    import struct  # noqa: PLC0415 - for the size of a terminal
-    import termios  # noqa: PLC0415 - as above
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    program = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tvDatafeed",
-            "live",
-            SYMBOL,
-            "BINANCE:BTCUSDT",
-            "--timezone",
-            "UTC",
-        ],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**environment(server), "TERM": "xterm", "TV_BASE_RETRY_DELAY": "0.02"},
-    )
-    os.close(theirs)
-    screen, changed = Screen(), threading.Condition()
-
-    def read():
-        with contextlib.suppress(OSError):  # what a closed terminal gives
-            while data := os.read(ours, 65536):
-                with changed:
-                    screen.take(data.decode())
-                    changed.notify_all()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
+    arguments = ("live", SYMBOL, "BINANCE:BTCUSDT", "--timezone", "UTC")
+    with terminal(*arguments, server=server, TV_BASE_RETRY_DELAY="0.02") as shown:
+        program, screen, changed = shown
         with changed:
             assert changed.wait_for(
                 lambda: sum("LIVE" in line for line in screen.lines) == 2, PATIENCE_S
@@ -229,11 +156,6 @@ def test_table_in_a_terminal(server):
             )
         program.send_signal(signal.SIGINT)
         assert program.wait(PATIENCE_S) == 130
-    finally:
-        program.kill()
-        program.wait()
-        reader.join(PATIENCE_S)
-        os.close(ours)
     head, btc, usdt, _news, *rest = screen.lines
     assert head.split() == [
         *("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from tvDatafeed import __version__
 from tvDatafeed.cli.account import add_account_commands
-from tvDatafeed.cli.arguments import command_adder
+from tvDatafeed.cli.arguments import command_adder, mark_missing_urls
 from tvDatafeed.cli.bars import add_bar_commands
 from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
@@ -102,7 +102,7 @@ def _exit_code(argv: Sequence[str] | None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser().parse_args(mark_missing_urls(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # after --help, --version or a mistake
         exit_code = int(end.code or EXIT_OK)
     else:

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
@@ -15,6 +15,9 @@ from tvDatafeed.query.symbols import contract_symbol, full_symbol
 AddCommand: TypeAlias = Callable[
     [str, Callable[[argparse.Namespace], int] | None, str, str], argparse.ArgumentParser
 ]
+
+# Their URL may be left out.
+_REDIS_OPTIONS = ("--redis", "--from-redis")
 
 
 def command_adder(
@@ -102,6 +105,36 @@ def add_timezone_option(command: argparse.ArgumentParser, default: str) -> None:
         help='zone of the times: UTC, an IANA name, or "exchange" for the symbol\'s own; '
         f"default: {default}",
     )
+
+
+def add_redis_option(command: argparse.ArgumentParser, name: str, does: str) -> None:
+    """Add an option to a command whose URL may be left out: it is empty then.
+
+    Parameters
+    ----------
+    command
+        The command's parser.
+    name
+        The option.
+    does
+        What it does, for the help.
+    """
+    command.add_argument(
+        name,
+        nargs="?",
+        const="",
+        metavar="URL",
+        help=f"{does}; without a URL that of TV_REDIS_URL, which may hold a password",
+    )
+
+
+def mark_missing_urls(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which ``--redis SYMBOL`` has no URL: the symbol is one of its own."""
+    marked = list(arguments)
+    for place, argument in enumerate(marked):
+        if argument in _REDIS_OPTIONS and not any("://" in one for one in marked[place + 1 :][:1]):
+            marked[place] = f"{argument}="
+    return marked
 
 
 def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:

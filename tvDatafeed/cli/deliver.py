@@ -4,12 +4,16 @@ import argparse
 
 from tvDatafeed.cli.arguments import AddCommand, command_adder
 from tvDatafeed.cli.console import EXIT_OK, note, show
+from tvDatafeed.cli.deliverreceive import add_receive_command
+from tvDatafeed.cli.deliverrun import add_run_command
 from tvDatafeed.cli.outbox import add_outbox_commands
 
 __all__ = ["add_deliver_commands"]
 
 _DELIVER_EXAMPLES = """\
 examples:
+  tvdatafeed deliver run BINANCE:BTCUSDT --url https://example.org/bars
+  tvdatafeed deliver receive                       a receiver to try it with
   tvdatafeed deliver secret                        a new secret to sign messages with
   tvdatafeed deliver test-alert                    one message of the bot that sends alerts
   tvdatafeed deliver status                        what waits in the outbox, and why
@@ -44,6 +48,8 @@ def add_deliver_commands(command: AddCommand) -> None:
     """
     group = command("deliver", None, "send bars and signals to other servers", _DELIVER_EXAMPLES)
     part = command_adder(group.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    add_run_command(part)
+    add_receive_command(part)
     part("secret", _secret, "write a new secret to sign messages with", _NEW_EXAMPLES)
     alert = part("test-alert", _test_alert, "send an alert, and wait", _TEST_ALERT_EXAMPLES)
     alert.add_argument(

@@ -275,6 +275,17 @@ def _url(*schemes: str) -> Callable[[Any], str]:
     return check
 
 
+def _redis_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL such as redis://user:password@host:6379/0")
+    scheme, _, rest = value.partition("://")
+    if scheme not in {"redis", "rediss", "unix"} or not rest:
+        raise ValueError("must be a URL that starts with redis://, rediss:// or unix://")
+    return value
+
+
 def check_encrypted(url: str, parameter: str) -> None:
     """Raise a `ConfigurationError` for a URL without TLS, unless its host is this machine.
 
@@ -393,6 +404,7 @@ OPTIONAL_URL = _Kind(_optional_url, _optional_url)
 SECRETS = _Kind(_secrets, lambda text: tuple(text.split()))
 PATH = _Kind(_path, _path)
 BOT_TOKEN = _Kind(_bot_token, _bot_token)
+REDIS_URL = _Kind(_redis_url, _redis_url)
 CHAT_ID = _Kind(_chat_id, _chat_id)
 
 

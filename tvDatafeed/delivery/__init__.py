@@ -13,7 +13,7 @@ from tvDatafeed.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from tvDatafeed.config import DeliveryConfig, TelegramConfig
+    from tvDatafeed.config import DeliveryConfig, RedisConfig, TelegramConfig
     from tvDatafeed.delivery.alerts import (
         AlertService,
         send_owner_alert,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tvDatafeed.delivery.asyncwebhook import AsyncWebhook
     from tvDatafeed.delivery.canonical import CanonicalRequest
     from tvDatafeed.delivery.outbox import Outbox, OutboxMessage
+    from tvDatafeed.delivery.redisfeed import RedisFeed, RedisSeis
+    from tvDatafeed.delivery.redispublisher import RedisPublisher
     from tvDatafeed.delivery.retry import (
         RetryPolicy,
         calculate_backoff_delay,
@@ -43,6 +45,10 @@ __all__ = [
     "OutboxError",
     "OutboxFullError",
     "OutboxMessage",
+    "RedisConfig",
+    "RedisFeed",
+    "RedisPublisher",
+    "RedisSeis",
     "RetryExhaustedError",
     "RetryPolicy",
     "SigningError",
@@ -69,6 +75,10 @@ _HOMES = {
     "DeliveryResult": "delivery.webhook",
     "Outbox": "delivery.outbox",
     "OutboxMessage": "delivery.outbox",
+    "RedisConfig": "config",
+    "RedisFeed": "delivery.redisfeed",
+    "RedisPublisher": "delivery.redispublisher",
+    "RedisSeis": "delivery.redisfeed",
     "RetryPolicy": "delivery.retry",
     "TelegramConfig": "config",
     "TelegramSender": "delivery.telegram",

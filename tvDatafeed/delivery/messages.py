@@ -57,10 +57,10 @@ class ClosedBar:
         """Return the id of a revision of the bar."""
         return _id("bar_", BAR_CLOSED, self.key, self.time_s, revision)
 
-    def body(self, revision: int, created_s: float) -> bytes:
-        """Return the body of a revision of the bar."""
+    def data(self, revision: int) -> dict[str, Any]:
+        """Return what a message says about a revision of the bar."""
         opened, high, low, close, volume = self.values
-        data = {
+        return {
             "symbol": self.symbol,
             "exchange": self.exchange,
             "interval": self.interval,
@@ -73,7 +73,10 @@ class ClosedBar:
             "volume": volume,
             "revision": revision,
         }
-        return msgspec.json.encode(_envelope(BAR_CLOSED, data, created_s))
+
+    def body(self, revision: int, created_s: float) -> bytes:
+        """Return the body of a revision of the bar."""
+        return msgspec.json.encode(_envelope(BAR_CLOSED, self.data(revision), created_s))
 
 
 def event_id(key: str | None) -> str:

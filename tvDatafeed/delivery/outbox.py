@@ -88,8 +88,9 @@ class Outbox:
         self._connection: SqliteConnection | None = None
         self._inherited: list[SqliteConnection] = []
         self._commit = GroupCommit(self._transaction)
-        # By destination: what is called after a change that another thread should know.
-        self._listeners: dict[str, tuple[Callable[[str | None], None], ...]] = {}
+        # Destinations, and what is called after a change that another thread should know. Each
+        # change and each copy is one step, so that it needs no lock.
+        self._listeners: dict[tuple[str, Callable[[str | None], None]], None] = {}
         call_in_forked_child(self._forget)
 
     def __repr__(self) -> str:
@@ -183,24 +184,21 @@ class Outbox:
 
     def listen(self, url: str, listener: Callable[[str | None], None]) -> None:
         """Call `listener` with a lane that has a new message; None: look at all lanes."""
-        self._listeners = {
-            **self._listeners,
-            url: (*self._listeners.get(url, ()), listener),
-        }
+        self._listeners[url, listener] = None
 
     def unlisten(self, url: str, listener: Callable[[str | None], None]) -> None:
         """Call `listener` no more."""
-        left = tuple(one for one in self._listeners.get(url, ()) if one != listener)
-        self._listeners = {**self._listeners, url: left}
+        self._listeners.pop((url, listener), None)
 
     def notify(self, url: str, lane: str | None) -> None:
         """Call the listeners of a destination."""
-        for listener in self._listeners.get(url, ()):
-            listener(lane)
+        for destination, listener in tuple(self._listeners):
+            if destination == url:
+                listener(lane)
 
     def _notify_all(self) -> None:
-        for url in self._listeners:
-            self.notify(url, None)
+        for _destination, listener in tuple(self._listeners):
+            listener(None)
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has changed the file."""

@@ -107,21 +107,15 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, where it does not run."""
-        if self._thread is not None:
-            return
-        with self._start_lock:
-            if self._thread is not None or self._is_stopping:
-                return
-            self._outbox.listen(self._url, self._note)
-            thread = threading.Thread(target=self._run, name="tvDatafeed-delivery", daemon=True)
-            thread.start()
-            self._thread = thread
+        # Of threads that are started side by side one serves; see `_run`. So no lock is held while
+        # a thread starts, and a start that Ctrl-C or the system ends leaves nothing behind.
+        if self._thread is None and not self._is_stopping:
+            threading.Thread(target=self._run, name="tvDatafeed-delivery", daemon=True).start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Stop sending; what is in flight has so long to end. Return whether it did."""
+        """Stop sending, and wait a time for what is in flight. Return whether it ended in time."""
         with self._start_lock:
             self._is_stopping = True
-        self._outbox.unlisten(self._url, self._note)
         self._events.put(None)
         thread = self._thread
         if thread is None or thread is threading.current_thread():
@@ -161,6 +155,19 @@ class Sender:
         self._prepare()
 
     def _run(self) -> None:
+        with self._start_lock:
+            if self._thread is not None or self._is_stopping:
+                return
+            self._thread = threading.current_thread()
+        # What is added before that is found when the lanes are loaded.
+        self._outbox.listen(self._url, self._note)
+        try:
+            self._send_all()
+        finally:
+            self._outbox.unlisten(self._url, self._note)
+
+    def _send_all(self) -> None:
+        """Send while this process owns the destination, until the sender is stopped."""
         while not self._is_stopping:
             try:
                 with self._owning() as is_owner:

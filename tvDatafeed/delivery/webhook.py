@@ -59,7 +59,7 @@ class Webhook:
     headers : mapping of str to str, optional
         Headers besides those of the scheme.
     batch : int, default 1
-        With more than 1, bars of a series that wait are sent as one message, at most so many.
+        How many waiting bars of a series are sent as one message at most.
     policy : RetryPolicy, optional
         When to try again. Default: after 5, 10, 20 s and so on up to 15 minutes, for three days.
     config : DeliveryConfig, optional
@@ -76,7 +76,8 @@ class Webhook:
     --------
     ::
 
-        with TvDatafeedLive() as tvl, Webhook("https://example.org/bars", secret) as hook:
+        # The feed is closed first; then the webhook sends what waits.
+        with Webhook("https://example.org/bars", secret) as hook, TvDatafeedLive() as tvl:
             seis = tvl.new_seis("BTCUSDT", "BINANCE", Interval.in_1_minute)
             tvl.new_consumer(seis, hook)
     """

@@ -480,7 +480,7 @@ def _bad_status(
 
 def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport:
     """Open a WebSocket on a connected socket, as the last step of `dial`, within its deadlines."""
-    return Transport(sock, _upgrade(sock, network, url), url)
+    return Transport(sock, _upgrade(sock, network, url, None), url)
 
 
 @contextmanager
