@@ -51,7 +51,7 @@ in the outbox until it runs again. With TV_TELEGRAM_TOKEN and
 TV_TELEGRAM_CHAT_ID set, a bot alerts you to what needs you.
 """
 _LOOK_S = 1.0
-# Of the symbols so many are named.
+# How many symbols the first line names.
 _NAMED = 3
 
 
