@@ -1,7 +1,8 @@
 """Print each figure beside its target and the floor.
 
 ``python -m tests.benchmarks [--enhanced PYTHON] [--tvkit PYTHON] [--runs N] [--only P3 S1 ...]
-[--quick]``: P1 to P9 are the client, S1 to S8 the bar store. The loopback server runs in a process
+[--quick]``: P1 to P9 are the client, S1 to S8 the bar store, D5 a feed that is shared over
+Redis. The loopback server runs in a process
 of its own, and each peer in an interpreter that has it, as `peer_enhanced` and `peer_tvkit` say.
 Absolute times move with the machine; the ratios are taken in
 one run.
@@ -20,6 +21,7 @@ from tests.benchmarks.live import growth_by_seises, idle_figures, live_figures
 from tests.benchmarks.many import growth_by_symbols, many_symbols
 from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
 from tests.benchmarks.server import NOW, server_process
+from tests.benchmarks.shared import shared_feed
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.frames.history import history_to_frame
@@ -78,6 +80,7 @@ def main() -> None:
         "S6": lambda: storeservers.contention(5.0 if arguments.quick else 60.0),
         "S7": lambda: storeservers.server(max(runs // 12, 3)),
         "S8": store.importing,
+        "D5": lambda: shared_feed(max(runs * 5, 50)),
     }
     for names, benchmark in benchmarks.items():
         if not arguments.only or set(names.split()) & set(arguments.only):

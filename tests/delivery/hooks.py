@@ -23,6 +23,17 @@ def make_hook(url, outbox, **options):
     return Webhook(url, secret, outbox=path, config=config, **options)
 
 
+def bars(count, first=0):
+    """Return the frame of some bars, the first of which is that of `bar(first)`."""
+    opens = [OPENED_S + 60 * number for number in range(first, first + count)]
+    frame = pd.DataFrame(
+        {"open": 100.1, "high": 101.0, "low": 99.9, "close": 100.5, "volume": 12.5},
+        index=pd.DatetimeIndex(pd.to_datetime(opens, unit="s", utc=True), name="datetime"),
+    )
+    frame.attrs["closed"] = frame.attrs["last_bar_closed"] = True
+    return frame
+
+
 def bar(number=0, *, closed=True, close=100.5, zone=dt.timezone.utc, **values):
     """Return the frame of one bar, as a live feed delivers it."""
     moment = pd.Timestamp(OPENED_S + 60 * number, unit="s", tz="UTC")

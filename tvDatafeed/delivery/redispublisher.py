@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.backoff import backoff_s
@@ -13,15 +12,10 @@ from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.config import RedisConfig, validate_timeout
 from tvDatafeed.delivery.bars import Series, closed_bars, series_key
-from tvDatafeed.delivery.messages import ClosedBar, check_name, rfc3339
-from tvDatafeed.delivery.redisentries import (
-    EntryId,
-    fields_of,
-    parse_id,
-    read_entry,
-    stream_key,
-)
-from tvDatafeed.delivery.redisserver import Command, RedisConnection, RedisServer, RefusedError
+from tvDatafeed.delivery.messages import check_name, rfc3339
+from tvDatafeed.delivery.redisentries import EntryId, parse_id, stream_key
+from tvDatafeed.delivery.redisserver import RedisConnection, RedisServer, RefusedError
+from tvDatafeed.delivery.redisstreams import Item, Stream
 from tvDatafeed.exceptions import ConfigurationError, DeliveryError
 
 if TYPE_CHECKING:
@@ -45,45 +39,6 @@ _RETRY_BASE_S, _RETRY_MAX_S = 0.25, 15.0
 # For `close` without a time, while the server answers.
 _CLOSE_S = 10.0
 _MAX_PREFIX_LENGTH = 128
-
-
-@dataclass(slots=True)
-class _Item:
-    """A bar on its way; it keeps the id that it was given, however often it is sent."""
-
-    key: str
-    bar: ClosedBar
-    delay_s: int
-    id: EntryId | None = None
-    previous: EntryId | None = None
-
-    @property
-    def numbers(self) -> tuple[float | None, ...]:
-        """Open, high, low, close and volume."""
-        return self.bar.values  # noqa: PD011 - a tuple
-
-    def command(self, maxlen: int) -> Command:
-        assert self.id is not None  # noqa: S101 - as assigned
-        fields = fields_of(self.bar, self.id.revision, self.previous, self.delay_s)
-        return ("XADD", self.key, "MAXLEN", "~", maxlen, str(self.id), *fields)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the publisher's thread knows of a stream."""
-
-    name: str
-    # The newest entry that was given an id here or seen on the server, and its numbers.
-    newest: EntryId | None = None
-    numbers: tuple[float | None, ...] | None = None
-    # The entry of the bar before it.
-    previous: EntryId | None = None
-    # The newest entry that the server has confirmed.
-    confirmed: EntryId | None = None
-    remembered: "deque[_Item]" = field(default_factory=deque)
-    # The newest bar that was dropped while the server was away: its readers miss it.
-    hole: EntryId | None = None
-    is_refused: bool = False
 
 
 class RedisPublisher:
@@ -143,7 +98,7 @@ class RedisPublisher:
         # Guards what waits, the counts and the thread. The condition waits and notifies alone.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._waiting: deque[_Item] = deque()
+        self._waiting: deque[Item] = deque()
         self._in_flight = 0
         self._thread: threading.Thread | None = None
         self._is_closed = getattr(self, "_is_closed", False)
@@ -160,7 +115,7 @@ class RedisPublisher:
         )
         self._reconnects = 0
         # Of the thread alone; `status` reads a copy of it.
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
         self._looked_up: set[str] = set()
         self._connection: RedisConnection | None = None
         self._failures = 0
@@ -201,7 +156,7 @@ class RedisPublisher:
         self._last_s[name] = max(bars[-1].time_s, self._last_s.get(name, float("-inf")))
         key = stream_key(self._prefix, f"{seis.exchange}:{seis.symbol}", seis.interval.value)
         delay_s = int(data.attrs.get("delay_seconds", 0))
-        items = [_Item(key, bar, delay_s) for bar in bars]
+        items = [Item(key, bar, delay_s) for bar in bars]
         with self._lock:
             self._waiting.extend(items)
             begins_to_drop = self._drop_oldest()
@@ -381,7 +336,7 @@ class RedisPublisher:
                 self._changed.notify_all()
         self._note_success()
 
-    def _next_batch(self) -> list[_Item]:
+    def _next_batch(self) -> list[Item]:
         with self._lock:
             count = min(len(self._waiting), _BATCH)
             batch = [self._waiting.popleft() for _item in range(count)]
@@ -392,21 +347,21 @@ class RedisPublisher:
                 stream = self._streams[key]
                 stream.hole = max(lost, stream.hole or lost)
             else:
-                self._streams[key] = _Stream(_name_of(key), hole=lost)
+                self._streams[key] = Stream(_name_of(key), hole=lost)
         return batch
 
-    def _publish(self, connection: RedisConnection, batch: list[_Item]) -> None:
+    def _publish(self, connection: RedisConnection, batch: list[Item]) -> None:
         """Publish bars; what remains in the list is to be sent again."""
         for item in batch:
             if item.key not in self._streams:
-                self._streams[item.key] = _Stream(item.bar.key)
+                self._streams[item.key] = Stream(item.bar.key)
         unknown = dict.fromkeys(i.key for i in batch if i.key not in self._looked_up)
         self._look_up(connection, list(unknown))
-        batch[:] = [item for item in batch if self._assign(item)]
+        batch[:] = [item for item in batch if self._is_new(item)]
         if not batch:
             return
         answers = connection.execute_all([item.command(self._maxlen) for item in batch])
-        left: list[_Item] = []
+        left: list[Item] = []
         refusal: RefusedError | None = None
         for item, answer in zip(batch, answers, strict=True):
             if not isinstance(answer, RefusedError):
@@ -419,7 +374,7 @@ class RedisPublisher:
             # The server takes no bars for now: it is full, or a replica.
             raise refusal
 
-    def _settles(self, item: _Item, refusal: RefusedError) -> bool:
+    def _settles(self, item: Item, refusal: RefusedError) -> bool:
         """Whether a refusal is the end of the way of a bar."""
         stream = self._streams[item.key]
         if "equal or smaller" in refusal.reason:
@@ -435,46 +390,22 @@ class RedisPublisher:
         self._count("refused")
         return True
 
-    def _assign(self, item: _Item) -> bool:
+    def _is_new(self, item: Item) -> bool:
         """Give a bar its id; return whether it is to be published."""
-        if item.id is not None:
-            return True
-        stream, time_ms = self._streams[item.key], item.bar.time_s * 1000
-        newest, numbers = stream.newest, item.numbers
-        revision, previous = 0, newest
-        if newest is not None and time_ms <= newest.time_ms:
-            if time_ms < newest.time_ms:
-                is_known = any(
-                    old.bar.time_s == item.bar.time_s and old.numbers == numbers
-                    for old in stream.remembered
-                )
-                self._count("repeated" if is_known else "late")
-                return False
-            if numbers == stream.numbers:
-                self._count("repeated")
-                return False
-            # Who has not read the bar yet misses nothing by its older revision.
-            revision, previous = newest.revision + 1, stream.previous
-        item.id = EntryId(time_ms, revision)
-        item.previous = max((i for i in (previous, stream.hole) if i is not None), default=None)
-        stream.previous = item.previous
-        stream.newest, stream.numbers, stream.hole = item.id, numbers, None
-        return True
+        outcome = self._streams[item.key].assign(item)
+        if outcome is not None:
+            self._count(outcome)
+        return outcome is None
 
-    def _confirm(self, item: _Item, outcome: str) -> None:
-        stream = self._streams[item.key]
+    def _confirm(self, item: Item, outcome: str) -> None:
         self._count(outcome)
-        assert item.id is not None  # noqa: S101 - as assigned
         if outcome != "late":
-            stream.confirmed = max(item.id, stream.confirmed or item.id)
-            stream.remembered.append(item)
-            limit = max(min(_REMEMBERED_PER_SERIES, _REMEMBERED // len(self._streams)), 1)
-            while len(stream.remembered) > limit:
-                stream.remembered.popleft()
+            share = _REMEMBERED // len(self._streams)
+            self._streams[item.key].confirm(item, max(min(_REMEMBERED_PER_SERIES, share), 1))
 
     def _look_up(self, connection: RedisConnection, keys: Sequence[str]) -> None:
         """Learn the newest entry of streams; publish again what the server has lost of them."""
-        lost: list[_Item] = []
+        lost: list[Item] = []
         for first in range(0, len(keys), _BATCH):
             part = keys[first : first + _BATCH]
             answers = connection.execute_all([("XREVRANGE", k, "+", "-", "COUNT", 1) for k in part])
@@ -484,13 +415,13 @@ class RedisPublisher:
                     if "WRONGTYPE" not in answer.reason:
                         raise answer
                     continue
-                lost += _lost(stream, parse_id(answer[0][0]) if answer else None)
+                lost += stream.lost(parse_id(answer[0][0]) if answer else None)
                 if answer:
-                    _learn(stream, *answer[0])
+                    stream.learn(*answer[0])
         self._publish_again(connection, lost)
         self._looked_up.update(keys)
 
-    def _publish_again(self, connection: RedisConnection, lost: Sequence[_Item]) -> None:
+    def _publish_again(self, connection: RedisConnection, lost: Sequence[Item]) -> None:
         for first in range(0, len(lost), _BATCH):
             part = lost[first : first + _BATCH]
             for answer in connection.execute_all([item.command(self._maxlen) for item in part]):
@@ -568,24 +499,3 @@ def _seconds(timeout: float | None) -> float | None:
 
 def _name_of(key: str) -> str:
     return key.partition(":bars:")[2]
-
-
-def _lost(stream: _Stream, newest: EntryId | None) -> list[_Item]:
-    """Return what the server had confirmed and has no more, as far as it is remembered."""
-    confirmed = stream.confirmed
-    if confirmed is None or (newest is not None and newest >= confirmed):
-        return []
-    return [item for item in stream.remembered if newest is None or (item.id or newest) > newest]
-
-
-def _learn(stream: _Stream, entry_id: bytes, fields: Sequence[bytes]) -> None:
-    """Note the newest entry of the server, where it is newer than what is known."""
-    newest = parse_id(entry_id)
-    if stream.newest is not None and newest <= stream.newest:
-        return
-    stream.newest, stream.numbers, stream.previous = newest, None, None
-    try:
-        _id, stream.numbers, stream.previous, _delay_s = read_entry(newest, fields)
-    except DeliveryError:
-        # Of another program: the next bar is another one in any case.
-        logger.debug("the newest entry of %s is not a bar", stream.name)

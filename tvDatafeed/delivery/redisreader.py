@@ -222,9 +222,9 @@ class RedisReader:
             if isinstance(answer, RefusedError):
                 if "WRONGTYPE" not in answer.reason:
                     raise answer
-                if not subscription.is_broken:
+                if not subscription.has_warned:
                     logger.warning("%s is not read: %s", subscription.seis, answer)
-                subscription.is_broken = True
+                subscription.is_broken = subscription.has_warned = True
                 continue
             newest = parse_id(answer[0][0]) if answer else START
             if subscription.position is None:

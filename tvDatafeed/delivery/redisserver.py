@@ -147,8 +147,8 @@ class RedisServer:
             from redis.connection import parse_url  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise ConfigurationError("url", self.shown, _PACKAGE) from error
-        self._redis = redis
-        self._parse_url = parse_url
+        self._redis: Any = redis
+        self._parse_url: Any = parse_url
         # A URL that the package cannot read is an error now, and not in a thread.
         self._connection()
 

@@ -142,8 +142,9 @@ class Subscription:
         (EntryIds to be acknowledged), `delivered` and `gaps`.
     position : EntryId or None
         The entry that was read last; written by the reader's thread, as are those that follow.
-    is_ready, is_broken : bool
-        Whether the stream (and the group) is there; whether another program uses its key.
+    is_ready, is_broken, has_warned : bool
+        Whether the stream (and the group) is there; whether another program uses its key; whether
+        that was logged.
     cursor : EntryId or None
         How far the own entries of before, which were not acknowledged, are read; None: to the end.
     needs_check : bool
@@ -187,7 +188,7 @@ class Subscription:
         self.is_ready: bool = False
         self.is_broken: bool = False
         self.is_ended: bool = False
-        self._has_warned = False
+        self.has_warned: bool = False
         self.cursor: EntryId | None = None
         self.needs_check: bool = False
         self.in_hand: set[EntryId] = set()
@@ -218,9 +219,9 @@ class Subscription:
         try:
             entry = read_entry(entry_id, fields)
         except DeliveryError as error:
-            if not self._has_warned:
+            if not self.has_warned:
                 logger.warning("%s: %s; others like it are not reported", self.seis, error)
-            self._has_warned = True
+            self.has_warned = True
             self.handled.append(entry_id)
             return
         if not self._in_group:
