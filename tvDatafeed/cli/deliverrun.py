@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _config()
     alerts = _alerts()
     run = _Run(arguments)
-    with both_interrupt():
+    with both_interrupt() as signals:
         is_interrupted = is_done = False
         try:
             try:
@@ -106,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 run.follow(list(dict.fromkeys(symbols)), config, alerts)
             except KeyboardInterrupt:
                 is_interrupted = True
+                if len(signals) > 1:
+                    raise
             is_done = run.close(is_hurried=is_interrupted)
         except KeyboardInterrupt:
             # The second one does not wait.
