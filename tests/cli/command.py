@@ -32,7 +32,7 @@ def symbols_of(server):
 
 @contextlib.contextmanager
 def moving(server):
-    """Let a minute pass every few hundredths of a second."""
+    """Move the clock by a minute every few hundredths of a second."""
     stop = threading.Event()
 
     def move():

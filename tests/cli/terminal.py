@@ -19,7 +19,7 @@ class Screen:
         self.row = 0
 
     def take(self, text):
-        """Take what a program writes."""
+        """Show what a program writes."""
         for piece in re.findall(r"\x1b\[\d*[A-Z]|\r?\n|[^\x1b\r\n]+", text):
             if up := re.fullmatch(r"\x1b\[(\d+)F", piece):
                 self.row -= int(up[1])

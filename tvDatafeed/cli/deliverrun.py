@@ -51,7 +51,7 @@ in the outbox until it runs again. With TV_TELEGRAM_TOKEN and
 TV_TELEGRAM_CHAT_ID set, a bot alerts you to what needs you.
 """
 _LOOK_S = 1.0
-# Of the symbols so many are named.
+# How many symbols the first line names.
 _NAMED = 3
 
 
@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _config()
     alerts = _alerts()
     run = _Run(arguments)
-    with both_interrupt():
+    with both_interrupt() as signals:
         is_interrupted = is_done = False
         try:
             try:
@@ -106,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 run.follow(list(dict.fromkeys(symbols)), config, alerts)
             except KeyboardInterrupt:
                 is_interrupted = True
+                if len(signals) > 1:
+                    raise
             is_done = run.close(is_hurried=is_interrupted)
         except KeyboardInterrupt:
             # The second one does not wait.

@@ -160,6 +160,12 @@ class WebhookDestination(Destination):
         verb = "waits" if waiting == 1 else "wait"
         return f"{posted}; {waiting:,} {verb} in {place} until it runs again"
 
+    def _state(self) -> str:
+        try:
+            return str(self._hook.stats()["state"])
+        except OutboxError:
+            return "failing"
+
     def _hear(self, result: "DeliveryResult") -> None:
         if result.state == "delivered":
             self._delivered += 1
@@ -168,9 +174,9 @@ class WebhookDestination(Destination):
             self._is_failing = False
         elif result.state == "dead":
             self._dead += 1
-        else:
-            # The sender's own log has the line.
-            self._is_failing = True
+        elif not self._is_failing:
+            # The sender's own log says so, unless another message was delivered meanwhile.
+            self._is_failing = self._state() != "ok"
         if self._writes_results:
             try:
                 show(json.dumps(dataclasses.asdict(result)))

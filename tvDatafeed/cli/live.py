@@ -35,7 +35,7 @@ examples:
 In a terminal: a table, also of the bars that still form. In a pipe, or with --json: one JSON object
 for each bar that has closed, beginning with the last one; --forming adds each change of the bars
 that form. Ctrl-C ends it. What was missed while the connection was lost follows by itself; what
-cannot be had any more is told on stderr.
+cannot be had any more is on stderr.
 
 With --from-redis it shows the closed bars that `tvdatafeed deliver run --redis`
 publishes from now on. TradingView is not asked, and no login is needed.

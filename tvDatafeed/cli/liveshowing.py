@@ -160,5 +160,5 @@ class _News(logging.Handler):
         self._take = take
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Hand a record on."""
         self._take(record.getMessage())

@@ -10,16 +10,22 @@ __all__ = ["both_interrupt"]
 
 
 @contextmanager
-def both_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt at Ctrl-C and at SIGTERM, in the block's thread."""
+def both_interrupt() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt at Ctrl-C and at SIGTERM; yield the signals that came so far."""
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread has signals
+        yield came  # only the main thread has signals
         return
+
+    def interrupt(number: int, _frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before: list[Any] = [signal.signal(n, signal.default_int_handler) for n in numbers]
+    before: list[Any] = [signal.signal(n, interrupt) for n in numbers]
     try:
-        yield
+        yield came
     finally:
         for number, handler in zip(numbers, before, strict=True):
             # None: it was not set by Python, which cannot set it again.
