@@ -63,8 +63,7 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
     if not len(frame):
         return []
     try:
-        # Column by column: to select several makes a frame, which takes ten times as long.
-        columns = [frame[name].to_numpy(dtype=np.float64).tolist() for name in _COLUMNS]
+        columns = _columns(frame)
         times = _times_s(frame.index, after_s)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DeliveryError(
@@ -85,12 +84,29 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
     ]
 
 
+def _columns(frame: "pd.DataFrame") -> list[list[float]]:
+    if len(frame) == 1:
+        # The bar of a live feed: a column alone takes pandas as long as all of a row.
+        row: Any = frame.to_numpy(dtype=object)[0]
+        cells = [row[frame.columns.get_loc(name)] for name in _COLUMNS]
+        return [[number] for number in np.array(cells, dtype=np.float64).tolist()]
+    # Column by column: to select several makes a frame, which takes ten times as long.
+    return [frame[name].to_numpy(dtype=np.float64).tolist() for name in _COLUMNS]
+
+
 def _times_s(index: Any, after_s: float) -> list[int]:
     if index.tz is not None:
         return _seconds(index)
     zone = local_timezone()
     if zone is None:
         raise ValueError("local time has no zone here")
+    if len(index) == 1:
+        # The bar of a live feed, whose time is there once on all days but one: pandas takes a
+        # tenth of a millisecond for that question.
+        moment = index[0].to_pydatetime(warn=False)
+        offset = zone.utcoffset(moment)
+        if offset is not None and offset == zone.utcoffset(moment.replace(fold=1)):
+            return [_seconds(index)[0] - int(offset.total_seconds())]
     # As a time that is there twice is read: the first, and the second time.
     first, second = (
         _seconds(index.tz_localize(zone, ambiguous=np.full(len(index), is_dst)))
