@@ -172,7 +172,6 @@ def test_flush_waits_for_a_retried_message(tmp_path):
         return 500 if len(receiver.requests) < 3 else None
 
     with Receiver() as receiver, make_hook(receiver.url, tmp_path) as hook:
-        # Outside of the receiver's lock, which `answer` holds.
         receiver.rule = slow_failure
         hook.send("a.b", 1)
         for _attempt in range(4):

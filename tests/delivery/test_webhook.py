@@ -326,7 +326,6 @@ def test_canonical_scheme(receiver, tmp_path):
     config = DeliveryConfig(producer_id="desk-1")
     with make_hook(receiver.url, tmp_path, scheme="canonical", config=config) as hook:
         message_id = hook.send("a.b", 1)
-        receiver.wait_for(2, PATIENCE_S)
         delivered(hook)
     request = CanonicalRequest("desk-1", SECRET)
     nonces = set()
@@ -335,6 +334,21 @@ def test_canonical_scheme(receiver, tmp_path):
         assert received.headers["x-idempotency-key"] == message_id
         nonces.add(received.headers["x-nonce"])
     assert nonces == {f"{message_id}.1", f"{message_id}.2"}
+
+
+def test_attempts_are_numbered(receiver, tmp_path):
+    """Each attempt has a number and a nonce of its own, also when it follows at once."""
+    receiver.faults += [500, "drop", 503, "reset", 500]
+    config, policy = DeliveryConfig(producer_id="desk-1"), RetryPolicy(base_s=0.0)
+    options = {"scheme": "canonical", "config": config, "policy": policy}
+    results = []
+    with make_hook(receiver.url, tmp_path, **options) as hook:
+        hook.results(results.append)
+        message_id = hook.send("a.b", 1)
+        delivered(hook)
+    nonces = [request.headers["x-nonce"] for request, _status in receiver.requests]
+    assert nonces == [f"{message_id}.{number}" for number in range(1, 7)]
+    assert results[-1].attempts == 6
 
 
 def test_headers_of_the_user(receiver, tmp_path):
