@@ -63,9 +63,7 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
     if not len(frame):
         return []
     try:
-        # As one array: each column that is taken of a frame makes a Series, and copies `attrs`.
-        positions: list[Any] = [frame.columns.get_loc(name) for name in _COLUMNS]
-        rows = frame.to_numpy()[:, positions].astype(np.float64).tolist()
+        rows = _numbers(frame)
         times = _times_s(frame.index, after_s)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DeliveryError(
@@ -84,6 +82,18 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
         )
         for time_s, row in zip(times, rows, strict=True)
     ]
+
+
+def _numbers(frame: "pd.DataFrame") -> list[list[float]]:
+    # As one array: each column that is taken of a frame makes a Series, and copies `attrs`.
+    positions: list[Any] = [frame.columns.get_loc(name) for name in _COLUMNS]
+    try:
+        cells = frame.to_numpy()[:, positions].astype(np.float64)
+    except TypeError:
+        # pandas has a missing value of its own, and to look for it takes as long as the rest.
+        cells = frame.to_numpy(na_value=np.nan)[:, positions].astype(np.float64)
+    rows: list[list[float]] = cells.tolist()
+    return rows
 
 
 def _times_s(index: Any, after_s: float) -> list[int]:
