@@ -34,6 +34,8 @@ _PAGES = (
 )
 _COUNT = "SELECT COUNT(*) FROM message"
 _COUNTS = "SELECT COUNT(*), SUM(attempts > 0), MIN(created) FROM message"
+# Old versions of SQLite have at most 999 values in a statement.
+_UPDATED_ROWS = 500
 # Removed at a time when the file is full.
 _REMOVED_ROWS = 64
 # What a row may need beside its body: a page in the table, one in each index, and one to split.
@@ -281,24 +283,25 @@ class Rows:
 
     def freeze(self, rows: Sequence[Row]) -> None:
         """Record that rows are sent as one message, whatever comes after them."""
-        for row in rows:
-            self._execute("UPDATE message SET batch = ? WHERE seq = ?", (rows[-1].seq, row.seq))
+        self._update("batch = ?", (rows[-1].seq,), [row.seq for row in rows])
 
     def settle(self, outcome: Outcome) -> None:
         """Record what an attempt made of its rows; the body of a delivered one is dropped."""
         body = "body = NULL, " if outcome.state == DELIVERED else ""
-        for seq in outcome.rows:
+        self._update(
+            f"{body}state = ?, attempts = ?, status = ?, error = ?, due = ?",
+            (outcome.state, outcome.attempts, outcome.status, outcome.error, outcome.due_s),
+            outcome.rows,
+        )
+
+    def _update(self, change: str, values: Sequence[Any], rows: Sequence[int]) -> None:
+        """Change those of some rows that wait, many in a statement."""
+        for start in range(0, len(rows), _UPDATED_ROWS):
+            numbers = rows[start : start + _UPDATED_ROWS]
+            marks = ", ".join("?" * len(numbers))
             self._execute(
-                f"UPDATE message SET {body}state = ?, attempts = ?, status = ?, error = ?, due = ?"
-                " WHERE seq = ? AND state = 0",
-                (
-                    outcome.state,
-                    outcome.attempts,
-                    outcome.status,
-                    outcome.error,
-                    outcome.due_s,
-                    seq,
-                ),
+                f"UPDATE message SET {change} WHERE seq IN ({marks}) AND state = 0",
+                (*values, *numbers),
             )
 
     def last(self, destination: int) -> int:
