@@ -1,11 +1,9 @@
 """Print each figure beside its target and the floor.
 
 ``python -m tests.benchmarks [--enhanced PYTHON] [--tvkit PYTHON] [--runs N] [--only P3 S1 ...]
-[--quick]``: P1 to P9 are the client, S1 to S8 the bar store, D5 a feed that is shared over
-Redis. The loopback server runs in a process
-of its own, and each peer in an interpreter that has it, as `peer_enhanced` and `peer_tvkit` say.
-Absolute times move with the machine; the ratios are taken in
-one run.
+[--quick]``: P1 to P9 are the client, S1 to S8 the bar store, D1 to D5 delivery. The loopback server
+runs in a process of its own, and each peer in an interpreter that has it, as `peer_enhanced` and
+`peer_tvkit` say. Absolute times move with the machine; the ratios are taken in one run.
 """
 
 import argparse
@@ -15,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import store, storeservers
+from tests.benchmarks import delivery, store, storeservers
 from tests.benchmarks.depth import deep_history
 from tests.benchmarks.live import growth_by_seises, idle_figures, live_figures
 from tests.benchmarks.many import growth_by_symbols, many_symbols
@@ -80,6 +78,10 @@ def main() -> None:
         "S6": lambda: storeservers.contention(5.0 if arguments.quick else 60.0),
         "S7": lambda: storeservers.server(max(runs // 12, 3)),
         "S8": store.importing,
+        "D1": lambda: delivery.enqueueing(runs),
+        "D2": lambda: delivery.posting(max(runs // 4, 5)),
+        "D3": lambda: delivery.live_figures(max(runs * 5, 50)),
+        "D4": delivery.memory,
         "D5": lambda: shared_feed(max(runs * 5, 50)),
     }
     for names, benchmark in benchmarks.items():

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.live_server import SYMBOLS
 from tests.benchmarks.measure import Figure, line_through
@@ -75,8 +76,14 @@ class _Calls:
 
 
 @contextmanager
-def feed_of(url: str, count: int, *, max_sessions: int = 100) -> Iterator[_Calls]:
-    """Follow so many symbols with a consumer each, and give their calls."""
+def feed_of(
+    url: str,
+    count: int,
+    *,
+    max_sessions: int = 100,
+    second: Callable[[Any, Any], object] | None = None,
+) -> Iterator[_Calls]:
+    """Follow so many symbols with a consumer each, or with a second one; give the first's calls."""
     network = NetworkConfig(
         ws_url=url, max_sessions=max_sessions, requests_per_minute=6000, burst_size=100
     )
@@ -86,6 +93,8 @@ def feed_of(url: str, count: int, *, max_sessions: int = 100) -> Iterator[_Calls
         def follow(part: list[str]) -> None:
             for symbol in part:
                 tvl.subscribe(symbol, "", Interval.in_1_minute, calls)
+                if second is not None:
+                    tvl.subscribe(symbol, "", Interval.in_1_minute, second)
 
         threads = [threading.Thread(target=follow, args=(SYMBOLS[:count][n::8],)) for n in range(8)]
         for thread in threads:

@@ -10,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook as Oracle
 
+# Faults with which the receiver has accepted a message all the same.
+_ACCEPTING = (None, "slow", "cut ok")
+_CUT = {"cut": b"HTTP/1.1 500 No\r\n", "cut ok": b"HTTP/1.1 200 OK\r\n"}
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -35,15 +38,22 @@ class Request:
 class Receiver:
     """Answers 200, unless `faults` has something else for the next requests.
 
-    A fault is a status, or a pair of status and headers, or "reset", "cut", "drop" or "hang". A
-    fault may also be a callable that gets the request and returns one of these, or None for 200;
-    it stays.
+    A fault is a status, or a pair of status and headers, or one of these words:
+
+    - "drop", "reset": the connection ends without an answer, or is reset;
+    - "cut", "cut ok": it ends in the body of a 500, or is reset in that of a 200;
+    - "hang", "drip": the answer does not come, or byte by byte without an end;
+    - "slow": the answer is 200, byte by byte.
+
+    `rule` gets a request for which there is no fault, and returns one, or None for 200. The next
+    `resets` requests are not read to their end.
     """
 
     def __init__(self, port=0):
         self.requests = []
         self.faults = []
         self.rule = lambda _request: None
+        self.resets = 0
         self.is_released = threading.Event()
         self.changed = threading.Condition()
         self._server = _Server(("127.0.0.1", port), _Handler)
@@ -85,7 +95,7 @@ class Receiver:
         with self.changed:
             fault = self.faults.pop(0) if self.faults else self.rule(request)
             status = fault[0] if isinstance(fault, tuple) else fault
-            self.requests.append((request, 200 if fault is None else status))
+            self.requests.append((request, 200 if fault in _ACCEPTING else status))
             self.changed.notify_all()
         return fault
 
@@ -116,19 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self):
+        if self.server.receiver.resets:
+            self.server.receiver.resets -= 1
+            self.rfile.read(100)
+            self.reset()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = self.server.receiver.answer(Request(self.path, headers, body))
-        if fault == "hang":
-            self.server.receiver.is_released.wait()
-            fault = "drop"
-        if fault == "reset":
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        if fault == "cut":
-            self.wfile.write(b"HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\nonly this")
-        if fault in ("reset", "drop", "cut"):
-            self.close_connection = True
+        if isinstance(fault, str):
+            self.misbehave(fault)
             return
         status, more = fault if isinstance(fault, tuple) else (fault or 200, {})
         self.send_response(status)
@@ -137,6 +144,32 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+
+    def misbehave(self, fault):
+        """Answer partly, or not at all."""
+        is_released = self.server.receiver.is_released
+        self.close_connection = fault != "slow"
+        if fault == "hang":
+            is_released.wait()
+        elif fault == "drip":
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while not is_released.wait(0.05):
+                    self.wfile.write(b"x")
+        elif fault == "slow":
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}":
+                self.wfile.write(bytes([byte]))
+                is_released.wait(0.005)
+        elif fault in _CUT:
+            self.wfile.write(_CUT[fault] + b"Content-Length: 100\r\n\r\nonly this")
+        if fault in ("reset", "cut ok"):
+            self.reset()
+
+    def reset(self):
+        """Reset the connection when it is closed, instead of ending it."""
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
 
     def log_message(self, *_args):
         """Write nothing."""

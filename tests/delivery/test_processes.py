@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 
 import pytest
@@ -48,6 +49,41 @@ def test_one_owner_and_takeover(tmp_path):
                 assert hook.flush(PATIENCE_S)
                 assert hook.stats()["is_owner"]
     assert sorted(receiver.accepted) == sorted(ids)
+
+
+def test_owner_is_killed_while_both_enqueue(tmp_path):
+    """The other process sends what both have enqueued: nothing missing, nothing out of order."""
+    with Receiver() as receiver:
+        lock, served = threading.Lock(), []
+
+        def rule(request):
+            with lock:
+                served.append(request.id)
+                return 503 if len(served) % 5 == 0 else None
+
+        receiver.rule = rule
+        with program(receiver.url, tmp_path / "outbox.db", 0, 1000) as owner:
+            assert owner.stdout.readline().startswith("ready")
+            receiver.wait_for(1, PATIENCE_S)
+            with make_hook(receiver.url, tmp_path) as hook:
+                assert not hook.stats()["is_owner"]
+                ids = [hook.send("c.d", n, lane=f"other {n % 2}") for n in range(100)]
+                # It is in the middle of its work.
+                receiver.wait_for(50, PATIENCE_S)
+                owner.kill()
+                printed = [int(line) for line in owner.stdout.read().split("\n")[:-1]]
+                ids += [hook.send("c.d", n, lane=f"other {n % 2}") for n in range(100, 200)]
+                assert hook.flush(PATIENCE_S * 2)
+                assert hook.stats()["is_owner"]
+                assert hook.outbox.dead() == []
+    assert [i for i in receiver.accepted if i in set(ids[0::2])] == ids[0::2]
+    assert [i for i in receiver.accepted if i in set(ids[1::2])] == ids[1::2]
+    numbers = [body["data"] for body in receiver.bodies() if body["type"] == "a.b"]
+    assert printed
+    assert set(printed) <= set(numbers)
+    for lane in range(2):
+        of_lane = [number for number in numbers if number % 2 == lane]
+        assert of_lane == sorted(of_lane)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -6,6 +6,7 @@ import math
 import re
 import socket
 
+import pandas as pd
 import pytest
 from standardwebhooks import Webhook as Oracle
 
@@ -326,7 +327,6 @@ def test_canonical_scheme(receiver, tmp_path):
     config = DeliveryConfig(producer_id="desk-1")
     with make_hook(receiver.url, tmp_path, scheme="canonical", config=config) as hook:
         message_id = hook.send("a.b", 1)
-        receiver.wait_for(2, PATIENCE_S)
         delivered(hook)
     request = CanonicalRequest("desk-1", SECRET)
     nonces = set()
@@ -335,6 +335,21 @@ def test_canonical_scheme(receiver, tmp_path):
         assert received.headers["x-idempotency-key"] == message_id
         nonces.add(received.headers["x-nonce"])
     assert nonces == {f"{message_id}.1", f"{message_id}.2"}
+
+
+def test_attempts_are_numbered(receiver, tmp_path):
+    """Each attempt has a number and a nonce of its own, also when it follows at once."""
+    receiver.faults += [500, "drop", 503, "reset", 500]
+    config, policy = DeliveryConfig(producer_id="desk-1"), RetryPolicy(base_s=0.0)
+    options = {"scheme": "canonical", "config": config, "policy": policy}
+    results = []
+    with make_hook(receiver.url, tmp_path, **options) as hook:
+        hook.results(results.append)
+        message_id = hook.send("a.b", 1)
+        delivered(hook)
+    nonces = [request.headers["x-nonce"] for request, _status in receiver.requests]
+    assert nonces == [f"{message_id}.{number}" for number in range(1, 7)]
+    assert results[-1].attempts == 6
 
 
 def test_headers_of_the_user(receiver, tmp_path):
@@ -501,3 +516,39 @@ def test_kept_connection_that_the_server_ends(receiver, tmp_path):
 def test_quick_policy_is_quick():
     """The tests' policy keeps the tests short."""
     assert QUICK.delay_s(50) <= 0.05
+
+
+def test_frames_of_all_kinds(hook, receiver):
+    """Columns may stand in any order and be of any type of number; a forming bar is left out."""
+    frame = pd.concat([bar(number, close=100.5 + number) for number in range(4)])
+    frame["volume"] = pd.array([1, None, 3, 4], dtype="Int64")
+    frame["open"] = ["100.25", "100.5", "100.75", "101"]
+    frame["low"] = frame["low"].astype("float32")
+    frame = frame[["volume", "low", "symbol", "close", "high", "open"]].assign(more="x")
+    frame.attrs = {"last_bar_closed": False}
+    hook(SEIS, frame)
+    delivered(hook)
+    data = [body["data"] for body in receiver.bodies()]
+    assert [one["close"] for one in data] == [100.5, 101.5, 102.5]
+    assert [one["volume"] for one in data] == [1.0, None, 3.0]
+    assert [one["open"] for one in data] == [100.25, 100.5, 100.75]
+    assert {one["high"] for one in data} == {101.0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.drop(columns="close"),
+        lambda frame: frame.assign(close="a price"),
+        lambda frame: frame.assign(close=object()),
+        lambda frame: frame.reset_index(drop=True),
+        lambda frame: pd.concat([frame, frame[["close"]]], axis=1),
+        lambda frame: frame[[]],
+    ],
+    ids=["no column", "text", "object", "no moments", "column twice", "no columns"],
+)
+def test_frame_without_bars(hook, change):
+    """What is not a frame of bars is an error that shows the columns which are needed."""
+    with pytest.raises(DeliveryError, match="open, high, low, close, volume"):
+        hook(SEIS, change(bar()))
+    assert hook.outbox.pending() == []

@@ -63,9 +63,9 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
     if not len(frame):
         return []
     try:
-        columns = _columns(frame)
+        rows = _numbers(frame)
         times = _times_s(frame.index, after_s)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DeliveryError(
             f"the data of {seis} are not bars with an index of moments and {', '.join(_COLUMNS)} "
             f"({type(error).__name__})"
@@ -80,18 +80,20 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
             time_s,
             tuple(value if math.isfinite(value) else None for value in row),
         )
-        for time_s, row in zip(times, zip(*columns, strict=True), strict=True)
+        for time_s, row in zip(times, rows, strict=True)
     ]
 
 
-def _columns(frame: "pd.DataFrame") -> list[list[float]]:
-    if len(frame) == 1:
-        # The bar of a live feed: a column alone takes pandas as long as all of a row.
-        row: Any = frame.to_numpy(dtype=object)[0]
-        cells = [row[frame.columns.get_loc(name)] for name in _COLUMNS]
-        return [[number] for number in np.array(cells, dtype=np.float64).tolist()]
-    # Column by column: to select several makes a frame, which takes ten times as long.
-    return [frame[name].to_numpy(dtype=np.float64).tolist() for name in _COLUMNS]
+def _numbers(frame: "pd.DataFrame") -> list[list[float]]:
+    # As one array: each column that is taken of a frame makes a Series, and copies `attrs`.
+    positions: list[Any] = [frame.columns.get_loc(name) for name in _COLUMNS]
+    try:
+        cells = frame.to_numpy()[:, positions].astype(np.float64)
+    except TypeError:
+        # pandas has a missing value of its own, and to look for it takes as long as the rest.
+        cells = frame.to_numpy(na_value=np.nan)[:, positions].astype(np.float64)
+    rows: list[list[float]] = cells.tolist()
+    return rows
 
 
 def _times_s(index: Any, after_s: float) -> list[int]:

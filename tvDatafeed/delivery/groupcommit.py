@@ -9,46 +9,47 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-from tvDatafeed.common.sqlitefile import Execute
 from tvDatafeed.exceptions import TvDatafeedError
 
 _T = TypeVar("_T")
+# What a transaction hands to the changes in it.
+_Rows = TypeVar("_Rows")
 # What one transaction may hold, so that no caller waits for all others.
 _MAX_CHANGES = 512
 # How long a thread waits to be woken before it takes its turn all the same.
 _PATIENCE_S = 0.25
 
 
-class _Change(Generic[_T]):
+class _Change(Generic[_Rows, _T]):
     """What one caller wants to read or write, and what became of it."""
 
-    def __init__(self, function: Callable[[Execute], _T]) -> None:
+    def __init__(self, function: Callable[[_Rows], _T]) -> None:
         self._function = function
         self.result: _T | None = None
         self.error: Exception | None = None
         self.is_done = False
         self.woken = threading.Event()
 
-    def run(self, execute: Execute) -> None:
+    def run(self, rows: _Rows) -> None:
         self.error = None
         try:
-            self.result = self._function(execute)
+            self.result = self._function(rows)
         except TvDatafeedError as error:
             # A refusal concerns this change alone.
             self.error = error
 
 
-class GroupCommit:
+class GroupCommit(Generic[_Rows]):
     """Runs functions in transactions, one after the other.
 
     Parameters
     ----------
     transaction
-        Calls a function with `execute` in a transaction, and returns when it is committed. It is
-        called by one thread at a time.
+        Calls a function in a transaction, with what reads and writes in it, and returns when it is
+        committed. It is called by one thread at a time.
     """
 
-    def __init__(self, transaction: Callable[[Callable[[Execute], None]], None]) -> None:
+    def __init__(self, transaction: Callable[[Callable[[_Rows], None]], None]) -> None:
         self._transaction = transaction
         self.reset()
 
@@ -57,11 +58,11 @@ class GroupCommit:
         self._queue_lock = threading.Lock()
         # Held over a commit, as SQLite holds its own: what it guards is the connection.
         self._turn = threading.Lock()
-        self._waiting: list[_Change[Any]] = []
+        self._waiting: list[_Change[_Rows, Any]] = []
         # Whether a thread commits, or is about to. A wrong answer costs patience, not changes.
         self._is_led = False
 
-    def run(self, function: Callable[[Execute], _T]) -> _T:
+    def run(self, function: Callable[[_Rows], _T]) -> _T:
         """Run a function in a transaction; return what it returns when that is committed.
 
         A thread commits what waits, its own change and those of others. Then it wakes those, and
@@ -96,16 +97,21 @@ class GroupCommit:
             function()
 
     def _commit(self) -> None:
-        with self._queue_lock:
-            changes = self._waiting[:_MAX_CHANGES]
+        changes: list[_Change[_Rows, Any]] = []
 
-        def run_all(execute: Execute) -> None:
-            for change in changes:
-                change.run(execute)
+        def run_all(rows: _Rows) -> None:
+            # Again from the first one, where the transaction is tried again.
+            changes.clear()
+            while added := self._after(len(changes)):
+                for change in added:
+                    change.run(rows)
+                changes.extend(added)
 
         try:
             self._transaction(run_all)
         except Exception as error:  # noqa: BLE001 - each caller gets it
+            # It may have failed before the first of them.
+            changes = changes or self._after(0)
             for change in changes:
                 # One object raised in several threads would collect their tracebacks.
                 change.error = copy.copy(error)
@@ -117,3 +123,8 @@ class GroupCommit:
             self._is_led = bool(following)
         for change in (*changes, *following):
             change.woken.set()
+
+    def _after(self, number: int) -> list[_Change[_Rows, Any]]:
+        """Return what waits behind the first changes: threads come while others are served."""
+        with self._queue_lock:
+            return self._waiting[number:_MAX_CHANGES]

@@ -17,8 +17,6 @@ from tvDatafeed.exceptions import OutboxError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from tvDatafeed.common.sqlitefile import Execute
-
 __all__ = ["Outbox", "OutboxMessage"]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -87,7 +85,7 @@ class Outbox:
         self._file = SqliteFile(self.path, _LOCK_TIMEOUT_S, _WORDS, is_durable=True)
         self._connection: SqliteConnection | None = None
         self._inherited: list[SqliteConnection] = []
-        self._commit = GroupCommit(self._transaction)
+        self._commit: GroupCommit[Rows] = GroupCommit(self._transaction)
         # Destinations, and what is called after a change that another thread should know. Each
         # change and each copy is one step, so that it needs no lock.
         self._listeners: dict[tuple[str, Callable[[str | None], None]], None] = {}
@@ -180,7 +178,7 @@ class Outbox:
 
     def run(self, function: Callable[[Rows], _T]) -> _T:
         """Call a function with the rows, in a transaction that is on disk when this returns."""
-        return self._commit.run(lambda execute: function(Rows(execute)))
+        return self._commit.run(function)
 
     def listen(self, url: str, listener: Callable[[str | None], None]) -> None:
         """Call `listener` with a lane that has a new message; None: look at all lanes."""
@@ -202,20 +200,20 @@ class Outbox:
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has changed the file."""
-        return self._commit.run(lambda execute: int(execute("PRAGMA data_version", ())[0][0]))
+        return self._commit.run(Rows.data_version)
 
-    def _transaction(self, function: "Callable[[Execute], None]") -> None:
+    def _transaction(self, function: Callable[[Rows], None]) -> None:
         try:
             connection = self._connected()
             with self._file.writing(connection) as execute:
-                function(execute)
+                function(Rows(execute))
         except _DamagedError as error:
             self._disconnect()
             logger.error(  # noqa: TRY400 - the traceback says nothing more
                 "%s: it was renamed to %s, and a new one begins", error, self._file.move_aside()
             )
             with self._file.writing(self._connected()) as execute:
-                function(execute)
+                function(Rows(execute))
         except OutboxError:
             # Whatever happened to the file, it is opened anew.
             self._disconnect()

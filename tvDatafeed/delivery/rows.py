@@ -28,8 +28,14 @@ _WAITING = (
     "SELECT seq, id, type, body, created, due, attempts, batch FROM message"
     " WHERE destination = ? AND lane = ? AND state = 0"
 )
+_PAGES = (
+    "SELECT page_count - freelist_count, page_size"
+    " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 _COUNT = "SELECT COUNT(*) FROM message"
 _COUNTS = "SELECT COUNT(*), SUM(attempts > 0), MIN(created) FROM message"
+# Old versions of SQLite have at most 999 values in a statement.
+_UPDATED_ROWS = 500
 # Removed at a time when the file is full.
 _REMOVED_ROWS = 64
 # What a row may need beside its body: a page in the table, one in each index, and one to split.
@@ -135,6 +141,8 @@ class Rows:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
+        # How many bytes surely fit into the file yet; known after the first message is added.
+        self._room_bytes = self._spare_bytes = 0
 
     def destination(self, url: str) -> tuple[int, str]:
         """Return the number of a destination and its state, made at first use."""
@@ -149,23 +157,39 @@ class Rows:
         self._execute("UPDATE destination SET state = ? WHERE id = ?", (state, destination))
 
     def add_bar(
-        self, destination: int, lane: str, bar: ClosedBar, created_s: float, max_bytes: int
-    ) -> str:
-        """Add a bar, unless its last revision has the same numbers; return the id."""
+        self,
+        destination: int,
+        bar: ClosedBar,
+        message: NewMessage,
+        created_s: float,
+        max_bytes: int,
+    ) -> None:
+        """Add a bar, unless its last revision has the same numbers.
+
+        Parameters
+        ----------
+        destination
+            The number of the destination.
+        bar
+            The bar.
+        message
+            The bar's `message_of` for revision 0, which nearly all bars are: made beforehand, it
+            delays none of the others that share the transaction.
+        created_s, max_bytes
+            When it is enqueued, and how large the file may be.
+        """
         revision, digest = 0, None
         while found := self._execute(
             "SELECT digest FROM message WHERE destination = ? AND id = ?",
-            (destination, bar.id(revision)),
+            (destination, message.id if not revision else bar.id(revision)),
         ):
             ((digest,),) = found
             revision += 1
-        if digest == bar.digest:
-            return bar.id(revision - 1)
-        message = NewMessage(
-            lane, bar.id(revision), BAR_CLOSED, bar.body(revision, created_s), bar.digest
-        )
+        if digest == message.digest:
+            return
+        if revision:
+            message = message_of(bar, revision, created_s)
         self._insert(destination, message, created_s, max_bytes)
-        return message.id
 
     def add(self, destination: int, message: NewMessage, created_s: float, max_bytes: int) -> None:
         """Add a message, unless one with its id is there."""
@@ -177,7 +201,7 @@ class Rows:
     def _insert(
         self, destination: int, message: NewMessage, created_s: float, max_bytes: int
     ) -> None:
-        while not self._has_room(len(message.body), max_bytes):
+        while not self._take_room(len(message.body), max_bytes):
             rows = self._execute(
                 "SELECT seq FROM message WHERE state = 1 ORDER BY seq LIMIT ?", (_REMOVED_ROWS,)
             )
@@ -203,18 +227,32 @@ class Rows:
             ),
         )
 
-    def _has_room(self, size_bytes: int, max_bytes: int) -> bool:
-        page_bytes = self._pragma("page_size")
-        return self.used_bytes() + size_bytes + _SPARE_PAGES * page_bytes <= max_bytes
+    def _take_room(self, size_bytes: int, max_bytes: int) -> bool:
+        """Whether a message fits; the file is measured only when the last answer is used up."""
+        if self._room_bytes < size_bytes + self._spare_bytes:
+            used_pages, page_bytes = self._pages()
+            self._spare_bytes = _SPARE_PAGES * page_bytes
+            self._room_bytes = max_bytes - used_pages * page_bytes
+        left_bytes = self._room_bytes - size_bytes - self._spare_bytes
+        if left_bytes < 0:
+            return False
+        self._room_bytes = left_bytes
+        return True
 
     def used_bytes(self) -> int:
         """Return how many bytes of the file hold something."""
-        pages = self._pragma("page_count") - self._pragma("freelist_count")
-        return pages * self._pragma("page_size")
+        used_pages, page_bytes = self._pages()
+        return used_pages * page_bytes
 
-    def _pragma(self, name: str) -> int:
-        ((value,),) = self._execute(f"PRAGMA {name}", ())
-        return int(value)
+    def _pages(self) -> tuple[int, int]:
+        """Return how many pages of the file hold something, and how many bytes a page has."""
+        ((used_pages, page_bytes),) = self._execute(_PAGES, ())
+        return int(used_pages), int(page_bytes)
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection has changed the file."""
+        ((version,),) = self._execute("PRAGMA data_version", ())
+        return int(version)
 
     def lanes(self, destination: int) -> list[str]:
         """Return the lanes in which messages wait; by steps from lane to lane in the index."""
@@ -245,24 +283,25 @@ class Rows:
 
     def freeze(self, rows: Sequence[Row]) -> None:
         """Record that rows are sent as one message, whatever comes after them."""
-        for row in rows:
-            self._execute("UPDATE message SET batch = ? WHERE seq = ?", (rows[-1].seq, row.seq))
+        self._update("batch = ?", (rows[-1].seq,), [row.seq for row in rows])
 
     def settle(self, outcome: Outcome) -> None:
         """Record what an attempt made of its rows; the body of a delivered one is dropped."""
         body = "body = NULL, " if outcome.state == DELIVERED else ""
-        for seq in outcome.rows:
+        self._update(
+            f"{body}state = ?, attempts = ?, status = ?, error = ?, due = ?",
+            (outcome.state, outcome.attempts, outcome.status, outcome.error, outcome.due_s),
+            outcome.rows,
+        )
+
+    def _update(self, change: str, values: Sequence[Any], rows: Sequence[int]) -> None:
+        """Change those of some rows that wait, many in a statement."""
+        for start in range(0, len(rows), _UPDATED_ROWS):
+            numbers = rows[start : start + _UPDATED_ROWS]
+            marks = ", ".join("?" * len(numbers))
             self._execute(
-                f"UPDATE message SET {body}state = ?, attempts = ?, status = ?, error = ?, due = ?"
-                " WHERE seq = ? AND state = 0",
-                (
-                    outcome.state,
-                    outcome.attempts,
-                    outcome.status,
-                    outcome.error,
-                    outcome.due_s,
-                    seq,
-                ),
+                f"UPDATE message SET {change} WHERE seq IN ({marks}) AND state = 0",
+                (*values, *numbers),
             )
 
     def last(self, destination: int) -> int:
@@ -367,6 +406,12 @@ class Rows:
             "oldest_s": _age_s(oldest_s, now_s),
             "state": state,
         }
+
+
+def message_of(bar: ClosedBar, revision: int, created_s: float) -> NewMessage:
+    """Return the message of a revision of a bar; its lane is the series."""
+    body = bar.body(revision, created_s)
+    return NewMessage(bar.key, bar.id(revision), BAR_CLOSED, body, bar.digest)
 
 
 def _age_s(since_s: float | None, now_s: float) -> float:

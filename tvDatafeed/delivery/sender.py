@@ -221,6 +221,9 @@ class Sender:
         self._load()
         version, looked_s = self._outbox.data_version(), time.monotonic()
         while not self._is_stopping or self._schedule.in_flight:
+            # The next attempt reads from the file how many there were: a failure is written first.
+            if any(outcome.state == WAITING for outcome, _result in self._unsettled):
+                self._settle()
             if not self._is_stopping:
                 self._dispatch()
             self._settle()

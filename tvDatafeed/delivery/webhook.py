@@ -17,7 +17,7 @@ from tvDatafeed.delivery.courier import DeliveryResult
 from tvDatafeed.delivery.messages import event_body, event_id, lane_name
 from tvDatafeed.delivery.outbox import Outbox
 from tvDatafeed.delivery.retry import RetryPolicy
-from tvDatafeed.delivery.rows import NewMessage, Rows
+from tvDatafeed.delivery.rows import NewMessage, Rows, message_of
 from tvDatafeed.delivery.sender import Sender
 from tvDatafeed.delivery.signing import sign
 from tvDatafeed.exceptions import ConfigurationError, DeliveryError, OutboxFullError
@@ -186,10 +186,11 @@ class Webhook:
         if not bars:
             return
         created_s, number = time.time(), self._sender.destination
+        messages = [(bar, message_of(bar, 0, created_s)) for bar in bars]
 
         def add(rows: Rows) -> None:
-            for bar in bars:
-                rows.add_bar(number, lane, bar, created_s, self._outbox.max_bytes)
+            for bar, message in messages:
+                rows.add_bar(number, bar, message, created_s, self._outbox.max_bytes)
 
         self._enqueue(add)
         self._last_s[lane] = max(bars[-1].time_s, self._last_s.get(lane, float("-inf")))

@@ -550,7 +550,12 @@ def _body(raw: Any, encoding: str, url: str, deadline: float) -> bytes:
 
 
 def mapped_error(
-    error: Exception, url: str, limits: Limits, settings: str = _SETTINGS
+    error: Exception,
+    url: str,
+    limits: Limits,
+    settings: str = _SETTINGS,
+    *,
+    max_bytes: int = MAX_BODY_BYTES,
 ) -> tuple[NetworkError, Exception]:
     """Return our error for a foreign one, and a cause that holds nothing of the request."""
     host = host_of(url)
@@ -567,7 +572,7 @@ def mapped_error(
             text = _without_credentials(str(failure), limits.network)
             mapped, cause = ConnectionError(text), ProxyError(text)
         case TooManyBytesError():
-            text = f"{host} sent more than {MAX_BODY_BYTES} bytes"
+            text = f"{host} sent more than {max_bytes} bytes"
             mapped, cause = NetworkError(text, retryable=False), TooManyBytesError(text)
         case TimeoutError():
             seconds = time.monotonic() - limits.started

@@ -18,8 +18,8 @@ from tvDatafeed.network.replies import HttpReply
 __all__ = ["DroppedError", "Poster", "request_target"]
 
 # What a receiver of messages answers is for people who look for a mistake.
-_MAX_REPLY_BYTES = 64 * 1024
-_MAX_HEADERS_BYTES = 256 * 1024
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_REPLY_BYTES = _MAX_BODY_BYTES + 256 * 1024
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -101,7 +101,9 @@ class Poster:
         try:
             return self._exchange(data, limits)
         except (http.client.HTTPException, OSError, ValueError, LookupError) as error:
-            failure, cause = mapped_error(error, self._url, limits, self._settings)
+            failure, cause = mapped_error(
+                error, self._url, limits, self._settings, max_bytes=_MAX_REPLY_BYTES
+            )
             if is_kept and isinstance(error, builtins.ConnectionError):
                 failure = DroppedError(str(failure))
         raise failure from cause
@@ -118,13 +120,13 @@ class Poster:
         stream = self._stream
         is_reusable = False
         try:
-            stream.begin(limits, _MAX_REPLY_BYTES + _MAX_HEADERS_BYTES)
+            stream.begin(limits, _MAX_REPLY_BYTES)
             stream.sendall(data)
             # It needs makefile alone.
             response = http.client.HTTPResponse(stream, method="POST")  # type: ignore[arg-type]
             try:
                 response.begin()
-                body = response.read(_MAX_REPLY_BYTES)
+                body = response.read(_MAX_BODY_BYTES)
                 is_reusable = response.isclosed() and not response.will_close
             finally:
                 response.close()
