@@ -192,6 +192,20 @@ def test_live_bars_of_a_length_without_a_member(store, symbol, text, step_s):
     pd.testing.assert_frame_equal(kept, wanted, check_freq=False)
 
 
+def test_polling_of_a_length_without_a_member():
+    """A series that is polled is asked for again when its bar of two minutes is over."""
+    threads = {"live_mode": "poll", "retry_sleep": 0.05}
+    # A second before the end of a bar.
+    with LiveServer(NOW - 1) as server, live(server, threads=threads) as tvl:
+        bars = Bars()
+        tvl.subscribe("BTCUSD", "BITSTAMP", "2m", bars)
+        assert bars.wait(1)
+        server.move(2)
+        assert bars.wait(2)
+        market = server.market.bars("BITSTAMP:BTCUSD", "2", 3, server.now)
+    assert bars.opens == list(frame_of(market, "BITSTAMP:BTCUSD").index[:2])
+
+
 @pytest.mark.parametrize("text", ["1h", "6h", "2D"])
 def test_a_store_keeps_texts(paid, client, store, text):
     """Warm, read, write, coverage and clear; a second request asks for nothing that is there."""
