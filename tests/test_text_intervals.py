@@ -95,6 +95,18 @@ def test_a_length_without_a_member_gives_its_bars(paid, client, symbol, text):
     pd.testing.assert_frame_equal(closed, frame[-5:] if is_over else frame[-6:-1])
 
 
+@pytest.mark.slow
+def test_pages_of_a_length_without_a_member(paid, client):
+    """The last bars, and those since a moment, over more than one page."""
+    frame = client.get_hist("BTCUSDT", "BINANCE", "2m", 12_000, timezone="UTC")
+    wanted = expected(paid, "BINANCE:BTCUSDT", as_interval("2m"), 12_000)
+    pd.testing.assert_frame_equal(frame, wanted)
+    assert frame.attrs["complete"]
+    start = frame.index[1000].to_pydatetime()
+    part = client.get_hist("BTCUSDT", "BINANCE", "2m", start_date=start, timezone="UTC")
+    pd.testing.assert_frame_equal(part, frame[1000:])
+
+
 def test_longer_bars_of_days_are_trading_days(client):
     """``dates="trading"`` and dates without a time mean what they mean for daily bars."""
     options = {"interval": "2D", "dates": "trading", "timezone": "UTC"}

@@ -1,5 +1,6 @@
 """The types of the package as its users' editors see them: pyright, strict, on their programs."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from tests.programs import ROOT
 from tests.scale import scaled
 
 PYRIGHT = shutil.which("pyright")
+STUBS = list(importlib.metadata.distributions(name="pandas-stubs"))
 # Nothing is left out of it: pandas' stubs know all that our pages use.
 STRICT = {"typeCheckingMode": "strict"}
 _TIMEOUT_S = scaled(300.0)
@@ -23,7 +25,7 @@ _BLOCK = re.compile(
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(PYRIGHT is None, reason="pyright is not installed"),
+    pytest.mark.skipif(not (PYRIGHT and STUBS), reason="needs pyright and pandas-stubs"),
 ]
 
 # What each expression is, as an editor shows it.
