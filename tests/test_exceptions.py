@@ -172,6 +172,11 @@ ERRORS = [
         "Invalid interval: '7'. Supported intervals: a, b",
         {"interval": 7, "supported": ["a", "b"]},
     ),
+    (
+        InvalidIntervalError("x", ("a", "b"), nearest=("b",), advice="write a or b"),
+        "Invalid interval: 'x': write a or b. The nearest are b. Supported intervals: a, b (m: ",
+        {"interval": "x", "supported": ["a", "b"], "nearest": ["b"]},
+    ),
     (ThreadingError("text"), "text", {}),
     (
         LockTimeoutError(5, "the registry"),

@@ -95,6 +95,18 @@ def test_a_length_without_a_member_gives_its_bars(paid, client, symbol, text):
     pd.testing.assert_frame_equal(closed, frame[-5:] if is_over else frame[-6:-1])
 
 
+@pytest.mark.slow
+def test_pages_of_a_length_without_a_member(paid, client):
+    """The last bars, and those since a moment, over more than one page."""
+    frame = client.get_hist("BTCUSDT", "BINANCE", "2m", 12_000, timezone="UTC")
+    wanted = expected(paid, "BINANCE:BTCUSDT", as_interval("2m"), 12_000)
+    pd.testing.assert_frame_equal(frame, wanted)
+    assert frame.attrs["complete"]
+    start = frame.index[1000].to_pydatetime()
+    part = client.get_hist("BTCUSDT", "BINANCE", "2m", start_date=start, timezone="UTC")
+    pd.testing.assert_frame_equal(part, frame[1000:])
+
+
 def test_longer_bars_of_days_are_trading_days(client):
     """``dates="trading"`` and dates without a time mean what they mean for daily bars."""
     options = {"interval": "2D", "dates": "trading", "timezone": "UTC"}
@@ -190,6 +202,20 @@ def test_live_bars_of_a_length_without_a_member(store, symbol, text, step_s):
     pd.testing.assert_frame_equal(told, wanted)
     kept = store.read_bars(name, exchange, text, n_bars=99, timezone="UTC")
     pd.testing.assert_frame_equal(kept, wanted, check_freq=False)
+
+
+def test_polling_of_a_length_without_a_member():
+    """A series that is polled is asked for again when its bar of two minutes is over."""
+    threads = {"live_mode": "poll", "retry_sleep": 0.05}
+    # A second before the end of a bar.
+    with LiveServer(NOW - 1) as server, live(server, threads=threads) as tvl:
+        bars = Bars()
+        tvl.subscribe("BTCUSD", "BITSTAMP", "2m", bars)
+        assert bars.wait(1)
+        server.move(2)
+        assert bars.wait(2)
+        market = server.market.bars("BITSTAMP:BTCUSD", "2", 3, server.now)
+    assert bars.opens == list(frame_of(market, "BITSTAMP:BTCUSD").index[:2])
 
 
 @pytest.mark.parametrize("text", ["1h", "6h", "2D"])

@@ -18,7 +18,7 @@
     │   ├─ DataValidationError
     │   │   └─ InvalidOHLCError
     │   ├─ EntitlementError
-    │   └─ InvalidIntervalError
+    │   └─ InvalidIntervalError       (also a ValueError)
     ├─ ThreadingError
     │   ├─ LockTimeoutError
     │   └─ ConsumerError

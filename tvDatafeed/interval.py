@@ -222,7 +222,7 @@ _MINUTES_A_DAY = 1440
 _MINUTES_A_SESSION = 390
 _MOST = {"D": 365, "W": 52}
 _NEAREST = 3
-# A longer text is like none of ours, and to compare it takes time.
+# The rest of a longer text is ignored: to compare it takes time.
 _COMPARED_CHARACTERS = 32
 
 
@@ -241,7 +241,7 @@ def as_interval(interval: object) -> Interval | CustomInterval:
     Raises
     ------
     InvalidIntervalError
-        It is none of these; for a text the message has the three nearest ones.
+        The value names no interval; for a text the message has the three nearest ones.
 
     Examples
     --------

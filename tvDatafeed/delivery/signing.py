@@ -48,7 +48,7 @@ _SIGNATURE_HEADER = "webhook-signature"
 
 
 class Headers(Protocol):
-    """The headers of a request: a mapping, or those of `http.server`, which are none."""
+    """The headers of a request: a mapping, or those that `http.server` passes on."""
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Return pairs of a name and a value."""

@@ -32,7 +32,7 @@ __all__ = ["Consumer", "Feed", "Seis", "State"]
 
 logger: logging.Logger = logging.getLogger("tvDatafeed.consumer")
 
-Callback: TypeAlias = "Callable[[Seis, pd.DataFrame], object]"
+Callback: TypeAlias = Callable[["Seis", "pd.DataFrame"], object]
 OnError = Callable[[Any, BaseException], object]
 WhichBars = Literal["closed", "all"]
 OnSlow = Literal["drop_oldest", "block"]

@@ -593,7 +593,7 @@ backadjusted, feed
         Raises
         ------
         InvalidIntervalError
-            `interval` is none.
+            The interval does not exist.
         StoreError
             The store cannot be written.
         """
