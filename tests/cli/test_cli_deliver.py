@@ -66,3 +66,10 @@ def test_a_command_is_needed(capsys):
     text = capsys.readouterr().out
     assert "secret" in text
     assert "test-alert" in text
+
+
+@pytest.mark.parametrize("command", [[], ["secret"], ["test-alert"]])
+def test_help_fits(command, capsys):
+    """Each help page fits 80 columns."""
+    assert main(["deliver", *command, "--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -13,11 +13,11 @@ __all__ = ["add_deliver_commands"]
 _DELIVER_EXAMPLES = """\
 examples:
   tvdatafeed deliver run BINANCE:BTCUSDT --url https://example.org/bars
-  tvdatafeed deliver receive                       a receiver to try it with
-  tvdatafeed deliver secret                        a new secret to sign messages with
-  tvdatafeed deliver test-alert                    one message of the bot that sends alerts
-  tvdatafeed deliver status                        what waits in the outbox, and why
-  tvdatafeed deliver ls --dead                     what was refused or given up
+  tvdatafeed deliver receive              a receiver to try it with
+  tvdatafeed deliver secret               a new secret to sign messages with
+  tvdatafeed deliver test-alert           try the bot that sends alerts
+  tvdatafeed deliver status               what waits in the outbox, and why
+  tvdatafeed deliver ls --dead            what was refused or given up
 
 Other users of the machine can read arguments: put secrets into variables.
 """
