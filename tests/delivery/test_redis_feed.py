@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import os
 import sys
 import threading
 
@@ -407,6 +408,30 @@ def test_one_subscription_for_a_series(feed):
         feed.subscribe("binance:btcusdt", "", Interval.in_1_minute)
     with pytest.raises(DeliveryError, match="without a callback"):
         feed.stream()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_forked_child(publisher, feed):
+    """A forked child follows nothing, and may subscribe anew; its parent's feed goes on."""
+    bars = Bars()
+    feed.subscribe(*SERIES, bars)
+    publish(publisher, 0)
+    assert bars.wait(1)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            followed = feed.status()["series"]
+            own = Bars()
+            feed.subscribe(*SERIES, own, start="first")
+            code = 0 if own.wait(1) and followed == {} and feed.close() else 2
+        finally:
+            os._exit(code)
+    _pid, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    publish(publisher, 1)
+    assert bars.wait(2)
 
 
 INTERRUPTED = """

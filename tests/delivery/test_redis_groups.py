@@ -235,6 +235,26 @@ def test_restarted_server(own_redis, prefix, lose_data):
     assert gaps == []
 
 
+def test_dead_reader_and_lost_data(own_redis, prefix):
+    """What a dead reader had not acknowledged comes also when the server loses it; once for us."""
+    bars = Bars()
+    options = {"prefix": prefix, "group": "g", "timezone": "UTC"}
+    with RedisPublisher(own_redis.url, prefix=prefix) as publisher:
+        with RedisFeed(own_redis.url, **options) as first:
+            first.subscribe(*SERIES, Bars())
+        publish(publisher, *range(5))
+        _take(own_redis, prefix, 3)
+        with RedisFeed(own_redis.url, **options) as feed:
+            feed.subscribe(*SERIES, bars)
+            assert bars.wait(2)
+            assert until(lambda: pending(own_redis, prefix) == 3)
+            own_redis.restart(lose_data=True)
+            publish(publisher, 5)
+            assert bars.wait(6)
+            assert until(lambda: pending(own_redis, prefix) == 0)
+    assert bars.opens == moments(3, 4, 0, 1, 2, 5)
+
+
 def test_group_that_was_removed(redis, publisher, member, prefix):
     """A group, or a stream, that is removed under a reader is made again."""
     bars = Bars()

@@ -1,11 +1,13 @@
 """Local time is that of the process, also after its zone has changed."""
 
 import datetime as dt
+import threading
 import timeit
 
 import pytest
+import tzlocal
 
-from tests.scale import scaled
+from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import Interval
 from tvDatafeed.query.dates import local_timezone
 
@@ -81,3 +83,22 @@ def test_looking_it_up_is_cheap(set_zone):
     set_zone("Europe/Berlin")
     local_timezone()
     assert timeit.timeit(local_timezone, number=1000) < scaled(0.05)
+
+
+def test_two_threads_ask_at_once(set_zone, monkeypatch):
+    """A thread that asks while another one looks the zone up gets the zone too."""
+    looks_up, reload = threading.Event(), tzlocal.reload_localzone
+
+    def slow():
+        looks_up.set()
+        # The other thread asks meanwhile, which announces nothing.
+        threading.Event().wait(0.1)
+        return reload()
+
+    monkeypatch.setattr(tzlocal, "reload_localzone", slow)
+    set_zone("Europe/Berlin")
+    first = threading.Thread(target=local_timezone)
+    first.start()
+    assert looks_up.wait(PATIENCE_S)
+    assert str(local_timezone()) == "Europe/Berlin"
+    first.join()

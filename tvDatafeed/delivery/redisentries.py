@@ -36,6 +36,13 @@ class EntryId(NamedTuple):
         return self.time_ms / _MILLISECONDS
 
     @property
+    def before(self) -> "EntryId":
+        """The last id before it."""
+        if self.revision:
+            return EntryId(self.time_ms, self.revision - 1)
+        return EntryId(self.time_ms - 1, _LAST) if self.time_ms else START
+
+    @property
     def after_s(self) -> float:
         """From when on it is about what follows: a moment that was asked for, or its bar's open."""
         return (self.time_ms + (self.revision == _LAST)) / _MILLISECONDS

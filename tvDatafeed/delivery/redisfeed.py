@@ -235,6 +235,8 @@ class RedisFeed:
         except BaseException:
             with self._lock:
                 self._subscribed.discard(key)
+            if callback is not None:
+                mailbox.abort()
             raise
         return seis
 

@@ -151,8 +151,7 @@ class RedisReader:
                 if self._connection is None:
                     self._connect()
                 self._step()
-                if not self.is_connected:
-                    self._note_success()
+                self._note_success()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - it is logged there
                 failures += 1
@@ -200,12 +199,9 @@ class RedisReader:
         new = [s for s in subscriptions if not s.is_ready and not s.is_broken]
         if new:
             self._make_ready(connection, new)
+        self.is_connected = True
         readable = [] if self._is_finishing else [s for s in subscriptions if s.has_room]
         if not readable:
-            if not self.is_connected:
-                # Nothing is read that would show it.
-                connection.execute("PING")
-                self._note_success()
             # Acknowledgements are not late either.
             is_busy = self._is_finishing or any(s.in_hand for s in subscriptions)
             self._awake.wait(_BUSY_BLOCK_MS / _MILLISECONDS if is_busy else _LOOK_S)
@@ -250,16 +246,31 @@ class RedisReader:
                 present.append(subscription)
             elif subscription.group_from is None:
                 subscription.group_from = subscription.position
-        unknown = [s for s in present if s.group_from is None]
-        answers = _all(connection, [("XINFO", "GROUPS", s.key) for s in unknown])
-        for subscription, answer in zip(unknown, answers, strict=True):
-            if isinstance(answer, RefusedError):
-                raise answer
-            subscription.group_from = self._last_delivered(answer)
+            else:
+                subscription.note_new_group()
+        self._learn_floors(connection, present)
         for subscription in new:
             subscription.cursor = START
             subscription.needs_check = True
             subscription.is_ready = True
+
+    def _learn_floors(
+        self, connection: RedisConnection, subscriptions: Sequence[Subscription]
+    ) -> None:
+        """Learn up to where all readers together have acknowledged everything.
+
+        What is not acknowledged was either delivered after this, or is among what is pending.
+        """
+        group = self._group or ""
+        known = self._each(connection, subscriptions, lambda s: ("XINFO", "GROUPS", s.key))
+        delivered = {s.key: self._last_delivered(answer) for s, answer in known}
+        rest = [s for s, _answer in known]
+        pending = self._each(connection, rest, lambda s: ("XPENDING", s.key, group))
+        for subscription, (count, first, *_rest) in pending:
+            floor = delivered[subscription.key]
+            if count:
+                floor = min(floor, parse_id(first).before)
+            subscription.group_from = max(floor, subscription.group_from or START)
 
     def _last_delivered(self, groups: Sequence[Sequence[Any]]) -> EntryId:
         group = (self._group or "").encode()
@@ -377,6 +388,7 @@ class RedisReader:
         for answer in _all(connection, commands):
             if isinstance(answer, RefusedError) and not answer.reason.startswith(_GONE):
                 raise answer
+        self._learn_floors(connection, [s for s in self.subscriptions if s.is_ready])
         for subscription, answer in self._each(
             connection,
             ready,
@@ -403,8 +415,7 @@ class RedisReader:
             connection.execute("XACK", subscription.key, self._group, *map(str, ids))
             for _id in ids:
                 handled.popleft()
-            subscription.in_hand.difference_update(ids)
-            subscription.group_from = max(*ids, subscription.group_from or START)
+            subscription.note_acknowledged(ids)
 
     def _leave(self, connection: RedisConnection) -> None:
         """Remove this reader from the group where nothing is left to be claimed from it."""
@@ -459,7 +470,7 @@ class RedisReader:
             logger.warning("bars cannot be read for now: %s", error)
 
     def _note_success(self) -> None:
-        was_failing, self.error, self.is_connected = self.error is not None, None, True
+        was_failing, self.error = self.error is not None, None
         if was_failing:
             logger.info("bars are read from %s again", self._server.shown)
 

@@ -29,6 +29,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 READ_COUNT = 100
 # Entries of a series that wait in memory: with more than this, the rest waits in Redis.
 _CAPACITY = 500
+# Entries that were acknowledged and may come again when a group is made again.
+_REMEMBERED = 1000
 # A callback that always raises is logged once in this time; the errors between are counted.
 _LOG_PAUSE_S = 60.0
 
@@ -155,7 +157,10 @@ class Subscription:
     in_hand : set of EntryId
         What is not acknowledged yet.
     group_from : EntryId or None
-        Where a group begins that has to be made again.
+        Where a group begins that has to be made again: all before it is acknowledged, by this
+        reader or another one.
+    again_until : EntryId
+        Up to where a group that was made again brings bars that this reader has acknowledged.
     """
 
     def __init__(
@@ -197,6 +202,9 @@ class Subscription:
         self.needs_check: bool = False
         self.in_hand: set[EntryId] = set()
         self.group_from: EntryId | None = None
+        self.again_until: EntryId = START
+        # In the order in which they were acknowledged.
+        self._acknowledged: dict[EntryId, None] = {}
 
     @property
     def has_room(self) -> bool:
@@ -215,6 +223,9 @@ class Subscription:
             if entry_id in self.in_hand:
                 return
             self.in_hand.add(entry_id)
+            if entry_id <= self.again_until and entry_id in self._acknowledged:
+                self.handled.append(entry_id)
+                return
         if fields is None:
             # Trimmed before it was acknowledged.
             self.note_gap(Gap(entry_id.time_s, entry_id.time_s))
@@ -238,6 +249,17 @@ class Subscription:
         position, previous = self.position, entry.previous
         if position is not None and previous is not None and START < position < previous:
             self.note_gap(Gap(position.after_s, entry.id.time_s))
+
+    def note_acknowledged(self, ids: Sequence[EntryId]) -> None:
+        """Note that the server knows of bars that were handled; called by the reader alone."""
+        self.in_hand.difference_update(ids)
+        self._acknowledged.update(dict.fromkeys(ids))
+        while len(self._acknowledged) > _REMEMBERED:
+            del self._acknowledged[next(iter(self._acknowledged))]
+
+    def note_new_group(self) -> None:
+        """Note that the group was made again, and brings bars once more."""
+        self.again_until = max(self._acknowledged, default=START)
 
     def note_gap(self, gap: Gap) -> None:
         """Put a gap into the mailbox, before the bars that follow it."""

@@ -158,8 +158,13 @@ def local_timezone() -> tzinfo | None:
     try:
         # Each call of time.tzset makes a new tuple, even for a zone of the same names.
         if (names := time.tzname) is not _Local.names:
-            _Local.is_named, _Local.names = False, names
-            _Local.is_named = _is_in_use(tzlocal.reload_localzone())
+            is_named = False
+            try:
+                is_named = _is_in_use(tzlocal.reload_localzone())
+            finally:
+                # Not before it is known: another thread may ask at the same moment.
+                _Local.is_named = is_named
+                _Local.names = names
         return tzlocal.get_localzone() if _Local.is_named else None
     # Such as "CET-1CEST,M3.5.0,M10.5.0/3"; and tzlocal warns where /etc names another zone.
     except (LookupError, ValueError, OSError, UserWarning):
