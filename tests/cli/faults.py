@@ -342,7 +342,7 @@ CASES = [
     ),
     Case("handshake not answered", served(ConnectSilence()), "handshake", "timed out", "TV_WS_URL"),
     Case("no hello", served(FirstWords()), "hello", "hello timed out", "TV_WS_URL"),
-    Case("hello of garbage", served(FirstWords(("x",))), "hello", "no hello", "TV_WS_URL"),
+    Case("hello of garbage", served(FirstWords(("x",))), "hello", "not a hello", "TV_WS_URL"),
     Case(
         "hello in a binary frame",
         served(FirstWords((frame(BINARY, b"x"),))),

@@ -9,7 +9,7 @@ from tests.scale import PATIENCE_S
 
 @contextlib.contextmanager
 def tunnel_to(server):
-    """Give the port of a proxy all of whose tunnels lead to a server."""
+    """Run a proxy all of whose tunnels lead to a server, and yield its port."""
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -29,6 +29,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.wait import wait_for_read
 
+from tvDatafeed.common.causes import causes_of
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -560,7 +561,7 @@ def mapped_error(
     """Return our error for a foreign one, and a cause that holds nothing of the request."""
     host = host_of(url)
     # All errors of requests are OSErrors too.
-    causes = [c for c in _causes(error) if not isinstance(c, requests.RequestException)]
+    causes = [c for c in causes_of(error) if not isinstance(c, requests.RequestException)]
     telling = (c for kind in _TELLING for c in causes if isinstance(c, kind))
     mapped: NetworkError
     cause: Exception
@@ -608,18 +609,6 @@ def mapped_error(
             mapped = NetworkError(f"{host} did not answer as HTTP does{advice}", retryable=False)
             cause = http.client.HTTPException(type(other).__name__)
     return mapped, cause
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what its library wrapped into it, from the outside in."""
-    seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        inner = waiting.pop(0)
-        if isinstance(inner, BaseException) and id(inner) not in seen:
-            seen.add(id(inner))
-            yield inner
-            waiting += [getattr(inner, "reason", None), *inner.args, inner.__cause__]
 
 
 def _without_credentials(text: str, network: NetworkConfig) -> str:

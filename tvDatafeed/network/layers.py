@@ -165,7 +165,7 @@ class LayeredConnection:
                 return packet, came_at
             if not isinstance(packet, Redirect):
                 what = packet.what if isinstance(packet, Violation) else "another message"
-                raise ProtocolError(f"the first message is no hello: {what}")
+                raise ProtocolError(f"the first message is not a hello: {what}")
             self._follow(packet.host, deadline)
         raise WebSocketError(f"more than {MAX_REDIRECTS} hosts redirect to each other")
 

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 
+from tvDatafeed.common.causes import causes_of
 from tvDatafeed.common.hosts import is_loopback
 
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
@@ -379,12 +380,12 @@ def tls_advice(url: str, settings: str) -> str:
 
 
 def was_never_connected(error: BaseException | None) -> bool:
-    """Whether the first cause of an error is that there was no connection to send anything on."""
-    while error is not None and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, socket.gaierror):
-        return True
-    return isinstance(error, OSError) and error.errno in _NOT_CONNECTED
+    """Whether an error is that there was no connection on which anything could be sent."""
+    return any(
+        isinstance(cause, socket.gaierror)
+        or (isinstance(cause, OSError) and cause.errno in _NOT_CONNECTED)
+        for cause in causes_of(error)
+    )
 
 
 def look_up_problem(error: socket.gaierror) -> str:
