@@ -52,6 +52,7 @@ DOORS = {
     "pandas": {
         "frames.bars",
         "frames.history",
+        "frames.joining",
         "frames.quotes",
         "frames.rows",
         "frames.search",

@@ -27,6 +27,7 @@ from tvDatafeed.live.seis import (
 )
 from tvDatafeed.main import TvDatafeed
 from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateLike, moment_s, timezone_named
+from tvDatafeed.query.mistakes import explains_names
 from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.store.choice import StoreLike
 from tvDatafeed.validators import check_count
@@ -62,6 +63,7 @@ OnReconnect = Callable[[dt.datetime, dt.datetime], object]
 OnState = Callable[[Seis, str], object]
 
 
+@explains_names("new_seis", "new_consumer", "subscribe", "stream")
 class TvDatafeedLive(TvDatafeed, Feed):
     """A `TvDatafeed` that also follows symbols live, and calls back with each bar that closes.
 
@@ -282,7 +284,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         except LockTimeoutError:
             return False
         except SymbolNotFoundError as error:
-            raise ValueError(_NOT_LISTED) from error
+            found = self._with_suggestions(error)
+            raise ValueError(f"{_NOT_LISTED}: {found}") from found
 
     def del_seis(self, seis: Seis, timeout: float = -1) -> bool:
         """Follow a Seis no longer; its consumers end when they have had what waits for them.
@@ -432,9 +435,11 @@ class TvDatafeedLive(TvDatafeed, Feed):
         timeout: float = -1,
         *,
         on_error: OnError | None = None,
+        bars: WhichBars = "closed",
+        max_queue: int = DEFAULT_QUEUE_SIZE,
+        on_slow: OnSlow = "drop_oldest",
         replay_last: bool = True,
         start: DateLike | None = None,
-        **options: Any,
     ) -> Consumer:
         """Follow a symbol and have a callback called: `new_seis` and `new_consumer` in one.
 
@@ -442,7 +447,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ----------
         symbol, exchange, interval
             As for `new_seis`.
-        callback, on_error, replay_last, start, **options
+        callback, on_error, bars, max_queue, on_slow, replay_last, start
             As for `new_consumer`.
         timeout : float, default -1
             As for `new_seis`, in seconds.
@@ -462,7 +467,9 @@ class TvDatafeedLive(TvDatafeed, Feed):
         wanted = _checked_seis(symbol, exchange, interval)
         # Before anything is sent.
         start_s = self._checked_start(start)
-        consumer = self._made_consumer(wanted, callback, on_error=on_error, **options)
+        consumer = self._made_consumer(
+            wanted, callback, on_error=on_error, bars=bars, max_queue=max_queue, on_slow=on_slow
+        )
         seis = self.new_seis(symbol, exchange, interval, timeout)
         if not seis:
             raise LockTimeoutError(timeout, "the live feed")

@@ -406,10 +406,14 @@ class SymbolNotFoundError(DataNotFoundError):
         The server's own text; appended to the message.
     suggestions : sequence of str, default ()
         Symbols with names like it, as TradingView's search has them: "NASDAQ:AAPL".
+    currency : str, optional
+        The currency that prices were asked in; one that does not exist is refused like a symbol.
 
     Attributes
     ----------
     suggestions : tuple of str
+        As given.
+    currency : str or None
         As given.
     """
 
@@ -420,14 +424,24 @@ class SymbolNotFoundError(DataNotFoundError):
         *,
         reason: str | None = None,
         suggestions: Sequence[str] = (),
+        currency: str | None = None,
     ) -> None:
         self.suggestions: tuple[str, ...] = tuple(suggestions)
+        self.currency: str | None = currency
         super().__init__(symbol, exchange, reason=reason)
 
     def _describe(self, symbol: str, on_exchange: str) -> str:
         hint = "Look its name and exchange up on TradingView."
-        if self.suggestions:
-            hint = f"Did you mean {' or '.join(map(_shown, self.suggestions))}?"
+        others = [name for name in self.suggestions if name != f"{self.exchange}:{self.symbol}"]
+        if self.currency is not None and len(others) < len(self.suggestions):
+            on_exchange += f" with prices in '{_shown(self.currency)}'"
+            hint = "The symbol exists: use a code of a currency, such as 'USD' or 'EUR'."
+        elif others:
+            hint = f"Did you mean {' or '.join(map(_shown, others))}?"
+        elif self.currency is not None:
+            on_exchange += f" with prices in '{_shown(self.currency)}'"
+        if self.exchange == _DEFAULT_EXCHANGE:
+            on_exchange += ", the exchange where none is given"
         return f"Symbol '{symbol}' not found{on_exchange}. {hint}"
 
 
@@ -822,6 +836,8 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _NAMES_OF_URLS = ("proxy", "url")
 _ANY_USERINFO = re.compile(r"\A(\s*[A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 # A message goes into one line of a log; the attributes keep values whole.
+# Of calls that name none, for the sake of old programs.
+_DEFAULT_EXCHANGE = "NSE"
 _SHOWN_MAX_LENGTH = 300
 
 

@@ -300,7 +300,10 @@ def _wire_value(text: str) -> str | None:
 
 
 def _not_an_interval(value: object) -> InvalidIntervalError:
-    return InvalidIntervalError(value, [str(member) for member in Interval])
+    advice = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        advice = "pass an Interval or a text such as '5m' third, and n_bars fourth"
+    return InvalidIntervalError(value, [str(member) for member in Interval], advice=advice)
 
 
 def _unknown_text(text: str) -> InvalidIntervalError:

@@ -25,7 +25,6 @@ from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataValidationError,
-    SymbolNotFoundError,
     TvDatafeedError,
 )
 from tvDatafeed.frames.many import Frames, results_of
@@ -44,15 +43,11 @@ from tvDatafeed.query.history import (
     StoreUse,
     Validation,
 )
+from tvDatafeed.query.mistakes import explains_names
 from tvDatafeed.query.periods import Period
 from tvDatafeed.query.quotes import QuotesQuery
 from tvDatafeed.query.search import SearchQuery
-from tvDatafeed.query.symbols import (
-    contract_symbol,
-    full_symbol,
-    named_symbols,
-    unique_names,
-)
+from tvDatafeed.query.symbols import SymbolsLike, contract_symbol, full_symbol, named_symbols
 from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.store.choice import StoreLike, open_store
 from tvDatafeed.symbology.info import SymbolInfo, symbol_info
@@ -84,6 +79,7 @@ _A = TypeVar("_A")
 _STORE_WINDOW = 4
 
 
+@explains_names("get_hist", "get_hist_multi", "get_quotes", "get_symbol_info")
 class TvDatafeed(ListsPublicNames):
     """Bars of TradingView as DataFrames.
 
@@ -447,7 +443,7 @@ float, optional
 
     def get_hist_multi(  # noqa: PLR0917 - the positions of get_hist
         self,
-        symbols: str | Iterable[str],
+        symbols: SymbolsLike,
         exchange: str | None = "NSE",
         interval: IntervalLike = Interval.in_daily,
         n_bars: int | None = None,
@@ -475,8 +471,9 @@ float, optional
 
         Parameters
         ----------
-        symbols : iterable of str
-            The symbols; one that is given twice is asked for once.
+        symbols : iterable of str, or mapping of str to str
+            The symbols; one that is given twice is asked for once. A mapping gives the exchange of
+            each: ``{"AAPL": "NASDAQ"}``.
         exchange, interval, n_bars, fut_contract, extended_session
             As for `get_hist`, for each symbol.
         start_date, end_date, timezone
@@ -521,31 +518,30 @@ float, optional
             self._config.data,
         )
         window = check_count("max_concurrent", max_concurrent)
-        if on_error not in {"raise", "collect"}:
-            raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")
-        names = unique_names(symbols)
+        _check_on_error(on_error)
+        named = named_symbols(symbols, exchange, fut_contract)
         started = time.monotonic()
         results: dict[str, pd.DataFrame | TvDatafeedError] = {}
         kept = self._store_for(store)
         coming = results_of(
-            named_symbols(names, exchange, fut_contract),
+            named,
             query,
             lambda requests: self._histories(requests, kept, store, window=window),
             self._repeated_hours,
         )
         # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
-        with closing(coming), reporting(progress, len(names)) as report:
+        with closing(coming), reporting(progress, len(named)) as report:
             for name, result in coming:
-                if isinstance(result, TvDatafeedError) and len(names) == 1:
+                if isinstance(result, TvDatafeedError) and len(named) == 1:
                     result = self._with_suggestions(result)  # noqa: PLW2901 - the same, and more
                 if isinstance(result, TvDatafeedError) and on_error == "raise":
                     raise result
                 results[name] = result
-                report(len(results), len(names), name)
-        frames = Frames.of({name: results[name] for name in names})
+                report(len(results), len(named), name)
+        frames = Frames.of({name: results[name] for name in named})
         if self.verbose:
             seconds = time.monotonic() - started
-            logger.info("%d of %d symbols in %.3f s", len(frames), len(names), seconds)
+            logger.info("%d of %d symbols in %.3f s", len(frames), len(named), seconds)
         return frames
 
     def get_symbol_info(
@@ -605,21 +601,26 @@ float, optional
 
     def get_quotes(
         self,
-        symbols: str | Iterable[str],
+        symbols: SymbolsLike,
         exchange: str | None = "NSE",
         fields: Iterable[str] | None = None,
+        *,
+        on_error: Literal["raise", "collect"] = "raise",
     ) -> "pd.DataFrame":
         """Get the current quotes of some symbols.
 
         Parameters
         ----------
-        symbols : str or iterable of str
-            The symbols, with their exchanges or without.
+        symbols : str, iterable of str, or mapping of str to str
+            The symbols, with their exchanges or without; a mapping gives the exchange of each.
         exchange : str, default "NSE"
             The exchange of those that name none.
         fields : iterable of str, optional
             TradingView's own fields, such as "lp" or "market_cap_basic", or our columns below.
             Default: those.
+        on_error : {"raise", "collect"}, default "raise"
+            "raise": the first symbol that is refused raises its error. "collect": the others have
+            their rows, and ``attrs["errors"]`` is a dict of the errors by symbol.
 
         Returns
         -------
@@ -649,9 +650,11 @@ float, optional
         ['USD', 'USD']
         """
         query = QuotesQuery(symbols, exchange, fields)
+        _check_on_error(on_error)
         quotes = self._answer(query.request())
-        for refusal in quotes.errors.values():
-            raise refusal
+        if on_error == "raise":
+            for refusal in quotes.errors.values():
+                raise refusal
         from tvDatafeed.frames.quotes import quotes_to_frame  # noqa: PLC0415 - as above
 
         return quotes_to_frame(quotes, query.rows, query.columns)
@@ -844,8 +847,6 @@ float, optional
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
         """Add to an error what may have been meant, if the search says so at once."""
-        if not isinstance(error, SymbolNotFoundError):
-            return error
         from tvDatafeed.symbology.search import with_suggestions  # noqa: PLC0415 - as above
 
         return with_suggestions(error, self._config.network, self._limiter, self.max_response_time)
@@ -857,3 +858,8 @@ float, optional
     def _get_totp_code(self) -> str | None:
         """Give a code: the one that was passed, else one of the secret, else None."""
         return code_of(self._config.auth)
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in {"raise", "collect"}:
+        raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")

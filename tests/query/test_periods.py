@@ -141,6 +141,22 @@ def requests(server):
     return sum(message.method == "create_series" for message in server.received)
 
 
+def test_naive_end_is_local_time(tv, set_zone):
+    """As a naive end is without a period; the days before it are those of the exchange."""
+    set_zone("Asia/Tokyo")
+    asked = {"interval": Interval.in_1_hour, "period": "1mo"}
+    naive = tv.get_hist("NASDAQ:AAPL", end_date=dt.datetime(2026, 8, 4, 1), **asked)  # noqa: DTZ001
+    aware = tv.get_hist("NASDAQ:AAPL", end_date="2026-08-03T16:00Z", **asked)
+    pd.testing.assert_frame_equal(naive, aware)
+    opened = naive.index.tz_localize("Asia/Tokyo").tz_convert("America/New_York")
+    assert [opened[0].isoformat(), opened[-1].isoformat()] == [
+        "2026-07-06T09:30:00-04:00",
+        "2026-08-03T11:30:00-04:00",
+    ]
+    with pytest.raises(DataNotFoundError):
+        tv.get_hist("NASDAQ:AAPL", end_date=dt.datetime(1960, 1, 1), **asked)  # noqa: DTZ001
+
+
 @pytest.mark.parametrize("store", ["use", "refresh", "only"])
 @pytest.mark.parametrize("period", ["5d", "3mo", "max"])
 def test_period_of_a_store(tmp_path, server, period, store):

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.protocol.series import Bars
 from tvDatafeed.query.dates import local_timezone, timezone_named
 from tvDatafeed.query.view import ValidationPolicy
+
+_K = TypeVar("_K")
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -196,11 +198,16 @@ def html_table(rows: Sequence[Mapping[str, object]]) -> str:
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put frames one below the other; where their zones differ, in UTC."""
-    if len({str(_zone_of(frame)) for frame in frames}) > 1:
-        frames = [frame.tz_convert("UTC") for frame in frames]
-    whole = pd.concat(frames)
+    whole = pd.concat(in_one_zone(dict(enumerate(frames))).values())
     whole.attrs = {}
     return whole
+
+
+def in_one_zone(frames: Mapping[_K, pd.DataFrame]) -> dict[_K, pd.DataFrame]:
+    """Return frames as they are, or in UTC where their zones differ."""
+    if len({str(_zone_of(frame)) for frame in frames.values()}) > 1:
+        return {name: frame.tz_convert("UTC") for name, frame in frames.items()}
+    return dict(frames)
 
 
 def _zone_of(frame: pd.DataFrame) -> dt.tzinfo | None:

@@ -11,6 +11,7 @@ from tvDatafeed.query.history import HistoryQuery
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tvDatafeed.frames.joining import Layout
     from tvDatafeed.protocol.events import History, SeriesRequest
 
 
@@ -41,6 +42,45 @@ class Frames(dict[str, "pd.DataFrame"]):
             else:
                 frames[name] = result
         return frames
+
+    def to_frame(self, layout: "Layout" = "long") -> "pd.DataFrame":
+        """Join the frames.
+
+        Parameters
+        ----------
+        layout : {"long", "wide"}, default "long"
+            "long": a row for each bar of each symbol; "wide": a row for each moment.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Long: index ("symbol", "datetime"), columns open, high, low, close and volume
+            (float64). Wide: index "datetime", ascending, columns ("field", "symbol"); NaN where a
+            symbol has no bar. Symbols are named as they were asked for, and stand in that order.
+            Times of different zones are in UTC. Without frames it is empty.
+
+        Raises
+        ------
+        DataValidationError
+            The layout is none of these.
+
+        Examples
+        --------
+        >>> from tvDatafeed import TvDatafeed
+        >>> from tvDatafeed.testing import FakeTradingView
+        >>> with FakeTradingView() as server, TvDatafeed(config=server.config()) as tv:
+        ...     frames = tv.get_hist_multi(["NASDAQ:AAPL", "NASDAQ:MSFT"], n_bars=5)
+        >>> frames.to_frame("wide")["close"].shape
+        (5, 2)
+        """
+        from tvDatafeed.frames.joining import one_frame  # noqa: PLC0415 - pandas takes its time
+
+        return one_frame(self, layout)
+
+    def _repr_html_(self) -> str:
+        from tvDatafeed.frames.joining import overview  # noqa: PLC0415 - as above
+
+        return overview(self, self.errors)
 
     def __repr__(self) -> str:
         return f"<{len(self)} frames, {len(self.errors)} errors: {', '.join(self)}>"

@@ -112,11 +112,13 @@ def plot(
 def _symbol_of(bars: "pd.DataFrame") -> str:
     missing = [name for name in ("symbol", *_COLUMNS) if name not in getattr(bars, "columns", ())]
     if missing:
-        raise DataValidationError("bars", bars, f"must have the columns {', '.join(missing)}")
+        lacks = f"must have the columns {', '.join(missing)}"
+        raise DataValidationError("bars", type(bars).__name__, lacks)
     symbols = bars["symbol"].unique()
     if len(symbols) != 1:
         what = f"of {len(symbols)} symbols" if len(symbols) else "none"
-        raise DataValidationError("bars", bars, f"must be of one symbol, and they are {what}")
+        shown = f"{len(bars)} bars"
+        raise DataValidationError("bars", shown, f"must be of one symbol, and they are {what}")
     return str(symbols[0])
 
 

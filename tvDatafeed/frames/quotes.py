@@ -27,6 +27,8 @@ def quotes_to_frame(
     columns
         The names of the columns and the fields that they show.
 
+    Symbols that were refused have no row; ``attrs["errors"]`` has why, by name.
+
     Returns
     -------
     pandas.DataFrame
@@ -34,14 +36,19 @@ def quotes_to_frame(
         number that is missing being NaN; otherwise, and where the field is known to be a text,
         object, what is missing being None.
     """
-    shown = [quotes.by_symbol[rows[name]] for name in rows]
-    index = pd.Index(np.array(list(rows), dtype=object), name="symbol")
+    errors = {name: quotes.errors[full] for name, full in rows.items() if full in quotes.errors}
+    names = [name for name in rows if name not in errors]
+    shown = [quotes.by_symbol[rows[name]] for name in names]
+    index = pd.Index(np.array(names, dtype=object), name="symbol")
     series = {}
     for name, field in columns.items():
         column = _quote_column([quote.get(field) for quote in shown], is_text=field in TEXT_FIELDS)
         # With its dtype: from an array, pandas 3 makes a column of texts, where None becomes NaN.
         series[name] = pd.Series(column, index=index, dtype=column.dtype)
-    return pd.DataFrame(series, index=index)
+    frame = pd.DataFrame(series, index=index)
+    if errors:
+        frame.attrs["errors"] = errors
+    return frame
 
 
 def _quote_column(cells: list[Any], *, is_text: bool) -> npt.NDArray[Any]:

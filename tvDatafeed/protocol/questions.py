@@ -97,9 +97,12 @@ class RequestHandler(ABC):
 class _ChartHandler(RequestHandler):
     """A request on a chart session; its first command resolves a symbol."""
 
-    def __init__(self, session: str, symbol: str, text: Text) -> None:
+    def __init__(
+        self, session: str, symbol: str, text: Text, *, currency: str | None = None
+    ) -> None:
         super().__init__(session, text)
         self._symbol = symbol
+        self._currency = currency
         self._info: dict[str, Any] = {}
 
     def close_command(self) -> Command:
@@ -118,7 +121,9 @@ class _ChartHandler(RequestHandler):
             case messages.SymbolError(p=refusal):
                 parts = (refusal.detail, refusal.subject)
                 details = " ".join(self._text(part) for part in parts if part is not None)
-                return refusals.symbol_refused(self._symbol, self._text(refusal.reason), details)
+                return refusals.symbol_refused(
+                    self._symbol, self._text(refusal.reason), details, currency=self._currency
+                )
             case messages.SeriesError(p=refusal):
                 return refusals.series_refused(self._symbol, self._text(refusal.reason))
             case messages.CriticalError(p=refusal):
@@ -135,7 +140,7 @@ class HistoryHandler(_ChartHandler):
     """
 
     def __init__(self, session: str, request: SeriesRequest, text: Text) -> None:
-        super().__init__(session, request.symbol, text)
+        super().__init__(session, request.symbol, text, currency=request.currency)
         self._request = request
         self._series = Series()
         self._oldest_s: float | None = None

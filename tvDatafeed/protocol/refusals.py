@@ -48,11 +48,13 @@ _CREATES_SESSION = re.compile(r"\b(chart|quote) create session\b")
 _BANNED = re.compile(r"(user |ip )?(is )?banned\b")
 
 
-def symbol_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
-    """Say what a symbol_error means."""
+def symbol_refused(
+    symbol: str, reason: str, details: str = "", *, currency: str | None = None
+) -> TvDatafeedError:
+    """Say what a symbol_error means; the currency is that which prices were asked in."""
     words = _words(reason)
     if words in _NOT_FOUND:
-        return _not_found(symbol)
+        return _not_found(symbol, currency)
     whole = _whole(reason, details)
     if words == _PERMISSION_DENIED:
         return EntitlementError(symbol, whole, needs=_subscription(details))
@@ -165,6 +167,7 @@ def _whole(reason: str, details: str) -> str:
     return f"{reason} ({details})" if details else reason
 
 
-def _not_found(symbol: str) -> SymbolNotFoundError:
+def _not_found(symbol: str, currency: str | None = None) -> SymbolNotFoundError:
     exchange, separator, name = symbol.partition(":")
-    return SymbolNotFoundError(name, exchange) if separator else SymbolNotFoundError(symbol)
+    parts = (name, exchange) if separator else (symbol,)
+    return SymbolNotFoundError(*parts, currency=currency)

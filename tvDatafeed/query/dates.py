@@ -429,6 +429,14 @@ def date_or_moment(field: str, value: Any) -> Limit:
     return plain if value.utcoffset() is None else plain.replace(tzinfo=value.tzinfo)
 
 
+def utc_moment(epoch_s: float) -> datetime:
+    """Return epoch seconds as an aware datetime, before 1970 too on every system."""
+    whole = math.floor(epoch_s)
+    microseconds = round((epoch_s - whole) * _MICROSECONDS)
+    begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return begin + timedelta(seconds=whole, microseconds=microseconds)
+
+
 def _parsed(field: str, text: str) -> Limit:
     mistake = DataValidationError(
         field, text, "must be in ISO 8601, such as '2026-01-31' or '2026-01-31T09:30+01:00'"
@@ -494,10 +502,7 @@ def _of_epoch(field: str, value: Real) -> datetime:
         raise DataValidationError(
             field, value, f"looks like a day; pass the text '{int(number)}', or epoch seconds"
         )
-    whole = math.floor(number)
-    microseconds = round((number - whole) * _MICROSECONDS)
-    begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return begin + timedelta(seconds=whole, microseconds=microseconds)
+    return utc_moment(number)
 
 
 def _is_day_as_number(number: float) -> bool:

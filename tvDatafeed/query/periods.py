@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.interval import CustomInterval, Interval
-from tvDatafeed.query.dates import DateLike, DateRange, date_range
+from tvDatafeed.query.dates import DateLike, DateRange, date_range, utc_moment
 
 Period: TypeAlias = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
 PERIODS: tuple[str, ...] = get_args(Period)
@@ -129,16 +129,17 @@ def period_range(
     limits = date_range(
         None, end, zone=zone, of_exchange=of_exchange, of_trading_days=not interval.is_intraday
     )
-    is_of_exchange, last = of_exchange or zone is None, limits.end
-    if is_of_exchange and not of_exchange and isinstance(last, datetime) and last.tzinfo is None:
-        last = datetime.fromtimestamp(limits.until_s(None) or 0.0, timezone.utc)
+    last = limits.end
+    until_s = limits.until_s(None)
+    if not of_exchange and zone is None and isinstance(last, datetime) and until_s is not None:
+        last = utc_moment(until_s)
     days = interval.seconds // _DAY_S
     sessions = _SESSIONS.get(period)
     limits = DateRange(
         None,
         last,
         zone,
-        is_of_exchange,
+        of_exchange or zone is None,
         limits.of_trading_days,
         # Each longer bar opens on one trading day.
         sessions and (1 if days > 1 else sessions),

@@ -4,7 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tvDatafeed.exceptions import DataValidationError
-from tvDatafeed.query.symbols import full_symbol, unique_names
+from tvDatafeed.query.symbols import (
+    SymbolsLike,
+    full_symbol,
+    names_with_exchanges,
+    unique_names,
+)
 
 if TYPE_CHECKING:
     from tvDatafeed.protocol.events import QuotesRequest
@@ -49,10 +54,11 @@ class QuotesQuery:
     """
 
     def __init__(
-        self, symbols: str | Iterable[str], exchange: str | None, fields: Iterable[str] | None
+        self, symbols: SymbolsLike, exchange: str | None, fields: Iterable[str] | None
     ) -> None:
         self.rows: dict[str, str] = {
-            name: full_symbol(name, exchange) for name in unique_names(symbols)
+            name: full_symbol(name, place)
+            for name, place in names_with_exchanges(symbols, exchange).items()
         }
         names = list(QUOTE_COLUMNS) if fields is None else unique_names(fields)
         for name in names:

@@ -1,8 +1,8 @@
 """Symbols as TradingView names them, and lists of names."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.exceptions import DataValidationError
@@ -20,9 +20,28 @@ _CONTRACT = re.compile(
 _EXPRESSION = re.compile(r"[/*+^()]|:.*:")
 
 
+# One symbol, several, or several with the exchange of each.
+SymbolsLike: TypeAlias = str | Iterable[str] | Mapping[str, str]
+
+
 def unique_names(names: str | Iterable[str]) -> list[str]:
     """Return names as a list, each once; a lone text is one name."""
     return list(dict.fromkeys([names] if isinstance(names, str) else names))
+
+
+def names_with_exchanges(symbols: SymbolsLike, exchange: str | None) -> "dict[str, str | None]":
+    """Return the exchange of each symbol, by the symbols as they were written.
+
+    Parameters
+    ----------
+    symbols
+        One symbol, several, or a mapping of symbols to exchanges.
+    exchange
+        That of those without one.
+    """
+    if isinstance(symbols, Mapping):
+        return {name: place or exchange for name, place in symbols.items()}
+    return dict.fromkeys(unique_names(symbols), exchange)
 
 
 def full_symbol(symbol: str, exchange: str | None) -> str:
@@ -40,6 +59,13 @@ def full_symbol(symbol: str, exchange: str | None) -> str:
     DataValidationError
         When symbol or exchange can be none.
     """
+    if isinstance(symbol, Iterable) and not isinstance(symbol, str | bytes):
+        raise DataValidationError(
+            "symbol",
+            symbol,
+            f"must be one symbol such as 'NASDAQ:AAPL', not {type(symbol).__name__}; "
+            "get_hist_multi takes several, and new_seis follows them one by one",
+        )
     name = Validators.validate_symbol(symbol, allow_formatted=True)
     if ":" in name:
         return name
@@ -83,13 +109,13 @@ def contract_symbol(full: str, contract: Any) -> str:
 
 
 def named_symbols(
-    names: Sequence[str], exchange: str | None, fut_contract: int | None
+    symbols: SymbolsLike, exchange: str | None, fut_contract: int | None
 ) -> "dict[str, str | DataValidationError]":
-    """Return the full symbol of each name, or why it has none."""
-    symbols: dict[str, str | DataValidationError] = {}
-    for name in names:
+    """Return the full symbol of each symbol as it was written, or why it has none."""
+    named: dict[str, str | DataValidationError] = {}
+    for name, place in names_with_exchanges(symbols, exchange).items():
         try:
-            symbols[name] = contract_symbol(full_symbol(name, exchange), fut_contract)
+            named[name] = contract_symbol(full_symbol(name, place), fut_contract)
         except DataValidationError as error:
-            symbols[name] = error
-    return symbols
+            named[name] = error
+    return named

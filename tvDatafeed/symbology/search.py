@@ -15,7 +15,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig
-from tvDatafeed.exceptions import DataError, NetworkError, RateLimitError, SymbolNotFoundError
+from tvDatafeed.exceptions import (
+    DataError,
+    NetworkError,
+    RateLimitError,
+    SymbolNotFoundError,
+    TvDatafeedError,
+)
 from tvDatafeed.network.http import HttpClient
 from tvDatafeed.query.search import SearchQuery
 from tvDatafeed.ratelimit import RateLimiter
@@ -125,14 +131,14 @@ def find(
 
 
 def with_suggestions(
-    error: SymbolNotFoundError, network: NetworkConfig, limiter: RateLimiter, seconds: float
-) -> SymbolNotFoundError:
+    error: TvDatafeedError, network: NetworkConfig, limiter: RateLimiter, seconds: float
+) -> TvDatafeedError:
     """Find what somebody may have meant by a symbol that does not exist.
 
     Parameters
     ----------
     error
-        The error of the symbol.
+        The error of the symbol; one that is not a `SymbolNotFoundError` is returned as it is.
     network
         Where to search.
     limiter
@@ -142,13 +148,21 @@ def with_suggestions(
 
     Returns
     -------
-    SymbolNotFoundError
+    TvDatafeedError
         The same with at most three symbols, the one that is most like it first. There are none
         when the search says nothing in time; or belongs to TradingView, and the symbols do not.
     """
+    if not isinstance(error, SymbolNotFoundError):
+        return error
     symbol = f"{error.exchange}:{error.symbol}" if error.exchange else error.symbol
     found = _nearest(symbol, network, limiter, min(seconds, _SUGGESTIONS_S))
-    return SymbolNotFoundError(error.symbol, error.exchange, reason=error.reason, suggestions=found)
+    return SymbolNotFoundError(
+        error.symbol,
+        error.exchange,
+        reason=error.reason,
+        suggestions=found,
+        currency=error.currency,
+    )
 
 
 def _nearest(
