@@ -10,15 +10,17 @@ import pytest
 
 from tests.loopback import NOW, impatient
 from tests.network.clients import ask_in_threads
-from tests.testing.client import Client
+from tests.testing.client import Client, command
 from tvDatafeed import (
     AuthenticationError,
     Interval,
     RateLimitError,
+    SymbolNotFoundError,
     TvDatafeed,
     TvDatafeedError,
     TvDatafeedLive,
 )
+from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import (
     Account,
     CloseCode,
@@ -425,3 +427,37 @@ def test_faults_of_the_replaying_server(tmp_path):
         with TvDatafeed(config=impatient(server)) as tv:
             assert_same([history(tv)], before)
         assert server.connections_opened == 2
+
+
+@pytest.mark.parametrize("name", ["2026-08-history-ok.json", "2026-08-history-error.json"])
+def test_capture_of_another_client(captures, tmp_path, name):
+    """What TradingView said to another client, after the commands of this one, is its frame."""
+    messages = json.loads((captures / name).read_text())
+    payloads = [payload for text in messages for payload in load_packets(text)]
+    found = [json.loads(payload) for payload in payloads]
+    session = next(m["p"][0] for m in found if "p" in m)
+    symbol_id = next(m["p"][1] for m in found if m.get("m") in {"symbol_resolved", "symbol_error"})
+    symbol = '={"symbol":"NASDAQ:AAPL","adjustment":"splits","session":"regular"}'
+    sent = [
+        ("set_auth_token", "unauthorized_user_token"),
+        ("chart_create_session", session, ""),
+        ("resolve_symbol", session, symbol_id, symbol),
+        ("create_series", session, "sds_1", "s1", symbol_id, "1D", 5, ""),
+    ]
+    said = [{"t": 0.0, "from": "server", "data": messages[0]}]
+    said += [{"t": 0.1, "from": "client", "data": encode(command(*words))} for words in sent]
+    said += [{"t": 0.2, "from": "server", "data": text} for text in messages[1:]]
+    file = tmp_path / "converted.json"
+    file.write_text(json.dumps(said))
+    with FakeTradingView() as server:
+        server.replay(file)
+        with TvDatafeed(config=impatient(server)) as tv:
+            if name.endswith("error.json"):
+                with pytest.raises(SymbolNotFoundError):
+                    tv.get_hist("NASDAQ:AAPL", n_bars=5)
+                return
+            frame = tv.get_hist("NASDAQ:AAPL", n_bars=5, timezone="UTC")
+    bars = list(bars_in(payloads, session).values())
+    assert [moment.timestamp() for moment in frame.index] == [bar[0] for bar in bars]
+    values = frame[["open", "high", "low", "close", "volume"]].to_numpy().tolist()
+    assert values == [bar[1:] for bar in bars]

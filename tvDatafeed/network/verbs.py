@@ -32,7 +32,7 @@ class _Woken:
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait, at most so many seconds."""
+        """Wait until `wake` is called, at most a number of seconds."""
         self._event.wait(min(max(seconds, 0.0), _LONGEST_WAIT_S))
         self._event.clear()
 
