@@ -86,7 +86,7 @@ def test_live(file, monkeypatch, capsys):
     """Lines of a live feed come again from the recording."""
     monkeypatch.setenv("TV_TOKEN_CACHE", "off")
     follow = ["live", "BINANCE:BTCUSDT", "--count", "2", "--json"]
-    clock = MarketClock(NOW, speed=600)
+    clock = MarketClock(NOW, speed=60)
     with FakeTradingView(clock=clock, tick_interval_s=0.05) as server:
         for variable, url in urls(server).items():
             monkeypatch.setenv(variable, url)

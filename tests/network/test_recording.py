@@ -88,6 +88,17 @@ def test_a_folder_that_does_not_exist(server, tmp_path, caplog):
     assert len(warnings_of(caplog, "tvDatafeed.network.recording")) == 1
 
 
+def test_a_file_that_disappears(server, file, caplog):
+    """A recording that someone removes is not begun again; requests go on."""
+    with TvDatafeed(config=impatient(server, record=str(file))) as tv:
+        tv.get_hist("NASDAQ:AAPL", n_bars=3)
+        file.unlink()
+        for _ in range(2):
+            assert len(tv.get_hist("NASDAQ:AAPL", n_bars=3)) == 3
+    assert not file.exists()
+    assert len(warnings_of(caplog, "tvDatafeed.network.recording")) == 1
+
+
 def test_the_size_is_limited(server, file, caplog):
     """The recording ends with a line that says so, below the limit; requests go on."""
     config = impatient(server, record=str(file), record_max_bytes=20_000)
