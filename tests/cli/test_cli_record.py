@@ -86,7 +86,7 @@ def test_live(file, monkeypatch, capsys):
     """Lines of a live feed come again from the recording."""
     monkeypatch.setenv("TV_TOKEN_CACHE", "off")
     follow = ["live", "BINANCE:BTCUSDT", "--count", "2", "--json"]
-    clock = MarketClock(NOW, speed=600)
+    clock = MarketClock(NOW, speed=60)
     with FakeTradingView(clock=clock, tick_interval_s=0.05) as server:
         for variable, url in urls(server).items():
             monkeypatch.setenv(variable, url)
@@ -160,9 +160,11 @@ def test_demo(file, capsys):
 
 
 def test_without_hyphens_and_debug(loopback, file, capsys):
-    """The two hyphens may be left out, and --debug belongs to the command that is recorded."""
+    """The two hyphens may be left out, and --debug logs once, wherever it stands."""
     assert main(["record", str(file), *HIST, "--debug"]) == 0
-    assert "create_series" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("create_series") == 1
+    assert main(["record", "--debug", f"{file}.2", "--", *HIST]) == 0
+    assert capsys.readouterr().err.count("create_series") == 1
 
 
 def test_exit_code_of_a_failure(loopback, file, capsys):

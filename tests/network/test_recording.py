@@ -88,6 +88,17 @@ def test_a_folder_that_does_not_exist(server, tmp_path, caplog):
     assert len(warnings_of(caplog, "tvDatafeed.network.recording")) == 1
 
 
+def test_a_file_that_disappears(server, file, caplog):
+    """A recording that someone removes is not begun again; requests go on."""
+    with TvDatafeed(config=impatient(server, record=str(file))) as tv:
+        tv.get_hist("NASDAQ:AAPL", n_bars=3)
+        file.unlink()
+        for _ in range(2):
+            assert len(tv.get_hist("NASDAQ:AAPL", n_bars=3)) == 3
+    assert not file.exists()
+    assert len(warnings_of(caplog, "tvDatafeed.network.recording")) == 1
+
+
 def test_the_size_is_limited(server, file, caplog):
     """The recording ends with a line that says so, below the limit; requests go on."""
     config = impatient(server, record=str(file), record_max_bytes=20_000)
@@ -266,6 +277,7 @@ def test_masking_of_messages():
     )
 
 
+@pytest.mark.slow
 def test_variable(server, file):
     """TV_RECORD records any program, and ends the recording when the program ends."""
     program = (
@@ -284,6 +296,7 @@ def _ask(config, queue):
         queue.put(len(tv.get_hist("NASDAQ:AAPL", n_bars=4)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forked_child(server, file):
@@ -319,6 +332,7 @@ def test_two_clients_share_a_recording(server, file):
     assert sorted(x["connection"] for x in lines_of(file) if "open" in x) == [1, 2]
 
 
+@pytest.mark.slow
 def test_nothing_sent_leaves_no_file(server, file):
     """A client that sends nothing makes no file, at its end and at that of the program."""
     program = "from tvDatafeed import TvDatafeed\nTvDatafeed().close()"
@@ -327,6 +341,7 @@ def test_nothing_sent_leaves_no_file(server, file):
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_without_it_nothing_is_loaded(server):
     """Without a recording its modules are not imported."""
     program = (

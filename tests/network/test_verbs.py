@@ -69,7 +69,7 @@ def test_connect_fails(server, status, text):
 
 
 def test_no_server():
-    """Nobody listens: False, and the reason of the system."""
+    """Without a server, connect returns False, and last_error has the reason of the system."""
     with FakeTradingView() as server:
         config = impatient(server, max_retries=1)
     manager = WebSocketManager(config)

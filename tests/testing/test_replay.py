@@ -10,15 +10,17 @@ import pytest
 
 from tests.loopback import NOW, impatient
 from tests.network.clients import ask_in_threads
-from tests.testing.client import Client
+from tests.testing.client import Client, command
 from tvDatafeed import (
     AuthenticationError,
     Interval,
     RateLimitError,
+    SymbolNotFoundError,
     TvDatafeed,
     TvDatafeedError,
     TvDatafeedLive,
 )
+from tvDatafeed.protocol.framing import encode
 from tvDatafeed.testing import (
     Account,
     CloseCode,
@@ -218,21 +220,28 @@ def test_live_bars(tmp_path):
 
     with FakeTradingView(clock=MarketClock(NOW, speed=0)) as server:
         before = follow(server, impatient(server, record=str(file)), step=True)
+    # The program may take longer to listen than when it was recorded.
+    delay_after(file, "series_completed", 1.0)
     with FakeTradingView() as server:
-        server.replay(file)
+        server.replay(file, speed=1.0)
         after = follow(server, impatient(server), step=False)
         assert server.differences == []
     pd.testing.assert_frame_equal(after, before)
 
 
+def delay_after(file, word, seconds):
+    """Move all lines after the first one with a word."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    first = next(n for n, line in enumerate(lines) if word in line.get("data", ""))
+    for line in lines[first + 1 :]:
+        line["t"] += seconds
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
 def test_recorded_pace(tmp_path):
     """With a speed, an answer takes as long as it did, divided by that."""
     file, before = recorded(tmp_path, history)
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    for line in lines:
-        if "data" in line and line["from"] == "server" and "timescale_update" in line["data"]:
-            line["t"] += 100.0
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    delay_after(file, "create_series", 100.0)
     with FakeTradingView() as server:
         server.replay(file, speed=1000.0)
         with TvDatafeed(config=impatient(server)) as tv:
@@ -425,3 +434,37 @@ def test_faults_of_the_replaying_server(tmp_path):
         with TvDatafeed(config=impatient(server)) as tv:
             assert_same([history(tv)], before)
         assert server.connections_opened == 2
+
+
+@pytest.mark.parametrize("name", ["2026-08-history-ok.json", "2026-08-history-error.json"])
+def test_capture_of_another_client(captures, tmp_path, name):
+    """What TradingView said to another client, after the commands of this one, is its frame."""
+    messages = json.loads((captures / name).read_text())
+    payloads = [payload for text in messages for payload in load_packets(text)]
+    found = [json.loads(payload) for payload in payloads]
+    session = next(m["p"][0] for m in found if "p" in m)
+    symbol_id = next(m["p"][1] for m in found if m.get("m") in {"symbol_resolved", "symbol_error"})
+    symbol = '={"symbol":"NASDAQ:AAPL","adjustment":"splits","session":"regular"}'
+    sent = [
+        ("set_auth_token", "unauthorized_user_token"),
+        ("chart_create_session", session, ""),
+        ("resolve_symbol", session, symbol_id, symbol),
+        ("create_series", session, "sds_1", "s1", symbol_id, "1D", 5, ""),
+    ]
+    said = [{"t": 0.0, "from": "server", "data": messages[0]}]
+    said += [{"t": 0.1, "from": "client", "data": encode(command(*words))} for words in sent]
+    said += [{"t": 0.2, "from": "server", "data": text} for text in messages[1:]]
+    file = tmp_path / "converted.json"
+    file.write_text(json.dumps(said))
+    with FakeTradingView() as server:
+        server.replay(file)
+        with TvDatafeed(config=impatient(server)) as tv:
+            if name.endswith("error.json"):
+                with pytest.raises(SymbolNotFoundError):
+                    tv.get_hist("NASDAQ:AAPL", n_bars=5)
+                return
+            frame = tv.get_hist("NASDAQ:AAPL", n_bars=5, timezone="UTC")
+    bars = list(bars_in(payloads, session).values())
+    assert [moment.timestamp() for moment in frame.index] == [bar[0] for bar in bars]
+    values = frame[["open", "high", "low", "close", "volume"]].to_numpy().tolist()
+    assert values == [bar[1:] for bar in bars]

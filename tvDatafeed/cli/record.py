@@ -58,6 +58,8 @@ def _record(arguments: argparse.Namespace, run: Callable[[Sequence[str]], int]) 
             f"say what to record: tvdatafeed record {arguments.file} -- hist NASDAQ:AAPL",
             EXIT_USAGE,
         )
+    if arguments.debug:
+        rest = [*rest, "--debug"]
     path = os.path.abspath(arguments.file)  # noqa: PTH100 - no link is followed
     if os.path.lexists(path):
         raise CommandError(

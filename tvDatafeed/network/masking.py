@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from tvDatafeed.common.redaction import REDACT_MIN_LENGTH, TOKEN
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
@@ -75,12 +75,16 @@ class Masker:
     """Replaces the secrets of one recording; any thread may call it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.reset_lock()
         self._known: frozenset[str] = frozenset()
         # All spellings: those that may stand anywhere, numbers, and names; the longest first.
         self._texts: tuple[str, ...] = ()
         self._numbers: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
+
+    def reset_lock(self) -> None:
+        """Use another lock in a forked child: no thread there releases that of its parent."""
+        self._lock = threading.Lock()
 
     def learn(self, secrets: Iterable[str], *, are_names: bool = False) -> None:
         """Mask these from now on; those shorter than 4 characters would occur by chance.
@@ -158,8 +162,8 @@ class Masker:
         """Return the headers that matter to a client, masked."""
         shown = {name: text for name, text in headers.items() if name in _SHOWN_ANSWER_HEADERS}
         if "location" in shown:
-            parts = urlsplit(shown["location"])
-            shown["location"] = parts._replace(query=self._form(parts.query)).geturl()
+            place, question, query = shown["location"].partition("?")
+            shown["location"] = f"{place}{question}{self._form(query)}"
         return {name: self.text(text) for name, text in shown.items()}
 
     def answer_body(self, body: str, sent: str) -> str:

@@ -113,6 +113,7 @@ class Recorder:
         )
 
     def _reset_in_child(self) -> None:
+        self.masker.reset_lock()
         self._reset(f"{self._path}.{os.getpid()}")
 
     def connection(self, url: str) -> "ConnectionTape":

@@ -32,7 +32,7 @@ class _Woken:
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Wait, at most so many seconds."""
+        """Wait until `wake` is called, at most a number of seconds."""
         self._event.wait(min(max(seconds, 0.0), _LONGEST_WAIT_S))
         self._event.clear()
 
@@ -89,7 +89,7 @@ class ConnectionVerbs(ABC):
 
         It is tried as often as `NetworkConfig.max_retries` says and once more, with the pauses of
         `base_retry_delay` and `max_retry_delay`. A connection without requests is closed after
-        `idle_timeout`.
+        `idle_timeout`. Entering `with` connects too, and enters even if that has failed.
 
         Returns
         -------

@@ -47,7 +47,6 @@ _SETS = frozenset({"quote_add_symbols", "quote_fast_symbols", "quote_set_fields"
 # A client may end a session at any time.
 _DELETES = frozenset({"chart_delete_session", "quote_delete_session"})
 _NOT_RECORDED = "not in the recording"
-_SIGN_IN = "/accounts/"
 # Unless a speed is given, longer pauses are cut: a client that follows a series is ready for a new
 # bar after this, as it was when the series was recorded.
 _LONGEST_PAUSE_S = 0.1
@@ -132,11 +131,6 @@ class Playbook:
         How many recorded seconds pass in a second; infinity: no pause; None: short pauses stay.
     report
         Called with a sentence about what a client did that was not recorded.
-
-    Attributes
-    ----------
-    has_sign_in : bool
-        Whether a sign-in was recorded; it is played for any password.
     """
 
     def __init__(
@@ -149,7 +143,6 @@ class Playbook:
         self._times_answered: dict[int, int] = {}
         self._lock = threading.Lock()
         self._handshakes = itertools.count()
-        self.has_sign_in: bool = any(_SIGN_IN in x.request["url"] for x in self._exchanges)
         self._scripts = [_Script(c, items) for c in self.connections for items in _sessions_of(c)]
 
     def __repr__(self) -> str:
