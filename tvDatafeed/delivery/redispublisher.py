@@ -392,7 +392,9 @@ class RedisPublisher:
 
     def _is_new(self, item: Item) -> bool:
         """Give a bar its id; return whether it is to be published."""
-        outcome = self._streams[item.key].assign(item)
+        share = _REMEMBERED // len(self._streams)
+        limit = max(min(_REMEMBERED_PER_SERIES, share), 1)
+        outcome = self._streams[item.key].assign(item, limit)
         if outcome is not None:
             self._count(outcome)
         return outcome is None
@@ -400,8 +402,7 @@ class RedisPublisher:
     def _confirm(self, item: Item, outcome: str) -> None:
         self._count(outcome)
         if outcome != "late":
-            share = _REMEMBERED // len(self._streams)
-            self._streams[item.key].confirm(item, max(min(_REMEMBERED_PER_SERIES, share), 1))
+            self._streams[item.key].confirm(item)
 
     def _look_up(self, connection: RedisConnection, keys: Sequence[str]) -> None:
         """Learn the newest entry of streams; publish again what the server has lost of them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tvDatafeed.delivery.messages import ClosedBar
-from tvDatafeed.delivery.redisentries import EntryId, fields_of, parse_id, read_entry
+from tvDatafeed.delivery.redisentries import START, EntryId, fields_of, parse_id, read_entry
 from tvDatafeed.delivery.redisserver import Command
 from tvDatafeed.exceptions import DeliveryError
 
@@ -56,7 +56,7 @@ class Stream:
     confirmed
         The newest entry that the server has confirmed.
     remembered
-        The last bars that were published.
+        The last bars that were given an id.
     hole
         The newest bar that was dropped while the server was away: its readers miss it.
     is_refused
@@ -72,8 +72,11 @@ class Stream:
     hole: EntryId | None = None
     is_refused: bool = False
 
-    def assign(self, item: Item) -> Literal["repeated", "late"] | None:
-        """Give a bar its id; return why it is not published, or None."""
+    def assign(self, item: Item, limit: int) -> Literal["repeated", "late"] | None:
+        """Give a bar its id, and remember it; return why it is not published, or None.
+
+        Of all bars, `limit` of the last are remembered.
+        """
         if item.id is not None:
             return None
         newest, time_ms = self.newest, item.bar.time_s * 1000
@@ -89,6 +92,9 @@ class Stream:
         item.previous = max((i for i in (previous, self.hole) if i is not None), default=None)
         self.previous, self.hole = item.previous, None
         self.newest, self.numbers = item.id, item.numbers
+        self.remembered.append(item)
+        while len(self.remembered) > limit:
+            self.remembered.popleft()
         return None
 
     def _is_known(self, item: Item) -> bool:
@@ -97,18 +103,16 @@ class Stream:
             for old in self.remembered
         )
 
-    def confirm(self, item: Item, limit: int) -> None:
-        """Remember a bar that the server has; of all of them a number of the last."""
+    def confirm(self, item: Item) -> None:
+        """Note that the server has a bar."""
         self.confirmed = max(item.entry_id, self.confirmed or item.entry_id)
-        self.remembered.append(item)
-        while len(self.remembered) > limit:
-            self.remembered.popleft()
 
     def lost(self, newest: EntryId | None) -> list[Item]:
         """Return what the server has lost, as far as it is remembered; `newest` is its newest."""
-        if self.confirmed is None or (newest is not None and newest >= self.confirmed):
+        confirmed, newest = self.confirmed, newest or START
+        if confirmed is None:
             return []
-        return [i for i in self.remembered if newest is None or i.entry_id > newest]
+        return [item for item in self.remembered if newest < item.entry_id <= confirmed]
 
     def learn(self, entry_id: bytes, fields: Sequence[bytes]) -> None:
         """Note the newest entry of the server, where it is newer than what is known."""
