@@ -123,4 +123,5 @@ def _times_s(index: Any, after_s: float) -> list[int]:
 
 def _seconds(index: Any) -> list[int]:
     # Those of an index with a zone are in UTC.
-    return [moment // _NANOSECONDS for moment in index.as_unit("ns").asi8.tolist()]
+    exact = index if index.unit == "ns" else index.as_unit("ns")
+    return [moment // _NANOSECONDS for moment in exact.asi8.tolist()]
