@@ -5,6 +5,8 @@ import logging
 import math
 import re
 import socket
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from standardwebhooks import Webhook as Oracle
 
 from tests.delivery.hooks import OPENED_S, QUICK, SEIS, bar, make_hook
 from tests.delivery.receiver import SECRET, Receiver
+from tests.feed import until
 from tests.scale import PATIENCE_S, at_most
 from tvDatafeed import Interval, Seis
 from tvDatafeed.delivery import (
@@ -552,3 +555,26 @@ def test_frame_without_bars(hook, change):
     with pytest.raises(DeliveryError, match="open, high, low, close, volume"):
         hook(SEIS, change(bar()))
     assert hook.outbox.pending() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_close_at_once_leaves_no_file_open(receiver, tmp_path):
+    """The thread that still sends closes what it has opened again."""
+    for number in range(20):
+        hook = make_hook(receiver.url, tmp_path / f"outbox{number}.db")
+        for place in range(5):
+            hook(SEIS, bar(place))
+        hook.close(0.0)
+
+    def open_files():
+        links = Path("/proc/self/fd").iterdir()
+        return [name for link in links if "outbox" in (name := _target(link))]
+
+    assert until(lambda: not open_files())
+
+
+def _target(link):
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""

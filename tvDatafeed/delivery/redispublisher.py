@@ -277,21 +277,15 @@ class RedisPublisher:
 
     def _start(self) -> None:
         """Start the thread, where it does not run; called without locks."""
-        if self._thread is not None:
-            return
-        thread = threading.Thread(target=self._run, name="tvDatafeed-redis", daemon=True)
+        # Of threads that are started side by side one serves, so that no lock is held meanwhile.
+        if self._thread is None and not self._is_stopping:
+            threading.Thread(target=self._run, name="tvDatafeed-redis", daemon=True).start()
+
+    def _run(self) -> None:
         with self._lock:
             if self._thread is not None or self._is_stopping:
                 return
-            self._thread = thread
-        try:
-            thread.start()
-        except BaseException:
-            with self._lock:
-                self._thread = None
-            raise
-
-    def _run(self) -> None:
+            self._thread = threading.current_thread()
         while self._has_work():
             try:
                 self._work()

@@ -59,6 +59,8 @@ class Sender:
         Limits, proxy and certificates.
     on_result
         Called with each result, in the sender's thread.
+    on_end
+        Called when the sender's thread has done all it will, in that thread.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Sender:
         batch: int,
         config: DeliveryConfig,
         on_result: Callable[[DeliveryResult], None],
+        on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._outbox = outbox
         self._url = url
@@ -78,6 +81,7 @@ class Sender:
         self._batch = batch
         self._config = config
         self._on_result = on_result
+        self._on_end = on_end
         self._courier = Courier(url, headers, config)
         name = hashlib.sha256(url.encode()).hexdigest()[:_LOCK_NAME_CHARACTERS]
         self._lock_path = f"{outbox.path}.{name}.owner"
@@ -165,6 +169,7 @@ class Sender:
             self._send_all()
         finally:
             self._outbox.unlisten(self._url, self._note)
+            self._on_end()
 
     def _send_all(self) -> None:
         """Send while this process owns the destination, until the sender is stopped."""

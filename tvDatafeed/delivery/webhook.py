@@ -135,6 +135,7 @@ class Webhook:
                 batch=batch,
                 config=config,
                 on_result=self._report,
+                on_end=self._release,
             )
         except BaseException:
             if self._owns_outbox:
@@ -340,8 +341,12 @@ class Webhook:
         try:
             return self._outbox.run(function)
         finally:
-            if self._is_closed and self._owns_outbox:
-                self._outbox.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Close the file if it is this object's own, and nothing more is enqueued."""
+        if self._is_closed and self._owns_outbox:
+            self._outbox.close()
 
     def _notify(self, lane: str) -> None:
         # In a forked child it does not run yet.
