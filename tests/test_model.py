@@ -232,7 +232,9 @@ class ClientAndServer(RuleBasedStateMachine):
         told = {bar.time: bar for bar in series.told}
         for time, bar in between.items():
             is_missing = any(start <= time <= end for start, end in series.gaps)
-            assert time in told or is_missing, (time, series.gaps)
+            # Updates that changed places leave an older bar on its way.
+            is_coming = any(str(int(time)) in text for text in self.wire)
+            assert time in told or is_missing or is_coming, (time, series.gaps)
             if time in told and not self.disturbed:
                 ours = told[time]
                 assert (ours.open, ours.high, ours.low, ours.close) == bar[1:5]

@@ -24,7 +24,7 @@ from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
 from tvDatafeed.exceptions import (
     ConfigurationError,
-    DataValidationError,
+    SymbolNotFoundError,
     TvDatafeedError,
 )
 from tvDatafeed.frames.many import Frames, results_of
@@ -42,6 +42,7 @@ from tvDatafeed.query.history import (
     SeriesOptions,
     StoreUse,
     Validation,
+    check_on_error,
 )
 from tvDatafeed.query.mistakes import explains_names
 from tvDatafeed.query.periods import Period
@@ -518,7 +519,7 @@ float, optional
             self._config.data,
         )
         window = check_count("max_concurrent", max_concurrent)
-        _check_on_error(on_error)
+        check_on_error(on_error)
         named = named_symbols(symbols, exchange, fut_contract)
         started = time.monotonic()
         results: dict[str, pd.DataFrame | TvDatafeedError] = {}
@@ -649,12 +650,8 @@ float, optional
         >>> quotes["currency"].tolist()
         ['USD', 'USD']
         """
-        query = QuotesQuery(symbols, exchange, fields)
-        _check_on_error(on_error)
-        quotes = self._answer(query.request())
-        if on_error == "raise":
-            for refusal in quotes.errors.values():
-                raise refusal
+        query = QuotesQuery(symbols, exchange, fields, on_error)
+        quotes = query.checked(self._answer(query.request()))
         from tvDatafeed.frames.quotes import quotes_to_frame  # noqa: PLC0415 - as above
 
         return quotes_to_frame(quotes, query.rows, query.columns)
@@ -847,6 +844,8 @@ float, optional
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
         """Add to an error what may have been meant, if the search says so at once."""
+        if not isinstance(error, SymbolNotFoundError):
+            return error
         from tvDatafeed.symbology.search import with_suggestions  # noqa: PLC0415 - as above
 
         return with_suggestions(error, self._config.network, self._limiter, self.max_response_time)
@@ -858,8 +857,3 @@ float, optional
     def _get_totp_code(self) -> str | None:
         """Give a code: the one that was passed, else one of the secret, else None."""
         return code_of(self._config.auth)
-
-
-def _check_on_error(on_error: str) -> None:
-    if on_error not in {"raise", "collect"}:
-        raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")

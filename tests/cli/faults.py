@@ -380,7 +380,7 @@ CASES = [
         "symbol is unknown",
         refused_symbol("symbol_error", "invalid symbol"),
         "history",
-        SYMBOL,
+        "Symbol 'BTCUSDT' not found on BINANCE",
         "--symbol",
     ),
     Case(

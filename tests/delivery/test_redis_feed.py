@@ -387,11 +387,11 @@ async def _coroutine(_seis, _data):
     ("arguments", "options", "error"),
     [
         (("", "BINANCE", Interval.in_1_minute), {}, DataValidationError),
-        (("A", "BINANCE", "1"), {}, InvalidIntervalError),
+        (("A", "BINANCE", "1x"), {}, InvalidIntervalError),
         ((*SERIES, 1), {}, DataValidationError),
         ((*SERIES, _coroutine), {}, DataValidationError),
         (SERIES, {"start": "yesterday"}, DataValidationError),
-        (SERIES, {"start": 1}, DataValidationError),
+        (SERIES, {"start": b"1"}, DataValidationError),
     ],
 )
 def test_bad_subscriptions(feed, arguments, options, error):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.programs import run, start
 from tests.scale import PATIENCE_S, at_most
-from tests.store.bars import assert_stored, bars
+from tests.store.bars import FIRST_S, assert_stored, bars
 from tests.store.postgresserver import NO_SERVER, PASSWORD
 from tvDatafeed import ConfigurationError, Interval
 from tvDatafeed.store import (
@@ -260,7 +260,7 @@ def test_disk_full(url):
         execute(
             url,
             "CREATE TRIGGER full_disk BEFORE INSERT ON block FOR EACH ROW WHEN (NEW.first > "
-            "1704200000) EXECUTE FUNCTION full_disk()",
+            f"{FIRST_S + 132_800}) EXECUTE FUNCTION full_disk()",
         )
         with pytest.raises(StoreError, match="TV_STORE_MAX_BARS"):
             write(store, bars(5000))

@@ -214,6 +214,12 @@ def _checked_count(bars: RangeOptions, data: DataConfig) -> int | None:
     return Validators.validate_n_bars(count, max_bars=sys.maxsize)
 
 
+def check_on_error(on_error: str) -> None:
+    """Refuse a word for what becomes of symbols that fail; see `TvDatafeed.get_hist_multi`."""
+    if on_error not in {"raise", "collect"}:
+        raise DataValidationError("on_error", on_error, "must be 'raise' or 'collect'")
+
+
 def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise DataValidationError(field, value, f"must be one of {', '.join(choices)}")

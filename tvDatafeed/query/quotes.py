@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tvDatafeed.exceptions import DataValidationError
+from tvDatafeed.query.history import check_on_error
 from tvDatafeed.query.symbols import (
     SymbolsLike,
     full_symbol,
@@ -12,7 +13,7 @@ from tvDatafeed.query.symbols import (
 )
 
 if TYPE_CHECKING:
-    from tvDatafeed.protocol.events import QuotesRequest
+    from tvDatafeed.protocol.events import Quotes, QuotesRequest
 
 
 # What a quote shows unless fields are named: our columns and TradingView's fields.
@@ -37,7 +38,7 @@ class QuotesQuery:
 
     Parameters
     ----------
-    symbols, exchange, fields
+    symbols, exchange, fields, on_error
         As for `TvDatafeed.get_quotes`.
 
     Attributes
@@ -54,8 +55,14 @@ class QuotesQuery:
     """
 
     def __init__(
-        self, symbols: SymbolsLike, exchange: str | None, fields: Iterable[str] | None
+        self,
+        symbols: SymbolsLike,
+        exchange: str | None,
+        fields: Iterable[str] | None,
+        on_error: str = "raise",
     ) -> None:
+        check_on_error(on_error)
+        self._collects = on_error == "collect"
         self.rows: dict[str, str] = {
             name: full_symbol(name, place)
             for name, place in names_with_exchanges(symbols, exchange).items()
@@ -68,6 +75,13 @@ class QuotesQuery:
         for what, given in (("symbols", self.rows), ("fields", self.columns)):
             if not given:
                 raise DataValidationError(what, [], "must name at least one")
+
+    def checked(self, quotes: "Quotes") -> "Quotes":
+        """Return an answer, or raise the first of its errors unless they are collected."""
+        if not self._collects:
+            for refusal in quotes.errors.values():
+                raise refusal
+        return quotes
 
     def request(self) -> "QuotesRequest":
         """Say what to ask TradingView for."""

@@ -20,7 +20,6 @@ from tvDatafeed.exceptions import (
     NetworkError,
     RateLimitError,
     SymbolNotFoundError,
-    TvDatafeedError,
 )
 from tvDatafeed.network.http import HttpClient
 from tvDatafeed.query.search import SearchQuery
@@ -131,14 +130,14 @@ def find(
 
 
 def with_suggestions(
-    error: TvDatafeedError, network: NetworkConfig, limiter: RateLimiter, seconds: float
-) -> TvDatafeedError:
+    error: SymbolNotFoundError, network: NetworkConfig, limiter: RateLimiter, seconds: float
+) -> SymbolNotFoundError:
     """Find what somebody may have meant by a symbol that does not exist.
 
     Parameters
     ----------
     error
-        The error of the symbol; one that is not a `SymbolNotFoundError` is returned as it is.
+        The error of the symbol.
     network
         Where to search.
     limiter
@@ -148,12 +147,10 @@ def with_suggestions(
 
     Returns
     -------
-    TvDatafeedError
+    SymbolNotFoundError
         The same with at most three symbols, the one that is most like it first. There are none
         when the search says nothing in time; or belongs to TradingView, and the symbols do not.
     """
-    if not isinstance(error, SymbolNotFoundError):
-        return error
     symbol = f"{error.exchange}:{error.symbol}" if error.exchange else error.symbol
     found = _nearest(symbol, network, limiter, min(seconds, _SUGGESTIONS_S))
     return SymbolNotFoundError(
