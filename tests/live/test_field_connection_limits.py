@@ -78,15 +78,15 @@ def test_feeds_of_two_accounts_do_not_meet(server):
 
 def test_requests_that_take_turns_wait_too(server, caplog):
     """A connection that was idle when the other client closed it is followed by a wait as well."""
-    config = live_config(server, base_retry_delay=0.02, max_retry_delay=60.0)
+    config = live_config(server, base_retry_delay=0.1, max_retry_delay=60.0)
     token = server.issue_token(ALICE)
     with TvDatafeed(config=config, auth_token=token) as one:
         with TvDatafeed(config=config, auth_token=token) as other:
             for _ in range(3):
                 for tv in (one, other):
                     assert len(tv.get_hist(SYMBOL, n_bars=1)) == 1
-            # 0.08 s after the second refusal, at least half.
-            assert one.stats()["latency_p99_s"] >= 0.04
+            # 0.4 s after the second refusal, at least half; the call of the other one is in it.
+            assert one.stats()["latency_p99_s"] >= 0.1
     assert server.connections_opened == 6
 
 
