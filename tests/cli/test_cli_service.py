@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -37,7 +38,7 @@ class Manager:
     """What a service manager hears."""
 
     def __init__(self, path):
-        self.path = str(path)
+        self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self.reports = []
@@ -57,14 +58,16 @@ class Manager:
 
 
 @pytest.fixture
-def manager(tmp_path, monkeypatch):
+def manager(monkeypatch):
     """A service manager whose socket the environment names."""
-    heard = Manager(tmp_path / "notify")
-    monkeypatch.setenv("NOTIFY_SOCKET", heard.path)
-    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    yield heard
-    heard.close()
+    # A path of a socket has 104 bytes at the most.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 - as said
+        heard = Manager(f"{folder}/notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", heard.path)
+        monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        yield heard
+        heard.close()
 
 
 def status_of(url):

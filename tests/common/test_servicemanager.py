@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import sys
+import tempfile
 
 import pytest
 
@@ -23,10 +24,16 @@ def listening(address):
         yield receiver
 
 
+@pytest.fixture
+def path():
+    """A path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 - as said
+        yield f"{folder}/notify"
+
+
 @needs_unix
-def test_report(tmp_path):
+def test_report(path):
     """A report is one datagram with a line for each fact, whatever is in its text."""
-    path = str(tmp_path / "notify")
     with listening(path) as receiver:
         manager = ServiceManager(path)
         assert manager.is_there
@@ -62,18 +69,17 @@ def test_without_such_sockets(monkeypatch, caplog):
 
 
 @needs_unix
-def test_socket_that_is_gone(tmp_path, caplog):
+def test_socket_that_is_gone(path, caplog):
     """One WARNING until it is back, and one for the next time."""
-    path = tmp_path / "notify"
-    manager = ServiceManager(str(path))
+    manager = ServiceManager(path)
     assert not manager.notify(WATCHDOG=1)
     assert not manager.notify(WATCHDOG=1)
-    with listening(str(path)) as receiver:
+    with listening(path) as receiver:
         assert manager.notify(WATCHDOG=1)
         assert receiver.recv(4096) == b"WATCHDOG=1"
     assert not manager.notify(STOPPING=1)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert str(path) in caplog.text
+    assert path in caplog.text
 
 
 @needs_unix
