@@ -61,7 +61,7 @@ class Manager:
 def manager(monkeypatch):
     """A service manager whose socket the environment names."""
     # A path of a socket has 104 bytes at the most.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 - as said
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         heard = Manager(f"{folder}/notify")
         monkeypatch.setenv("NOTIFY_SOCKET", heard.path)
         monkeypatch.delenv("WATCHDOG_USEC", raising=False)

@@ -27,7 +27,7 @@ def listening(address):
 @pytest.fixture
 def path():
     """A path that is short enough for a socket."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # noqa: S108 - as said
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         yield f"{folder}/notify"
 
 

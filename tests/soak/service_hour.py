@@ -277,8 +277,8 @@ def hour(seconds: float, speed: float, warm_up_s: float) -> Iterator[str]:
     print(
         f"{run.bars} bars; {len(run.lives)} lives of the bot; /health asked {len(statuses)} times: "
         f"{statuses.count(200)} times 200, {statuses.count(503)} times 503, {statuses.count(0)} "
-        f"times no answer; {len(run.judged())} of them outside of transitions. The longest time from "
-        f"a start to 200: {run.slowest_s():.1f} s, asked each second"
+        f"times no answer; {len(run.judged())} of them outside of transitions. The longest time "
+        f"from a start to 200: {run.slowest_s():.1f} s, asked each second"
     )
     for number, life in enumerate(run.lives, 1):
         growth = life.growth_mb(warm_up_s)
