@@ -261,6 +261,14 @@ def test_host_that_is_none(tvl, host):
         MetricsServer(tvl, 0, host=host)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6")
+def test_address_of_version_6(tvl):
+    """Its URL has brackets."""
+    with MetricsServer(tvl, 0, host="::1") as metrics:
+        assert metrics.url == f"http://[::1]:{metrics.port}"
+        assert fetch(f"{metrics.url}/health")[0] == 200
+
+
 def test_port_is_free_again(tvl):
     """A service that is started anew listens on the same port at once."""
     port = 0

@@ -17,6 +17,7 @@ Checked are, with exit code 0 when all is right:
 import argparse
 import contextlib
 import math
+import random
 import signal
 import socket
 import sqlite3
@@ -79,10 +80,18 @@ class Life:
 class Hour:
     """One run."""
 
-    def __init__(self, folder: Path, seconds: float, speed: float, away_s: float = AWAY_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        speed: float,
+        away_s: float = AWAY_S,
+        bot: Path = BOT,
+    ) -> None:
         self.folder = folder
         self.seconds = seconds
         self.away_s = away_s
+        self.bot = bot
         self.clock = MarketClock(NOW, speed=speed)
         self.lives: list[Life] = []
         self.wrong: list[str] = []
@@ -91,8 +100,7 @@ class Hour:
         # When it was asked for and answered, and the status; 0 for no answer.
         self.health: list[tuple[float, float, int]] = []
         self.bars = 0
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = unused_port()
         self._has_ended = threading.Event()
 
     def run(self) -> None:
@@ -133,7 +141,7 @@ class Hour:
                 time.monotonic(),
                 subprocess.Popen(
                     [
-                        *(sys.executable, str(BOT), SYMBOL, "--state", str(self.folder)),
+                        *(sys.executable, str(self.bot), SYMBOL, "--state", str(self.folder)),
                         *("--port", str(self.port)),
                     ],
                     stdout=log,  # type: ignore[arg-type]  # a file
@@ -150,7 +158,8 @@ class Hour:
             life = self.lives[-1]
             if life.process.poll() is not None:
                 life.ended = life.ended or time.monotonic()
-                if life.how == "by itself":
+                # One that cannot start while the server is away is started again.
+                if life.how == "by itself" and life.answered < math.inf:
                     self.wrong.append(f"the bot ended by itself: {life.process.returncode}")
                 self._start(server, log)
 
@@ -159,7 +168,8 @@ class Hour:
         life.how, life.ended = how, time.monotonic()
         life.process.send_signal(number)
         code = life.process.wait(_WAIT_S)
-        if code not in {0, -signal.SIGKILL}:
+        # Before its first answer it may be too young to notice SIGTERM.
+        if code not in {0, -signal.SIGKILL} and life.answered < math.inf:
             self.wrong.append(f"exit code {code} after {how}")
 
     def _watch(self) -> None:
@@ -241,6 +251,14 @@ class Hour:
         if when - changed < BACK_S or (life.ended is not None and when >= life.ended):
             return None
         return True if when >= min(life.answered, life.started + START_S) else None
+
+
+def unused_port() -> int:
+    """Return a port that is free, and that the system gives to no program that asks for any."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def status_of(url: str) -> int:

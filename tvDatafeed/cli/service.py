@@ -27,6 +27,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 # How often the status line of a service changes, where no watchdog asks for more.
 _STATUS_S = 10.0
+# A watchdog that asks for more is not answered in time: the processor has other work.
+_SHORTEST_S = 0.01
 # For the thread of the signs of life to end.
 _END_S = 1.0
 
@@ -138,7 +140,7 @@ class _SignsOfLife:
         self._feed = feed
         self._watchdog_s = watchdog_s()
         # Twice as often as it has to be.
-        self._every_s = _STATUS_S if self._watchdog_s is None else self._watchdog_s / 2
+        self._every_s = max((self._watchdog_s or 2 * _STATUS_S) / 2, _SHORTEST_S)
         self._is_over = threading.Event()
         self._is_stuck = False
 
