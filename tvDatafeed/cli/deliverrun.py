@@ -20,6 +20,7 @@ from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandErr
 from tvDatafeed.cli.destinations import Destination, RedisDestination, WebhookDestination
 from tvDatafeed.cli.live import opened_seis
 from tvDatafeed.cli.signals import both_interrupt
+from tvDatafeed.common.facts import facts
 from tvDatafeed.config import DeliveryConfig, RedisConfig, TelegramConfig, TvDatafeedConfig
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.exceptions import DeliveryError
@@ -288,7 +289,12 @@ class _Gate:
                 self._is_refusing = refusal is not None
             self._on_done()
         if is_first:
-            logger.warning("a bar of %s was not accepted: %s", seis.full_symbol, refusal)
+            logger.warning(
+                "a bar of %s was not accepted: %s",
+                seis.full_symbol,
+                refusal,
+                extra=facts(seis, error=refusal),
+            )
 
 
 def _named(symbols: Sequence[str]) -> str:

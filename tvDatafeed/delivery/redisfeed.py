@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import RedisConfig, validate_timeout
 from tvDatafeed.delivery.messages import check_name, rfc3339
@@ -397,7 +398,11 @@ class RedisFeed:
     def _report_gap(self, seis: RedisSeis, gap: Gap) -> None:
         start, end = moment(gap.start_s), moment(gap.end_s)
         logger.warning(
-            "%s: bars from %s to %s were trimmed before they were read", seis, start, end
+            "%s: bars from %s to %s were trimmed before they were read",
+            seis,
+            start,
+            end,
+            extra=facts(seis, start=start, end=end),
         )
         on_gap = self.on_gap
         if on_gap is None:
@@ -405,7 +410,9 @@ class RedisFeed:
         try:
             on_gap(seis, start, end)
         except Exception:
-            logger.exception("the hook on_gap raised an exception")
+            logger.exception(
+                "the hook on_gap raised an exception", extra=facts(seis, hook="on_gap")
+            )
 
 
 def _checked_seis(symbol: str, exchange: str, interval: IntervalLike) -> RedisSeis:
