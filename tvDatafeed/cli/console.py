@@ -118,12 +118,13 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _line_of(text: object) -> str:
+def text_line(text: object) -> str:
+    """Return the line of a note, as people read it."""
     return f"tvdatafeed: {one_line(text)}"
 
 
 # How notes are written; the last one counts.
-_note_formats: list[Callable[[object], str]] = [_line_of]
+_note_formats: list[Callable[[object], str]] = [text_line]
 
 
 @contextmanager

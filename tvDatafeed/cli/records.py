@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tvDatafeed.cli.console import notes_as, one_line
+from tvDatafeed.cli.console import notes_as, one_line, text_line
 from tvDatafeed.common.redaction import redact
 
 __all__ = ["FORMATS", "JsonFormatter", "add_log_options", "notes_on_stderr", "records_on_stderr"]
@@ -89,9 +89,6 @@ def _plain(value: object) -> object:
 @contextmanager
 def notes_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
     """Write the command's own notes in the format that was asked for."""
-    if arguments.log_format == "text":
-        yield
-        return
     formatter = JsonFormatter(has_tracebacks=arguments.debug)
 
     def line_of(text: object) -> str:
@@ -102,7 +99,7 @@ def notes_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
             note.exc_info = (type(text), text, text.__traceback__)
         return formatter.format(note)
 
-    with notes_as(line_of):
+    with notes_as(text_line if arguments.log_format == "text" else line_of):
         yield
 
 
