@@ -21,9 +21,9 @@ from tvDatafeed.testing import FakeTradingView, MarketClock
 
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "service.py")
-# Those that would go on until Ctrl-C are given an end.
 # They have an account, or configure logging.
 QUIET = {"cookie_login.py", "quiet_mode.py", "two_factor_authentication.py"}
+# Those that would go on until Ctrl-C are given an end.
 ENDS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"], "trading_bot.py": ["--bars", "30"]}
 
 
