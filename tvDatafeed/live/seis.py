@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.facts import facts
+from tvDatafeed.common.functions import check_not_async
 from tvDatafeed.exceptions import (
     ConsumerError,
     DataValidationError,
@@ -21,7 +22,6 @@ from tvDatafeed.exceptions import (
     ThreadingError,
 )
 from tvDatafeed.interval import CustomInterval, Interval, IntervalLike, as_interval
-from tvDatafeed.live.functions import check_not_async
 from tvDatafeed.live.mailbox import Backlog, LiveItem, Mailbox
 from tvDatafeed.validators import check_count
 
