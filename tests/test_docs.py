@@ -122,7 +122,8 @@ def test_block_runs(page, block, environment, request):
         done = programs.run("-c", block, server=request.getfixturevalue("server"))
         assert done.returncode == 0, done.stderr
         return
-    with deliveries(environment) if "Webhook" in block else contextlib.nullcontext():
+    needs_servers = page == "delivery" or "Webhook" in block
+    with deliveries(environment) if needs_servers else contextlib.nullcontext():
         run(block)
 
 
