@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.delivery import telegram
 from tests.delivery.hooks import SEIS, bar
 from tests.delivery.receiver import SECRET, Receiver
@@ -21,7 +22,7 @@ from tvDatafeed import exceptions
 from tvDatafeed.cli import main
 from tvDatafeed.config import environment_variables
 from tvDatafeed.delivery import Webhook
-from tvDatafeed.testing import FakeTradingView
+from tvDatafeed.testing import FakeTradingView, FinMidFrame
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -33,8 +34,15 @@ def blocks(text, language):
     return [textwrap.dedent(block) for _indentation, block in found]
 
 
+# A block that needs another package says so: it runs on demand.
+NEEDING = re.compile(r"^<!-- needs: \S+ -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [
-    pytest.param(page.stem, block, id=f"{page.stem}-{number}")
+    pytest.param(
+        page.stem,
+        block,
+        id=f"{page.stem}-{number}",
+        marks=[pytest.mark.documentation] * (block in NEEDING.findall(page.read_text("utf-8"))),
+    )
     for page in PAGES
     for number, block in enumerate(blocks(page.read_text("utf-8"), "python"), 1)
 ]
@@ -109,7 +117,13 @@ def test_block_runs(page, block, environment, request):
     """Each Python block runs as it stands, in an empty folder and against loopback servers."""
     if "Redis" in block:
         environment({"TV_REDIS_URL": request.getfixturevalue("redis").url})
-    with deliveries(environment) if page == "delivery" else contextlib.nullcontext():
+    if page == "logging":
+        # Of a process of its own: it configures logging.
+        done = programs.run("-c", block, server=request.getfixturevalue("server"))
+        assert done.returncode == 0, done.stderr
+        return
+    needs_servers = page == "delivery" or "Webhook" in block
+    with deliveries(environment) if needs_servers else contextlib.nullcontext():
         run(block)
 
 
@@ -162,6 +176,74 @@ def test_feed_is_shared(environment, redis, capsys):
     assert not capsys.readouterr().out
     run(block_with("RedisFeed("))
     assert "BINANCE:BTCUSDT" in capsys.readouterr().out
+
+
+def block_of(page, words):
+    """Return the block of a page that has some words."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (found,) = [block for block in blocks(text, "python") if words in block]
+    return found
+
+
+@pytest.mark.slow
+def test_a_coroutine_is_refused_with_the_line_that_works(environment, capsys):
+    """The block prints the error; the line in it is the one of the block, and brings a bar."""
+    block = block_of("asyncio.md", "DataValidationError")
+    run(block)
+    refused, bar = capsys.readouterr().out.splitlines()
+    line = "lambda seis, data: asyncio.run_coroutine_threadsafe(f(seis, data), loop)"
+    assert line in refused
+    assert line in block
+    assert bar.startswith("BTCUSDT ")
+
+
+@pytest.mark.slow
+def test_fastapi(environment):
+    """The application answers history, a mistake, and the bar that closed last as an event."""
+    app = run(block_of("asyncio.md", "FastAPI"))["app"]
+    with serving(app) as client:
+        bars = client.get("/bars/NASDAQ/AAPL", params={"n": 3}).json()
+        assert [bar["symbol"] for bar in bars] == ["NASDAQ:AAPL"] * 3
+        assert client.get("/bars/NASDAQ/NOSUCH").status_code == 404
+        with client.get("/live", stream=True) as live:
+            line = next(live.iter_lines())
+    (bar,) = json.loads(line.decode().removeprefix("data: "))
+    assert bar["symbol"] == "BINANCE:BTCUSDT"
+
+
+@pytest.mark.slow
+def test_chat(environment, capsys):
+    """The bot answers a question, and says why it cannot answer another one."""
+    run(block_of("asyncio.md", "class Chat"))
+    out = capsys.readouterr().out
+    assert "AAPL: " in out
+    assert "'NOSUCH' not found on NASDAQ" in out
+
+
+@pytest.mark.slow
+def test_fields_are_read(server):
+    """A handler of the page reads the fields of an outage."""
+    server.inject(FinMidFrame(times=1))
+    done = programs.run("-c", block_of("logging.md", "class Outages"), server=server)
+    assert done.stdout.startswith("tried again: AAPL 1 ")
+
+
+@pytest.mark.slow
+def test_record_with_info(server):
+    """With the configuration of the page there is a line for each answer."""
+    done = programs.run("-c", block_of("logging.md", "level=logging.INFO, format"), server=server)
+    *_others, line = done.stderr.splitlines()
+    assert re.fullmatch(r"\S+ \S+ INFO tvDatafeed.main: NASDAQ:AAPL: 100 bars in \d.\d+ s", line)
+
+
+@pytest.mark.documentation
+def test_structlog(server):
+    """Records of the library and of the program are JSON, with their fields."""
+    done = programs.run("-c", block_of("logging.md", "structlog"), server=server)
+    found = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (found[0]["event"], found[0]["strategy"]) == ("started", "trend")
+    (answer,) = [one for one in found if one["logger"] == "tvDatafeed.main" and "bars" in one]
+    assert (answer["symbol"], answer["bars"], answer["level"]) == ("AAPL", 100, "info")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
