@@ -72,13 +72,13 @@ examples:
 _HIST_EXAMPLES = """\
 examples:
   tvdatafeed hist NASDAQ:AAPL
-  tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --bars 100 --timezone exchange
+  tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --timezone exchange
   tvdatafeed hist NASDAQ:AAPL --start 2024-01-01 --end 2024-06-30
   tvdatafeed hist NASDAQ:AAPL --period 1y
   tvdatafeed hist NASDAQ:AAPL --end 2024-06-30 --bars 20   the last 20 days up to that one
   tvdatafeed hist AAPL MSFT NVDA --exchange NASDAQ --bars 250 --output tech.csv
   tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
-  tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 20000 --output btc.parquet
+  tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 9000 --output btc.parquet
   tvdatafeed hist NASDAQ:AAPL --format csv | head
   tvdatafeed hist NASDAQ:AAPL --bars 120 --plot aapl.png
   tvdatafeed hist NASDAQ:AAPL --bars 5000 --store use      ask for new bars alone, keep all

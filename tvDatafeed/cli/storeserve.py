@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tvDatafeed.cli.account import account_config, make_client
 from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
+from tvDatafeed.cli.helppages import HelpFormatter
 from tvDatafeed.config import StoreConfig, TvDatafeedConfig
 from tvDatafeed.main import TvDatafeed
 
@@ -44,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[_Parser]") -> _Parser:
         help="serve a store over HTTP: a page, JSON, Prometheus",
         description="Serve a store over HTTP: a page, JSON, and figures for Prometheus.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
