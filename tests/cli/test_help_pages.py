@@ -60,7 +60,7 @@ def test_a_narrow_terminal_has_lines_of_its_width(pages):
     """Below the usage, only a URL or a list of choices sticks out, as it cannot be broken."""
     for command, text in pages(40).items():
         for line in text.partition("\n\n")[2].splitlines():
-            assert len(line) <= 40 or len(max(line.split(), key=len)) > 30, (command, line)
+            assert len(line) <= 40 or len(max(line.split(), key=len)) > 25, (command, line)
 
 
 def test_examples_can_be_pasted(pages):
