@@ -64,6 +64,7 @@ DOORS = {
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
     "prometheus_client": {"store.web"},
+    "shtab": {"cli.completion"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {

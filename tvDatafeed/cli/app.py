@@ -14,6 +14,7 @@ from tvDatafeed import __version__
 from tvDatafeed.cli.account import add_account_commands
 from tvDatafeed.cli.arguments import command_adder, mark_missing_urls
 from tvDatafeed.cli.bars import add_bar_commands
+from tvDatafeed.cli.completion import add_completion_command
 from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
     EXIT_FAILURE,
@@ -158,4 +159,5 @@ def _parser() -> argparse.ArgumentParser:
     add_deliver_commands(command)
     add_serve_command(command)
     add_record_command(command, _exit_code)
+    add_completion_command(command, _parser)
     return parser
