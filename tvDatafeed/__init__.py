@@ -106,7 +106,7 @@ __all__ = [
     "retry_with_backoff",
 ]
 
-__version__ = "3.0.0.dev0"
+__version__ = "3.0.0"
 
 # Where our records go is the application's business.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

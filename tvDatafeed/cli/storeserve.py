@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         from tvDatafeed.store.web import serve  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"{error.name} is not installed: pip install 'tvdatafeed[server]'", EXIT_USAGE
+            f'{error.name} is not installed: pip install "tvdatafeed[server]"', EXIT_USAGE
         ) from error
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):
