@@ -30,6 +30,8 @@ TEXTS = [
     )
     if path.is_file() and (path.suffix in SUFFIXES or path.name == "run")
 ]
+# A source distribution has no workflows.
+needs_workflows = pytest.mark.skipif(not WORKFLOWS, reason="there are no workflows here")
 INSTALL = re.compile(r"pip install[^\n|;]*")
 EXTRA = re.compile(r"(\S*)\[([a-z][a-z,]*)\]")
 # Of a checkout, for its tests: the README's second command, which people paste.
@@ -94,6 +96,7 @@ def test_licence_and_authors():
     assert not any(one.startswith("License ::") for one in PROJECT["classifiers"])
 
 
+@needs_workflows
 def test_urls_are_in_one_place():
     """A maintainer fills in the URLs once; the names are those that the release looks for."""
     urls = PROJECT.get("urls", {})
@@ -104,6 +107,7 @@ def test_urls_are_in_one_place():
     assert '"Documentation" not in urls' in release
 
 
+@needs_workflows
 def test_every_python_is_tested():
     """The classifiers name the versions of the matrix in CI, and the first is the lowest."""
     versions = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
