@@ -41,17 +41,13 @@ def bar_table(frame: "pd.DataFrame", **layout: Any) -> str:
     table = _table(texts, layout)
     if _excess(table, columns) <= 0:
         return table
-    for narrower in _narrower(texts):
-        texts = narrower
-        table = _table(texts, layout)
-        if _excess(table, columns) <= 0:
-            break
-    else:
-        if "symbol" in texts:
-            texts = texts.assign(symbol=_ends(texts["symbol"], _excess(table, columns)))
-            table = _table(texts, layout)
-    _note_difference(frame, list(texts.columns), columns)
-    return "".join(f"{cut_to_terminal(line)}\n" for line in table.splitlines())
+    texts = texts.set_axis(_short_times(texts.index), axis=0).rename_axis("datetime")
+    names, excess = _fitting_columns(texts, columns, layout)
+    texts = texts[names]
+    if excess > 0 and "symbol" in names:
+        texts = texts.assign(symbol=_ends(texts["symbol"], excess))
+    _note_difference(frame, names, columns)
+    return "".join(f"{cut_to_terminal(line)}\n" for line in _table(texts, layout).splitlines())
 
 
 def _table(texts: "pd.DataFrame", layout: dict[str, Any]) -> str:
@@ -71,16 +67,35 @@ def _ends(symbols: Any, excess: int) -> list[str]:
     ]
 
 
-def _narrower(texts: "pd.DataFrame") -> "Iterator[pd.DataFrame]":
-    """Yield the same bars with less and less beside them."""
-    texts = texts.set_axis(_short_times(texts.index), axis=0)
-    texts.index.name = "datetime"
-    yield texts
+def _fitting_columns(
+    texts: "pd.DataFrame", columns: int, layout: dict[str, Any]
+) -> tuple[list[str], int]:
+    """Return the names of what fits, and by how many columns the last of them is too wide."""
+    # The widest texts alone say that, without a table of all bars for each try.
+    widest = _widest(texts)
+    names, excess = list(map(str, texts.columns)), 1
+    tries = _fewer_columns(texts)
+    while excess > 0 and (fewer := next(tries, None)) is not None:
+        names = fewer
+        excess = _excess(_table(widest[names], layout), columns)
+    return names, excess
+
+
+def _fewer_columns(texts: "pd.DataFrame") -> Iterator[list[str]]:
+    """Yield the columns that are shown: all, and then fewer and fewer."""
+    names = [str(name) for name in texts.columns]
+    yield names
     # Beside one symbol its name says nothing new.
     spare = ["symbol"] if len(set(texts["symbol"])) == 1 else []
     for name in (*spare, *_SPARE):
-        texts = texts.drop(columns=name)
-        yield texts
+        names = [other for other in names if other != name]
+        yield names
+
+
+def _widest(texts: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows that have the longest text of a column."""
+    rows = {int(texts[name].map(len).to_numpy().argmax()) for name in texts.columns}
+    return texts.iloc[sorted(rows)]
 
 
 def _short_times(index: Any) -> Any:

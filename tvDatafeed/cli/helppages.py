@@ -6,6 +6,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["HelpFormatter"]
 
@@ -21,7 +22,7 @@ _DEEPER = " " * 6
 # An option and its value stay on one line.
 _OPTION = re.compile(r"--[\w-]+ [^-\s]\S*")
 _JOINT = "\0"
-# An example: a command, and what it does, if it does not speak for itself.
+# An example: a command, and often a comment.
 _EXAMPLE = re.compile(r"  (?P<command>\S.*?)(?: {3,}(?P<comment>\S.*))?")
 
 
@@ -35,11 +36,13 @@ class HelpFormatter(argparse.HelpFormatter):
     ----------
     prog
         The name of the program.
+    options
+        What the version of argparse gives to a formatter, such as whether there are colours.
     """
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self, prog: str, **options: Any) -> None:
         columns = min(shutil.get_terminal_size().columns, _MAX_COLUMNS)
-        super().__init__(prog, width=max(columns - _MARGIN, _MIN_WIDTH))
+        super().__init__(prog, **{"width": max(columns - _MARGIN, _MIN_WIDTH), **options})
 
     def add_argument(self, action: argparse.Action) -> None:
         """Add an argument; the names of commands count for the width of the left column."""
