@@ -64,6 +64,7 @@ DOORS = {
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
+    "shtab": {"cli.completion"},
     "prometheus_client": {"common.prometheus"},
 }
 # The wire without I/O, threads and clock.

@@ -19,6 +19,8 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(tvDatafeed.__path__, "tvDatafeed.")
     if not module.name.endswith("__main__")
 )
+# A page of the reference that a browser shows at once.
+LARGEST_PAGE_BYTES = 1_000_000
 PUBLIC = [
     (package, name) for package in (tvDatafeed, tvDatafeed.testing) for name in package.__all__
 ]
@@ -134,7 +136,8 @@ except ConfigurationError as error:
 def test_reference(tmp_path):
     """The pages of the public names are built from their docstrings, without a warning."""
     pages = ("tvDatafeed", "tvDatafeed.config", "tvDatafeed.testing")
-    arguments = ("-m", "pdoc", "--docformat", "numpy", "--output-directory", str(tmp_path))
+    options = ("--docformat", "numpy", "--no-show-source")
+    arguments = ("-m", "pdoc", *options, "--output-directory", str(tmp_path))
     done = run("-W", "error", *arguments, *pages)
     assert (done.returncode, done.stderr) == (0, "")
     shown = (tmp_path / "tvDatafeed.html").read_text(encoding="utf-8")

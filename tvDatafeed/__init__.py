@@ -105,7 +105,7 @@ __all__ = [
     "retry_with_backoff",
 ]
 
-__version__ = "3.0.0.dev0"
+__version__ = "3.0.0"
 
 # Import paths that nothing above imports.
 _PARTS = frozenset({"consumer", "delivery", "metrics", "network", "seis", "store", "testing"})

@@ -301,8 +301,9 @@ class NetworkConfig(_ConfigSection):
 class AuthConfig(_ConfigSection):
     """Who signs in, and how.
 
-    Of several ways the first of these is gone: `auth_token`, the cookies, the token cache,
-    `username` and `password`. The others serve to renew the token. None of them: anonymous.
+    If several credentials are set, the first of these is used: `auth_token`, the cookies, the
+    token cache, `username` with `password`. If TradingView refuses it, or it has to be renewed, the
+    next one is tried. Without any, requests are anonymous.
 
     Attributes
     ----------

@@ -88,9 +88,9 @@ class TvDatafeed(ListsPublicNames):
     One object keeps one connection, opened at the first request and shared by all threads that
     use the object. Nothing is sent before that first request, but for a sign-in with a password.
 
-    Who asks is decided by the first of these that is given: `auth_token`, the cookies, the token
-    cache, `username` and `password`; the others serve to renew the token. None of them: anonymous,
-    with what TradingView gives to anyone.
+    If several credentials are set, the first of these is used: `auth_token`, the cookies, the
+    token cache, `username` with `password`. If TradingView refuses it, or it has to be renewed, the
+    next one is tried. Without any, requests are anonymous, with what TradingView gives to anyone.
 
     Parameters
     ----------

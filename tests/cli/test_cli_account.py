@@ -237,7 +237,7 @@ def test_keyring_that_is_not_there(cache, answer, monkeypatch, capsys):
     """Without the extra, the line that installs it is shown before anything is sent."""
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert main(["login", "--username", "alice", "--keyring"]) == 2
-    assert "pip install 'tvdatafeed[keyring]'" in error_of(capsys)
+    assert 'pip install "tvdatafeed[keyring]"' in error_of(capsys)
 
 
 def test_logout(server, cache, answer, capsys):

@@ -95,10 +95,11 @@ class _Session:
 class Authenticator:
     """The data token of one client, whichever way it is had.
 
-    The first of these that is given is used, the others serve to renew the token: auth_token,
-    cookies, token cache, username and password; none of them is anonymous. Nothing is sent before
-    the first call of `token`. It may be used by any number of threads: one of them signs in or
-    renews while the others wait, and all have the same outcome. No lock is held meanwhile.
+    If several credentials are set, the first of these is used: auth_token, cookies, token cache,
+    username with password. If TradingView refuses it, or it has to be renewed, the next one is
+    tried. Without any, requests are anonymous. Nothing is sent before the first call of `token`.
+    It may be used by any number of threads: one of them signs in or renews while the others wait,
+    and all have the same outcome. No lock is held meanwhile.
 
     What TradingView has refused once - a password, a pair of cookies - is not sent again by this
     object: the same error is raised at once. So is a rate limit, until it is over.

@@ -59,7 +59,7 @@ def _keyring(use: Callable[[Any], Any]) -> Any:
         ring = importlib.import_module("keyring")
     except ImportError:
         raise ConfigurationError(
-            "keyring", "missing", "must be installed: pip install 'tvdatafeed[keyring]'"
+            "keyring", "missing", 'must be installed: pip install "tvdatafeed[keyring]"'
         ) from None
     reason = ""
     try:

@@ -13,6 +13,7 @@ from tvDatafeed import __version__
 from tvDatafeed.cli.account import add_account_commands
 from tvDatafeed.cli.arguments import command_adder, mark_missing_urls
 from tvDatafeed.cli.bars import add_bar_commands
+from tvDatafeed.cli.completion import add_completion_command
 from tvDatafeed.cli.console import (
     EXIT_CLOSED_PIPE,
     EXIT_FAILURE,
@@ -27,6 +28,7 @@ from tvDatafeed.cli.console import (
 )
 from tvDatafeed.cli.deliver import add_deliver_commands
 from tvDatafeed.cli.doctor import add_doctor_command
+from tvDatafeed.cli.helppages import HelpFormatter
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.record import add_record_command
 from tvDatafeed.cli.records import notes_on_stderr, records_on_stderr
@@ -45,17 +47,17 @@ __all__ = ["main"]
 _MISTAKES = (ConfigurationError, DataValidationError, InvalidIntervalError)
 _MAIN_EXAMPLES = """\
 examples:
-  tvdatafeed demo                                  5000 bars of a made-up market, no network
+  tvdatafeed demo                                  5000 bars, made up, no network
   tvdatafeed hist NASDAQ:AAPL --bars 20            the last 20 daily bars
   tvdatafeed hist BINANCE:BTCUSDT --interval 15m --bars 500 --output btc.csv
   tvdatafeed hist NASDAQ:AAPL NYSE:IBM --start 2024-01-01 --output daily.parquet
   tvdatafeed live BINANCE:BTCUSDT                  bars as they close, until Ctrl-C
   tvdatafeed search apple                          what symbols are called
   tvdatafeed store warm NASDAQ:AAPL                keep bars on this machine
-  tvdatafeed login                                 log in, for what your plan includes
-  tvdatafeed doctor                                finds what is wrong, from here to TradingView
-  tvdatafeed serve                                 a TradingView on this machine, to test with
-  tvdatafeed record FILE -- hist NASDAQ:AAPL       record a session, for a report of a problem
+  tvdatafeed login                                 log in, for what your plan has
+  tvdatafeed doctor                                what is wrong, and where
+  tvdatafeed serve                                 a TradingView to test with
+  tvdatafeed record FILE -- hist NASDAQ:AAPL       record a session
 
 TvDatafeed is a client of an unofficial interface. Unless you log in it asks anonymously:
 TradingView limits what it gives to anyone, and its terms apply to what you do with the data.
@@ -128,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tvdatafeed",
         description="TradingView market data in pandas, from the command line.",
         epilog=_MAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tvdatafeed {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -142,4 +144,5 @@ def _parser() -> argparse.ArgumentParser:
     add_deliver_commands(command)
     add_serve_command(command)
     add_record_command(command, _exit_code)
+    add_completion_command(command, _parser)
     return parser

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
+from tvDatafeed.cli.helppages import HelpFormatter
 from tvDatafeed.cli.records import add_log_options
 from tvDatafeed.exceptions import InvalidIntervalError
 from tvDatafeed.interval import INTERVAL_TEXTS, CustomInterval, Interval, as_interval
@@ -34,7 +35,7 @@ def command_adder(
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
             allow_abbrev=False,  # an option that comes later must not break a script
         )
         if run is not None:

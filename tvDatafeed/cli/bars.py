@@ -18,6 +18,7 @@ from tvDatafeed.cli.arguments import (
     full_symbol_of,
     whole_count,
 )
+from tvDatafeed.cli.bartable import bar_table
 from tvDatafeed.cli.console import (
     EXIT_FAILURE,
     EXIT_OK,
@@ -30,7 +31,7 @@ from tvDatafeed.cli.console import (
     write_to_file,
     write_to_stdout,
 )
-from tvDatafeed.cli.numbers import with_texts
+from tvDatafeed.cli.table import terminal_columns, wrapped
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import NetworkError
 from tvDatafeed.frames.plot import plot
@@ -62,6 +63,7 @@ _EPOCH_SECONDS = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
 _PICTURES = (".png", ".svg", ".pdf", ".jpg")
 # What a table of the demo shows of its 5000 rows.
 _DEMO_ROWS = 10
+_TEXT_COLUMNS = 80
 
 _DEMO_EXAMPLES = """\
 examples:
@@ -72,13 +74,13 @@ examples:
 _HIST_EXAMPLES = """\
 examples:
   tvdatafeed hist NASDAQ:AAPL
-  tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --bars 100 --timezone exchange
+  tvdatafeed hist AAPL --exchange NASDAQ --interval 1h --timezone exchange
   tvdatafeed hist NASDAQ:AAPL --start 2024-01-01 --end 2024-06-30
   tvdatafeed hist NASDAQ:AAPL --period 1y
   tvdatafeed hist NASDAQ:AAPL --end 2024-06-30 --bars 20   the last 20 days up to that one
   tvdatafeed hist AAPL MSFT NVDA --exchange NASDAQ --bars 250 --output tech.csv
   tvdatafeed hist NSE:NIFTY --fut-contract 1       the front contract of a future
-  tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 20000 --output btc.parquet
+  tvdatafeed hist BINANCE:BTCUSDT --interval 1m --bars 9000 --output btc.parquet
   tvdatafeed hist NASDAQ:AAPL --format csv | head
   tvdatafeed hist NASDAQ:AAPL --bars 120 --plot aapl.png
   tvdatafeed hist NASDAQ:AAPL --bars 5000 --store use      ask for new bars alone, keep all
@@ -240,10 +242,11 @@ def _demo(arguments: argparse.Namespace) -> int:
         make_client(TvDatafeed, arguments, server.config(record=record)) as client,
     ):
         _show_bars(client, arguments)
-    show(
-        "This market is made up: a loopback TradingView, which ran inside this command, computed\n"
+    said = (
+        "This market is made up: a loopback TradingView, which ran inside this command, computed "
         "these bars and sent them in TradingView's own wire format. --real asks TradingView."
     )
+    show("\n".join(wrapped(said, min(terminal_columns(), _TEXT_COLUMNS))))
     return EXIT_OK
 
 
@@ -252,12 +255,13 @@ def _show_bars(client: TvDatafeed, arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     frame = client.get_hist(symbol, None, arguments.interval, arguments.bars)
     seconds = time.perf_counter() - started
-    texts = with_texts(frame)
-    show(texts.to_string(max_rows=_DEMO_ROWS, min_rows=_DEMO_ROWS, show_dimensions=True))
-    show(
-        f"\n{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
+    layout = {"max_rows": _DEMO_ROWS, "min_rows": _DEMO_ROWS, "show_dimensions": True}
+    write_to_stdout(bar_table(frame, **layout))
+    said = (
+        f"{len(frame)} bars of {frame['symbol'].iloc[0]} in {seconds:.3f} s, from no connection "
         "to the DataFrame."
     )
+    show("\n" + "\n".join(wrapped(said, min(terminal_columns(), _TEXT_COLUMNS))))
     _log_shortfall(frame)
 
 
@@ -314,7 +318,8 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
         write_to_file(render(frame), arguments.output)
         note(f"wrote {len(frame)} bars to {arguments.output}")
     elif arguments.plot is None or arguments.format is not None:
-        write_to_stdout(render(frame))
+        is_table = render is RENDERERS["table"]
+        write_to_stdout(bar_table(frame) if is_table else render(frame))
     for one in frames.values():
         _log_shortfall(one)
     return EXIT_FAILURE if frames.errors else EXIT_OK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.arguments import AddCommand
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, show
-from tvDatafeed.cli.table import encodable, printable
+from tvDatafeed.cli.table import encodable, printable, terminal_columns, wrapped
 from tvDatafeed.query.symbols import full_symbol
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ check fails.
 _DEFAULT_SYMBOL = "BINANCE:BTCUSDT"
 _MARKS = {True: "ok", False: "FAIL", None: "-"}
 _NAME_WIDTH = 12
-# Below the message.
-_INDENT = " " * (len("FAIL  ") + _NAME_WIDTH + len("  12.34 s  "))
+# In a terminal with fewer columns, a message stands below the name of its check.
+_LEAST_COLUMNS = 60
+_NARROW_INDENT = " " * len("FAIL  ")
 
 
 def add_doctor_command(command: AddCommand) -> None:
@@ -82,6 +83,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _show(check: "Check") -> None:
     head = f"{_MARKS[check.ok]:<4}  {check.name:<{_NAME_WIDTH}}  {check.seconds:5.2f} s  "
-    show(encodable(f"{head}{printable(check.message)}"))
+    columns = terminal_columns()
+    is_narrow = columns < _LEAST_COLUMNS
+    indent = _NARROW_INDENT if is_narrow else " " * len(head)
+    lines = wrapped(printable(check.message), columns - len(indent))
     if check.advice:
-        show(encodable(f"{_INDENT}next step: {printable(check.advice)}"))
+        lines += wrapped(f"next step: {printable(check.advice)}", columns - len(indent))
+    shown = [indent + line for line in lines]
+    if is_narrow:
+        shown.insert(0, head.rstrip())
+    else:
+        shown[0] = head + lines[0]
+    show("\n".join(map(encodable, shown)))

@@ -29,7 +29,7 @@ __all__ = ["add_live_command", "opened_seis"]
 
 _LIVE_EXAMPLES = """\
 examples:
-  tvdatafeed live BINANCE:BTCUSDT                  a table that is kept up to date
+  tvdatafeed live BINANCE:BTCUSDT                  a table, always up to date
   tvdatafeed live AAPL MSFT --exchange NASDAQ --interval 5m
   tvdatafeed live BINANCE:BTCUSDT --json | jq .close
   tvdatafeed live BINANCE:BTCUSDT --count 10 >> bars.jsonl

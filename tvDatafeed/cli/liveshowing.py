@@ -19,8 +19,8 @@ __all__ = ["BarScreen", "SeriesState", "follow_bars", "write_bar"]
 
 _HEADS = ("SYMBOL", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "CHANGE", "VOLUME", "BARS", "STATE")
 _NUMBERS = range(2, 9)
-# What goes first where a terminal is narrow: bars, volume, change, open, high, low.
-_SPARE = (8, 7, 6, 2, 3, 4)
+# What goes first where a terminal is narrow: bars, volume, change, open, high, low, time.
+_SPARE = (8, 7, 6, 2, 3, 4, 1)
 _PRICES = ("open", "high", "low", "close")
 
 

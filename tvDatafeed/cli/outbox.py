@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.cli.arguments import AddCommand, amount
 from tvDatafeed.cli.console import EXIT_OK, note, show
-from tvDatafeed.cli.storeopening import show_table
+from tvDatafeed.cli.storeopening import show_described, show_table
 from tvDatafeed.cli.watching import watch
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _show_status(outbox: "Outbox", stats: dict[str, Any], arguments: argparse.Na
         ["delivered", f"{stats['delivered']:,} that are remembered"],
         *([state, url] for url, state in sorted(stats["destinations"].items())),
     ]
-    return show_table(["", ""], rows, with_heads=False)
+    return show_described(rows)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -121,7 +121,8 @@ def _list(arguments: argparse.Namespace) -> int:
             show(json.dumps(dataclasses.asdict(message)))
     elif messages:
         heads = ["ID", "CREATED", "TRIES", "STATUS", "LANE", "DESTINATION", "ERROR"]
-        show_table(heads, [_cells(message) for message in messages], numbers=(2, 3), spare=(6, 5))
+        cells = [_cells(message) for message in messages]
+        show_table(heads, cells, numbers=(2, 3), spare=(6, 5, 1, 3, 2))
     else:
         note("the outbox has no such messages")
     return EXIT_OK

@@ -14,6 +14,7 @@ from tvDatafeed.query.search import SEARCH_TYPES
 
 __all__ = ["add_search_command"]
 
+_KINDS = sorted(SEARCH_TYPES - {"", "undefined", "stocks"})
 _SEARCH_EXAMPLES = """\
 examples:
   tvdatafeed search apple
@@ -39,9 +40,10 @@ def add_search_command(command: AddCommand) -> None:
     search.add_argument("--exchange", default="", help="where to look; default: everywhere")
     search.add_argument(
         "--type",
-        choices=sorted(SEARCH_TYPES - {"", "undefined", "stocks"}),
+        choices=_KINDS,
         default="",
-        help="the kind of symbol; default: all",
+        metavar="KIND",
+        help=f"the kind of symbol: {', '.join(_KINDS)}; default: all",
     )
     search.add_argument(
         "--limit", type=int, default=50, metavar="N", help="results at the most; default: 50"

@@ -1,12 +1,12 @@
 """What the commands of the bar store share: the store itself, its series by name, tables."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.cli.console import write_to_stdout
-from tvDatafeed.cli.table import encodable, printable, table
+from tvDatafeed.cli.table import described, encodable, printable, table
 from tvDatafeed.config import StoreConfig
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def show_table(
     heads: list[str],
     rows: list[list[Any]],
     *,
-    with_heads: bool = True,
     numbers: tuple[int, ...] = (),
     spare: tuple[int, ...] = (),
 ) -> int:
@@ -58,10 +57,16 @@ def show_table(
     ----------
     heads, rows, numbers, spare
         As for `table.table`.
-    with_heads
-        Whether the names of the columns are written.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    lines = table(heads, cells, numbers=numbers, spare=spare)[0 if with_heads else 1 :]
+    return _write_lines(table(heads, cells, numbers=numbers, spare=spare))
+
+
+def show_described(pairs: "Iterable[Sequence[Any]]") -> int:
+    """Write names and their values, a line each or more; return the number of lines."""
+    return _write_lines(described([(printable(n), printable(value)) for n, value in pairs]))
+
+
+def _write_lines(lines: list[str]) -> int:
     write_to_stdout("".join(f"{encodable(line)}\n" for line in lines))
     return len(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tvDatafeed.cli.account import account_config, make_client
 from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
+from tvDatafeed.cli.helppages import HelpFormatter
 from tvDatafeed.cli.records import add_log_options
 from tvDatafeed.config import StoreConfig, TvDatafeedConfig
 from tvDatafeed.main import TvDatafeed
@@ -45,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[_Parser]") -> _Parser:
         help="serve a store over HTTP: a page, JSON, Prometheus",
         description="Serve a store over HTTP: a page, JSON, and figures for Prometheus.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         from tvDatafeed.store.web import serve  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise CommandError(
-            f"{error.name} is not installed: pip install 'tvdatafeed[server]'", EXIT_USAGE
+            f'{error.name} is not installed: pip install "tvdatafeed[server]"', EXIT_USAGE
         ) from error
     # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):

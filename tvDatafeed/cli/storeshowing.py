@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tvDatafeed.cli.bars import write_bars
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, note, show
-from tvDatafeed.cli.storeopening import of_symbol, opened, show_table
+from tvDatafeed.cli.storeopening import of_symbol, opened, show_described, show_table
 from tvDatafeed.cli.watching import watch
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.interval import as_interval
@@ -54,7 +54,7 @@ def _show_stats(
     if uptime_s is not None:
         minutes, seconds = divmod(int(uptime_s), 60)
         rows["uptime"] = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    return show_table(["", ""], [list(row) for row in rows.items()], with_heads=False)
+    return show_described(rows.items())
 
 
 def list_series(arguments: argparse.Namespace) -> int:
@@ -79,7 +79,7 @@ def list_series(arguments: argparse.Namespace) -> int:
         for info in every
     ]
     heads = ["SYMBOL", "INTERVAL", "BARS", "FIRST", "LAST", "HITS", "USED", "KIND"]
-    show_table(heads, rows, numbers=(2, 5), spare=(6, 5))
+    show_table(heads, rows, numbers=(2, 5), spare=(6, 5, 3, 4))
     return EXIT_OK
 
 

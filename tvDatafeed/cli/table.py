@@ -35,11 +35,12 @@ def table(
         Which columns go where there is no room for all, the first of these first: half a number
         is worse than none.
     """
-    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
-    limit = shutil.get_terminal_size((_NO_TERMINAL, 0)).columns
+    widths = [max(map(width_of, column)) for column in zip(heads, *rows, strict=True)]
+    limit = terminal_columns()
     kept = list(range(len(heads)))
     for column in spare:
-        if sum(widths[place] for place in kept) + len(_GAP) * (len(kept) - 1) <= limit:
+        *others, last = (widths[place] for place in kept)
+        if sum(others) + len(_GAP) * len(others) + min(last, _LEAST_WIDTH) <= limit:
             break
         kept.remove(column)
     heads, *rows = ([cells[place] for place in kept] for cells in (heads, *rows))
@@ -58,9 +59,41 @@ def table(
     return [_cut(line.rstrip(), limit) for line in lines]
 
 
+def terminal_columns() -> int:
+    """Return how many columns the terminal has; without one, more than any line needs."""
+    return shutil.get_terminal_size((_NO_TERMINAL, 0)).columns
+
+
 def cut_to_terminal(line: str) -> str:
     """Return as much of a line as the terminal shows."""
-    return _cut(line, shutil.get_terminal_size((_NO_TERMINAL, 0)).columns)
+    return _cut(line, terminal_columns())
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Break a text into lines of at most a number of columns, between words where there are any."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and width_of(longer) > columns:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+        while width_of(lines[-1]) > columns:
+            begin = _begin(lines[-1], columns)
+            lines[-1:] = [begin, lines[-1][len(begin) :]]
+    return lines
+
+
+def described(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Write names and values below each other; a long value takes several lines of the terminal."""
+    column = max(width_of(name) for name, _value in pairs) + len(_GAP)
+    room = max(terminal_columns() - column, _LEAST_WIDTH)
+    lines = []
+    for name, value in pairs:
+        first, *rest = wrapped(value, room)
+        lines.append(_padded(name, column, to_the_right=False) + first)
+        lines += [" " * column + line for line in rest]
+    return [line.rstrip() for line in lines]
 
 
 def printable(value: object) -> str:
@@ -76,22 +109,32 @@ def encodable(line: str) -> str:
 
 
 def _padded(text: str, width: int, *, to_the_right: bool) -> str:
-    room = " " * (width - _width(text))
+    room = " " * (width - width_of(text))
     return room + text if to_the_right else text + room
 
 
 def _cut(text: str, width: int) -> str:
-    if _width(text) <= width:
+    if width_of(text) <= width:
         return text
-    room = width - len(_ELLIPSIS)
-    ends = itertools.accumulate(map(_width, text))
-    fitting = itertools.takewhile(lambda pair: pair[1] <= room, zip(text, ends, strict=True))
-    return "".join(character for character, _end in fitting) + _ELLIPSIS
+    return _begin(text, width - len(_ELLIPSIS)) + _ELLIPSIS
 
 
-def _width(text: str) -> int:
+def _begin(text: str, width: int) -> str:
+    """Return as much of a text as fits into a number of columns."""
+    ends = itertools.accumulate(map(width_of, text))
+    fitting = itertools.takewhile(lambda pair: pair[1] <= width, zip(text, ends, strict=True))
+    return "".join(character for character, _end in fitting)
+
+
+def width_of(text: str) -> int:
     """Return how many columns of a terminal a text takes: wide characters take two."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    if text.isascii():
+        return len(text)
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    # Marks and joiners are drawn over the character before them.
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -109,7 +109,16 @@ def _future(root: str, months: dict[int, str], last_day: Any, **common: Any) -> 
             )
 
 
-LISTINGS: tuple[Listing, ...] = (
+class _Listings(tuple[Listing, ...]):
+    """Listings whose repr is short, since it stands in the signatures of the reference."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} listings, {self[0].symbol} to {self[-1].symbol}>"
+
+
+_EVERY: tuple[Listing, ...] = (
     _coin(
         "BINANCE:BTCUSDT", "Bitcoin / TetherUS", 88e3, date(2017, 8, 17), 0.3, volume="fractional"
     ),
@@ -287,3 +296,5 @@ LISTINGS: tuple[Listing, ...] = (
         if listing.name != "NIFTY1!"
     ),
 )
+
+LISTINGS: tuple[Listing, ...] = _Listings(_EVERY)
