@@ -581,7 +581,7 @@ def test_hooks_of_a_feed():
     tvl.on_error(CONSUMER, ZeroDivisionError())
     box.close()
     assert chat.texts == [
-        f"{NAME}: bars from {start} to {end} were missed and cannot be had",
+        f"{NAME}: bars from {start} to {end} were missed and cannot be fetched",
         f"{NAME} has failed",
         f"{NAME} has failed: symbol was delisted",
         f"{NAME}: a consumer is slower than the bars come, and bars are dropped",

@@ -25,7 +25,7 @@ class SharedRenewal(Generic[_Session]):
         Raises
         ------
         RuntimeError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._thread = threading.Thread(target=run, name="tvDatafeed-renewal", daemon=True)
         self._thread.start()

@@ -170,7 +170,7 @@ class AlertService:
     def attach(self, tvl: Any, webhook: Any = None) -> None:
         """Send alerts about a feed and a webhook.
 
-        Of the feed: bars that cannot be had any more, a Seis that fails, a consumer that is too
+        Of the feed: bars that cannot be fetched any more, a Seis that fails, a consumer that is too
         slow. Of the webhook: the fifth failure in a row, the recovery after it, a message that is
         given up, a full outbox. Hooks that are set are kept, and called as before; a consumer
         with an `on_error` of its own does not reach the feed's.

@@ -15,16 +15,16 @@ from tvDatafeed.live.feedlock import FeedLock, FeedThread
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A program that is slow to handle events does not need more of them than this.
+# More calls than this do not wait for a slow hook; the oldest are dropped.
 _KEPT_CALLS = 10_000
 
 _Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 def show_unhandled(who: object, error: BaseException) -> None:
-    """Write an error to stderr, unless logging is configured: then it stands in the log already.
+    """Write an error to stderr, unless logging is configured: then it is already in the log.
 
-    Python does so with the errors of any thread.
+    Python does the same with the errors of any thread.
     """
     show_without_log(logger, who, error)
 
@@ -32,7 +32,7 @@ def show_unhandled(who: object, error: BaseException) -> None:
 class CallbackThread:
     """Calls functions, in order, in a thread that lives while there is a feed.
 
-    They must not be called where their events come up: in the thread that delivers bars.
+    Hooks must not run in the thread that delivers bars, where their events happen.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class CallbackThread:
         Raises
         ------
         RuntimeError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._thread.start(self._run, is_needed=lambda: self._is_open)
 
@@ -83,11 +83,11 @@ class CallbackThread:
         return self._thread.thread
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the last call after `close`; False when that takes longer, in seconds."""
+        """Wait for the last call after `close`; False after that many seconds."""
         return self._thread.join(Deadline(timeout), is_needed_again=lambda: self._is_open)
 
     def queue(self, function: Callable[..., object] | None, *arguments: Any) -> None:
-        """Call a function in the thread; None is ignored. It takes no lock, and never waits."""
+        """Call a function in the thread; None is ignored. Takes no lock and never waits."""
         if function is None or not self._is_open:
             return
         if self._calls.qsize() >= _KEPT_CALLS:
@@ -105,7 +105,7 @@ class CallbackThread:
             try:
                 function(*arguments)
             except BaseException as error:
-                # Also sys.exit(): one hook does not end the others.
+                # Includes sys.exit(): one hook must not end the others.
                 name = getattr(function, "__name__", repr(function))
                 logger.exception("the hook %s raised %s", name, type(error).__name__)
 

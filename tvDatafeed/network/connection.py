@@ -141,7 +141,7 @@ class Connection(Pinged):
         Raises
         ------
         ThreadingError
-            The system gives no thread; the connection is broken then.
+            The system cannot start a thread; the connection is broken then.
         """
         reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
         self._reader = reader
