@@ -160,8 +160,8 @@ ANSWERS = [
     ({"error": "x", "code": 1}, AuthenticationError, "x"),
     ({"error": "x", "code": ["rate_limit"]}, AuthenticationError, "x"),
     ({"error": "Please solve the captcha"}, CaptchaRequiredError, "CAPTCHA"),
-    ([], NetworkError, "no JSON"),
-    ("text", NetworkError, "no JSON"),
+    ([], NetworkError, "not JSON"),
+    ("text", NetworkError, "not JSON"),
 ]
 
 

@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_written_is_no_error(tmp_path, caplog):
 
 
 def test_no_file_is_no_warning(cache, caplog):
-    """The first run finds nothing, without a word."""
+    """The first run finds nothing, silently."""
     assert cache.find("ann", SITE, "a") is None
     assert cache.latest(SITE) is None
     assert not caplog.records

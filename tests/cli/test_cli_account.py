@@ -192,7 +192,7 @@ def test_login_of_what_is_no_text(cache, monkeypatch, capsys):
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sesam\xff\n"), encoding="utf-8")
     )
     assert main(["login", "--username", "alice"]) == 1
-    assert error_of(capsys) == "tvdatafeed: the password is no text in utf-8"
+    assert error_of(capsys) == "tvdatafeed: the password is not valid text in utf-8"
 
 
 def test_login_without_cache(cache, answer, monkeypatch, capsys):
@@ -241,7 +241,7 @@ def test_keyring_that_is_not_there(cache, answer, monkeypatch, capsys):
 
 
 def test_logout(server, cache, answer, capsys):
-    """After logout nothing is kept, and nobody is logged in."""
+    """After logout nothing is kept, and no user is logged in."""
     answer("alice", PASSWORD)
     main(["login"])
     capsys.readouterr()
@@ -270,7 +270,7 @@ def test_whoami_anonymous(cache, capsys):
     assert main(["whoami"]) == 1
     assert main(["whoami", "--json"]) == 1
     text, row = capsys.readouterr().out.splitlines()
-    assert text == "anonymous: nobody is logged in"
+    assert text == "anonymous: no user is logged in"
     assert json.loads(row) == {
         "username": None,
         "plan": "",

@@ -75,8 +75,8 @@ def test_a_length_without_a_member(loopback, capsys):
     [
         (["NASDAQ:NOPE"], 1, "'NOPE' not found on NASDAQ"),
         (["BTCUSD"], 2, "does not say its exchange"),
-        ([SYMBOL, "--count", "0"], 2, "no whole number of at least 1"),
-        ([SYMBOL, "--interval", "7x"], 2, "'7x' is none of"),
+        ([SYMBOL, "--count", "0"], 2, "not a whole number of at least 1"),
+        ([SYMBOL, "--interval", "7x"], 2, "'7x' is not one of"),
         ([SYMBOL, "--interval", "1s"], 1, "seconds_not_entitled"),
         ([SYMBOL, "--timezone", "Nowhere"], 2, "timezone"),
         ([], 2, "SYMBOL"),
@@ -148,7 +148,7 @@ def test_table_in_a_terminal(server):
         server.drop_connections()
         with changed:
             assert changed.wait_for(
-                lambda: any("asked for again" in line for line in screen.lines), PATIENCE_S
+                lambda: any("requested again" in line for line in screen.lines), PATIENCE_S
             )
         with moving(server), changed:
             assert changed.wait_for(

@@ -144,7 +144,7 @@ class TestCommand:
         ("arguments", "words", "code"),
         [
             (["A:B", "C:D", "--plot", "x.png"], "draws one symbol", 2),
-            (["A:B", "--plot", "x.xyz"], "ends in none of .png, .svg, .pdf, .jpg", 2),
+            (["A:B", "--plot", "x.xyz"], "does not end in one of .png, .svg, .pdf, .jpg", 2),
             (["NASDAQ:AAPL", "--plot", "no/such/folder/x.png"], "cannot write", 1),
         ],
     )

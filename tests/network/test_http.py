@@ -554,8 +554,8 @@ def test_the_date_is_the_server_s_clock():
 
 @pytest.mark.parametrize("body", [b"", b"<html>canary-secret", b"\xff", b"NaN", b"[" * 99_999])
 def test_no_json_is_a_value_error(body):
-    """What is no JSON is said to be none, without being shown."""
-    with pytest.raises(ValueError, match="no JSON") as caught:
+    """A body that is not JSON raises an error that does not show it."""
+    with pytest.raises(ValueError, match="not JSON") as caught:
         reply_with(body).json()
     assert caught.value.__context__ is None
     assert reply_with(b'{"a": [1]}').json() == {"a": [1]}

@@ -17,7 +17,7 @@ from tvDatafeed.testing import FakeTradingView, HalfOpen, HeartbeatFlood, LateRe
 
 
 def test_half_open_connection_is_noticed_and_replaced(server):
-    """A peer that vanished without a word is pinged, given up, and the request asked again."""
+    """A peer that vanished silently is pinged and abandoned, and the request is sent again."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=60) as silent:
         silent.inject(HalfOpen(times=1))
         config = impatient(silent, silence_timeout=0.2, ping_timeout=0.2)

@@ -435,7 +435,7 @@ class Authenticator:
         return has_cookies or self._has_password or session.cached_as is not None
 
     def _obtain(self, session: _Session | None, refused: str | None) -> _Session:
-        """Try the credentials in their order until one yields another token than the refused one."""
+        """Try the credentials in their order until one yields a token that was not refused."""
         auth = self._auth
         if session is None and auth.auth_token and auth.auth_token != refused:
             return _Session(auth.auth_token, "token", plan=plan_of(auth.auth_token))

@@ -30,7 +30,7 @@ check fails.
 _DEFAULT_SYMBOL = "BINANCE:BTCUSDT"
 _MARKS = {True: "ok", False: "FAIL", None: "-"}
 _NAME_WIDTH = 12
-# Below the message.
+# Indents further lines below the message.
 _INDENT = " " * (len("FAIL  ") + _NAME_WIDTH + len("  12.34 s  "))
 
 
@@ -49,7 +49,7 @@ def add_doctor_command(command: AddCommand) -> None:
         "--symbol",
         default=_DEFAULT_SYMBOL,
         metavar="EXCHANGE:SYMBOL",
-        help=f"what bars and quotes are asked for; default: {_DEFAULT_SYMBOL}",
+        help=f"symbol of the bars and quotes; default: {_DEFAULT_SYMBOL}",
     )
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
 

@@ -419,7 +419,7 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
         raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
     except websocket.WebSocketConnectionClosedException as error:
         advice = tls_advice(url, _SETTING) if operation == "connect" else ""
-        message = f"TradingView ended the connection without a close frame{advice}"
+        message = f"TradingView ended the connection without a reason{advice}"
         raise WebSocketError(message, url) from error
     except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
         raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error

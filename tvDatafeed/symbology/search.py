@@ -222,7 +222,7 @@ def _page(
     try:
         answer = reply.json()
     except ValueError as error:
-        raise DataError(f"the symbol search answers no JSON: {error}") from None
+        raise DataError(f"the answer of the symbol search is not JSON: {error}") from None
     found = answer.get("symbols") if isinstance(answer, dict) else answer
     if not isinstance(found, list):
         raise DataError("the symbol search answers no list of symbols")
