@@ -52,7 +52,7 @@ def test_any_depth(server, tv, count):
             "requested": count,
             "received": count,
             "complete": True,
-            "reason": "as many as asked for",
+            "reason": "as many as requested",
         }
     assert frame.attrs == attributes
 
