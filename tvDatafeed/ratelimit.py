@@ -195,7 +195,7 @@ class RequestTracker:
     Attributes
     ----------
     window_seconds : float
-        As given, in seconds.
+        As passed, in seconds.
     max_requests : int
         As passed.
 
@@ -276,7 +276,7 @@ class CircuitBreaker:
     failure_threshold : int
         As passed.
     recovery_timeout : float
-        As given, in seconds.
+        As passed, in seconds.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Errors of a program's own functions that no hook of the program receives."""
+"""Errors of a program's functions that none of its hooks receives."""
 
 import logging
 import sys
@@ -6,7 +6,7 @@ import traceback
 
 
 def show_without_log(logger: logging.Logger, who: object, error: BaseException) -> None:
-    """Write an error to stderr, unless logging is configured: then it stands in the log already."""
+    """Write an error to stderr, unless logging is configured: then it is already in the log."""
     ancestor: logging.Logger | None = logger
     while ancestor is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in ancestor.handlers):
