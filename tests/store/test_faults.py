@@ -92,7 +92,7 @@ def test_damaged_block_is_fetched_again(server, path, caplog):
     with BarStore(path) as store, pytest.raises(StoreCorruptError, match="block"):
         store.read_bars(*AAPL)
     message = assert_answers(server, BarStore(path), caplog)
-    assert "asked for again" in message
+    assert "requested again" in message
     with BarStore(path) as store:
         assert len(store.read_bars(*AAPL, n_bars=300)) == 300
 

@@ -58,7 +58,7 @@ class AlertService:
     sender : callable, optional
         Called with each text, such as a `TelegramSender`. Without one no alert is sent.
     per_minute : int, default 20
-        How many messages are sent within a minute, at the most.
+        The maximum number of messages per minute.
     repeat_s : float, default 600.0
         For how many seconds the same text is counted instead of sent.
     clock : callable, optional

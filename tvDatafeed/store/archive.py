@@ -129,7 +129,7 @@ class Archive:
             if is_restated and restart == "never":
                 return False
             if restart == "always" or is_restated:
-                logger.info("%s %s was restated: stored anew", key.symbol, key.interval)
+                logger.info("%s %s was restated: stored again", key.symbol, key.interval)
                 transaction.restart(series)
                 spans, overlaps, series.checked_s = [], [], now_s
             for overlap in overlaps:
@@ -225,12 +225,12 @@ class Archive:
         self._evict(keep=key)
 
     def forget(self, error: StoreCorruptError) -> None:
-        """Forget what is damaged, so that it is asked for again."""
+        """Remove damaged bars, so that they are requested again."""
         if error.damaged is None:
             self.engine.move_aside(error)
             return
         text, lo, hi = error.damaged
-        logger.warning("the bar store %s: %s; its bars are asked for again", self.engine.url, error)
+        logger.warning("the bar store %s: %s; its bars are requested again", self.engine.url, error)
         key = SeriesKey.from_text(text)
         with self.writing(key) as transaction:
             series = transaction.find(key)
