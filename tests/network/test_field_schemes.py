@@ -84,7 +84,7 @@ def test_no_tls_where_there_is_some(reply):
     """What a port of TLS answers to plain HTTP leads to the scheme of the URL."""
     with port_that_answers(reply) as port:
         of_bars, of_search = errors_of(config_of(port, secure=False))
-    assert "if this port is one of TLS, write wss:// in TV_WS_URL" in str(of_bars)
+    assert "if this port uses TLS, write wss:// in TV_WS_URL" in str(of_bars)
     assert "write https:// in TV_BASE_URL and TV_SEARCH_URL" in str(of_search)
 
 
