@@ -21,7 +21,7 @@ from tvDatafeed.testing import FakeTradingView, MarketClock
 
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "service.py")
-# Those that would go on until Ctrl-C are given an end.
+# Those that would continue until Ctrl-C are given an end.
 ENDS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"], "trading_bot.py": ["--bars", "30"]}
 
 
@@ -100,7 +100,7 @@ def test_trading_bot_goes_on_through_a_lost_connection():
         reader = threading.Thread(target=read, args=(bot.stdout,))
         reader.start()
         until = time.monotonic() + PATIENCE_S
-        # A loss before the series was live is no outage, so that one may not be enough.
+        # A loss before the series was live is not an outage, so that one may not be enough.
         while not back.wait(0.2) and time.monotonic() < until:
             assert server.wait_until(lambda s: s.open_sessions)
             server.drop_connections()

@@ -117,7 +117,7 @@ def test_expired_cookies_leave_the_password(server, caplog):
 
 
 def test_an_outage_is_not_answered_by_a_password(server):
-    """Cookies that cannot be tried are no reason to log in."""
+    """Cookies that cannot be tried do not cause a login."""
     server.inject(HttpStatus(path="/", status=503, times=1))
     auth = authenticator(server, ANN, **cookies_of(server, ANN))
     refusal(auth, NetworkError)

@@ -83,7 +83,7 @@ def test_a_length_without_a_member(loopback, capsys):
     ],
 )
 def test_failures(loopback, capsys, arguments, exit_code, words):
-    """Each is one line on stderr, and an exit code that tells whose fault it was."""
+    """Each is one line on stderr, and an exit code for the kind of the fault."""
     assert main(["live", *arguments]) == exit_code
     out, err = capsys.readouterr()
     assert out == ""

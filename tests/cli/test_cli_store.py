@@ -329,7 +329,7 @@ def test_ls(filled, capsys):
 
 @pytest.mark.parametrize("name", ["NASDAQ:AAPL", "BATS:AAPL", "aapl"])
 def test_coverage(name, filled, capsys):
-    """A symbol is found by the names that it was asked for by, and without its exchange."""
+    """A symbol is found by any name under which it was requested, and without its exchange."""
     assert main(["store", "coverage", name]) == 0
     heads, line = capsys.readouterr().out.splitlines()
     assert heads.split() == ["SYMBOL", "INTERVAL", "FROM", "TO", "KIND"]

@@ -19,7 +19,7 @@ HTTP = "http://tradingview.invalid/"
 
 
 class Network:
-    """A resolver that answers nothing; the lookups after the first wait until they may go on."""
+    """A resolver that answers nothing; the lookups after the first wait until they may continue."""
 
     def __init__(self):
         self.count = 0

@@ -66,7 +66,7 @@ def test_quiet_market_is_no_fault():
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
 @pytest.mark.slow
 def test_client_that_slept(server):
-    """A program that was stopped past every limit goes on as if nothing had been."""
+    """A program that was stopped past every limit continues as if nothing had been."""
     program = """
         from tvDatafeed import TvDatafeed
         with TvDatafeed() as tv:
@@ -124,7 +124,7 @@ def test_old_connection_is_closed_when_nothing_runs(server):
 
 
 def test_limits_of_many_years_are_no_limits(server):
-    """Timers of the system have a range; settings need not know it."""
+    """Timers of the system have a range; larger settings work too."""
     forever = 1e10
     config = impatient(
         server,

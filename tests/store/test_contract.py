@@ -46,7 +46,7 @@ def client(market, store):
 
 
 class Questions:
-    """What a server was asked for since this was looked at last."""
+    """The requests of a server since the last call."""
 
     def __init__(self, server):
         self._server, self._seen = server, 0
@@ -335,7 +335,7 @@ def test_threads_share_a_store(store):
 
 
 def test_store_is_closed_while_others_use_it(store):
-    """A close disturbs no thread that reads or writes: each goes on with another connection."""
+    """A close disturbs no thread that reads or writes: each continues with another connection."""
     errors, stopped = [], threading.Event()
 
     def work(number):
@@ -385,7 +385,7 @@ def test_new_bars_come_with_the_tail(market, client, questions):
 
 
 def test_hole_is_filled(market, client, questions):
-    """Bars between two stored ranges are asked for once, and then known."""
+    """Bars between two stored ranges are requested once, and then known."""
     client.get_hist(SYMBOL, n_bars=50)
     client.get_hist(
         SYMBOL, start_date="2026-01-05", end_date="2026-02-05", timezone="America/New_York"
