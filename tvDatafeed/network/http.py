@@ -593,9 +593,7 @@ def mapped_error(
             | urllib3.exceptions.ProtocolError(args=(str(),)) as broken
         ):
             advice = tls_advice(url, settings)
-            mapped = ConnectionError(
-                f"{host} ended the connection in the middle of its answer{advice}"
-            )
+            mapped = ConnectionError(f"{host} ended its answer early{advice}")
             cause = http.client.HTTPException(type(broken).__name__)
         case OSError() as failure if is_not_tls(failure):
             reason = plain_text_problem(settings)
