@@ -50,7 +50,7 @@ def conversation(
     account
         Who asks: accounts may receive different bars.
     refresh
-        Whether TradingView is asked for everything, and the answer stored.
+        Whether everything is requested from TradingView, and the answer stored.
 
     Yields
     ------
