@@ -34,7 +34,7 @@ def bars_with(config: TvDatafeedConfig, sessionid: str, sessionid_sign: str) -> 
 
 
 def main() -> int:
-    """Take the cookies of the environment, or of a browser that is made up."""
+    """Return the cookies of the environment, or of a made-up browser."""
     arguments = parser(__doc__).parse_args()
     if not arguments.real:
         with FakeTradingView(accounts=[Account("alice", "open sesame")]) as server:

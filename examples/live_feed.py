@@ -1,4 +1,4 @@
-"""Follow a symbol, and be told of each bar as it closes; Ctrl-C ends it.
+"""Follow a symbol, and print each bar as it closes; Ctrl-C ends it.
 
 python examples/live_feed.py [EXCHANGE:SYMBOL [SECONDS]] [--real]
 """
@@ -19,12 +19,12 @@ def on_bar(seis: Seis, bar: pd.DataFrame) -> None:
 
 
 def on_error(who: Seis | Consumer, error: BaseException) -> None:
-    """Say what went wrong with one symbol or one callback; the others go on."""
+    """Print the error of one symbol or one callback; the others continue."""
     print(f"{who}: {error}", file=sys.stderr)
 
 
 def on_gap(seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
-    """Say which bars were missed for good, such as those of a day without a network."""
+    """Print which bars are lost, such as those of a day without a network."""
     print(f"{seis.symbol}: nothing between {start} and {end}", file=sys.stderr)
 
 

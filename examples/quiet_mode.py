@@ -1,4 +1,4 @@
-"""Hear as much of the library as you like: nothing, warnings, each request, or each packet.
+"""Choose what the library logs: nothing, warnings, each request, or each packet.
 
     python examples/quiet_mode.py [--real]
 
@@ -27,7 +27,7 @@ def main() -> int:
     logger = logging.getLogger("tvDatafeed")
     with service(arguments) as config:
         try:
-            shown("verbose=False, which is quiet but for what goes wrong:", config, verbose=False)
+            shown("verbose=False, which logs only problems:", config, verbose=False)
             logger.setLevel(logging.INFO)
             shown("verbose=True, the default, with logging at INFO:", config, verbose=True)
             logger.setLevel(logging.DEBUG)

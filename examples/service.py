@@ -24,7 +24,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def service(arguments: argparse.Namespace, **options: Any) -> Iterator[TvDatafeedConfig]:
-    """Give the settings that reach the service, which ends with the block."""
+    """Yield the settings that reach the service, which ends with the block."""
     if arguments.real:
         yield TvDatafeedConfig.from_env()
         return
@@ -36,7 +36,7 @@ def service(arguments: argparse.Namespace, **options: Any) -> Iterator[TvDatafee
 def hurried_service(
     arguments: argparse.Namespace, speed: float = 600.0
 ) -> Iterator[TvDatafeedConfig]:
-    """Give the settings of a market whose minutes are tenths of a second, or of the real one."""
+    """Yield the settings of a market whose minutes are tenths of a second, or of the real one."""
     options = {"clock": MarketClock(speed=speed), "tick_interval_s": 0.02}
     with service(arguments, **options) as config:
         yield config

@@ -9,7 +9,7 @@ from service import parser, service
 
 from tvDatafeed import NetworkError, SymbolNotFoundError, TvDatafeed
 
-# What it is, how it is asked for, and what TradingView calls it.
+# What it is, how to request it, and its name at TradingView.
 WAYS = [
     ("symbol and exchange", {"symbol": "AAPL", "exchange": "NASDAQ"}),
     ("both in one", {"symbol": "NASDAQ:AAPL"}),

@@ -1,7 +1,7 @@
 """A bot that trades on paper: it buys when a fast average crosses a slow one, and sells when back.
 
-It warms up from history, takes each closed bar once, goes on through reconnections, fetches what a
-gap has left out, and stops cleanly at Ctrl-C, at SIGTERM, or after some bars. No order leaves it.
+It warms up from history, takes each closed bar once, continues across reconnections, fetches the
+bars of a gap, and stops cleanly at Ctrl-C, at SIGTERM, or after some bars. No order leaves it.
 
     python examples/trading_bot.py [EXCHANGE:SYMBOL] [--bars N] [--real]
 """
@@ -66,7 +66,7 @@ class Bot:
         self.done.set()
 
     def on_bar(self, seis: Seis, bar: pd.DataFrame) -> None:
-        """Take a closed bar, and trade if the averages have crossed."""
+        """Process a closed bar, and trade if the averages have crossed."""
         missing = self._missing(seis, bar)
         for when, close in pd.concat([*missing, bar["close"]]).items():
             self._take(when, close)
@@ -103,7 +103,7 @@ class Bot:
 
 
 def on_reconnect(start: dt.datetime, end: dt.datetime) -> None:
-    """Say that the feed is back; what was missed meanwhile comes by itself."""
+    """Print that the feed is back; missed bars arrive by themselves."""
     print(f"back after {(end - start).total_seconds():.1f} s")
 
 
@@ -135,7 +135,7 @@ def main() -> int:
     """Read the command line, and trade."""
     reader = parser(__doc__)
     reader.add_argument("symbol", nargs="?", default="BINANCE:BTCUSDT")
-    reader.add_argument("--bars", type=int, help="stop after so many bars; default: never")
+    reader.add_argument("--bars", type=int, help="stop after this number of bars; default: never")
     arguments = reader.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # a log file shows each line when it happens
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -36,7 +36,7 @@ def main() -> int:
     with service(arguments, accounts=[PRACTICE]) as config:
         try:
             # token_cache=False: nothing of this practice is kept. Leave it out in your program,
-            # and the next run signs in nobody.
+            # and the next run does not sign in again.
             with TvDatafeed(username, password, token_cache=False, config=config, **factor) as tv:
                 bars = tv.get_hist("NASDAQ:AAPL", n_bars=5)
         except TwoFactorRequiredError as error:

@@ -23,7 +23,7 @@ _ON_DEMAND = ("network", "documentation")
 
 
 def pytest_configure(config):
-    """Let Ctrl-C and terminals be tested, whatever started this process."""
+    """Restore Ctrl-C and terminals for tests, independent of how this process was started."""
     if hasattr(config, "workerinput"):
         # What a worker of pytest-xdist is given is not for the programs that tests start: they have
         # terminals of their own, and run as users run them.
@@ -125,5 +125,5 @@ def _no_leaks():
 
 
 def open_descriptors():
-    """Return how many descriptors this process has; 0 where the system does not tell."""
+    """Return how many descriptors this process has; 0 where the system does not report."""
     return len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS else 0  # noqa: PTH208 - paths are slow

@@ -24,7 +24,7 @@ class LiveServer(FakeTradingView):
         super().__init__(clock=lambda: self.now, **options)
 
     def move(self, seconds=60.0, *, tick=True):
-        """Let time pass, and tell what has happened meanwhile."""
+        """Advance the time, and return the events of it."""
         self.now += seconds
         if tick:
             self.tick()
@@ -54,7 +54,7 @@ class Bars:
             self._changed.notify_all()
 
     def wait(self, count, timeout=PATIENCE_S):
-        """Wait for so many calls, and say whether they came."""
+        """Wait for a number of calls, and return whether they came."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.frames) >= count, timeout)
 
@@ -98,7 +98,7 @@ def live(server, *, hooks=None, **settings):
 
 
 def until(condition, timeout=PATIENCE_S):
-    """Wait for what no event tells of."""
+    """Wait for something that has no event."""
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:

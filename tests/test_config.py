@@ -43,7 +43,7 @@ SECTIONS = [
     TelegramConfig,
     RedisConfig,
 ]
-# They are no part of TvDatafeedConfig: they belong to optional parts of the library.
+# They are not part of TvDatafeedConfig: they belong to optional parts of the library.
 OTHER_SECTIONS = (DeliveryConfig, TelegramConfig, RedisConfig)
 
 DEFAULTS = {
@@ -212,7 +212,7 @@ VARIABLES = [
     ("TV_REDIS_URL", (RedisConfig, "url"), "unix:///run/redis.sock", "unix:///run/redis.sock"),
 ]
 
-# Only from_env() of AuthConfig, or whoever asks for credentials, reads these.
+# Only from_env() of AuthConfig, or a call with credentials, reads these.
 CREDENTIALS = {
     "TV_USERNAME",
     "TV_PASSWORD",
@@ -601,7 +601,7 @@ def test_a_file_of_variables(tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
-    """A file that was asked for has to be there, and to be text."""
+    """A file that was requested has to be there, and to be text."""
     (tmp_path / "bytes").write_bytes(b"\xff\xfe=\xff")
     for name in ("none", "bytes", "."):
         with pytest.raises(ConfigurationError) as caught:
@@ -675,7 +675,7 @@ def test_the_example_file_changes_nothing_and_explains_all():
 
 
 def test_the_example_file_shows_the_defaults(monkeypatch):
-    """Whoever removes all the comment signs has the default config."""
+    """Without its comment signs, the file is the default config."""
     for line in example_lines():
         if line.startswith("#TV_"):
             variable, _, text = line[1:].partition("=")

@@ -23,7 +23,7 @@ PACKAGES = (
 UNITS = re.compile(
     r"\b(seconds?|minutes?|hours?|bars?|bytes|prices?|volume|symbols?|requests?|connections?|times|"
     r"results?|contracts?|failures?|messages?|sessions?|polls?|number of|how many|in a row|sends?|"
-    r"handshakes|epoch|tries|code|characters|number)\b|As (there|for|given|the)",
+    r"handshakes|epoch|tries|code|characters|number)\b|As (there|for|given|passed|the)",
     re.IGNORECASE,
 )
 SECTION = re.compile(

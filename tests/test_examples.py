@@ -103,7 +103,7 @@ def test_trading_bot_goes_on_through_a_lost_connection():
         reader = threading.Thread(target=read, args=(bot.stdout,))
         reader.start()
         until = time.monotonic() + PATIENCE_S
-        # A loss before the series was live is no outage, so that one may not be enough.
+        # A loss before the series was live is not an outage, so that one may not be enough.
         while not back.wait(0.2) and time.monotonic() < until:
             assert server.wait_until(lambda s: s.open_sessions)
             server.drop_connections()

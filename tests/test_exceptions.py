@@ -159,7 +159,7 @@ ERRORS = [
     ),
     (
         EntitlementError("NSE:NIFTY", "permission denied"),
-        "The account's plan does not include NSE:NIFTY as asked for: permission denied. ",
+        "The account's plan does not include NSE:NIFTY as requested: permission denied. ",
         {"symbol": "NSE:NIFTY", "reason": "permission denied"},
     ),
     (

@@ -102,7 +102,7 @@ def test_continuous_future_and_extended_session_are_asked_for(server, tv):
 
 
 def test_fewer_bars_than_asked_for_are_told(tv):
-    """A young symbol gives what there is, and the attributes tell how much and why."""
+    """A young symbol gives what there is, and the attributes report how much and why."""
     frame = tv.get_hist("SP:SPX", interval=Interval.in_monthly, n_bars=5000, timezone="UTC")
     assert frame.attrs["requested"] == 5000
     assert frame.attrs["received"] == len(frame) < 5000
@@ -355,7 +355,7 @@ def test_corrections_win(server, tv):
 
 
 def test_gaps_are_passed_through(server, tv):
-    """A weekend is no bar."""
+    """A weekend has no bar."""
     frame = tv.get_hist("NASDAQ:AAPL", n_bars=10, timezone="exchange")
     assert set(frame.index.day_of_week) == {0, 1, 2, 3, 4}
 
@@ -453,7 +453,7 @@ def test_close_wakes_a_request(server):
 
 
 def test_broken_connection_is_replaced(server, tv):
-    """After the server has gone and come back, the next call connects anew."""
+    """After the server has gone and come back, the next call connects again."""
     assert len(tv.get_hist("NASDAQ:AAPL")) == 10
     server.stop()
     with pytest.raises(WebSocketError):

@@ -52,13 +52,13 @@ def test_any_depth(server, tv, count):
             "requested": count,
             "received": count,
             "complete": True,
-            "reason": "as many as asked for",
+            "reason": "as many as requested",
         }
     assert frame.attrs == attributes
 
 
 def test_depth_beyond_the_plan_is_told():
-    """At the plan's limit the bars that came are given, and the attributes tell."""
+    """At the plan's limit the bars that came are given, and the attributes report."""
     with (
         FakeTradingView(clock=lambda: NOW, max_bars_per_reply=7000) as server,
         TvDatafeed(config=server.config()) as tv,
@@ -79,7 +79,7 @@ def test_depth_beyond_history_is_complete(server, tv):
 
 
 def test_page_size_is_a_setting(server, monkeypatch):
-    """TV_MAX_BARS is how many bars are asked for at a time."""
+    """TV_MAX_BARS is how many bars are requested at a time."""
     monkeypatch.setenv("TV_MAX_BARS", "400")
     monkeypatch.setenv("TV_WS_URL", server.ws_url)
     with TvDatafeed() as tv:
@@ -90,7 +90,7 @@ def test_page_size_is_a_setting(server, monkeypatch):
 
 @pytest.mark.slow
 def test_a_connection_that_breaks_between_pages_is_replaced(server):
-    """The whole is asked for again, and no page is lost or doubled."""
+    """The whole is requested again, and no page is lost or doubled."""
     with TvDatafeed(config=impatient(server)) as tv:
         server.inject(LateReply(times=1, delay_s=0.0))
         tv.get_hist("AAPL", "NASDAQ", n_bars=1)
@@ -143,7 +143,7 @@ def test_ranges_of_hours(server, tv, symbol, name):
 
 @pytest.mark.slow
 def test_a_range_longer_than_one_answer(server, tv):
-    """Pages are asked for until the begin of the range is reached."""
+    """Pages are requested until the begin of the range is reached."""
     since, until = "2026-07-20T00:00Z", "2026-08-05T06:30Z"
     frame = tv.get_hist(
         "BTCUSDT", "BINANCE", MINUTE, start_date=since, end_date=until, timezone="UTC"
@@ -154,7 +154,7 @@ def test_a_range_longer_than_one_answer(server, tv):
 
 
 def test_a_range_is_in_seconds_on_the_wire(server, tv):
-    """The end of a range is asked for in epoch seconds, and no more than its bars."""
+    """The end of a range is requested in epoch seconds, and no more than its bars."""
     end = dt.datetime(2024, 3, 6, 19, tzinfo=UTC)
     tv.get_hist("BTCUSD", "BITSTAMP", HOUR, start_date=end - dt.timedelta(hours=9), end_date=end)
     (params,) = asked(server, "create_series")
@@ -181,7 +181,7 @@ def test_a_range_that_begins_before_history(server, tv):
 
 
 def test_a_range_that_the_plan_cuts_off_is_told():
-    """Older bars than the plan has are missing, and the attributes tell."""
+    """Older bars than the plan has are missing, and the attributes report."""
     with (
         FakeTradingView(clock=lambda: NOW, max_bars_per_reply=1000) as server,
         TvDatafeed(config=server.config()) as tv,
@@ -199,7 +199,7 @@ def test_a_range_that_the_plan_cuts_off_is_told():
 @pytest.mark.parametrize("moment", ["2024-03-06T19:00Z", "2024-03-09T12:34:56Z"])
 @pytest.mark.slow
 def test_the_last_bars_up_to_a_moment(server, tv, count, moment):
-    """`end_date` with `n_bars`: so many bars, the last one at or before the moment."""
+    """`end_date` with `n_bars`: a number of bars, the last one at or before the moment."""
     frame = tv.get_hist("AAPL", "NASDAQ", HOUR, count, end_date=moment, timezone="UTC")
     end = pd.Timestamp(moment).timestamp()
     bars = [b for b in server.market.bars("NASDAQ:AAPL", "1H", 12_000, NOW) if b.time <= end]
@@ -245,7 +245,7 @@ def test_naive_dates_are_of_the_zone_that_is_asked_for(server, tv, symbol, chang
 
 
 def test_naive_datetimes_are_of_the_zone_too(server, tv):
-    """Nine in the morning is that of the zone, and of the exchange when that is asked for."""
+    """Nine in the morning is that of the zone, and of the exchange when that is requested."""
     start, end = dt.datetime(2026, 3, 9, 9, 30), dt.datetime(2026, 3, 9, 12, 30)  # noqa: DTZ001
     for zone, name in (("America/New_York", "America/New_York"), ("exchange", "America/New_York")):
         frame = tv.get_hist("AAPL", "NASDAQ", HOUR, start_date=start, end_date=end, timezone=zone)

@@ -67,6 +67,6 @@ def test_import_is_quick():
     ],
 )
 def test_one_part_loads_no_other(module, absent):
-    """The names that a folder hands on are imported at first use."""
+    """The public names of a folder are imported at first use."""
     done = run("-c", f"import sys, {module}; print({absent!r} & set(sys.modules))")
     assert (done.stdout, done.stderr) == ("set()\n", "")

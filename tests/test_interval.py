@@ -34,7 +34,7 @@ MEMBERS = [
 
 
 def test_the_first_thirteen_members_are_those_programs_know():
-    """Names, values and order stay, so that code which lists them goes on working."""
+    """Names, values and order stay, so that code which lists them continues working."""
     known = [(member.name, member.value) for member in list(Interval)[:13]]
     assert known == [(name, value) for name, value, _ in MEMBERS]
 

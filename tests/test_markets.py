@@ -50,7 +50,7 @@ def test_options_change_the_bars_as_the_market_does(server, tv, symbol, interval
 
 
 def test_extended_hours(server, tv):
-    """Bars before and after the regular session come when they are asked for."""
+    """Bars before and after the regular session come when they are requested."""
     frame = tv.get_hist("AAPL", "NASDAQ", HOUR, 48, extended_session=True, timezone="exchange")
     wanted = expected(server, "NASDAQ:AAPL", HOUR, 48, "America/New_York", session="extended")
     pd.testing.assert_frame_equal(frame, wanted)

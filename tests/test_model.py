@@ -35,7 +35,7 @@ ANSWER_S = 60.0
 
 
 class Wanted:
-    """A series that is wanted, and what was told of it."""
+    """A wanted series, and the events about it."""
 
     def __init__(self, symbol):
         self.symbol = symbol
@@ -82,7 +82,7 @@ class ClientAndServer(RuleBasedStateMachine):
         self.machine.open(series.session, request, now=self.now, deadline=deadline)
 
     def send(self):
-        """Let the server answer what the machine has to say."""
+        """Make the server answer the machine's packets."""
         for text in self.machine.data_to_send():
             for payload in PacketDecoder().feed(text):
                 if not payload.startswith("{"):
@@ -93,7 +93,7 @@ class ClientAndServer(RuleBasedStateMachine):
                     self.wire.append("".join(map(encode, answer)))
 
     def hear(self):
-        """Take what the machine tells."""
+        """Process the events of the machine."""
         for event in self.machine.events():
             match event:
                 case StreamStarted() | StreamUpdated():
@@ -145,7 +145,7 @@ class ClientAndServer(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 7, 30, 61, 130, 400]))
     def pass_time(self, seconds):
-        """Let the market go on, and the server tell of it."""
+        """Advance the market, and make the server report it."""
         self.clock.step(seconds)
         self.now += seconds
         for _symbol, payload in self.talk.updates(self.clock()):
@@ -153,7 +153,7 @@ class ClientAndServer(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 8))
     def deliver(self, count):
-        """Let some messages arrive."""
+        """Receive some messages."""
         arriving, self.wire = self.wire[:count], self.wire[count:]
         machine = self.machine
         for text in arriving:
@@ -221,7 +221,7 @@ class ClientAndServer(RuleBasedStateMachine):
             assert times == sorted(set(times))
 
     def check(self, series):
-        """Every closed bar between the first and the last one is told or reported as missing."""
+        """Every closed bar from the first to the last is delivered or reported as missing."""
         if not series.told:
             return
         first, last = series.told[0].time, series.told[-1].time
@@ -240,7 +240,7 @@ class ClientAndServer(RuleBasedStateMachine):
                 assert (ours.open, ours.high, ours.low, ours.close) == bar[1:5]
 
     def teardown(self):
-        """When all has arrived, all is told, and the server has what is wanted and no more."""
+        """When all has arrived, all is reported, and the server has exactly the wanted sessions."""
         if not hasattr(self, "wanted"):
             return
         for _ in range(50):

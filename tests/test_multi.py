@@ -164,7 +164,7 @@ def test_ctrl_c_stops_at_once_and_frees_all_sessions(server, tv):
     assert server.wait_until(lambda s: not s.open_sessions)
     server.clear_faults()
     assert len(tv.get_hist_multi(GOOD[:20], "NASDAQ", HOUR)) == 20
-    # The server may see the tenth session while the thread is still in the midst of sending it,
+    # The server may see the tenth session while the thread is still sending it,
     # and half a message costs the connection.
     assert server.connections_opened <= 2
 
@@ -311,7 +311,7 @@ def test_bad_bars_and_none_are_errors_of_their_symbol(server, tv):
 
 @pytest.mark.slow
 def test_a_connection_that_breaks_costs_no_symbol(server, tv):
-    """What was running is asked for again on the next connection, bar for bar."""
+    """What was running is requested again on the next connection, bar for bar."""
     server.inject(FinMidFrame(times=3))
     frames = tv.get_hist_multi(GOOD, "NASDAQ", HOUR, 50, timezone="UTC")
     for name, frame in frames.items():
@@ -384,7 +384,7 @@ def test_a_cap_of_the_server_is_learned_once(server):
 
 @pytest.mark.slow
 def test_one_whose_time_is_over_takes_none_with_it(server):
-    """A symbol that is asked again too late fails alone."""
+    """A symbol that is requested again too late fails alone."""
     server.inject(NoCompletion(symbol="NASDAQ:S000"), LateReply(delay_s=0.05))
     config = impatient(server, max_response_time=0.4, max_sessions=2, burst_size=1)
     with TvDatafeed(config=config) as tv:
@@ -394,7 +394,7 @@ def test_one_whose_time_is_over_takes_none_with_it(server):
 
 
 def test_faults_without_a_connection_are_counted_too(server):
-    """`stats` tells of an outage that is not even tried."""
+    """`stats` counts an outage in which no connection is tried."""
     server.stop()
     with TvDatafeed(config=impatient(server, max_retries=0, failure_threshold=1)) as tv:
         for count in (1, 2):

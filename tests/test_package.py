@@ -82,7 +82,7 @@ def test_changelog_knows_the_version():
 
 
 def test_types_are_shipped():
-    """The package tells type checkers that it is typed."""
+    """Type checkers find that the package is typed."""
     assert (ROOT / "tvDatafeed" / "py.typed").is_file()
 
 

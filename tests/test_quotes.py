@@ -33,7 +33,7 @@ COLUMNS = [
 
 
 def test_quotes_are_those_of_the_market(server, tv):
-    """Last, change and volume follow from the daily bars; a volume of 1e100 is none."""
+    """Last, change and volume follow from the daily bars; a volume of 1e100 counts as missing."""
     quotes = tv.get_quotes(["AAPL", "SP:SPX", "binance:btcusdt"], "NASDAQ")
     assert list(quotes.columns) == COLUMNS
     assert list(quotes.index) == ["AAPL", "SP:SPX", "binance:btcusdt"]
@@ -59,7 +59,7 @@ def test_quotes_are_those_of_the_market(server, tv):
 
 
 def test_fields_may_be_tradingviews_own(server, tv):
-    """Any field can be asked for, and what is not known is missing."""
+    """Any field can be requested, and what is not known is missing."""
     fields = ["lp", "last", "type", "no_such_field", "typespecs"]
     quotes = tv.get_quotes("SP:SPX", fields=fields)
     assert list(quotes.columns) == fields

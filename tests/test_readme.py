@@ -46,7 +46,7 @@ def table_of(heading):
     return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows[last_rule + 1 :]]
 
 
-# Who signs in, in the section "Signing in": those whom "tvdatafeed serve --accounts" has.
+# The accounts of the section "Signing in": those of "tvdatafeed serve --accounts".
 ACCOUNTS = tuple(_accounts())
 SIGNED_IN = {
     "TvDatafeed(username": "alice",
@@ -58,7 +58,7 @@ SIGNED_IN = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _what_others_keep_open():
-    """Fonts and libraries that stay open once they were used are no leak of a block."""
+    """Fonts and libraries that stay open once they were used are not a leak of a block."""
     mpl.use("agg")
     plt.figure().text(0, 0, "a $10^{6}$").figure.savefig(io.BytesIO())
     plt.close()

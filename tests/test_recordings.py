@@ -264,13 +264,13 @@ def test_each_session_of_the_page_by_its_name(server, tv, page):
 
 
 def test_session_that_is_not_in_the_page(server, page):
-    """A session that was not recorded cannot be served, and those that were are told."""
+    """An unrecorded session cannot be served, and the error lists the recorded ones."""
     with pytest.raises(ValueError, match=r"no chart session 'cs_none', but .*cs_0USnzSyOw3K4"):
         server.replay("CHART:NONE", plain_packets(page), session="cs_none")
 
 
 def test_page_ends_where_its_recording_begins(server, tv, page):
-    """Who asks for more bars than were recorded gets these, and is told that history has ended."""
+    """A client that requests more bars than were recorded gets these, and the end of history."""
     server.replay("CHART:SHORT", plain_packets(page), session="cs_HkkyfdFBmlYf")
     frame = tv.get_hist("CHART:SHORT", n_bars=20_000, timezone="UTC")
     assert len(frame) == 368

@@ -54,7 +54,7 @@ def test_the_defaults_are_sixty_requests_in_sixty_seconds():
 
 @given(pauses=st.lists(st.integers(0, 5)), window=st.integers(1, 20), limit=st.integers(1, 10))
 def test_the_count_is_that_of_the_window_up_to_the_limit(pauses, window, limit):
-    """It does not matter how often or when the count was asked for."""
+    """It does not matter how often or when the count was requested."""
     clock = Clock()
     tracker = RequestTracker(window, max_requests=limit, clock=clock)
     moments = []

@@ -39,7 +39,7 @@ def store(tmp_path):
 
 
 def asked(server):
-    """The intervals that a server was asked for."""
+    """The intervals that were requested from a server."""
     return [m.params[4] for m in server.received if m.method == "create_series"]
 
 
@@ -153,7 +153,7 @@ def test_a_plan_without_custom_lengths(server, tv):
 
 
 def test_a_seis_has_the_interval_of_its_text():
-    """Equal Seises are equal however their interval was written; what is no text is kept."""
+    """Equal Seises are equal however their interval was written; what is not a text is kept."""
     hour = Seis("AAPL", "NASDAQ", Interval.in_1_hour)
     assert {Seis("AAPL", "NASDAQ", text) for text in ("1h", "60", "1H")} == {hour}
     assert Seis("AAPL", "NASDAQ", "1h").interval is Interval.in_1_hour
@@ -205,7 +205,7 @@ def test_live_bars_of_a_length_without_a_member(store, symbol, text, step_s):
 
 
 def test_polling_of_a_length_without_a_member():
-    """A series that is polled is asked for again when its bar of two minutes is over."""
+    """A series that is polled is requested again when its bar of two minutes is over."""
     threads = {"live_mode": "poll", "retry_sleep": 0.05}
     # A second before the end of a bar.
     with LiveServer(NOW - 1) as server, live(server, threads=threads) as tvl:

@@ -81,7 +81,7 @@ def test_a_session_id_is_a_prefix_and_lowercase_letters(make, pattern):
 
 
 def test_session_ids_do_not_repeat():
-    """Requests are told apart by their ids alone."""
+    """Only their ids distinguish requests."""
     assert len({generate_chart_session_id() for _ in range(1000)}) == 1000
 
 

@@ -166,7 +166,7 @@ def test_a_bad_character_at_an_edge_is_found_too(call, bad):
 
 @pytest.mark.parametrize("symbol", ["---", "!", "^", "&/", "_"])
 def test_a_symbol_has_a_letter_or_a_digit(symbol):
-    """Signs alone are no ticker."""
+    """Signs alone are not a ticker."""
     assert "no letter and no digit" in error_of(validate_symbol, symbol).reason
 
 
@@ -260,7 +260,7 @@ def test_a_number_of_bars_is_an_integer(n_bars):
 
 
 def test_numpy_integers_are_integers():
-    """Code that computes its number of bars with numpy need not convert it."""
+    """Code that computes its number of bars with numpy does not need to convert it."""
     numpy = pytest.importorskip("numpy")
     assert validate_n_bars(numpy.int32(12)) == 12
     for value in (numpy.bool_(True), numpy.float64(12), numpy.array([1, 2])):
@@ -269,7 +269,7 @@ def test_numpy_integers_are_integers():
 
 @pytest.mark.parametrize("n_bars", [True, False, "10", 10.0, 1.5, None, [1]])
 def test_a_number_of_bars_is_nothing_else(n_bars):
-    """A bool is no number of bars, and a text or a float has to be converted first."""
+    """A bool is not a number of bars, and a text or a float has to be converted first."""
     error = error_of(validate_n_bars, n_bars)
     assert (error.field, error.value) == ("n_bars", n_bars)
     assert type(n_bars).__name__ in error.reason
@@ -321,7 +321,7 @@ def test_a_timeout_becomes_a_float(timeout):
     "timeout", [0, -0.0, -0.5, -7, math.nan, math.inf, -math.inf, True, None, "x", [], 10**400]
 )
 def test_what_cannot_be_waited_for_is_no_timeout(timeout):
-    """Zero, other negative numbers, and what is no finite number are refused."""
+    """Zero, other negative numbers, and what is not a finite number are refused."""
     with pytest.raises(ConfigurationError) as caught:
         Validators.validate_timeout(timeout)
     assert caught.value.parameter == "timeout"
@@ -511,7 +511,7 @@ def test_two_datetimes_are_a_range_or_an_error(start, end):
     ],
 )
 def test_a_timestamp_becomes_milliseconds(timestamp, milliseconds):
-    """Seconds and milliseconds are told apart by their size."""
+    """Their size distinguishes seconds from milliseconds."""
     result = Validators.validate_timestamp(timestamp)
     assert result == milliseconds
     assert type(result) is int

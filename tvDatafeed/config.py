@@ -1,11 +1,11 @@
 """Every setting, its default, and the environment variable that changes it.
 
-This is the only module that reads the environment. A variable that is not set, or is empty,
-leaves the default; a variable with a value that cannot be used is a `ConfigurationError` whose
-``parameter`` is the variable's name. A constructor's bad value names the field instead.
+This is the only module that reads the environment. A variable that is not set, or is empty, leaves
+the default. An invalid value raises a `ConfigurationError` whose ``parameter`` is the name of the
+variable; in a constructor it is the name of the field.
 
-A new setting is one line in its class: the field's metadata holds the variables and the kind
-of value, and everything else follows from that.
+A new setting is one line in its class: the field's metadata contains its variables and the kind of
+its value.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ __all__ = [
 
 
 def validate_timeout(value: Any, parameter: str = "timeout") -> float:
-    """Return a timeout in seconds, or say why it is none.
+    """Return a timeout in seconds, or raise if it is invalid.
 
     Parameters
     ----------
     value : float
-        Seconds, more than 0; or -1 for no limit. Anything `float` takes, except bool.
+        Seconds, more than 0; or -1 for no limit. Anything that `float` accepts, except bool.
     parameter : str, default "timeout"
         Name of the value in an error.
 
@@ -104,7 +104,7 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
     Raises
     ------
     ConfigurationError
-        When it is no number, not finite, 0, or negative and not -1.
+        If it is not a number, not finite, 0, or negative and not -1.
     """
     return checked(timeout, value, parameter)
 
@@ -112,12 +112,12 @@ def validate_timeout(value: Any, parameter: str = "timeout") -> float:
 def environment_variables() -> tuple[str, ...]:
     """Return the names of all environment variables that this library reads."""
     sections = (TvDatafeedConfig, DeliveryConfig, TelegramConfig, RedisConfig)
-    # Some are read by both.
+    # Some variables are in both lists.
     return tuple(dict.fromkeys(name for section in sections for name in variables_of(section)))
 
 
 def terminal_is_dumb() -> bool:
-    """Whether the terminal says of itself that it can only write line after line."""
+    """Return whether the terminal can only write line after line (``TERM=dumb``)."""
     return os.environ.get("TERM") == "dumb"
 
 
@@ -137,7 +137,7 @@ def watchdog_s() -> float | None:
 
 @contextmanager
 def recording_to(path: str) -> Iterator[None]:
-    """Set ``TV_RECORD`` for the settings that are read inside, and for programs started there."""
+    """Set ``TV_RECORD`` inside the block, for settings read there and programs started there."""
     before = os.environ.get("TV_RECORD")
     os.environ["TV_RECORD"] = path
     try:
@@ -153,12 +153,12 @@ class _ConfigSection(Section):
 
     @classmethod
     def from_env(cls) -> Self:
-        """Return the settings that the environment gives, and defaults for the rest.
+        """Return the settings of the environment, with defaults for the rest.
 
         Raises
         ------
         ConfigurationError
-            When a variable has a value that cannot be used; ``parameter`` is its name.
+            If a variable has an invalid value; ``parameter`` is its name.
         """
         return cls._from_variables(os.environ, credentials=True)
 
@@ -170,9 +170,8 @@ class NetworkConfig(_ConfigSection):
     Attributes
     ----------
     ws_url : str, default "wss://data.tradingview.com/socket.io/websocket"
-        The WebSocket that gives bars and quotes. The default is replaced by the host for paid
-        plans where the token is of such a plan; a URL that is given always stays
-        (``TV_WS_URL``).
+        The WebSocket for bars and quotes. With the token of a paid plan, the host for paid plans
+        replaces the default; any other URL stays (``TV_WS_URL``).
     base_url : str, default "https://www.tradingview.com"
         The site, for sign-in and pages (``TV_BASE_URL``).
     search_url : str, default "https://symbol-search.tradingview.com/symbol_search/v3/"
@@ -187,53 +186,56 @@ class NetworkConfig(_ConfigSection):
         Seconds to wait for one message; -1 means no limit (``TV_WS_TIMEOUT``, else
         ``TV_RECV_TIMEOUT``).
     max_response_time : float, default 60.0
-        Seconds for a whole request, however many messages its answer has; for each page of one
-        with many bars, and for each symbol of many (``TV_MAX_RESPONSE_TIME``).
+        Seconds for a whole request with all messages of its answer; for each page of a request of
+        many bars, and for each symbol of many (``TV_MAX_RESPONSE_TIME``).
     max_retries : int, default 3
-        How often a request is asked again after a fault that may pass (``TV_MAX_RETRIES``).
+        How often a request is sent again after a temporary fault (``TV_MAX_RETRIES``).
     base_retry_delay, max_retry_delay : float, default 2.0 and 60.0
-        Seconds before another connection is tried: the first doubles with each failure up to
-        the second, and between half and all of it is waited (``TV_BASE_RETRY_DELAY``,
-        ``TV_MAX_RETRY_DELAY``). A live feed waits no longer than the first, or a fifth of the
-        outage so far. Where an account has too many connections the pause grows fourfold, up to
-        ten times the second, and an answer does not reset it.
+        Seconds before another connection is tried: the pause starts at `base_retry_delay`, doubles
+        with each failure up to `max_retry_delay`, and is shortened at random by up to half
+        (``TV_BASE_RETRY_DELAY``, ``TV_MAX_RETRY_DELAY``). A live feed waits at most
+        `base_retry_delay`, or a fifth of the outage so far. If an account has too many connections,
+        the pause grows fourfold each time, up to ten times `max_retry_delay`, and an answer does
+        not reset it.
     requests_per_minute, burst_size : int, default 60 and 10
-        How many handshakes and HTTP requests are made: in the long run, and at once
+        How many handshakes and HTTP requests are made per minute, and at once
         (``TV_REQUESTS_PER_MINUTE``, ``TV_BURST_SIZE``).
     failure_threshold : int, default 5
-        After so many failed connections in a row none is tried for `recovery_timeout`
+        After this number of failed connections in a row, none is tried for `recovery_timeout`
         (``TV_FAILURE_THRESHOLD``).
     recovery_timeout : float, default 60.0
         Seconds (``TV_RECOVERY_TIMEOUT``).
     silence_timeout, ping_timeout : float, default 20.0 and 5.0
-        Seconds without a message before the server is asked for a sign of life, and seconds
-        that it has to give one (``TV_SILENCE_TIMEOUT``, ``TV_PING_TIMEOUT``).
+        Seconds without a message before the client sends a ping, and seconds to wait for its answer
+        (``TV_SILENCE_TIMEOUT``, ``TV_PING_TIMEOUT``).
     idle_timeout : float, default 60.0
         Seconds after which a connection without requests is closed (``TV_IDLE_TIMEOUT``).
     max_connection_age : float, default 300.0
         Seconds after which a connection is closed as soon as it has no requests
         (``TV_MAX_CONNECTION_AGE``).
     max_sessions : int, default 100
-        Requests that one connection carries at a time; more open another
+        Requests that run on one connection at a time; more requests open another one
         (``TV_MAX_SESSIONS``).
     proxy : str, optional
-        URL of an HTTP proxy, ``http://user:password@host:port``; never used for this machine.
-        The variables of other programs are not asked (``TV_PROXY``).
+        URL of an HTTP proxy, ``http://user:password@host:port``; never used for loopback hosts.
+        Variables such as ``HTTPS_PROXY`` are ignored (``TV_PROXY``).
     ca_file : str, optional
         File of the authorities whose certificates are trusted, instead of certifi's
         (``TV_CA_FILE``).
     allow_insecure : bool, default False
         Whether URLs without TLS, ``http://`` and ``ws://``, are allowed for hosts other than this
-        machine: a password, cookies or a token can be read on the way (``TV_ALLOW_INSECURE``).
+        machine: others in the network can then read a password, cookies or a token
+        (``TV_ALLOW_INSECURE``).
     reuse_connections : bool, default True
-        Whether requests share connections. False: each request has a connection of its own, which
-        is closed after the answer and counts as a handshake; live feeds keep theirs
+        Whether requests share connections. False: each request opens a connection, which is closed
+        after the answer and counts as a handshake; live feeds keep theirs
         (``TV_REUSE_CONNECTIONS``).
     record : str, optional
-        A new file that gets all WebSocket messages, and HTTP requests with their answers, secrets
-        replaced; see `tvDatafeed.network.recording`. Default: no recording (``TV_RECORD``).
+        A new file for a recording of all WebSocket messages, and HTTP requests with their answers,
+        with secrets replaced; see `tvDatafeed.network.recording`. Default: no recording
+        (``TV_RECORD``).
     record_max_bytes : int, default 104857600
-        Bytes that the file may have, at least 10 kB; the recording ends there
+        The maximum size of the file in bytes, at least 10 kB; the recording ends there
         (``TV_RECORD_MAX_BYTES``).
     """
 
@@ -274,7 +276,7 @@ class NetworkConfig(_ConfigSection):
         default=300.0, metadata=setting(SECONDS, "TV_MAX_CONNECTION_AGE")
     )
     max_sessions: int = field(default=100, metadata=setting(COUNT, "TV_MAX_SESSIONS"))
-    # It may hold a password.
+    # It may contain a password.
     proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
     ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
 
@@ -293,7 +295,7 @@ class NetworkConfig(_ConfigSection):
 
     @property
     def follows_plan(self) -> bool:
-        """Whether the plan of the account decides the host, since `ws_url` was not chosen."""
+        """Whether the plan of the account decides the host, since `ws_url` was not changed."""
         return isinstance(self.ws_url, DefaultText)
 
 
@@ -310,10 +312,10 @@ class AuthConfig(_ConfigSection):
     username, password : str, optional
         The account (``TV_USERNAME``, ``TV_PASSWORD``).
     two_factor_code : str or callable, optional
-        The current code of the second factor, or what gives it when it is asked for
-        (``TV_2FA_CODE``).
+        The current code of the second factor, or a callable that returns it when TradingView
+        requires a code (``TV_2FA_CODE``).
     totp_secret : str, optional
-        The secret of the authenticator app, to have codes generated (``TV_TOTP_SECRET``).
+        The secret of the authenticator app, from which codes are generated (``TV_TOTP_SECRET``).
     auth_token : str, optional
         A data token (``TV_AUTH_TOKEN``).
     sessionid, sessionid_sign : str, optional
@@ -357,19 +359,19 @@ class AuthConfig(_ConfigSection):
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(_ConfigSection):
-    """What to make of the bars that come.
+    """How bars are requested, checked and returned.
 
     Attributes
     ----------
     max_bars : int, default 5000
-        Bars to ask for at a time; more come page by page (``TV_MAX_BARS``).
+        Bars per page; more bars are fetched page by page (``TV_MAX_BARS``).
     default_bars : int, default 10
-        Bars to ask for when neither a number nor dates are given (``TV_DEFAULT_BARS``).
+        The number of bars if neither a number nor dates are passed (``TV_DEFAULT_BARS``).
     validate_data : bool, default True
         Whether to check the prices of bars and warn once per call about those that
         contradict each other (``TV_VALIDATE_DATA``).
     fill_missing_volume : {"zero", "nan", "forward", "interpolate"}, default "zero"
-        The volume of a bar that comes without one (``TV_FILL_MISSING_VOLUME``).
+        The volume of a bar that TradingView sends without one (``TV_FILL_MISSING_VOLUME``).
     timezone : str or tzinfo, optional
         Timezone of the index: an IANA name, "exchange", or a tzinfo. Default: no timezone, the
         local time of the machine (``TV_TIMEZONE``).
@@ -393,17 +395,18 @@ class ThreadingConfig(_ConfigSection):
     shutdown_timeout : float, default 10.0
         Seconds for all threads to end when the client is closed (``TV_SHUTDOWN_TIMEOUT``).
     live_mode : {"stream", "poll"}, default "stream"
-        Whether a live feed is told of bars, or asks for them when one is due (``TV_LIVE_MODE``).
+        "stream": the server sends each update to a live feed. "poll": the feed requests each bar
+        when it is due (``TV_LIVE_MODE``).
     retry_sleep : float, default 0.1
         Seconds between two polls for a bar that is due (``TV_RETRY_SLEEP``).
     retry_limit : int, default 50
-        After so many polls without a new bar the pause doubles with each further one, up to five
-        minutes (``TV_RETRY_LIMIT``).
+        After this number of polls without a new bar, the pause doubles with each further one, up to
+        five minutes (``TV_RETRY_LIMIT``).
     stop_consumer_on_error : bool, default False
         Whether a consumer ends at the first exception of its callback
         (``TV_STOP_CONSUMER_ON_ERROR``).
     daemon : bool, default False
-        Whether the program may end while there are consumers (``TV_DAEMON``).
+        Whether the process may end while consumers exist (``TV_DAEMON``).
     """
 
     shutdown_timeout: float = field(default=10.0, metadata=setting(SECONDS, "TV_SHUTDOWN_TIMEOUT"))
@@ -424,22 +427,22 @@ class StoreConfig(_ConfigSection):
     ----------
     url : str, optional
         The store: a file, ``sqlite:///...``, ``postgresql://...`` or ``tdengine://...``. Default:
-        none is used (``TV_STORE_URL``).
+        no store (``TV_STORE_URL``).
     max_bars : int, optional
-        How many bars are kept; beyond that the series that was used least recently is removed.
+        How many bars are kept; with more, the least recently used series is removed.
         Default: all (``TV_STORE_MAX_BARS``).
     recheck_days : float, default 7.0
-        Days after which the oldest bars of a series are compared with TradingView's again; 0
+        Days after which the oldest stored bars of a series are compared with TradingView's again; 0
         for every request (``TV_STORE_RECHECK_DAYS``).
     timeout : float, default 30.0
         Seconds to wait for other programs that use the store, or for its server
         (``TV_STORE_TIMEOUT``).
     token : str, optional
-        What clients of ``tvdatafeed store serve`` send as ``Authorization: Bearer``: letters,
-        digits and punctuation (``TV_STORE_TOKEN``).
+        The token that clients of ``tvdatafeed store serve`` send as ``Authorization: Bearer``:
+        letters, digits and punctuation (``TV_STORE_TOKEN``).
     """
 
-    # It may hold a password.
+    # It may contain a password.
     url: str | None = field(default=None, repr=False, metadata=setting(TEXT, "TV_STORE_URL"))
     max_bars: int | None = field(
         default=None, metadata=setting(OPTIONAL_COUNT, "TV_STORE_MAX_BARS")
@@ -462,7 +465,7 @@ class TvDatafeedConfig(_ConfigSection):
     auth : AuthConfig
         Who signs in.
     data : DataConfig
-        What to make of the bars.
+        How bars are requested, checked and returned.
     threading : ThreadingConfig
         How threads start and end.
     store : StoreConfig
@@ -499,20 +502,20 @@ class TvDatafeedConfig(_ConfigSection):
     def from_env(
         cls, *, dotenv_path: str | os.PathLike[str] | None = None, credentials: bool = False
     ) -> Self:
-        """Return the settings that the environment gives, and defaults for the rest.
+        """Return the settings of the environment, with defaults for the rest.
 
         Parameters
         ----------
         dotenv_path : str or path, optional
-            A file of variables; those of the environment overrule it. Default: none.
+            A file of variables; variables of the environment take precedence. Default: none.
         credentials : bool, default False
-            Whether user, password, token and cookies are taken from there too.
+            Whether user, password, token and cookies are read from there too.
 
         Raises
         ------
         ConfigurationError
-            When a variable has a value that cannot be used, ``parameter`` being its name, or
-            when the file cannot be read.
+            If a variable has an invalid value (``parameter`` is its name), or the file cannot be
+            read.
         """
         variables: Mapping[str, str] = os.environ
         if dotenv_path is not None:
@@ -521,7 +524,7 @@ class TvDatafeedConfig(_ConfigSection):
 
     @classmethod
     def default(cls) -> Self:
-        """Return the defaults; the environment is not asked."""
+        """Return the defaults; the environment is not read."""
         return cls()
 
 
@@ -532,10 +535,10 @@ class DeliveryConfig(_ConfigSection):
     Attributes
     ----------
     url : str, optional
-        Where a webhook posts (``TV_WEBHOOK_URL``).
+        The URL that a webhook posts to (``TV_WEBHOOK_URL``).
     secret : str or sequence of str, optional
-        What signs messages; of several the first is the newest (``TV_WEBHOOK_SECRET``, separated
-        by spaces).
+        The secret that signs messages; if several are set, the first is the newest
+        (``TV_WEBHOOK_SECRET``, separated by spaces).
     producer_id : str, optional
         The sender in the scheme "canonical" (``TV_WEBHOOK_PRODUCER_ID``).
     timeout : float, default 30.0
@@ -546,11 +549,11 @@ class DeliveryConfig(_ConfigSection):
         Seconds after which a message that cannot be delivered is kept as dead
         (``TV_WEBHOOK_GIVE_UP_S``).
     connections : int, default 8
-        Messages that are sent side by side, 1 to 64 (``TV_WEBHOOK_CONNECTIONS``).
+        Messages that are sent at the same time, 1 to 64 (``TV_WEBHOOK_CONNECTIONS``).
     outbox : str, optional
         The file of messages that wait. Default: one in the user's data folder (``TV_OUTBOX``).
     outbox_max_bytes : int, default 268435456
-        Bytes that the file may have, at least 256 kB (``TV_OUTBOX_MAX_BYTES``).
+        The maximum size of the file in bytes, at least 256 kB (``TV_OUTBOX_MAX_BYTES``).
     proxy, ca_file : str, optional
         As in `NetworkConfig` (``TV_PROXY``, ``TV_CA_FILE``).
 
@@ -560,7 +563,7 @@ class DeliveryConfig(_ConfigSection):
     5.0
     """
 
-    # Many receivers put a token into it.
+    # The URLs of many receivers contain a token.
     url: str | None = field(
         default=None, repr=False, metadata=setting(OPTIONAL_URL, "TV_WEBHOOK_URL")
     )
@@ -586,7 +589,7 @@ class DeliveryConfig(_ConfigSection):
         default=256 * 1024 * 1024,
         metadata=setting(whole_between(256_000, None, " bytes"), "TV_OUTBOX_MAX_BYTES"),
     )
-    # It may hold a password.
+    # It may contain a password.
     proxy: str | None = field(default=None, repr=False, metadata=setting(PROXY, "TV_PROXY"))
     ca_file: str | None = field(default=None, metadata=setting(FILE, "TV_CA_FILE"))
 
@@ -634,7 +637,7 @@ class RedisConfig(_ConfigSection):
         a socket (``TV_REDIS_URL``).
     """
 
-    # It may hold a password.
+    # It may contain a password.
     url: str | None = field(default=None, repr=False, metadata=setting(REDIS_URL, "TV_REDIS_URL"))
 
 

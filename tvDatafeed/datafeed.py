@@ -1,4 +1,4 @@
-"""TvDatafeedLive: a TvDatafeed that also follows symbols and calls back with each bar."""
+"""TvDatafeedLive: a TvDatafeed that also follows symbols and calls a function with each bar."""
 
 import datetime as dt
 import os
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSUMER_STOP_TIMEOUT", "RETRY_LIMIT", "SHUTDOWN_TIMEOUT", "TvDatafeedLive"]
 
-#: How many polls without a new bar until the pause between them grows.
+#: After this many polls without a new bar, the pause between polls grows.
 RETRY_LIMIT = DEFAULT_CONFIG.threading.retry_limit
 #: Seconds for all threads to end.
 SHUTDOWN_TIMEOUT = DEFAULT_CONFIG.threading.shutdown_timeout
-#: Seconds for the callback that still runs, when its consumer is ended and waited for.
+#: Seconds to wait for a running callback when its consumer is ended.
 CONSUMER_STOP_TIMEOUT = 5.0
 
-# The bar that forms, and some that close while it is asked for.
+# The forming bar, and some bars that close during the request.
 _SPARE_BARS = 5
 _NOT_LISTED = "Provided symbol and exchange combination is not listed in TradingView"
 
@@ -65,16 +65,16 @@ OnState = Callable[[Seis, str], object]
 
 @explains_names("new_seis", "new_consumer", "subscribe", "stream")
 class TvDatafeedLive(TvDatafeed, Feed):
-    """A `TvDatafeed` that also follows symbols live, and calls back with each bar that closes.
+    """A `TvDatafeed` that also follows symbols live, and calls a function with each closed bar.
 
-    Each closed bar reaches each callback exactly once and in order, also through reconnections:
-    what was missed is asked for, and what cannot be had is told to `on_gap`. A market that is
-    closed or quiet is no error. Callbacks run in threads of their own, and harm nobody else by what
-    they do.
+    Each callback receives each closed bar exactly once and in order, also across reconnections:
+    missed bars are requested, and bars that the server does not have are reported to `on_gap`. A
+    closed or quiet market is not an error. Each callback runs in a thread of its own; its errors
+    and delays do not affect other callbacks.
 
     Threads: one keeps the series open, one reads each connection, one calls the hooks, and each
-    consumer has its own. A program that comes to its end goes on while there are consumers, unless
-    ``TV_DAEMON`` says otherwise; `close`, `with` and `del_tvdatafeed` end the feed.
+    consumer has its own. The process stays alive while consumers exist, unless ``TV_DAEMON`` is
+    set; `close`, `with` and `del_tvdatafeed` end the feed.
 
     Parameters
     ----------
@@ -83,23 +83,23 @@ class TvDatafeedLive(TvDatafeed, Feed):
     sessionid, sessionid_sign, token_cache, config, store, timezone
         As for `TvDatafeed`; live bars are in that zone too.
     on_error : callable, optional
-        Called with ``(consumer_or_seis, exception)``: what a callback raised, in its own thread;
-        why a Seis has failed; a consumer that is too slow; once for all Seises, that the account
-        has too many connections.
+        Called with ``(consumer_or_seis, exception)`` when a callback raises (in its own thread),
+        when a Seis fails, when a consumer is too slow, and once for all Seises when the account has
+        too many connections.
     on_gap : callable, optional
         Called with ``(seis, start, end)``, aware datetimes in UTC: bars between these two opens
-        were missed and cannot be had any more.
+        were missed, and the server does not have them.
     on_reconnect : callable, optional
-        Called with ``(gap_start, gap_end)``, aware datetimes in UTC, when all that was lost with a
-        connection is back, what was missed meanwhile included.
+        Called with ``(gap_start, gap_end)``, aware datetimes in UTC, when all series that were lost
+        with a connection are open again and their missed bars are delivered.
     on_state : callable, optional
         Called with ``(seis, state)``: "STARTING", "LIVE", "RECONNECTING", "FAILED", "STOPPED".
 
     Attributes
     ----------
     on_error, on_gap, on_reconnect, on_state : callable or None
-        The hooks; may be assigned. They are called one after the other in a thread of their own,
-        and one that raises is logged and changes nothing.
+        The hooks; may be assigned. They are called one after the other in a thread of their own. If
+        a hook raises, the error is logged and the feed continues.
 
     Raises
     ------
@@ -141,7 +141,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         on_reconnect: OnReconnect | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        # First: one that is refused leaves nothing behind.
+        # Hooks are checked first, so that an invalid one leaves nothing behind.
         self.on_error = on_error
         self.on_gap = on_gap
         self.on_reconnect = on_reconnect
@@ -171,7 +171,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
 
     @property
     def _registry(self) -> "Registry":
-        """The registry; made when it is first needed, since sockets and JSON are slow to import."""
+        """The registry; created at first use, since sockets and JSON are slow to import."""
         from tvDatafeed.live.registry import Registry  # noqa: PLC0415 - as said
         from tvDatafeed.live.supervisor import StreamSupervisor  # noqa: PLC0415 - as said
 
@@ -207,15 +207,15 @@ class TvDatafeedLive(TvDatafeed, Feed):
             repeated_hours=self._repeated_hours,
             make_recorder=None if self.store is None else self._make_recorder,
         )
-        # The first of several threads wins, and no lock is needed that a fork could copy.
+        # The first of several threads wins; a lock could be copied by a fork.
         return self._made_registries.setdefault("registry", registry)
 
     def _closed_bars(self, seis: Seis, start_s: float, until_s: float) -> "tuple[Bars, bool]":
-        """Return the bars between the opens of two, and whether they are all there are."""
+        """Return the bars that open between two moments, and whether none is missing."""
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
         from tvDatafeed.protocol.series import Bars  # noqa: PLC0415 - as above
 
-        # With the bars that may have come since.
+        # Includes bars that may have closed since.
         count = int((until_s - start_s) / seis.interval.seconds) + _SPARE_BARS
         request = SeriesRequest(
             seis.full_symbol,
@@ -233,7 +233,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
     def _make_recorder(self, seis: Seis, queue: Callable[..., object]) -> "Recorder":
         from tvDatafeed.live.recorder import Recorder  # noqa: PLC0415 - with a store alone
 
-        assert self.store is not None  # noqa: S101 - as the registry was told
+        assert self.store is not None  # noqa: S101 - only feeds with a store have recorders
         account = self._account.fingerprint(self._config.auth)
         return Recorder(self.store.archive, account, seis, queue)
 
@@ -262,20 +262,20 @@ class TvDatafeedLive(TvDatafeed, Feed):
         Returns
         -------
         Seis
-            The registered one, if there is one; False when another thread takes longer to open it.
+            The registered Seis, if there is one; False when another thread takes longer to open it.
 
         Raises
         ------
         ValueError
-            TradingView does not know the symbol; or the timeout is negative and not -1.
+            TradingView does not know the symbol, or the timeout is negative and not -1.
         DataValidationError, InvalidIntervalError
-            A parameter cannot be right; nothing was sent.
+            A parameter is invalid; nothing was sent.
         EntitlementError, DataError, AuthenticationError
-            TradingView refuses.
+            TradingView refused.
         NetworkError
             TradingView cannot be reached.
         ThreadingError
-            The system gives no thread, or this object was made before a fork.
+            The system cannot start a thread, or this object was made before a fork.
         """
         wanted = _checked_seis(symbol, exchange, interval)
         limit_s = _checked_timeout(timeout)
@@ -288,14 +288,14 @@ class TvDatafeedLive(TvDatafeed, Feed):
             raise ValueError(f"{_NOT_LISTED}: {found}") from found
 
     def del_seis(self, seis: Seis, timeout: float = -1) -> bool:
-        """Follow a Seis no longer; its consumers end when they have had what waits for them.
+        """Stop following a Seis; its consumers end after the bars that wait for them.
 
         Parameters
         ----------
         seis : Seis
-            The one, or one that is equal to it.
+            The Seis, or an equal one.
         timeout : float, default -1
-            Seconds; checked only, for old programs: this call waits for no other thread.
+            Seconds; checked but not used, for old programs: this call does not wait.
 
         Returns
         -------
@@ -324,37 +324,37 @@ class TvDatafeedLive(TvDatafeed, Feed):
         replay_last: bool = True,
         start: DateLike | None = None,
     ) -> Consumer:
-        """Have a callback called with each bar of a Seis, in a thread of its own.
+        """Call a function with each bar of a Seis, in a thread of its own.
 
         Parameters
         ----------
         seis : Seis
-            A listed one.
+            A listed Seis.
         callback : callable
             Called with ``(seis, data)``; data is a DataFrame of one row as from
-            `TvDatafeed.get_hist`, the callback's own. ``attrs["closed"]`` says whether the bar can
-            still change. Without a zone its index is local time, which in autumn, when clocks are
-            set back, shows an hour twice and runs backwards. ``TvDatafeedLive(timezone="UTC")``
-            avoids it.
+            `TvDatafeed.get_hist`, which the callback may change. ``attrs["closed"]`` is False if
+            the bar can still change. Without a zone its index is local time, which in autumn, when
+            clocks are set back, repeats an hour and runs backwards.
+            ``TvDatafeedLive(timezone="UTC")`` avoids it.
         timeout : float, default -1
-            Seconds; checked only, for old programs: this call waits for no other thread.
+            Seconds; checked but not used, for old programs: this call does not wait.
         on_error : callable, optional
             Called with ``(consumer, exception)`` instead of the feed's own `on_error`.
         bars : {"closed", "all"}, default "closed"
-            Whether the callback is also told of the bar that forms, at each change.
+            Whether the callback also receives the forming bar, at each change.
         max_queue : int, default 1000
-            How many bars wait for the callback at the most.
+            How many bars wait for the callback at most.
         on_slow : {"drop_oldest", "block"}, default "drop_oldest"
-            What happens beyond that: the oldest bar is dropped and counted; or as many again wait
-            before it is. The feed and other consumers never wait.
+            What happens to more bars: "drop_oldest" drops and counts the oldest bar; "block" does
+            so only after twice as many wait. The feed and other consumers never wait.
         replay_last : bool, default True
-            Whether the callback begins with the bar that closed last before now.
+            Whether the callback begins with the last closed bar.
         start : datetime, date or str, optional
-            The callback begins with the bars that have closed since this moment, in order and each
-            once, and goes on with the live ones; the first one opens at this moment or later. A
-            datetime without a zone is in that of the feed. The bars come from the store where there
-            is one, and else from TradingView; what cannot be had is reported to `on_gap`, and an
-            error to `on_error`. Default: as `replay_last` says.
+            The callback begins with the closed bars since this moment, in order and each once, and
+            continues with live bars; the first bar opens at this moment or later. A datetime
+            without a zone is in the zone of the feed. The bars come from the store if there is one,
+            else from TradingView; missing bars are reported to `on_gap`, errors to `on_error`.
+            Default: `replay_last` decides.
 
         Returns
         -------
@@ -366,9 +366,9 @@ class TvDatafeedLive(TvDatafeed, Feed):
         ValueError
             The Seis is not listed.
         DataValidationError
-            An option cannot be right.
+            An option is invalid.
         ThreadingError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         if not isinstance(seis, Seis):
             raise ValueError("Seis is not listed")  # noqa: TRY004 - as for one that is not
@@ -396,7 +396,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         on_error: OnError | None,
         **options: Any,
     ) -> Consumer:
-        """Check the options of a consumer; its thread does not run yet."""
+        """Create a consumer after a check of its options; its thread does not run yet."""
         registry = self._registry
         return Consumer(
             seis,
@@ -408,19 +408,19 @@ class TvDatafeedLive(TvDatafeed, Feed):
         )
 
     def del_consumer(self, consumer: Consumer, timeout: float = -1) -> bool:
-        """End a consumer. Its callback is not called any more, but may still be running.
+        """End a consumer. Its callback is not called again, but may still be running.
 
         Parameters
         ----------
         consumer : Consumer
             The consumer.
         timeout : float, default -1
-            Seconds; checked only, for old programs: this call waits for no other thread.
+            Seconds; checked but not used, for old programs: this call does not wait.
 
         Returns
         -------
         bool
-            Always True, also when it had ended before.
+            Always True, also if it had already ended.
         """
         _checked_timeout(timeout)
         self._registry.del_consumer(consumer)
@@ -441,7 +441,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         replay_last: bool = True,
         start: DateLike | None = None,
     ) -> Consumer:
-        """Follow a symbol and have a callback called: `new_seis` and `new_consumer` in one.
+        """Follow a symbol and call a function with its bars: `new_seis` and `new_consumer` in one.
 
         Parameters
         ----------
@@ -460,12 +460,12 @@ class TvDatafeedLive(TvDatafeed, Feed):
         Raises
         ------
         LockTimeoutError
-            The time is over.
+            The timeout has passed.
         TvDatafeedError, ValueError
-            As from `new_seis` and `new_consumer`; nothing has changed then.
+            As from `new_seis` and `new_consumer`; the feed is unchanged then.
         """
         wanted = _checked_seis(symbol, exchange, interval)
-        # Before anything is sent.
+        # Checked before anything is sent.
         start_s = self._checked_start(start)
         consumer = self._made_consumer(
             wanted, callback, on_error=on_error, bars=bars, max_queue=max_queue, on_slow=on_slow
@@ -476,7 +476,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         try:
             self._registry.add_consumer(consumer, replay=replay_last, start_s=start_s)
         except BaseException:
-            # No thread; or Ctrl-C.
+            # The thread did not start, or Ctrl-C came.
             self._registry.give_back(seis)
             raise
         return consumer
@@ -488,20 +488,20 @@ class TvDatafeedLive(TvDatafeed, Feed):
         max_queue: int = DEFAULT_QUEUE_SIZE,
         replay_last: bool = False,
     ) -> "Generator[tuple[Seis, pd.DataFrame]]":
-        """Iterate over bars as they come, until the Seises are deleted or the feed is closed.
+        """Iterate over bars as they arrive, until the Seises are deleted or the feed is closed.
 
-        Ctrl-C while it waits closes the feed. Leave the loop, or close the iterator, to stop.
+        Ctrl-C during a wait closes the feed. Leave the loop, or close the iterator, to stop.
 
         Parameters
         ----------
         *seises : Seis
-            Listed ones; all that are listed now when there are none.
+            Listed Seises; without arguments, all that are listed now.
         bars : {"closed", "all"}, default "closed"
             As for `new_consumer`.
         max_queue : int, default 1000
-            How many bars of each Seis wait at the most; beyond that the oldest go.
+            How many bars of each Seis wait at most; if more come, the oldest are dropped.
         replay_last : bool, default False
-            Whether to begin with the bars that closed last before now.
+            Whether to begin with the last closed bar of each Seis.
 
         Yields
         ------
@@ -511,7 +511,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         Raises
         ------
         ValueError
-            One of them is not listed.
+            A Seis is not listed.
         """
         if bars not in {"closed", "all"}:
             raise DataValidationError("bars", bars, "must be 'closed' or 'all'")
@@ -529,17 +529,17 @@ class TvDatafeedLive(TvDatafeed, Feed):
             raise
 
     def status(self) -> "Statuses":
-        """Say how each Seis is doing.
+        """Return the status of each Seis.
 
         Returns
         -------
         list of SeisStatus
-            One record for each, in the order of their listing; in notebooks it shows as a table.
+            One record per Seis, in the order of their registration; notebooks show it as a table.
         """
         return self._registry.status()
 
     def health(self) -> "Health":
-        """Say whether all Seises are followed as they should be; quick, and without the network.
+        """Return whether all Seises are followed as they should be; quick, and without the network.
 
         Returns
         -------
@@ -590,28 +590,28 @@ class TvDatafeedLive(TvDatafeed, Feed):
         timezone: str | dt.tzinfo | None = None,
         **options: Any,
     ) -> "pd.DataFrame":
-        """Get bars, as `TvDatafeed.get_hist` does, beside a running feed.
+        """Get bars, as `TvDatafeed.get_hist` does; a running feed is not affected.
 
         Parameters
         ----------
         symbol, exchange, interval, fut_contract, extended_session
-            As there.
+            As for `TvDatafeed.get_hist`.
         n_bars : int, default 10
-            As there; 10 counts as not given where there is a `start_date` or a `period`.
+            As for `TvDatafeed.get_hist`; with `start_date` or `period`, 10 counts as not passed.
         timeout : float, default -1
-            Seconds; checked only, for old programs: this call waits for no other thread.
+            Seconds; checked but not used, for old programs: this call does not wait.
         start_date, end_date, timezone, **options
-            As there.
+            As for `TvDatafeed.get_hist`.
 
         Returns
         -------
         pandas.DataFrame
-            As there.
+            As for `TvDatafeed.get_hist`.
 
         Raises
         ------
         TvDatafeedError, ValueError
-            As there.
+            As for `TvDatafeed.get_hist`.
         """
         _checked_timeout(timeout)
         is_range = start_date is not None or options.get("period") is not None
@@ -650,19 +650,19 @@ class TvDatafeedLive(TvDatafeed, Feed):
             registry.try_all_again()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the feed has ended: nothing is listed any more.
+        """Wait until the feed has ended: no Seis is listed any more.
 
-        Ctrl-C closes the feed, and is raised.
+        Ctrl-C closes the feed, and KeyboardInterrupt is raised.
 
         Parameters
         ----------
         timeout : float, optional
-            How long to wait, in seconds. Default: without end.
+            How long to wait, in seconds. Default: no limit.
 
         Returns
         -------
         bool
-            False when the time is over before.
+            False when the timeout has passed before.
         """
         limit_s = _checked_timeout(timeout)
         self._registry.check_process()
@@ -673,19 +673,19 @@ class TvDatafeedLive(TvDatafeed, Feed):
             raise
 
     def close(self, timeout: float | None = None, drain: bool = True) -> bool:
-        """End the feed and the connections. A later `new_seis` or `get_hist` begins anew.
+        """End the feed and the connections. A later `new_seis` or `get_hist` starts it again.
 
         Parameters
         ----------
         timeout : float, optional
             Seconds in all. Default: 10, or ``TV_SHUTDOWN_TIMEOUT``.
         drain : bool, default True
-            Whether callbacks get what waits for them, as far as the time allows.
+            Whether callbacks receive the bars that wait for them, within the timeout.
 
         Returns
         -------
         bool
-            False when something has not ended in time; a WARNING names the callback.
+            False when a thread has not ended in time; a WARNING names the callback.
         """
         registry = self._made_registries.get("registry")
         if registry is None or os.getpid() != self._process:
@@ -696,7 +696,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         return super().close(deadline.remaining()) and has_ended
 
     def del_tvdatafeed(self) -> None:
-        """End the feed: all Seises and consumers. A later `new_seis` begins anew."""
+        """End the feed: all Seises and consumers. A later `new_seis` starts it again."""
         registry = self._made_registries.get("registry")
         if registry is not None:
             registry.close(Deadline(self._config.threading.shutdown_timeout), drain=True)

@@ -1,4 +1,4 @@
-"""Every error this library raises.
+"""The errors of this library.
 
 ::
 
@@ -35,8 +35,8 @@
     │   └─ RetryExhaustedError
     └─ ConfigurationError
 
-Each error can be pickled and copied with its message and all its attributes. None shows a
-secret: the value of a field that holds one is replaced by ``***``.
+Each error can be pickled and copied with its message and all its attributes. Errors do not show
+secrets: the value of a secret field is replaced by ``***``.
 """
 
 from __future__ import annotations
@@ -91,19 +91,19 @@ class TvDatafeedError(Exception):
     Attributes
     ----------
     retryable : bool
-        True when the same call may succeed later without a change of its arguments.
+        Whether the same call may succeed later with the same arguments.
     """
 
     retryable: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with ``args``, which holds the finished message and not
+        # The default would call the class with ``args``, which is the finished message instead of
         # the constructor's arguments.
         return _restore, (type(self), self.args), self.__dict__ or None
 
 
 class AuthenticationError(TvDatafeedError):
-    """TradingView did not accept who we are.
+    """TradingView refused the credentials.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class AuthenticationError(TvDatafeedError):
     Attributes
     ----------
     username : str or None
-        As given.
+        As passed.
     """
 
     def __init__(self, message: str = "Authentication failed", username: str | None = None) -> None:
@@ -124,17 +124,17 @@ class AuthenticationError(TvDatafeedError):
 
 
 class TwoFactorRequiredError(AuthenticationError):
-    """The account has a second factor and no code was at hand.
+    """The account has a second factor and no code was passed.
 
     Parameters
     ----------
     method : str, default "totp"
-        The second factor TradingView asks for.
+        The second factor that TradingView requires.
 
     Attributes
     ----------
     method : str
-        As given.
+        As passed.
     """
 
     def __init__(self, method: str = "totp") -> None:
@@ -146,7 +146,7 @@ class TwoFactorRequiredError(AuthenticationError):
 
 
 class CaptchaRequiredError(AuthenticationError):
-    """TradingView wants a person to solve a captcha before it accepts a password.
+    """TradingView requires a captcha before it accepts a password.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ class NetworkError(TvDatafeedError):
     message : str, default "Network error"
         What went wrong.
     retryable : bool, optional
-        False marks a failure that will not go away by itself, such as a bad certificate.
-        Default: the class's value, True.
+        False for a permanent failure, such as an invalid certificate. Default: the class's value,
+        True.
     """
 
     retryable: bool = True
@@ -191,7 +191,7 @@ class WebSocketError(NetworkError):
     message : str, default "WebSocket error"
         What went wrong.
     url : str, optional
-        Where; appended to the message, without user and password.
+        The URL; appended to the message, without user and password.
     retryable : bool, optional
         As for `NetworkError`.
     close_code : int, optional
@@ -200,9 +200,9 @@ class WebSocketError(NetworkError):
     Attributes
     ----------
     url : str or None
-        As given, without user and password.
+        As passed, without user and password.
     close_code : int or None
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -220,25 +220,25 @@ class WebSocketError(NetworkError):
 
 
 class WebSocketTimeoutError(WebSocketError):
-    """An answer did not come within its time.
+    """An answer did not arrive in time.
 
     Parameters
     ----------
     operation : str, default "operation"
-        What was waited for.
+        The operation that timed out.
     timeout : float, default 0
-        How long, in seconds.
+        The time limit, in seconds.
     detail : str, optional
-        How far it had come, such as "1200 bars had arrived"; appended to the message.
+        The progress so far, such as "1200 bars had arrived"; appended to the message.
 
     Attributes
     ----------
     operation : str
-        As given.
+        As passed.
     timeout : float
-        As given, in seconds.
+        As passed, in seconds.
     detail : str or None
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class WebSocketTimeoutError(WebSocketError):
 
 
 class ProtocolError(WebSocketError):
-    """The server sent what the protocol does not allow."""
+    """The server broke the protocol."""
 
 
 class ConnectionError(NetworkError, builtins.ConnectionError):  # noqa: A001 - the name of 2.x
@@ -265,14 +265,14 @@ class ConnectionError(NetworkError, builtins.ConnectionError):  # noqa: A001 - t
     message : str, default "Connection failed"
         What went wrong.
     retry_count : int, default 0
-        How often it was tried again; appended to the message unless 0.
+        The number of retries; appended to the message unless 0.
     retryable : bool, optional
         As for `NetworkError`.
 
     Attributes
     ----------
     retry_count : int
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -293,7 +293,7 @@ class RateLimitError(NetworkError):
     Parameters
     ----------
     limit : int, optional
-        Requests allowed per `window`; None when the server names no number.
+        Requests allowed per `window`; None if the server sent no number.
     window : float, default 60
         Length of the window in seconds.
     retry_after : float, optional
@@ -301,18 +301,18 @@ class RateLimitError(NetworkError):
     reason : str, optional
         The server's own text.
     advice : str, optional
-        What else helps, one sentence; appended to the message.
+        Another next step, one sentence; appended to the message.
 
     Attributes
     ----------
     limit : int or None
-        As given.
+        As passed.
     window : float
-        As given, in seconds.
+        As passed, in seconds.
     retry_after : float or None
-        As given, in seconds.
+        As passed, in seconds.
     reason : str or None
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -336,19 +336,19 @@ class RateLimitError(NetworkError):
 
 
 class DataError(TvDatafeedError):
-    """The data asked for cannot be had, or are not what they should be.
+    """The requested data are not available or invalid.
 
     Parameters
     ----------
     message : str, default "Data error"
         What went wrong.
     reason : str, optional
-        The server's own text; appended to the message unless it is there already.
+        The server's own text; appended to the message unless that contains it.
 
     Attributes
     ----------
     reason : str or None
-        As given.
+        As passed.
     """
 
     def __init__(self, message: str = "Data error", *, reason: str | None = None) -> None:
@@ -360,25 +360,25 @@ class DataError(TvDatafeedError):
 
 
 class DataNotFoundError(DataError):
-    """The server answered, and there was no bar in its answer.
+    """The server's answer has no bars.
 
     Parameters
     ----------
     symbol : str
-        The symbol asked for.
+        The requested symbol.
     exchange : str
-        The exchange asked for.
+        The requested exchange.
     reason : str, optional
         The server's own text; appended to the message.
 
     Attributes
     ----------
     symbol : str
-        As given.
+        As passed.
     exchange : str or None
-        As given.
+        As passed.
     reason : str or None
-        As given.
+        As passed.
     """
 
     def __init__(self, symbol: str, exchange: str | None, *, reason: str | None = None) -> None:
@@ -399,22 +399,22 @@ class SymbolNotFoundError(DataNotFoundError):
     Parameters
     ----------
     symbol : str
-        The symbol asked for.
+        The requested symbol.
     exchange : str, optional
-        The exchange asked for.
+        The requested exchange.
     reason : str, optional
         The server's own text; appended to the message.
     suggestions : sequence of str, default ()
-        Symbols with names like it, as TradingView's search has them: "NASDAQ:AAPL".
+        Symbols with similar names from TradingView's search: "NASDAQ:AAPL".
     currency : str, optional
-        The currency that prices were asked in; one that does not exist is refused like a symbol.
+        The requested currency of the prices; TradingView refuses an unknown one like a symbol.
 
     Attributes
     ----------
     suggestions : tuple of str
-        As given.
+        As passed.
     currency : str or None
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -446,25 +446,25 @@ class SymbolNotFoundError(DataNotFoundError):
 
 
 class DataValidationError(DataError):
-    """A value is not what it should be.
+    """A value is invalid.
 
     Parameters
     ----------
     field : str
-        Which value.
+        The name of the value.
     value : object
         The value; kept and shown as ``***`` when `field` names a secret.
     reason : str
-        What is wrong with it, and what to do.
+        The problem, and the next step.
 
     Attributes
     ----------
     field : str
-        As given.
+        As passed.
     value : object
-        As given, or ``***``.
+        As passed, or ``***``.
     reason : str
-        As given.
+        As passed.
     """
 
     reason: str
@@ -490,7 +490,7 @@ class InvalidOHLCError(DataValidationError):
     Attributes
     ----------
     open_price, high, low, close : float
-        As given.
+        As passed.
     """
 
     def __init__(self, open_price: float, high: float, low: float, close: float) -> None:
@@ -506,26 +506,26 @@ class InvalidOHLCError(DataValidationError):
 
 
 class EntitlementError(DataError):
-    """The account's plan does not include what was asked for.
+    """The account's plan does not include the requested data.
 
     Parameters
     ----------
     symbol : str
-        The symbol asked for.
+        The requested symbol.
     reason : str
         The server's own text.
     needs : str, optional
-        What includes it, where that is known: "bars of seconds come with the Premium plan and
+        The plan that includes the data, if known: "bars of seconds come with the Premium plan and
         those above it".
 
     Attributes
     ----------
     symbol : str
-        As given.
+        As passed.
     reason : str
-        As given.
+        As passed.
     needs : str or None
-        As given.
+        As passed.
     """
 
     reason: str
@@ -535,34 +535,34 @@ class EntitlementError(DataError):
         self.needs = needs
         known = f"{needs[:1].upper()}{needs[1:]}. " if needs else ""
         super().__init__(
-            f"The account's plan does not include {_shown(symbol)} as asked for: "
+            f"The account's plan does not include {_shown(symbol)} as requested: "
             f"{_shown(reason)}. {known}Sign in with an account whose plan does.",
             reason=reason,
         )
 
 
 class InvalidIntervalError(DataError, ValueError):
-    """The interval is none that TradingView offers.
+    """TradingView does not offer the interval.
 
     Parameters
     ----------
     interval : object
-        The offending value.
+        The invalid value.
     supported : iterable of str, optional
-        What would be accepted; appended to the message.
+        The accepted values; appended to the message.
     nearest : sequence of str, default ()
-        Those that are most like it; appended to the message.
+        The most similar values; appended to the message.
     advice : str, optional
         What to do about it; appended to the message.
 
     Attributes
     ----------
     interval : object
-        As given.
+        As passed.
     supported : list of str or None
-        As given.
+        As passed.
     nearest : list of str
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -589,25 +589,25 @@ class InvalidIntervalError(DataError, ValueError):
 
 
 class ThreadingError(TvDatafeedError):
-    """A thread of the live feed, or its life cycle, is not in the state it should be."""
+    """A thread of the live feed cannot be started, or is not in the expected state."""
 
 
 class LockTimeoutError(ThreadingError):
-    """Another thread held a resource for longer than the caller would wait.
+    """Another thread held a resource for longer than the caller's timeout.
 
     Parameters
     ----------
     timeout : float
-        How long was waited, in seconds.
+        The time waited, in seconds.
     resource : str, default "resource"
-        What for.
+        The name of the resource.
 
     Attributes
     ----------
     timeout : float
-        As given, in seconds.
+        As passed, in seconds.
     resource : str
-        As given.
+        As passed.
     """
 
     def __init__(self, timeout: float, resource: str = "resource") -> None:
@@ -620,7 +620,7 @@ class LockTimeoutError(ThreadingError):
 
 
 class ConsumerError(ThreadingError):
-    """A consumer cannot do its work.
+    """A consumer has failed.
 
     Parameters
     ----------
@@ -632,7 +632,7 @@ class ConsumerError(ThreadingError):
     Attributes
     ----------
     seis : Seis or None
-        As given.
+        As passed.
     """
 
     def __init__(self, message: str, seis: object | None = None) -> None:
@@ -641,7 +641,7 @@ class ConsumerError(ThreadingError):
 
 
 class SlowConsumerError(ConsumerError):
-    """A consumer's callback takes longer than the bars it is given allow; bars were dropped."""
+    """A consumer's callback is slower than its bars arrive; bars were dropped."""
 
 
 class StoreError(TvDatafeedError):
@@ -657,7 +657,7 @@ class StoreError(TvDatafeedError):
     Attributes
     ----------
     hint : str
-        As given.
+        As passed.
     """
 
     retryable = True
@@ -672,20 +672,19 @@ class StoreLockedError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """What the bar store holds is damaged.
+    """The content of the bar store is damaged.
 
     Parameters
     ----------
     message, hint : str
         As for `StoreError`.
     damaged : tuple of (str, float, float), optional
-        The key of the series and the open times of the first and the last bar that cannot be
-        read, where it is known.
+        The key of the series and the open times of the first and the last unreadable bar, if known.
 
     Attributes
     ----------
     damaged : tuple or None
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -696,13 +695,13 @@ class StoreCorruptError(StoreError):
 
 
 class StoreVersionError(StoreError):
-    """The bar store was made by a later version of this library."""
+    """A later version of this library created the bar store."""
 
     retryable = False
 
 
 class DeliveryError(TvDatafeedError):
-    """A message cannot be made, signed, kept or sent.
+    """A message cannot be created, signed, stored or sent.
 
     Parameters
     ----------
@@ -720,11 +719,11 @@ class DeliveryError(TvDatafeedError):
 
 
 class SigningError(DeliveryError):
-    """A message cannot be signed: its id, timestamp or body cannot be used."""
+    """A message cannot be signed: its id, timestamp or body is invalid."""
 
 
 class VerificationError(DeliveryError):
-    """A message that came in is not signed by the expected producer, or too old or too new."""
+    """A received message is not signed by the expected producer, or is too old or too new."""
 
 
 class OutboxError(DeliveryError):
@@ -745,15 +744,15 @@ class RetryExhaustedError(DeliveryError):
     attempts : int
         The number of attempts.
     last_error : Exception
-        What the last attempt raised. Its text is shown if it is an error of this library: the
-        text of another may hold secrets.
+        The error of the last attempt. Its text is shown only for errors of this library: other
+        texts may contain secrets.
 
     Attributes
     ----------
     attempts : int
-        As given.
+        As passed.
     last_error : Exception
-        As given.
+        As passed.
     """
 
     def __init__(self, attempts: int, last_error: BaseException) -> None:
@@ -767,7 +766,7 @@ class RetryExhaustedError(DeliveryError):
 
 
 class ConfigurationError(TvDatafeedError):
-    """A parameter, a config field or an environment variable has a value that cannot be used.
+    """A parameter, a config field or an environment variable has an invalid value.
 
     Parameters
     ----------
@@ -776,16 +775,16 @@ class ConfigurationError(TvDatafeedError):
     value : object
         The value; kept and shown as ``***`` when `parameter` names a secret.
     reason : str
-        What is wrong with it, and what to do.
+        The problem, and the next step.
 
     Attributes
     ----------
     parameter : str
-        As given.
+        As passed.
     value : object
-        As given, or ``***``.
+        As passed, or ``***``.
     reason : str
-        As given.
+        As passed.
     """
 
     def __init__(self, parameter: str, value: object, reason: str) -> None:
@@ -799,10 +798,10 @@ class ConfigurationError(TvDatafeedError):
 
 
 def own_copy(error: _E) -> _E:
-    """Copy one of this library's errors for one of several threads that raise it.
+    """Return a copy of an error of this library for one of several threads that raise it.
 
-    Raising writes a traceback into an error, and each thread has its own. An error of another
-    kind is returned as it is: not all of them can be copied.
+    Raising writes a traceback into an error, and each thread has its own. Other errors are returned
+    unchanged: not all of them can be copied.
     """
     if not isinstance(error, TvDatafeedError):
         return error
@@ -812,10 +811,10 @@ def own_copy(error: _E) -> _E:
 
 
 def cut_tracebacks(error: BaseException) -> None:
-    """Remove the tracebacks of an error that is kept, and of all that it was raised from.
+    """Remove the tracebacks of a kept error and of all its causes.
 
-    A traceback refers to frames, and they to all that was in use there, often to the error itself:
-    only the garbage collector would free such a cycle.
+    A traceback refers to frames, and they refer to their variables, often to the error itself: only
+    the garbage collector would free such a cycle.
     """
     found: dict[int, BaseException] = {}
     left: list[BaseException | None] = [error]
@@ -832,19 +831,19 @@ _SECRET_NAMES = ("password", "secret", "token", "code", "sessionid", "chat_id")
 # Shorter values appear in ordinary text by chance.
 _SECRET_MIN_LENGTH = 4
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-# In a URL that cannot be read, whatever stands before an @ may be a part of a password.
+# In an invalid URL, everything before an @ may be part of a password.
 _NAMES_OF_URLS = ("proxy", "url")
 _ANY_USERINFO = re.compile(r"\A(\s*[A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
-# A message goes into one line of a log; the attributes keep values whole.
-# Of calls that name none, for the sake of old programs.
+# A message must fit into one line of a log; the attributes keep complete values.
+# For calls without one, because of old programs.
 _DEFAULT_EXCHANGE = "NSE"
 _SHOWN_MAX_LENGTH = 300
 
 
 def _restore(error_class: type[_E], args: tuple[object, ...]) -> _E:
-    """Make an error without its constructor, which would build the message a second time."""
+    """Create an error without its constructor, which would build the message a second time."""
     error = error_class.__new__(error_class)
-    # OSError.__new__ leaves the arguments to its constructor.
+    # OSError.__new__ does not store the arguments; its constructor does.
     error.args = args
     return error
 
@@ -871,7 +870,7 @@ def _without_userinfo(text: str) -> str:
 
 
 def _without_secret(name: str, value: object, reason: str) -> tuple[object, str]:
-    """Return the value and the reason as they may be kept and shown."""
+    """Return the value and the reason with secrets replaced."""
     if any(word in name.lower() for word in _SECRET_NAMES):
         if isinstance(value, str) and len(value) >= _SECRET_MIN_LENGTH:
             reason = reason.replace(value, _MASK)

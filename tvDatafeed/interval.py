@@ -1,4 +1,4 @@
-"""The lengths of a bar that TradingView offers: members, and the texts that stand for them."""
+"""The lengths of a bar that TradingView offers: members, and their texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ interval_len: dict[str, int] = {
 _DAYS_AND_LONGER = "DWM"
 
 #: The usual texts for an interval, shortest bar first: ``m`` is minutes, ``M`` months. Each
-#: member's value is accepted too, and so are other lengths that TradingView builds (`as_interval`).
+#: member's value is accepted too, and so are other lengths that TradingView offers (`as_interval`).
 INTERVAL_TEXTS: tuple[str, ...] = (
     *("1s", "5s", "10s", "15s", "30s", "45s"),
     *("1m", "2m", "3m", "5m", "10m", "15m", "30m", "45m"),
@@ -61,18 +61,18 @@ INTERVAL_TEXTS: tuple[str, ...] = (
 
 
 class Interval(enum.Enum):
-    """The length of one bar; a member's value is what goes over the wire.
+    """The length of one bar; a member's value is its text on the wire.
 
-    Wherever an `Interval` goes, text goes too: ``"1h"``, ``"15m"``, ``"1d"``, ``"daily"``; ``m``
-    is minutes and ``M`` months. ``Interval("1h")`` is the member. A length without a member, such
-    as ``"6h"``, exists as text only.
+    Every parameter for an `Interval` also accepts text: ``"1h"``, ``"15m"``, ``"1d"``, ``"daily"``;
+    ``m`` is minutes and ``M`` months. ``Interval("1h")`` is the member. A length without a member,
+    such as ``"6h"``, exists as text only.
 
-    Seconds are for paid plans: TradingView refuses them to others.
+    Seconds need a paid plan: TradingView refuses them otherwise.
 
     Raises
     ------
     InvalidIntervalError
-        No member has this value or text; it is a ValueError too.
+        No member has this value or text; it is also a ValueError.
 
     Examples
     --------
@@ -132,9 +132,9 @@ class Interval(enum.Enum):
 
 @dataclass(frozen=True, repr=False)
 class CustomInterval:
-    """The length of a bar that TradingView builds and that is no member of `Interval`.
+    """The length of a bar that TradingView offers and that has no member in `Interval`.
 
-    Made from text wherever an `Interval` goes; `Seis.interval` is one then.
+    Created from text by every parameter for an `Interval`; then `Seis.interval` is one.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ class CustomInterval:
     Attributes
     ----------
     value : str
-        What goes over the wire: minutes ("360"), days ("2D") or weeks ("2W").
+        The text on the wire: minutes ("360"), days ("2D") or weeks ("2W").
 
     Raises
     ------
     InvalidIntervalError
-        TradingView has no such length, or it is a member of `Interval`.
+        TradingView does not offer this length, or it is a member of `Interval`.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class CustomInterval:
 
     @property
     def name(self) -> str:
-        """The length as people write it: "6h", "90m", "2D"."""
+        """The usual text of the length: "6h", "90m", "2D"."""
         if not self.is_intraday:
             return self.value
         hours, minutes = divmod(int(self.value), 60)
@@ -196,10 +196,10 @@ class CustomInterval:
         return self.value[-1] not in _DAYS_AND_LONGER
 
 
-#: What stands for an interval in a call.
+#: The types of an interval in a call.
 IntervalLike: TypeAlias = Interval | CustomInterval | str
 
-# Texts that no rule makes into the value of a member.
+# Texts whose value does not follow from a rule.
 _WORDS = {
     "daily": "1D",
     "weekly": "1W",
@@ -211,7 +211,7 @@ _WORDS = {
     "6mo": "6M",
     "12mo": "12M",
 }
-# TradingView's own forms are among them: 240 for four hours, D for a day.
+# These include TradingView's own forms: 240 for four hours, D for a day.
 _LENGTH = re.compile(r"(?P<count>[1-9][0-9]{0,3})(?P<unit>[sSmhHdDwWM]?)|(?P<alone>[DWM])")
 _UNIT_S = {"S": 1, "m": 60, "H": 3600, "D": 86400, "W": 604800}
 _BY_SECONDS = {
@@ -222,16 +222,16 @@ _MINUTES_A_DAY = 1440
 _MINUTES_A_SESSION = 390
 _MOST = {"D": 365, "W": 52}
 _NEAREST = 3
-# The rest of a longer text is ignored: to compare it takes time.
+# The rest of a longer text is ignored, since comparing it takes time.
 _COMPARED_CHARACTERS = 32
 
 
 def as_interval(interval: object) -> Interval | CustomInterval:
-    """Return the interval that a caller has named.
+    """Return the interval that a caller has passed.
 
-    Texts are those of `INTERVAL_TEXTS`, the value of each member, what TradingView itself writes
-    ("60", "240", "D"), and the lengths that it builds: minutes and hours that divide a day, or a
-    session of 390 minutes ("20m", "65m", "12h"), and days and weeks ("2D", "2W").
+    Valid texts are those of `INTERVAL_TEXTS`, the value of each member, TradingView's own forms
+    ("60", "240", "D"), and the other lengths that it offers: minutes and hours that divide a day,
+    or a session of 390 minutes ("20m", "65m", "12h"), and days and weeks ("2D", "2W").
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def as_interval(interval: object) -> Interval | CustomInterval:
     Raises
     ------
     InvalidIntervalError
-        The value names no interval; for a text the message has the three nearest ones.
+        The value is not an interval; for a text the message contains the three nearest ones.
 
     Examples
     --------
@@ -266,7 +266,7 @@ def bar_seconds(text: str, default: float = math.inf) -> float:
     text
         The value of an interval, or another text for it.
     default
-        What is returned for a text that names no interval.
+        The result for a text that is not an interval.
     """
     value = _wire_value(text)
     if value is None:
@@ -279,7 +279,7 @@ def bar_seconds(text: str, default: float = math.inf) -> float:
 
 
 def _wire_value(text: str) -> str | None:
-    """Return what goes over the wire for a text; None where it names no interval."""
+    """Return the text on the wire for a text; None if it is not an interval."""
     text = text.strip()
     if text in interval_len:
         return text
@@ -311,7 +311,7 @@ def _unknown_text(text: str) -> InvalidIntervalError:
 
 
 def _nearest(text: str) -> list[str]:
-    """Return the three texts that are most like another one, each of another length."""
+    """Return the three most similar texts of different lengths."""
     from difflib import SequenceMatcher  # noqa: PLC0415 - needed for mistakes alone
 
     text = text.strip()[:_COMPARED_CHARACTERS]
@@ -321,7 +321,7 @@ def _nearest(text: str) -> list[str]:
         return SequenceMatcher(None, one, other).ratio()
 
     def unlikeness(known: str) -> tuple[float, float, int]:
-        # A wrong case is the smallest mistake; then comes a wrong number, and then a wrong unit.
+        # A wrong case is the smallest mistake, then a wrong number, then a wrong unit.
         known_number, known_unit = _parts(known)
         folded = likeness(text.casefold(), known.casefold()) + likeness(unit, known_unit)
         return -folded, -likeness(text, known), abs(known_number - number)
@@ -333,6 +333,6 @@ def _nearest(text: str) -> list[str]:
 
 
 def _parts(text: str) -> tuple[int, str]:
-    """Return the number that a text begins with, 0 without one, and what follows it, folded."""
+    """Return the number at the start of a text, 0 without one, and the rest in lower case."""
     unit = text.lstrip("0123456789")
     return int(text.removesuffix(unit) or 0), unit.casefold()

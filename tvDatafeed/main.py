@@ -1,4 +1,4 @@
-"""TvDatafeed: a question is checked, asked, and answered with a DataFrame."""
+"""TvDatafeed: check the arguments, send the request, return a DataFrame."""
 
 import concurrent.futures.thread  # noqa: F401
 import datetime as dt
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from tvDatafeed.store.barstore import BarStore
 
 
-# Before the main thread ends: later its import fails, and pandas, imported late, needs it.
+# Imported before the main thread ends: pandas is imported late and needs it, and a later import
+# fails.
 
 
 __all__ = ["Interval", "TvDatafeed", "_get_timezone_object", "interval_len"]
@@ -77,7 +78,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _A = TypeVar("_A")
 
-# A request that a store answers asks for its tail and its oldest page at the same time.
+# With a store, one request fetches its tail and its oldest page at the same time.
 _STORE_WINDOW = 4
 
 
@@ -86,7 +87,7 @@ class TvDatafeed(ListsPublicNames):
     """Bars of TradingView as DataFrames.
 
     One object keeps one connection, opened at the first request and shared by all threads that
-    use the object. Nothing is sent before that first request, but for a sign-in with a password.
+    use the object. Nothing is sent before that first request, except a sign-in with a password.
 
     If several credentials are set, the first of these is used: `auth_token`, the cookies, the
     token cache, `username` with `password`. If TradingView refuses it, or it has to be renewed, the
@@ -99,60 +100,59 @@ class TvDatafeed(ListsPublicNames):
     auth_token : str, optional
         The data token of an account (``window.user.auth_token`` in a signed-in browser).
     totp_secret : str, optional
-        The secret of the authenticator app (base32), to have codes generated. Default:
+        The secret of the authenticator app (base32), from which codes are generated. Default:
         ``TV_TOTP_SECRET``.
     totp_code : str or callable, optional
-        The current code of the second factor, or what gives it; asked only when it is needed.
-        Default: ``TV_2FA_CODE``.
+        The current code of the second factor, or a callable that returns it; called only when
+        TradingView requires a code. Default: ``TV_2FA_CODE``.
     ws_timeout : float, optional
-        Seconds to wait for one message of an answer; -1 for no limit of its own. Default: 30,
-        or ``TV_WS_TIMEOUT``.
+        Seconds to wait for one message of an answer; -1 for no such limit. Default: 30, or
+        ``TV_WS_TIMEOUT``.
     verbose : bool, optional
         Whether to log at INFO. Default: True, or ``TV_VERBOSE``.
     sessionid, sessionid_sign : str, optional
-        The cookies of a signed-in browser; turned into a token at the first request.
+        The cookies of a signed-in browser; the first request exchanges them for a token.
     token_cache : str, path or False, optional
         The file that keeps logins; False for none. Default: one in the user's cache folder, for
         logins with a password, or ``TV_TOKEN_CACHE``.
     config : TvDatafeedConfig, optional
-        All settings, credentials included. Default: those of the environment, without user,
-        password, token and cookies: these only `from_env` takes from there.
+        All settings, credentials included. Default: the settings of the environment without user,
+        password, token and cookies, which only `from_env` reads.
     store : str, path, BarStore or bool, optional
         Where bars are kept between runs: a URL, a file, a `tvDatafeed.store.BarStore`, or True for
         the default file. False: none. Default: ``TV_STORE_URL`` if set, else none.
     timezone : str or tzinfo, optional
-        The zone of the index where a call names none: "UTC", an IANA name, "exchange" for the
-        symbol's own, or a tzinfo. An empty text: the machine's local time without a zone, whatever
-        ``TV_TIMEZONE`` says. Default: that of `config`, or ``TV_TIMEZONE``, else local time.
+        The zone of the index if a call has no `timezone`: "UTC", an IANA name, "exchange" for the
+        symbol's own, or a tzinfo. An empty text: the machine's local time without a zone, also if
+        ``TV_TIMEZONE`` is set. Default: the zone of `config`, or ``TV_TIMEZONE``, else local time.
 
     Attributes
     ----------
     token : str
-        The token in use; may be assigned, and open connections get it at once. If it is of a plan
-        that has another host, what is asked from then on goes to that host, requests that are
-        running end where they are, and the open series of a live feed move there at once: each is
-        opened again and goes on from its last closed bar. A host that is named in ``TV_WS_URL`` or
-        in the settings stays.
+        The token in use; may be assigned, and open connections get it at once. If the plan of the
+        new token has another host, new requests go to that host, running requests end on the old
+        one, and a live feed moves its open series at once: it opens each again and continues after
+        the last closed bar. A host that is set in ``TV_WS_URL`` or in the settings stays.
     ws_timeout, max_response_time : float
         Limits in seconds, of one message and of a whole request; may be assigned.
     ws_debug : bool
-        Whether outgoing packets go to the log at DEBUG, the token redacted; may be assigned.
+        Whether outgoing packets are logged at DEBUG, with the token redacted; may be assigned.
     verbose : bool
         Whether to log at INFO; may be assigned.
     session, chart_session : str
         Ids of this object.
     ws : None
-        Kept for old programs; the connection is this library's own matter.
+        Kept for old programs; the connection is not public.
 
     Raises
     ------
     ConfigurationError
-        When a parameter or a variable of the environment has a value that cannot be used, or only
-        one of username and password is given.
+        When a parameter or an environment variable has an invalid value, or only one of username
+        and password is given.
     AuthenticationError
-        When TradingView refuses the password; its subclasses say what is missing.
+        When TradingView refuses the password; subclasses name the reason.
     ConnectionError, RateLimitError
-        When the sign-in cannot be made.
+        When the sign-in gets no answer, or is rate limited.
 
     Examples
     --------
@@ -182,7 +182,7 @@ class TvDatafeed(ListsPublicNames):
         timezone: str | dt.tzinfo | None = None,
     ) -> None:
         if auth_token:
-            # The others serve to renew it, where they are any good; nobody looks at them now.
+            # The other credentials only renew the token, so they are not checked now.
             username, password = none_if_blank(username), none_if_blank(password)
         self._config = with_credentials(
             with_timezone(config or TvDatafeedConfig.from_env(), timezone),
@@ -217,18 +217,18 @@ class TvDatafeed(ListsPublicNames):
 
     @classmethod
     def from_env(cls, dotenv_path: "str | os.PathLike[str] | None" = None) -> "Self":
-        """Make an object with all settings of the environment, credentials included.
+        """Create an object with all settings of the environment, credentials included.
 
         Parameters
         ----------
         dotenv_path : str or path, optional
-            A file of variables, such as ``.env``; those of the environment go first. Default:
-            no file is read.
+            A file of variables, such as ``.env``; variables of the environment take precedence.
+            Default: no file is read.
 
         Raises
         ------
         ConfigurationError
-            When a variable has a value that cannot be used, or the file cannot be read.
+            When a variable has an invalid value, or the file cannot be read.
         AuthenticationError, ConnectionError, RateLimitError
             As from the constructor.
         """
@@ -236,7 +236,7 @@ class TvDatafeed(ListsPublicNames):
 
     @property
     def token(self) -> str:
-        """The data token in use; assign another one, and open connections get it at once."""
+        """The data token in use; open connections get an assigned token at once."""
         return self._account.token()
 
     @token.setter
@@ -247,11 +247,11 @@ class TvDatafeed(ListsPublicNames):
             self._try_again()
 
     def _try_again(self) -> None:
-        """Do what may be of use now that there is another token: here, nothing waits for it."""
+        """React to a new token; here nothing waits for one."""
 
     @property
     def store(self) -> "BarStore | None":
-        """Where bars are kept between runs; None without a store."""
+        """The store that keeps bars between runs; None without a store."""
         return self._store
 
     def __repr__(self) -> str:
@@ -260,7 +260,7 @@ class TvDatafeed(ListsPublicNames):
         return f"<{type(self).__name__} {who} {network.ws_url}>"
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: two objects cannot share connections and threads."""
+        """Raise on pickling and copying: two objects cannot share connections and threads."""
         refuse_copy(self)
 
     def __enter__(self) -> "Self":
@@ -275,7 +275,7 @@ class TvDatafeed(ListsPublicNames):
         self.close()
 
     def close(self, timeout: float | None = None) -> bool:
-        """End the connection. A later request opens another one.
+        """Close the connection. A later request opens another one.
 
         Parameters
         ----------
@@ -293,19 +293,19 @@ class TvDatafeed(ListsPublicNames):
         return self._lazy.close(limit_s)
 
     def stats(self) -> dict[str, Any]:
-        """Count what has happened on this object's connections.
+        """Return counters of this object's connections.
 
         Returns
         -------
         dict
-            ``open_connections`` (those on which the server answers, as far as that is known),
+            ``open_connections`` (those on which the server is known to answer),
             ``open_sessions`` (requests running now), ``connections`` (opened
             so far), ``reconnects`` (those opened
-            after a fault), ``messages``, ``ignored`` (messages that could not be read or are not
-            known, and named no request), ``violations`` (of the protocol by the server),
-            ``heartbeats``, ``requests`` (answered), ``latency_p50_s`` and
-            ``latency_p99_s`` (seconds of the last 1000 requests; None before the first), and
-            ``errors`` (a count for each class of fault, passed ones included).
+            after a fault), ``messages``, ``ignored`` (unreadable or unknown messages that belong to
+            no request), ``violations`` (of the protocol by the server), ``heartbeats``,
+            ``requests`` (answered), ``latency_p50_s`` and ``latency_p99_s`` (seconds of the last
+            1000 requests; None before the first), and ``errors`` (a count for each class of fault,
+            passed ones included).
         """
         return self._connections().stats()
 
@@ -330,7 +330,7 @@ class TvDatafeed(ListsPublicNames):
         period: Period | None = None,
         store: StoreUse = "use",
     ) -> "pd.DataFrame":
-        """Get bars of a symbol: the last ones, those up to a moment, or those of a range.
+        """Get bars of a symbol: the last n, the last n up to a moment, or all bars of a range.
 
         Parameters
         ----------
@@ -339,77 +339,78 @@ class TvDatafeed(ListsPublicNames):
         exchange : str, default "NSE"
             The exchange; ignored when `symbol` names one.
         interval : Interval or str, default Interval.in_daily
-            The length of a bar; text such as "1h", "15m" or "daily" is the same as its member.
-            ``m`` is minutes and ``M`` months.
+            The length of a bar; text such as "1h", "15m" or "daily" stands for the member. ``m`` is
+            minutes and ``M`` months.
         n_bars : int, optional
-            How many bars, at least 1, without an upper limit; more than ``TV_MAX_BARS`` come page
-            by page. There may be fewer, and `DataFrame.attrs` tells. Default: all of the range,
-            or without dates 10 (``TV_DEFAULT_BARS``).
+            How many bars, at least 1, without an upper limit; more than ``TV_MAX_BARS`` are fetched
+            page by page. If fewer exist, `DataFrame.attrs` contains the reason. Default: all of the
+            range, or without dates 10 (``TV_DEFAULT_BARS``).
         fut_contract : int, optional
-            Continuous future: 1 for the front contract, 2 for the one after it. `symbol` is then
-            the root of the contracts, with its exchange or without.
+            Continuous future: 1 for the front contract, 2 for the next contract. `symbol` is then
+            the root of the contracts, with or without its exchange.
         extended_session : bool, default False
             Whether bars outside the regular session are included.
         start_date, end_date : datetime, date, pandas.Timestamp, str, numpy.datetime64 or \
 float, optional
             The range, both ends included; texts are ISO 8601, and numbers epoch seconds UTC.
-            `start_date` alone is until now, and `end_date` goes with `start_date`, with `period`,
-            or with `n_bars`: the last bars up to it. A
-            datetime compares with the open of a bar; without a zone it is in that of `timezone`,
-            else in the machine's local time (of an hour that comes twice it is in the first, with
-            ``fold=1`` in the second). A date, or a text without a time, is a whole day, and
-            for daily and longer bars a trading day of the exchange.
+            Without `end_date` the range ends now. `end_date` requires `start_date`, `period` or
+            `n_bars` (the last bars up to it). A datetime is compared with the open of a bar. A
+            datetime without a zone is in the zone of `timezone`, else in the machine's local time;
+            in an hour that is repeated it means the first one, with ``fold=1`` the second. A date,
+            or a text without a time, is a whole day, and for daily and longer bars a trading day of
+            the exchange.
         timezone : str or tzinfo, optional
-            Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default:
-            that of the object, else the machine's local time without a zone, which an empty text
-            stands for too. In autumn, when clocks are set back, that naive index shows an hour
-            twice and runs backwards, which is one WARNING an object. ``timezone="UTC"`` avoids it.
+            Zone of the index: "UTC", an IANA name, or "exchange" for the symbol's own. Default: the
+            zone of the object, else the machine's local time without a zone; an empty text also
+            means local time. In autumn, when clocks are set back, that naive index repeats an hour
+            and runs backwards; each object logs one WARNING about it. ``timezone="UTC"`` avoids it.
         adjustment : {"splits", "dividends", "none"}, default "splits"
-            What earlier prices are adjusted for: splits; dividends and splits; nothing.
+            What earlier prices are adjusted for: splits, dividends and splits, or nothing.
         currency : str, optional
             The currency that prices are converted to, such as "USD". Default: the symbol's own.
         backadjusted : bool, default False
             Whether the contracts of a continuous future are joined without gaps.
         dates : {"open", "trading"}, default "open"
-            What the index of daily and longer bars shows: when the bar opened, or midnight of its
-            trading day, without a zone. They differ where a session opens the evening before.
+            What the index of daily and longer bars contains: the time when the bar opened, or
+            midnight of its trading day without a zone. They differ if a session opens the evening
+            before.
         closed_only : bool, default False
             Whether the bar that is still forming is left out.
         validate : {"raise", "off"}, optional
-            What to do about bars that contradict themselves. Default: one WARNING a call,
-            unless ``TV_VALIDATE_DATA`` says no. Bars are never repaired.
+            What happens if a bar contradicts itself (such as high below low). Default: one WARNING
+            per call, unless ``TV_VALIDATE_DATA`` is off. Bars are never repaired.
         period : {"1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"}, optional
-            Instead of `n_bars` and `start_date`: the bars of so much time up to now, or up to
-            `end_date`. "1d" and "5d" are the last trading days that have bars (of weekly and longer
-            bars the last bar), "max" is all that the account may have, page by page. Others begin
-            with a whole day, so many months before the last one, or on the 1st of January. Days
-            are those of `timezone`, or in local time those of the exchange.
+            Instead of `n_bars` and `start_date`: a length of time up to now, or up to `end_date`.
+            "1d" and "5d" are the last trading days that have bars (for weekly and longer bars the
+            last bar), "max" is everything the account has access to, page by page. The others begin
+            with a whole day: that number of months before the last day, or the 1st of January. Days
+            are in the zone of `timezone`, or for local time in the zone of the exchange.
         store : {"use", "refresh", "off", "only"}, default "use"
-            Where there is a store: "use" asks TradingView for what it lacks, "refresh" for
-            everything and stores that, "off" leaves the store alone, "only" uses no network.
+            With a store: "use" requests only missing bars from TradingView, "refresh" requests and
+            stores everything, "off" does not use the store, "only" uses no network.
 
         Returns
         -------
         pandas.DataFrame
-            One row a bar, ascending. Columns symbol (object), open, high, low, close, volume
-            (float64); index "datetime" (``datetime64[ns]``), when the bar opened. The last bar
-            is still forming while the market is open: ``attrs["last_bar_closed"]``.
-            ``attrs["delay_seconds"]`` stands for delayed data; ``requested``, ``received``,
-            ``complete`` and ``reason`` when fewer bars came than were asked for, and of a range or
-            more than one page.
+            One row per bar, ascending. Columns symbol (object), open, high, low, close, volume
+            (float64); index "datetime" (``datetime64[ns]``), the time when the bar opened. The last
+            bar is still forming while the market is open: ``attrs["last_bar_closed"]``.
+            ``attrs["delay_seconds"]`` is set for delayed data; ``requested``, ``received``,
+            ``complete`` and ``reason`` are set if fewer bars came than requested, for a range, and
+            for more than one page.
 
         Raises
         ------
         DataValidationError, InvalidIntervalError, ConfigurationError, ValueError
-            A parameter cannot be right; nothing was sent.
+            A parameter is invalid; nothing was sent.
         SymbolNotFoundError, DataNotFoundError
-            TradingView does not know the symbol, or has no such bars of it.
+            TradingView does not know the symbol, or has no such bars.
         EntitlementError, DataError
-            TradingView refuses, with its reason.
+            TradingView refused; the message contains its reason.
         WebSocketTimeoutError
-            The answer did not come in time.
+            The answer did not arrive in time.
         WebSocketError, RateLimitError, AuthenticationError
-            The connection failed, or was refused.
+            The connection failed or was refused.
 
         Examples
         --------
@@ -466,40 +467,40 @@ float, optional
     ) -> Frames:
         """Get bars of many symbols, several at a time over one connection.
 
-        Ctrl-C stops at once, and nothing is left running.
+        Ctrl-C stops at once and leaves nothing running.
 
         Parameters
         ----------
         symbols : iterable of str, or mapping of str to str
-            The symbols; one that is given twice is asked for once. A mapping gives the exchange of
-            each: ``{"AAPL": "NASDAQ"}``.
+            The symbols; duplicates are requested once. A mapping has the exchange of each symbol:
+            ``{"AAPL": "NASDAQ"}``.
         exchange, interval, n_bars, fut_contract, extended_session
             As for `get_hist`, for each symbol.
         start_date, end_date, timezone
-            As for `get_hist`. Without a zone, each index is local time, which in autumn shows an
-            hour twice and runs backwards. ``timezone="UTC"`` avoids it.
+            As for `get_hist`. Without a zone, each index is local time, which in autumn repeats an
+            hour and runs backwards. ``timezone="UTC"`` avoids it.
         max_concurrent : int, default 10
-            How many symbols are asked for at a time.
+            How many symbols are requested at the same time.
         progress : bool or callable, default False
             True shows a progress bar (``pip install "tvdatafeed[progress]"``); a callable is called
             with ``(done, total, symbol)`` after each symbol, in this thread.
         on_error : {"raise", "collect"}, default "raise"
-            "raise": the first failure is raised and all others are given up. "collect": symbols
-            that fail are not in the result, but in its ``errors``.
+            "raise": the first failure is raised and the other requests are cancelled.  "collect":
+            failed symbols are in ``errors`` of the result.
         adjustment, currency, backadjusted, dates, closed_only, validate, period, store
             As for `get_hist`.
 
         Returns
         -------
         Frames
-            A dict of the frames that `get_hist` would give, by the symbols as they were written and
-            in that order; ``errors`` is a dict of the failures.
+            A dict from each symbol, as it was passed and in that order, to the frame that
+            `get_hist` returns; ``errors`` is a dict of the failures.
 
         Raises
         ------
         TvDatafeedError, ValueError
-            As from `get_hist`: what is wrong with the call itself, and with ``on_error="raise"``
-            the first failure of a symbol.
+            As from `get_hist`: invalid arguments, and with ``on_error="raise"`` the first failure
+            of a symbol.
 
         Examples
         --------
@@ -528,7 +529,7 @@ float, optional
             lambda requests: self._histories(requests, kept, store, window=window),
             self._repeated_hours,
         )
-        # Whatever leaves early - Ctrl-C, a failure, a callable that raises - gives up the rest.
+        # Leaving early (Ctrl-C, a failure, a callable that raises) cancels the remaining requests.
         with closing(coming), reporting(progress, len(named)) as report:
             for name, result in coming:
                 if isinstance(result, TvDatafeedError) and len(named) == 1:
@@ -553,14 +554,14 @@ float, optional
         extended_session: bool = False,
         store: StoreUse = "use",
     ) -> SymbolInfo:
-        """Get what TradingView says of a symbol: its hours, zone, currency, tick and kind.
+        """Get TradingView's description of a symbol: its hours, zone, currency, tick and kind.
 
         Parameters
         ----------
         symbol, exchange, fut_contract, extended_session
             As for `get_hist`.
         store : {"use", "refresh", "off", "only"}, default "use"
-            As for `get_hist`; a store answers for a day.
+            As for `get_hist`; a stored description is used for a day.
 
         Returns
         -------
@@ -570,7 +571,7 @@ float, optional
         Raises
         ------
         DataValidationError, ValueError
-            A parameter cannot be right; nothing was sent.
+            A parameter is invalid; nothing was sent.
         SymbolNotFoundError, EntitlementError, DataError
             TradingView does not know the symbol, or refuses it.
         NetworkError, AuthenticationError
@@ -594,7 +595,7 @@ float, optional
         return symbol_info(full, kept.description(full, session, account, ask, use=store))
 
     def _described(self, full: str, session: str) -> dict[str, Any]:
-        """Ask for TradingView's description of a symbol."""
+        """Request TradingView's description of a symbol."""
         from tvDatafeed.protocol.events import SymbolRequest  # noqa: PLC0415 - as above
 
         return cast("dict[str, Any]", self._answer(SymbolRequest(full, session)).info)
@@ -612,29 +613,29 @@ float, optional
         Parameters
         ----------
         symbols : str, iterable of str, or mapping of str to str
-            The symbols, with their exchanges or without; a mapping gives the exchange of each.
+            The symbols, with or without their exchanges; a mapping has the exchange of each.
         exchange : str, default "NSE"
-            The exchange of those that name none.
+            The exchange of symbols without one.
         fields : iterable of str, optional
-            TradingView's own fields, such as "lp" or "market_cap_basic", or our columns below.
-            Default: those.
+            TradingView's own fields, such as "lp" or "market_cap_basic", or the columns below.
+            Default: the columns below.
         on_error : {"raise", "collect"}, default "raise"
-            "raise": the first symbol that is refused raises its error. "collect": the others have
-            their rows, and ``attrs["errors"]`` is a dict of the errors by symbol.
+            "raise": the error of the first refused symbol is raised. "collect": the other symbols
+            have their rows, and ``attrs["errors"]`` is a dict of the errors by  symbol.
 
         Returns
         -------
         pandas.DataFrame
-            One row a symbol, as it was written, in that order; index "symbol". Columns last,
-            change (in `currency`), change_percent, bid, ask, volume, market_state ("market",
+            One row per symbol, named as it was passed and in that order; index "symbol". Columns
+            last, change (in `currency`), change_percent, bid, ask, volume, market_state ("market",
             "out_of_session", "pre_market", "post_market"), description, currency, update_mode
-            ("streaming", or "delayed_streaming_900" for data of a quarter of an hour ago). A number
-            that TradingView does not give is NaN, a text None.
+            ("streaming", or "delayed_streaming_900" for data that is 15 minutes old). A missing
+            number is NaN, a missing  text None.
 
         Raises
         ------
         DataValidationError
-            A symbol or a field cannot be right; nothing was sent.
+            A symbol or a field is invalid; nothing was sent.
         SymbolNotFoundError, EntitlementError, DataError
             TradingView does not know one of the symbols, or refuses it.
         NetworkError, AuthenticationError
@@ -657,18 +658,18 @@ float, optional
 
     @staticmethod
     def is_valid_date_range(start: DateLike, end: DateLike) -> bool:
-        """Check a range as older versions did; `get_hist` itself takes more than this.
+        """Check a range as older versions did; `get_hist` itself accepts more ranges.
 
         Parameters
         ----------
         start, end : datetime, date, str, numpy.datetime64 or float
-            Without a zone in the machine's local time; numbers are epoch seconds UTC.
+            Datetimes without a zone are in the machine's local time; numbers are epoch seconds UTC.
 
         Returns
         -------
         bool
-            Whether start is before end, neither is in the future, and neither before 2000. Each
-            rule that is broken is a WARNING.
+            Whether start is before end, and both are after 1999 and not in the future. Each broken
+            rule is logged as a WARNING.
         """
         problems = legacy_problems(start, end)
         for problem in problems:
@@ -707,37 +708,39 @@ float, optional
         raise_on_error: bool = False,
         as_frame: bool = False,
     ) -> "list[dict[str, Any]] | pd.DataFrame":
-        """Find symbols by name or description, those that fit best first.
+        """Find symbols by name or description; the best matches come first.
 
         Parameters
         ----------
         text : str
-            What to look for; "NASDAQ:AAPL" looks for AAPL on NASDAQ.
+            The text to search for; "NASDAQ:AAPL" searches for AAPL on NASDAQ.
         exchange : str, default ""
-            The exchange to look on; all of them when empty.
+            The exchange to search; empty for all.
         search_type : str, default ""
             The kind: "stock", "funds", "futures", "forex", "crypto", "index", "bond", "economic",
-            "options" or "cfd"; all of them when empty.
+            "options" or "cfd"; empty for all.
         limit : int, default 50
-            How many results at the most; more than 50 come page by page.
+            The maximum number of results; more than 50 are fetched page by page.
         raise_on_error : bool, default False
-            Whether a search that fails raises. Otherwise it is a WARNING, and what came before.
+            Whether a failed search raises. Otherwise it logs a WARNING and returns the results so
+            far.
         as_frame : bool, default False
-            Whether to give a DataFrame.
+            Whether to return a DataFrame.
 
         Returns
         -------
         list of dict, or pandas.DataFrame
-            As TradingView describes them, with at least symbol, description, exchange, type and
-            full_name, which is what `get_hist` takes. The contracts of a future follow its root,
-            which is no symbol itself. A frame has a row for each, and no lists.
+            The symbols as TradingView describes them, with at least symbol, description, exchange,
+            type and full_name, which `get_hist` accepts. For futures, the root (not tradable by
+            itself) is followed by its contracts. A DataFrame has one row per symbol and no columns
+            of lists.
 
         Raises
         ------
         DataValidationError
-            When text is blank, or another argument cannot be right.
+            When text is blank, or another argument is invalid.
         NetworkError, DataError
-            With `raise_on_error`: the search cannot be reached, or answers no symbols.
+            With `raise_on_error`: the search cannot be reached, or its answer has no symbols.
         """
         query = SearchQuery(text, exchange, search_type, limit)
         from tvDatafeed.symbology.search import find  # noqa: PLC0415 - HTTP takes its time to import
@@ -754,19 +757,19 @@ float, optional
     def format_search_results(
         results: "Iterable[dict[str, Any]] | pd.DataFrame", max_results: int = 10
     ) -> str:
-        """Write what `search_symbol` has found as a table of text.
+        """Format the results of `search_symbol` as a table of text.
 
         Parameters
         ----------
         results : list of dict, or DataFrame
-            What it gave.
+            The results.
         max_results : int, default 10
-            How many of them are shown.
+            How many results are shown.
 
         Returns
         -------
         str
-            A line for each, and how to use them.
+            One line per result, and how to use it.
         """
         return format_search_results(results, max_results)
 
@@ -779,7 +782,7 @@ float, optional
         self, requests: "Sequence[Request]", *, window: int = 1
     ) -> "Generator[tuple[int, Answer | TvDatafeedError]]":
         """Send requests; yield each answer or error as it arrives, with its index."""
-        # Streams are none of these requests.
+        # These requests never contain streams.
         results = self._dispatcher(window).run(requests)
         return cast("Generator[tuple[int, Answer | TvDatafeedError]]", results)
 
@@ -789,7 +792,7 @@ float, optional
         return Dispatcher(self._connections(), self._account, self._limits(), window=window)
 
     def _limits(self) -> "Limits":
-        """Say how long a request may take, as of now."""
+        """Return the present limits on the time of a request."""
         from tvDatafeed.network.outcomes import Limits  # noqa: PLC0415 - as above
 
         return Limits(
@@ -798,11 +801,11 @@ float, optional
         )
 
     def _answer(self, request: "Request") -> Any:
-        """Ask for one thing, and give its answer or raise its error."""
+        """Send one request; return its answer or raise its error."""
         return self._only(self._ask([request]))
 
     def _only(self, answers: "Iterable[tuple[int, _A | TvDatafeedError]]") -> "_A":
-        """Return the only answer, or raise the error that came instead of it."""
+        """Return the only answer, or raise its error."""
         ((_index, result),) = answers
         if not isinstance(result, TvDatafeedError):
             return result
@@ -831,7 +834,7 @@ float, optional
         *,
         window: int = 1,
     ) -> "Generator[tuple[int, History | TvDatafeedError]]":
-        """Yield the bars of some symbols as they come, from a store and from TradingView."""
+        """Yield the bars of some symbols as they arrive, from a store and from TradingView."""
         if store is None:
             return cast(
                 "Generator[tuple[int, History | TvDatafeedError]]",
@@ -850,9 +853,9 @@ float, optional
         return with_suggestions(error, self._config.network, self._limiter, self.max_response_time)
 
     def _get_totp_secret(self) -> str | None:
-        """Give the secret of the second factor, as parameter or environment have it."""
+        """Return the secret of the second factor, from the parameter or the environment."""
         return self._config.auth.totp_secret
 
     def _get_totp_code(self) -> str | None:
-        """Give a code: the one that was passed, else one of the secret, else None."""
+        """Return a code: the one that was passed, else one made from the secret, else None."""
         return code_of(self._config.auth)

@@ -1,8 +1,8 @@
-"""Restraint towards the server: how often we may ask, how often we did, and when to leave it alone.
+"""Limits on requests to the server: a rate limit, a counter of requests, and a circuit breaker.
 
-`RateLimiter` makes callers wait for their turn, `RequestTracker` only counts, and
-`CircuitBreaker` stops asking a server that keeps failing. Each may be shared by any number of
-threads; none starts a thread, and none holds its lock while a caller waits or works.
+`RateLimiter` delays callers, `RequestTracker` only counts, and `CircuitBreaker` stops requests to a
+server that keeps failing. Each may be shared by any number of threads; none starts a thread, and
+none holds its lock while a caller waits or works.
 
 `RequestTracker` and `CircuitBreaker.call` are for programs; the library itself does not use them.
 """
@@ -27,34 +27,34 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _WINDOW_S = 60
-# The last token of a burst seems to be due a rounding error later than the first one.
+# By a rounding error, the last token of a burst is due slightly later than the first one.
 _ROUNDING_S = 1e-6
 
 
 class RateLimiter:
-    """A bucket of tokens, one for each request, that fills up at a steady rate.
+    """A bucket of tokens, one per request, that fills up at a constant rate.
 
-    The bucket starts full. Any 60 seconds see at most ``burst_size + requests_per_minute``
-    tokens taken, as far as the system wakes waiting threads on time.
+    The bucket starts full. At most ``burst_size + requests_per_minute`` tokens are used in any 60
+    seconds, if the system wakes waiting threads on time.
 
     Parameters
     ----------
     requests_per_minute : int, default 60
-        Tokens that come back in 60 seconds, evenly spread.
+        Tokens that are added in 60 seconds, evenly spread.
     burst_size : int, default 10
-        Tokens the bucket holds, which is how many can be taken at once after a rest.
+        The size of the bucket: how many tokens can be used at once after a pause.
     clock : callable, default time.monotonic
         Returns the current time in seconds; must never run backwards.
 
     Attributes
     ----------
     requests_per_minute, burst_size : int
-        As given.
+        As passed.
 
     Raises
     ------
     ConfigurationError
-        When a number is not a whole number of at least 1.
+        If a number is not a whole number of at least 1.
 
     Examples
     --------
@@ -79,42 +79,40 @@ class RateLimiter:
         self.burst_size: int = checked(count, burst_size, "burst_size")
         self._clock = clock
         self._spacing = _WINDOW_S / self.requests_per_minute
-        # A full bucket is one whose next token has been due for this long.
+        # A bucket is full if its next token has been due for this long.
         self._head_start = (self.burst_size - 1) * self._spacing
         self._lock = threading.Lock()
         self._next_due = clock() - self._head_start
         call_in_forked_child(self._reset_in_child)
 
     def _reset_in_child(self) -> None:
-        """In a forked child: whoever held the lock is not here."""
+        """In a forked child: the thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
     def acquire(self, timeout: float | None = None, *, stop: threading.Event | None = None) -> bool:
-        """Take one token, and wait for it if need be.
+        """Use one token; wait until it is available.
 
-        Callers are served in the order in which they came: each is promised the next token
-        that is not promised yet. One who gives up, because of `stop` or of an exception such
-        as KeyboardInterrupt, hands the token back if nobody came later; otherwise the token
-        is lost, so that no one else's turn moves.
+        Callers are served in their order: each reserves the next free token. If a caller stops
+        waiting, because of `stop` or an exception such as KeyboardInterrupt, its token is returned
+        if no caller came later; otherwise the token is lost, so that other turns stay the same.
 
         Parameters
         ----------
         timeout : float, optional
-            Longest wait in seconds; 0 takes a token that is there or none. Default: as long
-            as it takes.
+            Longest wait in seconds; 0 does not wait. Default: no limit.
         stop : threading.Event, optional
             Ends the wait when it is set.
 
         Returns
         -------
         bool
-            True when a token was taken; False when `stop` was set before.
+            True when a token was used; False when `stop` was set before.
 
         Raises
         ------
         RateLimitError
-            At once, when the wait would be longer than `timeout`. Its ``retry_after`` is the
-            time in seconds after which a token is there, unless another caller takes it.
+            At once, if the wait would be longer than `timeout`. ``retry_after`` is the time in
+            seconds until a token is available, unless another caller uses it.
         """
         stop = threading.Event() if stop is None else stop
         if stop.is_set():
@@ -129,17 +127,17 @@ class RateLimiter:
         return taken
 
     def acquire_spare(self, kept: int) -> None:
-        """Take one token at once if that leaves so many for others.
+        """Use one token at once, if enough tokens remain for others.
 
         Parameters
         ----------
         kept : int
-            Tokens that must be there afterwards.
+            How many tokens must remain.
 
         Raises
         ------
         RateLimitError
-            There are fewer; ``retry_after`` is the time in seconds until there are enough.
+            Fewer would remain; ``retry_after`` is the time in seconds until there are enough.
         """
         with self._lock:
             now = self._clock()
@@ -151,9 +149,9 @@ class RateLimiter:
         raise RateLimitError(self.requests_per_minute, _WINDOW_S, retry_after=wait)
 
     def put_back(self) -> None:
-        """Put a token back whose request was never sent, such as one whose host has no address.
+        """Return a token whose request was never sent, for example because its host has no address.
 
-        The next caller may take it; the turns of those that wait already do not move.
+        The next caller may use it; the turns of waiting callers stay the same.
         """
         with self._lock:
             self._next_due -= self._spacing
@@ -182,30 +180,30 @@ class RateLimiter:
 
 
 class RequestTracker:
-    """Counts the requests of the last seconds, without holding any of them up.
+    """Counts the requests of the last seconds, without delaying them.
 
     Parameters
     ----------
     window_seconds : float, default 60
         How long a request counts, in seconds.
     max_requests : int, default 60
-        Requests per window from which on a caller should hold back. Only so many are
-        remembered.
+        Requests per window at which a caller should wait. The tracker remembers at most this
+        number.
     clock : callable, default time.monotonic
         Returns the current time in seconds; must never run backwards.
 
     Attributes
     ----------
     window_seconds : float
-        As given, in seconds.
+        As passed, in seconds.
     max_requests : int
-        As given.
+        As passed.
 
     Raises
     ------
     ConfigurationError
-        When `window_seconds` is not finite and more than 0, or `max_requests` is not a whole
-        number of at least 1.
+        If `window_seconds` is not finite and more than 0, or `max_requests` is not a whole number
+        of at least 1.
 
     Examples
     --------
@@ -234,7 +232,7 @@ class RequestTracker:
             self._moments.append(self._clock())
 
     def get_request_count(self) -> int:
-        """Return how many requests the window that ends now has seen.
+        """Return the number of requests in the window that ends now.
 
         Returns
         -------
@@ -248,43 +246,43 @@ class RequestTracker:
             return len(self._moments)
 
     def should_throttle(self) -> bool:
-        """Return whether the window that ends now has seen `max_requests` or more."""
+        """Return whether the window that ends now has `max_requests` requests or more."""
         return self.get_request_count() >= self.max_requests
 
 
 class CircuitBreaker:
-    """Refuses calls for a while, once several in a row have failed.
+    """Refuses calls for a while after several failures in a row.
 
-    It is closed at first, and lets calls through. After `failure_threshold` failures in a row
-    it is open, and refuses them. When `recovery_timeout` is over it is half-open: one call, the
-    probe, is let through, and the others are refused until it has ended. A success closes the
-    breaker, whichever call it was; a failure while it is half-open opens it again.
+    At first it is closed and allows calls. After `failure_threshold` failures in a row it is open
+    and refuses calls. After `recovery_timeout` it is half-open: it allows one call, the probe, and
+    refuses others until the probe has ended. The success of any call closes the breaker; a failure
+    while it is half-open opens it again.
 
-    Wrap an operation in `call`. Where it begins in one thread and ends in another, use what
-    `call` is made of: `before`, and then exactly one of `succeeded`, `failed` and `abandoned`.
+    Wrap an operation in `call`. If it begins in one thread and ends in another, call `before`, and
+    then exactly one of `succeeded`, `failed` and `abandoned`.
 
     Parameters
     ----------
     failure_threshold : int, default 5
         Failures in a row that open it.
     recovery_timeout : float, default 60.0
-        Seconds for which it stays open. A probe that has not ended after as many seconds is
-        taken for lost, and another one is let through.
+        Seconds for which it stays open. A probe that has not ended after this time counts as lost,
+        and another one is allowed.
     clock : callable, default time.monotonic
         Returns the current time in seconds; must never run backwards.
 
     Attributes
     ----------
     failure_threshold : int
-        As given.
+        As passed.
     recovery_timeout : float
-        As given, in seconds.
+        As passed, in seconds.
 
     Raises
     ------
     ConfigurationError
-        When `failure_threshold` is not a whole number of at least 1, or `recovery_timeout` is
-        not finite and more than 0.
+        If `failure_threshold` is not a whole number of at least 1, or `recovery_timeout` is not
+        finite and more than 0.
 
     Examples
     --------
@@ -310,44 +308,44 @@ class CircuitBreaker:
         self._probing = False
         # When the next probe may start; None while the breaker is closed.
         self._probe_at: float | None = None
-        # Kept only while it is not closed: its traceback keeps the caller's frames alive.
+        # Kept only while the breaker is not closed: its traceback keeps the caller's frames alive.
         self._cause: Exception | None = None
 
     @property
     def state(self) -> Literal["closed", "open", "half_open"]:
-        """Whether calls are let through, refused, or refused but for a probe."""
+        """Whether calls are allowed, refused, or refused except for a probe."""
         with self._lock:
             return self._state_at(self._clock())
 
     @property
     def is_open(self) -> bool:
-        """True while every call is refused."""
+        """Whether every call is refused."""
         return self.state == "open"
 
     def call(self, func: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call a function, unless it has failed too often.
+        """Call a function, unless the breaker refuses the call.
 
-        An Exception is a failure. Any other end, such as KeyboardInterrupt, says nothing
-        about the server and counts neither way.
+        An Exception is a failure. Other exits, such as KeyboardInterrupt, count neither as failure
+        nor as success.
 
         Parameters
         ----------
         func : callable
-            What to call.
+            The function.
         *args, **kwargs
             Passed on to `func`.
 
         Returns
         -------
         object
-            What `func` returned.
+            The result of `func`.
 
         Raises
         ------
         RateLimitError
-            Without a call, when the breaker refuses it; see `before`.
+            If the breaker refuses the call; see `before`.
         BaseException
-            What `func` raised.
+            The exception of `func`.
         """
         is_probe = self.before()
         try:
@@ -363,19 +361,19 @@ class CircuitBreaker:
         return result
 
     def before(self) -> bool:
-        """Ask whether a call may begin.
+        """Allow a call, or raise if the breaker refuses it.
 
         Returns
         -------
         bool
-            True when the call is the probe, which has to be reported as `abandoned` if it
-            ends with neither success nor failure; False for any other call.
+            True if the call is the probe, which must be reported as `abandoned` if it ends with
+            neither success nor failure; False for any other call.
 
         Raises
         ------
         RateLimitError
-            When the breaker refuses the call. The last failure is its cause, and named in its
-            ``reason``; ``retry_after`` is the time in seconds until a probe can be let through.
+            If the breaker refuses the call. The last failure is its cause and part of its
+            ``reason``; ``retry_after`` is the time in seconds until a probe is allowed.
         """
         with self._lock:
             if self._probe_at is None:
@@ -393,7 +391,7 @@ class CircuitBreaker:
         ) from cause
 
     def succeeded(self) -> None:
-        """Report that a call succeeded, which closes the breaker."""
+        """Record that a call succeeded, which closes the breaker."""
         with self._lock:
             self._failures = 0
             self._probing = False
@@ -401,15 +399,14 @@ class CircuitBreaker:
             self._cause = None
 
     def failed(self, error: Exception) -> None:
-        """Report that a call failed.
+        """Record that a call failed.
 
-        A failure that arrives while the breaker is open, of a call that began earlier, does
-        not keep it open for longer.
+        The failure of a call that began before the breaker opened does not keep it open for longer.
 
         Parameters
         ----------
         error : Exception
-            How it failed. Its class and text become part of later errors, so it must hold no
+            The failure. Its class and text become part of later errors, so it must not contain
             secrets.
         """
         with self._lock:
@@ -424,7 +421,7 @@ class CircuitBreaker:
                 self._probe_at = now + self.recovery_timeout
 
     def abandoned(self) -> None:
-        """Report that the probe ended with neither success nor failure, so another may begin."""
+        """Record that the probe ended without success and failure, so that another may begin."""
         with self._lock:
             if self._probing:
                 self._probing = False

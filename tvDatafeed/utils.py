@@ -45,12 +45,12 @@ _JITTER = 0.2
 
 
 def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
-    """Return a fresh random session id.
+    """Return a new random session id.
 
     Parameters
     ----------
     prefix : str, default "qs"
-        What the id starts with; "qs" is a quote session.
+        The start of the id; "qs" is a quote session.
     length : int, default 12
         Number of random letters.
 
@@ -65,7 +65,7 @@ def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
 
 
 def generate_chart_session_id(length: int = 12) -> str:
-    """Return a fresh random id of a chart session.
+    """Return a new random id of a chart session.
 
     Parameters
     ----------
@@ -103,19 +103,19 @@ def retry_with_backoff(  # noqa: PLR0917 - as in 2.x
     max_delay : float, default 60.0
         Upper bound of the delay in seconds. The delay slept is within 20 % of it.
     exceptions : tuple of exception classes, default (Exception,)
-        What counts as a failure; anything else passes through at once.
+        The exceptions that count as failures; others are raised at once.
     on_retry : callable, optional
         Called as ``on_retry(attempt, exception)`` before each wait; attempts count from 1.
 
     Returns
     -------
     object
-        What `func` returned.
+        The result of `func`.
 
     Raises
     ------
     BaseException
-        The last failure, when all calls failed.
+        The last failure, if all calls failed.
 
     Examples
     --------
@@ -147,15 +147,15 @@ def retry_with_backoff(  # noqa: PLR0917 - as in 2.x
 class ContextTimer:
     """Measure how long a block takes, and log it.
 
-    Logs one record: DEBUG when the block succeeds, ERROR when it raises. The exception
-    passes on.
+    Logs one record: DEBUG when the block succeeds, ERROR when it raises. The exception is not
+    caught.
 
     Parameters
     ----------
     name : str, default "Operation"
-        What is measured.
+        The name of the block.
     logger_instance : logging.Logger, optional
-        Where to log. Default: the logger of this module.
+        The logger. Default: the logger of this module.
 
     Attributes
     ----------
@@ -198,7 +198,7 @@ class ContextTimer:
                 extra=facts(operation=self.name, seconds=self.elapsed),
             )
         else:
-            # The class alone: an exception's text may hold what must not be logged.
+            # Only the class: an exception's text may contain secrets.
             self.logger.error(
                 "%s failed after %.3f s with %s",
                 self.name,
@@ -233,14 +233,14 @@ def log_execution_time(func: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def timeout_decorator(seconds: float) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Make a decorator that rejects the result of a call which took too long.
+    """Return a decorator that raises after a call that took too long.
 
-    The call is not interrupted: it runs to its end and the error follows.
+    The call is not interrupted: the error is raised after its end.
 
     Parameters
     ----------
     seconds : float
-        How long a call may take.
+        The time limit of a call.
 
     Returns
     -------
@@ -267,7 +267,7 @@ def timeout_decorator(seconds: float) -> Callable[[Callable[_P, _T]], Callable[_
 
 
 def format_timestamp(timestamp: float, fmt: str = "%Y-%m-%d %H:%M:%S %Z") -> str:
-    """Write a moment in UTC.
+    """Format a moment in UTC.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def format_timestamp(timestamp: float, fmt: str = "%Y-%m-%d %H:%M:%S %Z") -> str
     >>> format_timestamp(0)
     '1970-01-01 00:00:00 UTC'
     """
-    # Not fromtimestamp, which fails for moments before 1970 on Windows.
+    # Not fromtimestamp, which fails before 1970 on Windows.
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (epoch + timedelta(seconds=timestamp)).strftime(fmt)
 
@@ -297,7 +297,7 @@ def chunk_list(items: Sequence[_T], chunk_size: int) -> list[Sequence[_T]]:
     Parameters
     ----------
     items : sequence
-        What to cut.
+        The list.
     chunk_size : int
         Length of each piece; the last one may be shorter.
 
@@ -309,7 +309,7 @@ def chunk_list(items: Sequence[_T], chunk_size: int) -> list[Sequence[_T]]:
     Raises
     ------
     ValueError
-        When `chunk_size` is less than 1.
+        If `chunk_size` is less than 1.
 
     Examples
     --------
@@ -322,14 +322,14 @@ def chunk_list(items: Sequence[_T], chunk_size: int) -> list[Sequence[_T]]:
 
 
 def safe_divide(numerator: float, denominator: float, default: float = 0.0) -> float:
-    """Divide, with an answer for division by zero.
+    """Divide, with a default for division by zero.
 
     Parameters
     ----------
     numerator, denominator : float
         The operands.
     default : float, default 0.0
-        The answer when `denominator` is 0.
+        The result if `denominator` is 0.
 
     Returns
     -------

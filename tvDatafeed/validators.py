@@ -1,7 +1,7 @@
-"""Checks of what a caller passes in: the normalised value comes back, or an error that says why.
+"""Checks of a caller's values: they return the normalised value, or raise an error.
 
-What TradingView has no rule for is not refused: a symbol is anything that can be one, and the
-server decides whether it is listed.
+Values are refused only by TradingView's rules: any well-formed symbol is valid, and the server
+decides whether it is listed.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ __all__ = [
     "validate_symbol",
 ]
 
-# No known ticker is half as long; expressions such as NASDAQ:AAPL/NASDAQ:MSFT are longer.
+# Known tickers are less than half as long; expressions such as NASDAQ:AAPL/NASDAQ:MSFT are longer.
 _MAX_LENGTH = 128
-# A colon joins an exchange to a symbol: a word stands before it, and no operator after it.
+# A colon joins an exchange to a symbol: a word precedes it, and no operator follows it.
 _LONE_COLON = re.compile(r"(?<!\w):|:(?![^:/*+)])")
 _EARLIEST_YEAR = 2000
 _EARLIEST_MS = 946_684_800_000
-# Seconds reach this number in the year 2286, milliseconds reached it in April 1970.
+# Seconds reach this number in the year 2286; milliseconds reached it in April 1970.
 _FIRST_MILLISECONDS = 10_000_000_000
 
 
 class Validators:
-    """Checks that can be used on their own.
+    """Checks for programs.
 
     Attributes
     ----------
     SYMBOL_PATTERN : re.Pattern
-        What a symbol looks like after stripping and upper-casing: no white space, no control
+        The pattern of a symbol after stripping and upper-casing: no white space, no control
         characters, neither ``"`` nor a backslash, 128 characters at most.
     EXCHANGE_PATTERN : re.Pattern
-        What an exchange looks like after stripping and upper-casing: letters, digits and
+        The pattern of an exchange after stripping and upper-casing: letters, digits and
         ``_ . & -``, 128 characters at most.
     VALID_INTERVALS : list of str
         The value of each `Interval`.
@@ -73,7 +73,7 @@ class Validators:
             A ticker such as ``BRK.B``, with its exchange (``NASDAQ:AAPL``) or without, or an
             expression such as ``NASDAQ:AAPL/NASDAQ:MSFT``.
         allow_formatted : bool, default True
-            Whether it may name its exchange.
+            Whether it may contain its exchange.
 
         Returns
         -------
@@ -83,7 +83,7 @@ class Validators:
         Raises
         ------
         DataValidationError
-            When it cannot be a symbol: empty, not a str, longer than 128 characters, with
+            If it is not a symbol: empty, not a str, longer than 128 characters, with
             white space, an unprintable character, ``"`` or ``\``, or with a misplaced colon.
 
         Examples
@@ -133,7 +133,7 @@ class Validators:
         Raises
         ------
         DataValidationError
-            When it cannot be one: empty, not a str, longer than 128 characters, or with
+            If it is not an exchange: empty, not a str, longer than 128 characters, or with
             anything but letters, digits and ``_ . & -``.
 
         Examples
@@ -158,9 +158,9 @@ class Validators:
         Parameters
         ----------
         n_bars : int
-            Number of bars; numpy's integers are welcome, bool, str and float are not.
+            Number of bars; numpy's integers are accepted, bool, str and float are not.
         max_bars : int, default 5000
-            How many bars are accepted at the most.
+            The maximum number of bars.
 
         Returns
         -------
@@ -203,7 +203,7 @@ class Validators:
         Raises
         ------
         InvalidIntervalError
-            When no `Interval` has it.
+            If no `Interval` has this value.
         """
         if not isinstance(interval, str) or interval not in Validators.VALID_INTERVALS:
             raise InvalidIntervalError(interval, Validators.VALID_INTERVALS)
@@ -216,7 +216,7 @@ class Validators:
         Parameters
         ----------
         timeout : float
-            Seconds, more than 0; or -1 for no limit. Anything `float` takes, except bool.
+            Seconds, more than 0; or -1 for no limit. Anything that `float` accepts, except bool.
 
         Returns
         -------
@@ -226,7 +226,7 @@ class Validators:
         Raises
         ------
         ConfigurationError
-            When it is no number, not finite, 0, or negative and not -1.
+            If it is not a number, not finite, 0, or negative and not -1.
         """
         return config.validate_timeout(timeout)
 
@@ -243,7 +243,7 @@ class Validators:
         Parameters
         ----------
         open_price, high, low, close : float
-            The prices. A NaN agrees with nothing.
+            The prices. NaN never agrees.
         raise_on_error : bool, default True
             Whether to raise instead of returning False.
 
@@ -258,7 +258,7 @@ class Validators:
             When they do not agree and `raise_on_error` is true.
         """
         try:
-            # Not max() and min(): what they make of a NaN depends on where it stands.
+            # Not max() and min(), whose result depends on the position of a NaN.
             valid = bool(
                 high >= open_price and high >= close and low <= open_price and low <= close
             )
@@ -270,12 +270,12 @@ class Validators:
 
     @staticmethod
     def validate_volume(volume: float, raise_on_error: bool = True) -> bool:
-        """Return whether a volume can be one.
+        """Return whether a volume is valid.
 
         Parameters
         ----------
         volume : float
-            The volume; NaN is none.
+            The volume; NaN is invalid.
         raise_on_error : bool, default True
             Whether to raise instead of returning False.
 
@@ -299,7 +299,7 @@ class Validators:
 
     @staticmethod
     def validate_credentials(username: str | None, password: str | None) -> bool:
-        """Return whether a user and a password were given.
+        """Return whether a user and a password were passed.
 
         Parameters
         ----------
@@ -314,7 +314,7 @@ class Validators:
         Raises
         ------
         ConfigurationError
-            When only one was given, or one is blank or not a str. The password is never shown.
+            If only one was passed, or one is blank or not a str. The password is never shown.
         """
         if username is None and password is None:
             return False
@@ -352,9 +352,9 @@ class Validators:
         Raises
         ------
         DataValidationError
-            With field "date_range" when only one is given or the start is not before the end;
-            with field "start_date" or "end_date" when that one is not a datetime, lies in the
-            future, or before 2000-01-01.
+            With field "date_range" if only one is passed or the start is not before the end; with
+            field "start_date" or "end_date" if that one is not a datetime, is in the future, or
+            before 2000-01-01.
         """
         if start_date is None and end_date is None:
             return None, None
@@ -393,7 +393,7 @@ class Validators:
         Raises
         ------
         DataValidationError
-            When it is not a finite number, lies in the future, or before 2000-01-01 UTC.
+            If it is not a finite number, is in the future, or before 2000-01-01 UTC.
         """
         number = _finite(param_name, timestamp)
         milliseconds = number * 1000 if number < _FIRST_MILLISECONDS else number
@@ -416,7 +416,7 @@ def check_count(field: str, value: Any) -> int:
     Raises
     ------
     DataValidationError
-        When it is none.
+        If it is anything else.
     """
     try:
         return count(value)
@@ -425,7 +425,7 @@ def check_count(field: str, value: Any) -> int:
 
 
 def _normalised(field: str, value: str, example: str) -> str:
-    """Return a name stripped and in upper case, if it is a text of a sensible length."""
+    """Return a name stripped and in upper case, if it is a text of a valid length."""
     if not isinstance(value, str):
         raise DataValidationError(
             field, value, f"must be a str such as {example}, not {type(value).__name__}"
@@ -441,7 +441,7 @@ def _normalised(field: str, value: str, example: str) -> str:
 
 
 def _finite(field: str, value: Any) -> float:
-    """Return a real number as Python's own, whose arithmetic does not wrap around."""
+    """Return a real number as Python's own type, whose arithmetic does not overflow."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise DataValidationError(field, value, f"must be a number, not {type(value).__name__}")
     try:
@@ -458,13 +458,13 @@ def _as_range(start: datetime | None, end: datetime | None) -> str:
 
 
 def _moment(field: str, value: datetime) -> datetime:
-    """Return a datetime that is either naive or aware, with nothing in between."""
+    """Return a datetime that is either naive or has a zone with an offset."""
     if not isinstance(value, datetime):
         raise DataValidationError(field, value, f"must be a datetime, not {type(value).__name__}")
-    # pandas.NaT calls itself a datetime; it is the one that differs from itself.
+    # pandas.NaT is an instance of datetime; only NaT differs from itself.
     if value != value:  # noqa: PLR0124
         raise DataValidationError(field, value, "must be a datetime, not NaT")
-    # A tzinfo that does not know its offset leaves the datetime naive.
+    # A tzinfo without an offset means a naive datetime.
     return value.replace(tzinfo=None) if value.utcoffset() is None else value
 
 
@@ -478,11 +478,11 @@ def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is not None:
         return moment
     try:
-        # A plain datetime, because a pandas.Timestamp cannot do this without a timezone.
+        # A plain datetime, because a naive pandas.Timestamp cannot do this.
         return datetime.combine(moment.date(), moment.time()).astimezone()
     except (OverflowError, OSError, ValueError):
-        # The first and last years a datetime knows, and on Windows those before 1970; a few
-        # hours do not matter there.
+        # Errors in the first and last years of datetime, and on Windows before 1970; a few hours do
+        # not matter there.
         return moment.replace(tzinfo=timezone.utc)
 
 

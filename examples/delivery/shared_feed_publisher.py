@@ -13,7 +13,7 @@ from tvDatafeed.delivery import RedisPublisher
 
 
 def on_error(who: Seis | Consumer, error: BaseException) -> None:
-    """Show what went wrong with one symbol; the others go on."""
+    """Show the error of one symbol; the others continue."""
     print(f"{who}: {error}", file=sys.stderr)
 
 

@@ -34,7 +34,7 @@ def main() -> int:
     reader.add_argument("--group", help="share the bars with the other readers of this group")
     reader.add_argument("--seconds", type=float)
     arguments = reader.parse_args()
-    # A group goes on where it left off; another reader begins with the first bar of the stream.
+    # A group continues where it left off; another reader begins with the first bar of the stream.
     start = None if arguments.group else "first"
     try:
         with RedisFeed(group=arguments.group, on_gap=on_gap) as feed:

@@ -117,7 +117,7 @@ def test_expired_cookies_leave_the_password(server, caplog):
 
 
 def test_an_outage_is_not_answered_by_a_password(server):
-    """Cookies that cannot be tried are no reason to log in."""
+    """Cookies that cannot be tried do not cause a login."""
     server.inject(HttpStatus(path="/", status=503, times=1))
     auth = authenticator(server, ANN, **cookies_of(server, ANN))
     refusal(auth, NetworkError)
@@ -160,8 +160,8 @@ ANSWERS = [
     ({"error": "x", "code": 1}, AuthenticationError, "x"),
     ({"error": "x", "code": ["rate_limit"]}, AuthenticationError, "x"),
     ({"error": "Please solve the captcha"}, CaptchaRequiredError, "CAPTCHA"),
-    ([], NetworkError, "no JSON"),
-    ("text", NetworkError, "no JSON"),
+    ([], NetworkError, "not JSON"),
+    ("text", NetworkError, "not JSON"),
 ]
 
 

@@ -211,7 +211,7 @@ def test_a_token_assigned_during_a_sign_in_goes_first(server):
 
 
 def test_waiting_for_another_thread_has_an_end(server):
-    """A person who does not type the code does not hold the other threads for ever."""
+    """A person who does not type the code does not hold the other threads forever."""
     asked, typed = threading.Event(), threading.Event()
 
     def ask():

@@ -192,7 +192,7 @@ def test_trouble_at_the_sign_in_is_typed_and_bounded(server, fault):
 
 
 def test_sign_in_that_cannot_connect():
-    """Nobody there is a ConnectionError, which is the builtin's too."""
+    """Without a server there is a ConnectionError, which is also the builtin's."""
     from tvDatafeed.config import NetworkConfig  # noqa: PLC0415
 
     network = NetworkConfig(base_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1/")
@@ -204,7 +204,7 @@ def test_sign_in_that_cannot_connect():
 
 @pytest.mark.parametrize("given", [{"username": "alice"}, {"password": "x"}])
 def test_half_a_credential_is_a_mistake(server, given):
-    """User without password, or the other way round, is told before anything is sent."""
+    """A user without a password, or the reverse, is refused before anything is sent."""
     with pytest.raises(ConfigurationError):
         TvDatafeed(**given, config=config_of(server))
     assert server.accepted == 0
@@ -290,7 +290,7 @@ def test_token_without_a_way_to_renew_it(server):
 
 
 def test_token_that_stays_refused(server):
-    """A renewal that does not help is not repeated for ever."""
+    """A renewal that does not help is not repeated forever."""
     server.token_lifetime_s = 4 * 3600
     with TvDatafeed("alice", PASSWORD, config=config_of(server)) as tv:
         server.bad_tokens.update({tv.token})
@@ -321,7 +321,7 @@ def test_token_near_its_end_is_renewed_before(server):
 
     server.auth_clock = clock
     with TvDatafeed("alice", PASSWORD, config=config_of(server)) as tv:
-        # The life of a token is hours, and its end is told by the clock of this machine.
+        # The life of a token is hours, and this machine's clock decides when it expires.
         tv._account._authenticator._clock = clock
         first = tv.token
         assert_served(server, tv)

@@ -152,7 +152,7 @@ def test_a_renewed_login_stays_bound(cache):
 
 
 def test_a_login_is_forgotten(cache):
-    """A login that is forgotten is not in the file, and an empty file is none."""
+    """A forgotten login is not in the file, and an empty file is removed."""
     cache.store(LOGIN, SITE, "a")
     cache.store(CachedLogin("bob", "token"), SITE, "b")
     assert cache.forget("ann", SITE)
@@ -217,7 +217,7 @@ def test_only_the_user_can_read_it(cache):
     ],
 )
 def test_damaged_content_is_ignored(cache, caplog, content):
-    """A file that is no token cache is replaced; the WARNING shows nothing of it."""
+    """A file that is not a token cache is replaced; the WARNING shows nothing of it."""
     cache.store(LOGIN, SITE, "a")
     cache.path.write_bytes(content)
     assert cache.find("ann", SITE, "a") is None
@@ -240,7 +240,7 @@ def test_a_file_that_others_may_read_is_ignored(cache, caplog, mode):
 
 @posix_only
 def test_links_and_pipes_are_not_followed(cache, caplog, tmp_path):
-    """In the place of the file, what is no ordinary file is not used, nor waited for."""
+    """If the path is not a regular file, it is neither used nor waited for."""
     cache.store(LOGIN, SITE, "a")
     real = tmp_path / "real.json"
     cache.path.rename(real)
@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_written_is_no_error(tmp_path, caplog):
 
 
 def test_no_file_is_no_warning(cache, caplog):
-    """The first run finds nothing, without a word."""
+    """The first run finds nothing, silently."""
     assert cache.find("ann", SITE, "a") is None
     assert cache.latest(SITE) is None
     assert not caplog.records
@@ -312,7 +312,7 @@ for number in range(20):
 @posix_only
 @pytest.mark.slow
 def test_two_processes_leave_one_valid_file(tmp_path):
-    """Two programs that write at once leave one whole file, which nobody else could ever read."""
+    """Two programs that write at once leave one whole file, which other users could never read."""
     cache = TokenCache(tmp_path / "tokens.json")
     writers = [
         subprocess.Popen(
@@ -393,7 +393,7 @@ def test_a_keyring_that_fails_shows_no_password(monkeypatch):
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
-    """Whoever has no keyring installed reads what to install."""
+    """Without a keyring package, the error names what to install."""
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigurationError, match=r"tvdatafeed\[keyring\]"):
         keyring_password("ann")

@@ -85,7 +85,7 @@ def test_the_sign_in_url_and_headers_can_be_changed(server):
 
 @pytest.mark.parametrize("sign_needed", [True, False])
 def test_cookies_become_a_token(server, sign_needed):
-    """Cookies are turned into a token at the first use; the page is asked once."""
+    """The first use exchanges cookies for a token; the page is requested once."""
     server.sign_needed = sign_needed
     cookies = cookies_of(server, PAYS)
     if not sign_needed:

@@ -180,7 +180,7 @@ def history_text() -> str:
 
 
 def floor_of(text: str) -> object:
-    """Give the quickest way known: one translate pass and a numeric buffer, nothing checked."""
+    """Return the quickest way known: one translate pass and a numeric buffer, nothing checked."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
     import simdjson  # noqa: PLC0415

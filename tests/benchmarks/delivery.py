@@ -61,7 +61,7 @@ def frames_of(count: int) -> list[pd.DataFrame]:
 
 
 def series_of(count: int) -> list[Seis]:
-    """Return so many series."""
+    """Return a number of series."""
     return [Seis(f"S{number}", "TEST", Interval.in_1_minute) for number in range(count)]
 
 
@@ -150,7 +150,7 @@ def posting(runs: int) -> Iterator[Figure]:
 
 
 def _bars_a_second(server: CountingServer, path: str, count: int, *, batch: int) -> float:
-    """Send bars that wait in so many lanes; the clock starts with the webhook."""
+    """Send bars that wait in a number of lanes; the clock starts with the webhook."""
     with Outbox(path) as outbox:
         fill(outbox, server.url, series_of(LANES), count)
     before, _size_bytes = server.counts()

@@ -31,7 +31,7 @@ class _Closings:
         self._process = process
 
     def close_bars(self, count: int) -> float:
-        """Have so many series close a bar, and give the moment."""
+        """Close a bar of a number of series, and return the moment."""
         if self._process.stdin is None or self._process.stdout is None:
             raise SystemExit("the server is gone")
         self._process.stdin.write(f"{count}\n")
@@ -69,7 +69,7 @@ class _Calls:
             self._changed.notify_all()
 
     def wait(self, count: int) -> None:
-        """Wait for so many."""
+        """Wait for a number of bars."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.moments) >= count, 60):
                 raise SystemExit("the bars did not come")
@@ -83,7 +83,7 @@ def feed_of(
     max_sessions: int = 100,
     second: Callable[[Any, Any], object] | None = None,
 ) -> Iterator[_Calls]:
-    """Follow so many symbols with a consumer each, or with a second one; give the first's calls."""
+    """Follow symbols with a consumer each, or with a second one; return the calls of the first."""
     network = NetworkConfig(
         ws_url=url, max_sessions=max_sessions, requests_per_minute=6000, burst_size=100
     )
@@ -142,7 +142,7 @@ def live_figures(tvkit: str | None, runs: int) -> Iterator[Figure]:
 
 
 def idle_figures() -> Iterator[Figure]:
-    """P7: a thousand Seises with a consumer each, of whom nothing is heard."""
+    """P7: a thousand Seises with a consumer each, in which nothing happens."""
     with closing_server() as server:
         before = resident_kilobytes()
         with feed_of(server.url, 1) as _warm:
@@ -206,7 +206,7 @@ def histogram(latencies_ms: list[float]) -> str:
 
 
 def resident_kilobytes() -> float | None:
-    """How much memory this process has; None where the system does not tell."""
+    """How much memory this process has; None if the system does not report it."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,4 +1,4 @@
-"""A loopback TradingView in a process of its own, whose bars close when it is told so.
+"""A loopback TradingView in a process of its own, whose bars close on command.
 
 ``python -m tests.benchmarks.live_server`` prints its WebSocket URL, and then for each line ``N`` on
 its stdin has N series close a bar at once: it prints the monotonic clock, which all processes of a

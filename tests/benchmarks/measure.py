@@ -58,7 +58,7 @@ def best_ms(works: Sequence[Callable[[], object]], *, runs: int) -> list[float]:
 
 
 def interleaved_ms(*works: Callable[[], object], runs: int) -> list[float]:
-    """Give the median of each work in milliseconds, run in turn so that drift hits all alike."""
+    """Return the median of each work in milliseconds, run in turn so that drift hits all alike."""
     times: list[list[float]] = [[] for _ in works]
     for work in works:
         work()

@@ -1,4 +1,4 @@
-"""The same requests through tvdatafeed-enhanced, in an interpreter that has it installed.
+"""The same requests through tvdatafeed-enhanced, in an interpreter with that package.
 
 ``python peer_enhanced.py URL RUNS`` prints one JSON object: CPU and wall milliseconds of one warm
 call for 5000 one-minute bars, medians.
@@ -27,7 +27,7 @@ ORIGIN = "https://data.tradingview.com"
 
 
 def lead_to(url: str) -> None:
-    """Have each connection opened to the loopback server."""
+    """Redirect each connection to the loopback server."""
     connect, connect_async = peer.create_connection, peer.connect
 
     def connect_to_loopback(_url: str, **options: object) -> object:

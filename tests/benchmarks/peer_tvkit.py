@@ -1,4 +1,4 @@
-"""Bars of many symbols through tvkit, in an interpreter that has it installed.
+"""Bars of many symbols through tvkit, in an interpreter with that package.
 
 ``python peer_tvkit.py URL [--daily SYMBOL ...] [--minute SYMBOL ...]``, with the ws:// URL of a
 loopback server and symbols as ``EXCHANGE:NAME``, each but once: tvkit leaves out repetitions.
@@ -26,7 +26,7 @@ CONCURRENCY = 20
 
 
 def lead_to(url: str) -> None:
-    """Have everything that tvkit asks for asked of the loopback server."""
+    """Redirect all requests of tvkit to the loopback server."""
     peer._STANDARD_WS_URL = url
     base_url = f"http://{urlsplit(url).netloc}"
     get = httpx.AsyncClient.get

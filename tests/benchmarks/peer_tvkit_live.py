@@ -1,4 +1,4 @@
-"""One symbol through tvkit's stream, in an interpreter that has it installed.
+"""One symbol through tvkit's stream, in an interpreter with that package.
 
 ``python peer_tvkit_live.py URL SYMBOL COUNT``: prints ``ready`` once the first bars have come, and
 then the monotonic clock at each further one. What it needs is said in `peer_tvkit`.

@@ -1,7 +1,7 @@
 """A loopback TradingView in a process of its own, whose market stands still.
 
 ``python -m tests.benchmarks.server [--round-trip SECONDS]`` prints its WebSocket URL and serves
-until it is told to end. Besides the usual listings it has a hundred stocks, so that there is enough
+until its stdin ends. Besides the usual listings it has a hundred stocks, so that there is enough
 to ask for; standing still it writes each answer once, and only the client is measured from then on.
 """
 

@@ -398,7 +398,7 @@ CASES = [
     Case("JSON is cut off", served(TruncatedJson()), "history", "JSON", "--symbol"),
     Case("text is no UTF-8", served(InvalidUtf8()), "history", "protocol", "--symbol"),
     Case("search 500", served(HttpStatus(500, **SEARCH)), "search", "500", "TV_SEARCH_URL"),
-    Case("search is a page", served(HttpHtml(**SEARCH)), "search", "no JSON", "TV_SEARCH_URL"),
+    Case("search is a page", served(HttpHtml(**SEARCH)), "search", "not JSON", "TV_SEARCH_URL"),
     Case(
         "search redirects", served(HttpRedirect(**SEARCH)), "search", "redirects", "TV_SEARCH_URL"
     ),

@@ -46,7 +46,7 @@ def cache(server, monkeypatch, tmp_path):
 
 @pytest.fixture
 def answer(monkeypatch):
-    """Have lines on stdin, which is no terminal."""
+    """Replace stdin by lines; it is not a terminal."""
 
     def use(*lines):
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
@@ -121,7 +121,7 @@ def test_login_with_a_code(server, cache, answer):
 
 
 def test_login_with_a_secret(server, cache, answer, monkeypatch):
-    """The environment's secret gives the code, and nothing is asked for that is known."""
+    """The environment's secret gives the code, and known answers are not requested."""
     monkeypatch.setenv("TV_USERNAME", "bob")
     monkeypatch.setenv("TV_PASSWORD", PASSWORD)
     monkeypatch.setenv("TV_TOTP_SECRET", ACCOUNTS[1].totp_secret)
@@ -192,7 +192,7 @@ def test_login_of_what_is_no_text(cache, monkeypatch, capsys):
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sesam\xff\n"), encoding="utf-8")
     )
     assert main(["login", "--username", "alice"]) == 1
-    assert error_of(capsys) == "tvdatafeed: the password is no text in utf-8"
+    assert error_of(capsys) == "tvdatafeed: the password is not valid text in utf-8"
 
 
 def test_login_without_cache(cache, answer, monkeypatch, capsys):
@@ -219,7 +219,7 @@ def test_login_without_network(cache, answer, monkeypatch, capsys):
 
 
 def test_keyring(server, cache, answer, ring, capsys):
-    """The keyring keeps a password that was accepted, gives it, and forgets it when told to."""
+    """The keyring keeps an accepted password, returns it, and removes it on request."""
     answer("wrong")
     assert main(["login", "--username", "alice", "--keyring"]) == 1
     assert ring == {}
@@ -241,7 +241,7 @@ def test_keyring_that_is_not_there(cache, answer, monkeypatch, capsys):
 
 
 def test_logout(server, cache, answer, capsys):
-    """After logout nothing is kept, and nobody is logged in."""
+    """After logout nothing is kept, and no user is logged in."""
     answer("alice", PASSWORD)
     main(["login"])
     capsys.readouterr()
@@ -266,11 +266,11 @@ def test_logout_that_fails(server, cache, answer, monkeypatch, capsys):
 
 
 def test_whoami_anonymous(cache, capsys):
-    """Nobody is logged in: said so, and exit code 1."""
+    """Without a login the output says so, and the exit code is 1."""
     assert main(["whoami"]) == 1
     assert main(["whoami", "--json"]) == 1
     text, row = capsys.readouterr().out.splitlines()
-    assert text == "anonymous: nobody is logged in"
+    assert text == "anonymous: no user is logged in"
     assert json.loads(row) == {
         "username": None,
         "plan": "",
@@ -280,7 +280,7 @@ def test_whoami_anonymous(cache, capsys):
 
 
 def test_whoami(server, cache, answer, capsys):
-    """The login that is kept is told with its plan, its end in local time, and its place."""
+    """The login that is kept is reported with its plan, its end in local time, and its place."""
     answer("alice", PASSWORD)
     main(["login"])
     capsys.readouterr()
@@ -299,7 +299,7 @@ def test_whoami(server, cache, answer, capsys):
 
 @pytest.mark.parametrize("source", ["token", "cookies", "password"])
 def test_whoami_of_the_environment(source, server, cache, monkeypatch, capsys):
-    """The environment's credentials are told by where they came from."""
+    """The environment's credentials are reported by where they came from."""
     cookies = server.issue_cookies("alice")
     variables = {
         "token": {"TV_AUTH_TOKEN": server.issue_token("alice")},
@@ -322,7 +322,7 @@ def test_whoami_of_the_environment(source, server, cache, monkeypatch, capsys):
 
 
 def test_whoami_with_a_token_that_has_ended(server, cache, monkeypatch, capsys):
-    """A token that has ended is told as such."""
+    """A token that has ended is reported as such."""
     server.token_lifetime_s = -60
     monkeypatch.setenv("TV_AUTH_TOKEN", server.issue_token("alice"))
     assert main(["whoami"]) == 0
@@ -363,7 +363,7 @@ def test_demo_uses_the_environment(server, cache, monkeypatch):
 
 
 def test_hist_with_a_refused_password(server, cache, monkeypatch, capsys):
-    """Credentials that are refused are one line; the bars of anonymous users are no answer."""
+    """Refused credentials are one line; anonymous bars are not shown instead."""
     monkeypatch.setenv("TV_USERNAME", "alice")
     monkeypatch.setenv("TV_PASSWORD", "not this one")
     assert main(["hist", "NASDAQ:AAPL"]) == 1

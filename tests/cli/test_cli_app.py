@@ -35,8 +35,8 @@ sys.exit(main())
         (["hist", 'NASDAQ:"'], 2, "Data validation failed for symbol"),
         (["hist", "NASDAQ:AAPL", "--bars", "0"], 2, "at least 1"),
         (["hist", "NASDAQ:AAPL", "--bars", "9" * 30], 2, "Data validation failed for n_bars"),
-        (["hist", "NASDAQ:AAPL", "--interval", "7m"], 2, "'7m' is none of 1s 5s"),
-        (["hist", "NASDAQ:AAPL", "--interval", "15M"], 2, "'15M' is none of 1s 5s"),
+        (["hist", "NASDAQ:AAPL", "--interval", "7m"], 2, "'7m' is not one of 1s 5s"),
+        (["hist", "NASDAQ:AAPL", "--interval", "15M"], 2, "'15M' is not one of 1s 5s"),
         (["hist", "NASDAQ:AAPL", "--interval", "1min"], 2, "; the nearest are 1m, 1M, 10m"),
         (["hist", "NASDAQ:AAPL", "--timezone", "Mars"], 2, "no such timezone"),
         (["hist", "NASDAQ:AAPL", "--output", "bars.xls"], 2, "add --format"),
@@ -48,11 +48,11 @@ sys.exit(main())
         (["serve", "--round-trip", "inf"], 2, "'inf' is not a number of seconds"),
         (["serve", "--speed", "-1"], 2, "'-1' is not a speed of at least 0"),
         (["serve", "--speed", "nan"], 2, "'nan' is not a speed of at least 0"),
-        (["serve", "--start", "soon"], 2, "'soon' is no moment since 1900 in ISO 8601"),
-        (["serve", "--start", ""], 2, "'' is no moment since 1900 in ISO 8601"),
-        (["serve", "--start", "9999-12-31"], 2, "'9999-12-31' is no moment since 1900"),
+        (["serve", "--start", "soon"], 2, "'soon' is not a moment since 1900 in ISO 8601"),
+        (["serve", "--start", ""], 2, "'' is not a moment since 1900 in ISO 8601"),
+        (["serve", "--start", "9999-12-31"], 2, "'9999-12-31' is not a moment since 1900"),
         (["serve", "--bandwidth", "0"], 2, "'0' is not a number of bytes per second above 0"),
-        (["serve", "--port", "65536"], 2, "no port between 0 and 65535"),
+        (["serve", "--port", "65536"], 2, "not a port between 0 and 65535"),
         (["serve", "--fault", "nonsense"], 2, "no fault is named 'nonsense'"),
         (["serve", "--fault", "drip:speed=1"], 2, "drip has no field 'speed'"),
         (["serve", "--fault", "drip:times=x"], 2, "--fault drip:times=x"),
@@ -139,7 +139,7 @@ def test_console_script():
 
 @pytest.mark.slow
 def test_closed_pipe(server):
-    """A reader that has seen enough, as head has, ends the program without a word."""
+    """A reader that has seen enough, as head has, ends the program silently."""
     question = ["hist", "NASDAQ:AAPL", "--bars", "5000", "--format", "csv"]
     with start("-m", "tvDatafeed", *question, server=server) as program:
         assert program.stdout.readline() == "datetime,symbol,open,high,low,close,volume\n"

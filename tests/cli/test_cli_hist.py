@@ -23,7 +23,7 @@ def _parquet_is_loaded():
 
 
 def test_hist_table(loopback, capsys):
-    """A table of the last ten daily bars is what hist prints if nothing else is asked for."""
+    """A table of the last ten daily bars is what hist prints if nothing else is requested."""
     assert main(["hist", "NASDAQ:AAPL", "--timezone", "UTC"]) == 0
     out, err = capsys.readouterr()
     bars = expected(loopback, "NASDAQ:AAPL", Interval.in_daily, 10)
@@ -199,7 +199,7 @@ def test_hist_symbols(arguments, symbol, loopback):
 
 
 def test_hist_spread(loopback, capsys):
-    """A spread of two symbols is asked for as it is written."""
+    """A spread of two symbols is requested as it is written."""
     assert main(["hist", "NASDAQ:AAPL/NASDAQ:MSFT"]) == 1
     assert symbols_of(loopback) == ["NASDAQ:AAPL/NASDAQ:MSFT"]
 
@@ -279,7 +279,7 @@ def test_hist_tells_a_shortfall(loopback, capsys):
 
 @pytest.mark.parametrize("period", ["1mo", "1MO"])
 def test_hist_of_a_period(loopback, capsys, period):
-    """--period is so much time up to now, or up to --end."""
+    """--period is a length of time up to now, or up to --end."""
     question = ["hist", "NASDAQ:AAPL", "--timezone=UTC", "--format=csv"]
     assert main([*question, "--period", period, "--end=2026-07-31"]) == 0
     out, _err = capsys.readouterr()

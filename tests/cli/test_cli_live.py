@@ -75,15 +75,15 @@ def test_a_length_without_a_member(loopback, capsys):
     [
         (["NASDAQ:NOPE"], 1, "'NOPE' not found on NASDAQ"),
         (["BTCUSD"], 2, "does not say its exchange"),
-        ([SYMBOL, "--count", "0"], 2, "no whole number of at least 1"),
-        ([SYMBOL, "--interval", "7x"], 2, "'7x' is none of"),
+        ([SYMBOL, "--count", "0"], 2, "not a whole number of at least 1"),
+        ([SYMBOL, "--interval", "7x"], 2, "'7x' is not one of"),
         ([SYMBOL, "--interval", "1s"], 1, "seconds_not_entitled"),
         ([SYMBOL, "--timezone", "Nowhere"], 2, "timezone"),
         ([], 2, "SYMBOL"),
     ],
 )
 def test_failures(loopback, capsys, arguments, exit_code, words):
-    """Each is one line on stderr, and an exit code that tells whose fault it was."""
+    """Each is one line on stderr, and an exit code for the kind of the fault."""
     assert main(["live", *arguments]) == exit_code
     out, err = capsys.readouterr()
     assert out == ""
@@ -148,7 +148,7 @@ def test_table_in_a_terminal(server):
         server.drop_connections()
         with changed:
             assert changed.wait_for(
-                lambda: any("asked for again" in line for line in screen.lines), PATIENCE_S
+                lambda: any("requested again" in line for line in screen.lines), PATIENCE_S
             )
         with moving(server), changed:
             assert changed.wait_for(

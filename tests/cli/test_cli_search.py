@@ -95,7 +95,7 @@ def test_json_lines(loopback, capsys):
     ],
 )
 def test_failures(loopback, capsys, arguments, exit_code, words):
-    """Each is one line on stderr, and an exit code that tells whose fault it was."""
+    """Each is one line on stderr, and an exit code for the kind of the fault."""
     assert main(["search", *arguments]) == exit_code
     out, err = capsys.readouterr()
     assert out == ""

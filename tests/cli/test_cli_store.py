@@ -91,7 +91,7 @@ def test_group_help(capsys, monkeypatch):
         (["nonsense"], 2, "invalid choice"),
         (["warm"], 2, "SYMBOL"),
         (["warm", "AAPL"], 2, "write EXCHANGE:AAPL or add --exchange"),
-        (["warm", "NASDAQ:AAPL", "--interval", "7m"], 2, "'7m' is none of"),
+        (["warm", "NASDAQ:AAPL", "--interval", "7m"], 2, "'7m' is not one of"),
         (["warm", "NASDAQ:AAPL", "--bars", "0"], 2, "at least 1"),
         (["warm", "@missing.txt"], 2, "cannot read missing.txt: No such file"),
         (["stats", "--every", "0"], 2, "'0' is not a number of seconds above 0"),
@@ -329,7 +329,7 @@ def test_ls(filled, capsys):
 
 @pytest.mark.parametrize("name", ["NASDAQ:AAPL", "BATS:AAPL", "aapl"])
 def test_coverage(name, filled, capsys):
-    """A symbol is found by the names that it was asked for by, and without its exchange."""
+    """A symbol is found by any name under which it was requested, and without its exchange."""
     assert main(["store", "coverage", name]) == 0
     heads, line = capsys.readouterr().out.splitlines()
     assert heads.split() == ["SYMBOL", "INTERVAL", "FROM", "TO", "KIND"]

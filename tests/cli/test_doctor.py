@@ -129,7 +129,7 @@ def test_what_needs_a_failed_check_is_not_tried(scene, capsys):
 
 
 def test_tls_names_the_authority(scene, capsys):
-    """A private authority that TV_CA_FILE trusts is reported, and is no fault."""
+    """A private authority that TV_CA_FILE trusts is reported, and is not a fault."""
     scene.serve_tls()
     code, checks = run(capsys)
     assert code == 0, checks

@@ -66,7 +66,7 @@ def test_connections_of_an_account(switches, kept):
 @pytest.mark.parametrize("switch", ["--max-sessions", "--max-connections"])
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
 def test_a_limit_that_cannot_be_used(switch, value, capsys):
-    """What is no whole number above 0 is a usage error that names the switch."""
+    """What is not a whole number above 0 is a usage error that names the switch."""
     assert main(["serve", switch, value]) == 2
     (line,) = lines_of(capsys.readouterr().err)
     assert f"{switch}: {value!r} is not a whole number above 0" in line

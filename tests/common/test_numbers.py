@@ -13,7 +13,7 @@ def test_what_is_no_whole_number(value):
 
 
 def test_whole_numbers_of_numpy():
-    """numpy's integers are numbers, its bool is none, and neither warns."""
+    """numpy's integers are numbers, its bool is not, and neither warns."""
     numpy = pytest.importorskip("numpy")
     assert whole_number(numpy.int64(7)) == 7
     with pytest.raises(TypeError):

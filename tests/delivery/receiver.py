@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_args):
-        """Connections end as they like."""
+        """Connections may end at any time."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -146,7 +146,7 @@ def test_folding():
 
 
 def test_folding_is_bounded():
-    """The texts that are remembered are a thousand at the most."""
+    """The texts that are remembered are a thousand at most."""
     book = alertbook.AlertBook(10**6, 1e9)
     for number in range(5000):
         book.add(f"alert {number}", 0.0)
@@ -457,7 +457,7 @@ def test_an_outage_of_a_destination():
 
 
 def test_failures_that_pass():
-    """Four failures and a success are no alert, however often."""
+    """Four failures and a success never cause an alert."""
     box, chat, hook = watched()
     for _time in range(20):
         for _failure in range(4):
@@ -581,7 +581,7 @@ def test_hooks_of_a_feed():
     tvl.on_error(CONSUMER, ZeroDivisionError())
     box.close()
     assert chat.texts == [
-        f"{NAME}: bars from {start} to {end} were missed and cannot be had",
+        f"{NAME}: bars from {start} to {end} were missed and cannot be fetched",
         f"{NAME} has failed",
         f"{NAME} has failed: symbol was delisted",
         f"{NAME}: a consumer is slower than the bars come, and bars are dropped",

@@ -51,7 +51,7 @@ def fill(hook, data):
 
 
 def test_full_outbox_reaches_on_error(tmp_path):
-    """A consumer whose outbox is full reports it, and goes on."""
+    """A consumer whose outbox is full reports it, and continues."""
     outbox, errors = Outbox(tmp_path / "o.db", max_bytes=256_000), []
     with LiveServer() as server, make_hook("http://127.0.0.1:1/", outbox) as hook:
         fill(hook, "x" * 20_000)

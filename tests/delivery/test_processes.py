@@ -29,7 +29,7 @@ def test_killed_sender_loses_nothing():
 
 
 def test_one_owner_and_takeover(tmp_path):
-    """One process sends for all; when it is killed, another one goes on."""
+    """One process sends for all; when it is killed, another one continues."""
     with Receiver() as receiver:
         receiver.rule = lambda _request: 503
         with program(receiver.url, tmp_path / "outbox.db", 0, 10) as owner:

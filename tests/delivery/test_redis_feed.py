@@ -121,7 +121,7 @@ def test_from_now_on(publisher, feed):
     ],
 )
 def test_start(publisher, feed, start, numbers):
-    """A moment, a text or "first" replays what is there, and goes on with what comes."""
+    """A moment, a text or "first" replays what is there, and continues with what comes."""
     publish(publisher, 0, 1, 2, 3)
     bars = Bars()
     feed.subscribe(*SERIES, bars, start=start)
@@ -131,7 +131,7 @@ def test_start(publisher, feed, start, numbers):
 
 
 def test_corrections_are_delivered(publisher, feed):
-    """The same bar with other numbers comes again, and is no gap."""
+    """The same bar with other numbers comes again, and is not a gap."""
     bars, gaps = Bars(), []
     feed.on_gap = lambda *gap: gaps.append(gap)
     feed.subscribe(*SERIES, bars)
@@ -164,7 +164,7 @@ def test_many_bars_and_a_slow_callback(publisher, feed):
 
 
 def test_callback_that_raises(publisher, feed, caplog):
-    """Errors of a callback are logged once, and the bars go on."""
+    """Errors of a callback are logged once, and the bars continue."""
     bars = Bars()
 
     def callback(seis, data):
@@ -294,7 +294,7 @@ def test_gap_at_the_start(redis, publisher, feed, prefix):
 
 
 def test_closed_market_is_no_gap(publisher, feed, caplog):
-    """Bars that never were, as at night, are no gap."""
+    """Bars that do not exist, as at night, are not a gap."""
     bars = Bars()
     feed.subscribe(*SERIES, bars, start="first")
     publish(publisher, 0, 1000, 2000, 2001)
@@ -351,7 +351,7 @@ def test_foreign_entries(redis, publisher, feed, prefix, caplog):
 
 
 def test_key_of_another_program(redis, publisher, feed, prefix, caplog):
-    """A key that is no stream costs that series alone."""
+    """A key that is not a stream costs that series alone."""
     bars = Bars()
     redis.command("SET", f"{prefix}:bars:BINANCE:BTCUSDT:1", "mine")
     feed.subscribe(*SERIES, Bars())
@@ -422,7 +422,7 @@ def test_one_subscription_for_a_series(feed):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_forked_child(publisher, feed):
-    """A forked child follows nothing, and may subscribe anew; its parent's feed goes on."""
+    """A forked child follows nothing, and may subscribe again; its parent's feed continues."""
     bars = Bars()
     feed.subscribe(*SERIES, bars)
     publish(publisher, 0)

@@ -110,7 +110,7 @@ def test_acknowledged_after_the_callback(redis, publisher, member, prefix):
 
 
 def test_stream_acknowledges_the_last_bar(redis, publisher, member, prefix):
-    """In a loop, a bar is acknowledged when the next one is asked for."""
+    """In a loop, a bar is acknowledged when the next one is requested."""
     feed = member()
     feed.subscribe(*SERIES)
     publish(publisher, 0, 1)

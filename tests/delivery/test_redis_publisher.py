@@ -214,7 +214,7 @@ def test_full_server(own_redis, prefix, caplog):
 
 
 def test_key_of_another_program(redis, prefix, caplog):
-    """A key that is no stream costs that series alone, with one warning."""
+    """A key that is not a stream costs that series alone, with one warning."""
     redis.command("SET", key_of(prefix), "mine")
     other = Seis("ETHUSDT", "BINANCE", Interval.in_1_minute)
     with RedisPublisher(redis.url, prefix=prefix) as publisher:
@@ -349,7 +349,7 @@ def test_program_ends():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_forked_child(redis, prefix):
-    """A forked child publishes by a connection of its own, and its parent goes on."""
+    """A forked child publishes by a connection of its own, and its parent continues."""
     with RedisPublisher(redis.url, prefix=prefix) as publisher:
         publisher(SEIS, bar(0))
         assert publisher.flush(PATIENCE_S)

@@ -163,7 +163,7 @@ def test_giving_up_after_a_time(way):
 
 @WAYS
 def test_five_attempts_without_a_policy(way):
-    """Without a policy a program waits for minutes at the most."""
+    """Without a policy a program waits for minutes at most."""
     fakes, sender = Fakes(1.0), Sender(*[OSError()] * 99)
     with pytest.raises(RetryExhaustedError):
         way(sender, fakes)()

@@ -69,7 +69,7 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 IDS = st.text(st.sampled_from("abcXYZ0189_-"), min_size=1, max_size=40)
 TIMES = st.integers(0, 99_999_999_999)
 KEYS = st.binary(min_size=24, max_size=64)
-# What a header could be when a framework hands over anything.
+# Values of a header that a framework may pass.
 ANYTHING = st.recursive(
     st.none()
     | st.booleans()

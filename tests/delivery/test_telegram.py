@@ -225,7 +225,7 @@ def test_bad_chats(chat_id):
 
 @pytest.mark.parametrize("url", ["http://api.telegram.org", "ftp://h", "https://u:p@h", None])
 def test_bad_urls(url):
-    """A token goes to no server without TLS, but for this machine."""
+    """A token goes to no server without TLS, except for this machine."""
     with pytest.raises(ConfigurationError) as caught:
         TelegramSender(TOKEN, CHAT_ID, base_url=url, network=NetworkConfig())
     assert caught.value.parameter == "base_url"

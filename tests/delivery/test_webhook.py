@@ -129,7 +129,7 @@ def test_index_without_a_zone_is_local_time(receiver, tmp_path, set_zone):
     ids=str,
 )
 def test_fault_that_passes(receiver, tmp_path, faults):
-    """What failed is sent again under its id, signed anew, before what comes after it."""
+    """What failed is sent again under its id, signed again, before what comes after it."""
     receiver.faults += faults
     results = []
     with make_hook(receiver.url, tmp_path) as hook:
@@ -171,7 +171,7 @@ def test_receiver_that_is_down(tmp_path):
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
 def test_refused_message_is_dead(receiver, hook, status, caplog):
-    """A message that is refused is kept as dead, and those after it go on."""
+    """A message that is refused is kept as dead, and those after it continue."""
     receiver.faults += [status]
     results = []
     hook.results(results.append)
@@ -229,7 +229,7 @@ def test_retry_enables_a_destination(receiver, hook):
 
 
 def test_refused_lane_holds_back_itself_alone(receiver, tmp_path):
-    """A lane whose first message fails keeps its order; other lanes go on."""
+    """A lane whose first message fails keeps its order; other lanes continue."""
     receiver.rule = lambda request: 500 if b'"bad"' in request.body else None
     with make_hook(receiver.url, tmp_path) as hook:
         bad = [hook.send("a.b", "bad", lane="bad"), hook.send("a.b", "after", lane="bad")]

@@ -136,7 +136,7 @@ def test_live_bars_of_the_hour(set_zone, caplog):
 
 
 def test_live_bars_in_utc(set_zone, caplog):
-    """With a zone, live bars go on in order."""
+    """With a zone, live bars continue in order."""
     set_zone(BERLIN)
     with LiveServer(now=(SET_BACK - HOUR / 60).timestamp()) as server, live(server) as tvl:
         bars = Bars()

@@ -122,7 +122,7 @@ def test_times_are_exact(time, stamp):
 
 
 def test_missing_prices_are_nan_and_one_warning(caplog):
-    """NaN and 1e100 are no prices: NaN, never 0.0, and one WARNING for all of them."""
+    """NaN and 1e100 are not prices: NaN, never 0.0, and one WARNING for all of them."""
     with caplog.at_level(logging.WARNING, "tvDatafeed"):
         frame = frame_of(
             Bar(DAY, math.nan, 2, 0.5, 1, 5),
@@ -236,7 +236,7 @@ def test_more_bars_than_asked_for_are_trimmed_to_the_newest():
     ],
 )
 def test_fewer_bars_than_asked_for_are_never_silent(completed, complete, reason):
-    """The attributes say how many were asked for, how many came, and why."""
+    """The attributes say how many were requested, how many came, and why."""
     frame = history_to_frame(history(count=5, data_completed=completed), View(count=5))
     assert frame.attrs == {
         "last_bar_closed": True,
@@ -261,7 +261,7 @@ def test_fewer_bars_than_asked_for_are_never_silent(completed, complete, reason)
     ],
 )
 def test_attributes_tell_whether_the_last_bar_is_closed(mode, server_time, closed, delay):
-    """By the server's clock, less the delay of the data, which is told too."""
+    """By the server's clock, less the delay of the data, which is reported too."""
     answer = history(update_mode=mode, server_time_s=server_time)
     attributes = history_to_frame(answer, View(count=2)).attrs
     assert attributes["last_bar_closed"] is closed
@@ -292,7 +292,7 @@ def test_a_bar_of_long_ago_is_closed_though_nobody_says_so():
     ],
 )
 def test_the_trading_day_of_a_session(session, opened, day):
-    """Sessions that begin the evening before belong to the next day that is none of a weekend."""
+    """Sessions that begin the evening before belong to the next day outside of a weekend."""
     zone = "America/Chicago"
     time = pd.Timestamp(opened, tz=zone).timestamp()
     answer = history(

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # matplotlib takes seconds to begin
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_windows():
-    """Whatever this machine has; and the fonts, which stay open, are no leak of a test."""
+    """Whatever this machine has; and the fonts, which stay open, are not a leak of a test."""
     mpl.use("agg")
     plt.figure().text(0, 0, "a $10^{6}$").figure.savefig(io.BytesIO())
     plt.close()
@@ -30,7 +30,7 @@ def bars(tv):
 
 
 def test_candles_and_volume(bars, tmp_path):
-    """The picture has both, is saved where it shall be, and is kept by nobody else."""
+    """The picture has both, is saved to its path, and nothing else keeps it."""
     path = tmp_path / "aapl.png"
     figure = plot(bars, path=path, averages=(10, 20, 1000))
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -132,7 +132,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("options", [[], ["--format", "csv"]], ids=["alone", "with bars"])
     def test_draws(self, loopback, tmp_path, capsys, options):
-        """The bars are printed too where that is asked for."""
+        """The bars are printed too where that is requested."""
         path = tmp_path / "aapl.png"
         assert main(["hist", "NASDAQ:AAPL", "--bars", "30", "--plot", str(path), *options]) == 0
         out, err = capsys.readouterr()
@@ -144,7 +144,7 @@ class TestCommand:
         ("arguments", "words", "code"),
         [
             (["A:B", "C:D", "--plot", "x.png"], "draws one symbol", 2),
-            (["A:B", "--plot", "x.xyz"], "ends in none of .png, .svg, .pdf, .jpg", 2),
+            (["A:B", "--plot", "x.xyz"], "does not end in one of .png, .svg, .pdf, .jpg", 2),
             (["NASDAQ:AAPL", "--plot", "no/such/folder/x.png"], "cannot write", 1),
         ],
     )

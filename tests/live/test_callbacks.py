@@ -64,7 +64,7 @@ def test_consumer_that_ends_at_its_first_error(server):
 
 
 def test_hook_that_raises_changes_nothing(server, caplog):
-    """An error of a hook is logged, and the feed goes on."""
+    """An error of a hook is logged, and the feed continues."""
 
     def broken(*_arguments):
         raise LookupError("the hook itself")

@@ -47,7 +47,7 @@ def test_one_thread_at_a_time(feed):
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
 def test_thread_that_does_not_start(feed, monkeypatch, error):
-    """It leaves nothing: a thread that waits for its end goes on, and the next start works."""
+    """It leaves nothing: a thread that waits for its end continues, and the next start works."""
     thread, joined = FeedThread(feed, "one"), []
     waiter = threading.Thread(
         target=lambda: joined.append(thread.join(Deadline(PATIENCE_S), is_needed_again=never))

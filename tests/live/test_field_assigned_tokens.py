@@ -19,7 +19,7 @@ def tokens_sent(server):
 
 
 def test_a_feed_goes_on_with_an_assigned_token():
-    """A series that the server has stopped for its token goes on where it is."""
+    """A series that the server has stopped for its token continues where it is."""
     with LiveServer(accounts=[ALICE]) as server:
         server.expired_token_is = "silent"
         old, new = server.issue_token("alice"), server.issue_token("alice")

@@ -39,7 +39,7 @@ def test_impossible_time_in_a_refill(server, rows):
 
 
 def test_refills_that_stay_unreadable_are_requested_ever_less_often(server):
-    """The pause grows with each try, and another series goes on meanwhile."""
+    """The pause grows with each try, and another series continues meanwhile."""
     bars, other, errors = Bars(), Bars(), Calls()
     with live(server, hooks={"on_error": errors}, base_retry_delay=0.1, max_retry_delay=0.4) as tvl:
         tvl.subscribe(*BTC, bars)

@@ -21,7 +21,7 @@ WAYS = [
 
 @pytest.mark.parametrize("make_copy", WAYS)
 def test_seis_and_consumer(server, make_copy):
-    """Both name the class of the feed to make in another process, and go on."""
+    """Both name the class of the feed to make in another process, and continue."""
     with live(server) as tvl:
         seis = tvl.new_seis(*BTC)
         bars = Bars()

@@ -46,14 +46,14 @@ def test_a_refused_token_is_sent_once(server, way):
         assert all(isinstance(error, AuthenticationError) for _who, error in errors.calls)
         assert server.connections_opened - before == 1
         assert len(failed(tvl)) == len(SERIES)
-        # The next one that is asked for may try again: it is not refused for ever.
+        # The next one that is requested may try again: it is not refused forever.
         with pytest.raises(AuthenticationError):
             tvl.new_seis("TSLA", "NASDAQ", MINUTE)
         assert server.connections_opened - before == 2
 
 
 def test_a_refused_token_is_not_sent_again_while_it_cannot_be_replaced(server):
-    """While signing in fails for a while, series wait for another token and then go on."""
+    """While signing in fails for a while, series wait for another token and then continue."""
     issued = server.issue_cookies(ALICE)
     errors = Calls()
     with TvDatafeedLive(

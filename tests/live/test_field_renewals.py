@@ -23,7 +23,7 @@ def cookies(server):
 
 
 def pages(server):
-    """How often a token was asked for."""
+    """How often a token was requested."""
     return sum(request.path == "/" for request in server.http_requests)
 
 
@@ -90,7 +90,7 @@ def test_a_feed_without_a_good_token_goes_on_with_its_other_work(server):
 
 
 def test_a_token_assigned_while_a_sign_in_hangs_is_used_at_once(server):
-    """Series that wait for another token go on with the one that the program has."""
+    """Series that wait for another token continue with the one that the program has."""
     bars, errors = Bars(), Calls()
     config = live_config(server)
     with TvDatafeedLive(config=config, on_error=errors, **cookies(server)) as tvl:

@@ -142,7 +142,7 @@ def test_stall_of_a_series_that_was_quiet():
             send_time(server)
             assert bars.wait(number + 2)
         before = requests_of_series(server)
-        # Heartbeats go on for longer than any silence before.
+        # Heartbeats continue for longer than any silence before.
         echoes = server.echoes
         assert server.wait_until(lambda s: s.echoes >= echoes + 3)
         server.now += 60

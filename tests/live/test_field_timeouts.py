@@ -1,4 +1,4 @@
-"""Every method with a timeout accepts 0, None and -1; the last two are no limit."""
+"""Every method with a timeout accepts 0, None and -1; the last two mean no limit."""
 
 import pytest
 

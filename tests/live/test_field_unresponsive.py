@@ -21,7 +21,7 @@ def states(tvl):
 
 
 def be_silent(server, monkeypatch):
-    """Let the clock close the last bar of BTC; from the next command on only heartbeats come."""
+    """Make the clock close the last bar of BTC; from the next command on only heartbeats come."""
     # For BTC alone: the others are watched already, with the pause that programs have.
     monkeypatch.setattr("tvDatafeed.live.streaming.SILENCE_S", 0.1)
     server.inject(HeartbeatsOnly(times=1))

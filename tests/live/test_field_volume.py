@@ -34,6 +34,6 @@ def volumes(server, policy, sent):
     ],
 )
 def test_missing_volume(server, policy, expected, missing):
-    """No volume and 1e100 are the same, and "forward" goes on over several bars."""
+    """No volume and 1e100 are the same, and "forward" continues over several bars."""
     found = volumes(server, policy, [7.0, missing, missing, 8.0, missing])
     assert [None if volume != volume else volume for volume in found] == expected  # noqa: PLR0124

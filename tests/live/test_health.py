@@ -102,7 +102,7 @@ def test_closed_market_is_never_overdue():
 
 
 def test_outage(server, tvl):
-    """During an outage nothing is well, and the lag goes on; afterwards all is."""
+    """During an outage nothing is well, and the lag continues; afterwards all is."""
     bars = Bars()
     tvl.subscribe(*BTC, bars)
     assert bars.wait(1)

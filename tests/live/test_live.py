@@ -130,7 +130,7 @@ def test_replay_of_the_last_bar(server, tvl):
 
 
 def test_the_bar_that_forms(server, tvl):
-    """With ``bars="all"`` each change of it is told, and the closed one follows."""
+    """With ``bars="all"`` each change of it is reported, and the closed one follows."""
     seis = tvl.new_seis(*BTC)
     every, closed = Bars(), Bars()
     tvl.new_consumer(seis, every, bars="all")
@@ -237,7 +237,7 @@ def test_a_server_that_does_not_answer(server):
 
 
 def test_del_seis(server, tvl):
-    """Its consumers end, its session is freed, and it may be listed anew."""
+    """Its consumers end, its session is freed, and it may be listed again."""
     seis = tvl.new_seis(*BTC)
     bars = Bars()
     consumer = seis.new_consumer(bars)
@@ -263,7 +263,7 @@ def test_del_seis(server, tvl):
 
 
 def test_del_consumer(server, tvl):
-    """No call begins after it; the Seis stays, and others are told on."""
+    """No call begins after it; the Seis stays, and other consumers continue."""
     seis = tvl.new_seis(*BTC)
     gone, stays = Bars(), Bars()
     consumer = tvl.new_consumer(seis, gone)
@@ -412,7 +412,7 @@ def test_status_in_a_notebook(server, tvl):
     assert "<table" in html
     for cell in ("BITSTAMP:BTCUSD", "LIVE", "state", "lag_ms"):
         assert cell in html
-    # An error with this text cannot be had from the server.
+    # The server cannot produce an error with this text.
     tvl._registry._registered[Seis(*BTC)].series.report(DataError("<b>no</b>"))
     assert "&lt;b&gt;no&lt;/b&gt;" in tvl.status()._repr_html_()
     tvl.del_tvdatafeed()

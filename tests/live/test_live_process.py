@@ -22,7 +22,7 @@ from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
-# Python 3.12.0 and 3.12.1 start no thread once the main thread has come to its end.
+# Python 3.12.0 and 3.12.1 start no thread once the main thread has ended.
 CAN_START_LATE = not (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
 
 BOT = """
@@ -71,7 +71,7 @@ def bot(server, more="", **variables):
 
 
 def lines_of(process, count):
-    """Read so many lines of what a bot prints; one that prints nothing is ended."""
+    """Read a number of lines of what a bot prints; one that prints nothing is ended."""
     patience = threading.Timer(PATIENCE_S, process.kill)
     patience.start()
     try:
@@ -237,7 +237,7 @@ def test_ctrl_c_leaves_nothing_locked(server):
 @posix_only
 @pytest.mark.slow
 def test_ctrl_c_of_one_who_waits_for_what_others_list(server):
-    """The Seis stays for the others; one that nobody else has asked for goes."""
+    """The Seis stays for the others; one that no other call uses is removed."""
     bars = Bars()
     server.inject(LateReply(delay_s=1.0, times=1))
     with live(server, max_response_time=10.0) as tvl:
@@ -257,7 +257,7 @@ def test_ctrl_c_of_one_who_waits_for_what_others_list(server):
 
 @contextlib.contextmanager
 def interrupted_in(seconds):
-    """Have Ctrl-C come after a while."""
+    """Send Ctrl-C after a while."""
     timer = threading.Timer(seconds, _thread.interrupt_main)
     timer.start()
     try:
@@ -287,7 +287,7 @@ def test_sigterm_as_the_readme_has_it(server):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.slow
 def test_fork(server):
-    """The parent is not disturbed; the child may ask, and is told why it cannot follow (row 82)."""
+    """The parent is not disturbed; the child may request bars, and following raises (row 82)."""
     bars = Bars()
     with live(server) as tvl:
         seis = tvl.subscribe(*BTC, bars).seis
@@ -388,7 +388,7 @@ def test_close_while_it_reconnects(server, fault):
 
 
 def test_close_races_new_seis(server):
-    """Whoever comes first: what is listed in the end is served (row 85)."""
+    """In any order of calls, the Seises that are finally listed are served (row 85)."""
     with live(server) as tvl:
         for _ in range(30):
             go, listed = threading.Barrier(2), []

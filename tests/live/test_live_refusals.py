@@ -46,7 +46,7 @@ def test_what_will_not_pass_is_told_once(server, fault):
 
 
 def test_rate_limit_is_told_once_and_waited_for(server):
-    """An episode of rate limits is one error, and the feed goes on."""
+    """An episode of rate limits is one error, and the feed continues."""
     errors, bars = Calls(), Bars()
     with live(server, hooks={"on_error": errors}, max_retries=0) as tvl:
         seis = tvl.subscribe(*BTC, bars).seis
@@ -112,7 +112,7 @@ def test_errors_are_typed(server):
 
 
 def test_a_rate_limit_of_an_open_session_passes(server):
-    """The limit is one error, and the feed goes on with a single session too (contract 15)."""
+    """The limit is one error, and the feed continues with a single session too (contract 15)."""
     bars, errors = Bars(), Calls()
     with live(server, hooks={"on_error": errors}, max_sessions=1) as tvl:
         seis = tvl.subscribe(*BTC, bars).seis

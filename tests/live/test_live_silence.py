@@ -43,7 +43,7 @@ def test_the_last_bar_of_a_session_is_closed_by_the_clock(server):
     with live(server) as tvl:
         tvl.subscribe("AAPL", "NASDAQ", Interval.in_3_minute, bars)
         assert bars.wait(1)
-        # The clock of the server goes on by itself, as far as the client knows.
+        # The clock of the server continues by itself, as far as the client knows.
         server.now += 60.4
         (session,) = server.open_sessions
         stamp = {"t_ms": int((server.now + 2.0) * 1000)}

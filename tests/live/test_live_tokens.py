@@ -14,7 +14,7 @@ from tvDatafeed.testing import Account
 
 
 def test_a_token_that_ends_is_renewed():
-    """One renewal for all, and the feed goes on (row 66)."""
+    """One renewal for all, and the feed continues (row 66)."""
     alice = Account("alice", "open sesame")
     with LiveServer(accounts=[alice]) as server:
         errors, bars = Calls(), Bars()

@@ -105,7 +105,7 @@ def test_from_the_store(server, tmp_path):
 
 
 def test_after_a_restart_of_the_program(server, tmp_path):
-    """A second run goes on where the first one ended: nothing twice, nothing missing."""
+    """A second run continues where the first one ended: nothing twice, nothing missing."""
     handled = []
     for _ in range(3):
         with BarStore(tmp_path / "bars.db") as store, live(server, hooks={"store": store}) as tvl:

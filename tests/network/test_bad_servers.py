@@ -93,7 +93,7 @@ def assert_right(server, frame, count=20):
     ids=repr,
 )
 def test_handshake_that_fails_is_typed_at_once(server, fault, error, retryable, words):
-    """Refusals, statuses and garbage are told apart, and no body enters the message."""
+    """Refusals, statuses and garbage are distinguished, and no body enters the message."""
     server.inject(fault)
     with at_most(AT_ONCE_S), pytest.raises(error, match=words) as caught:
         ask(server)
@@ -104,7 +104,7 @@ def test_handshake_that_fails_is_typed_at_once(server, fault, error, retryable, 
 
 
 def test_captive_portal_is_shown_at_debug_only(server, caplog):
-    """The first bytes of a page that is no WebSocket help at DEBUG, and nowhere else."""
+    """The first bytes of a page that is not a WebSocket help at DEBUG, and nowhere else."""
     server.inject(UpgradeStatus(200, b"<html>please log in</html>" + b"x" * 1000))
     with caplog.at_level(logging.DEBUG, "tvDatafeed"), pytest.raises(WebSocketError):
         ask(server)
@@ -132,7 +132,7 @@ def test_handshake_that_stalls_meets_the_connect_deadline(server, fault):
     [("7", 7, 7), ("99999999", 3600, 3600), ("soon", None, None), (None, None, None)],
 )
 def test_retry_after_of_a_429(server, header, least, most):
-    """Seconds are read, absurd ones capped, and nonsense is no number."""
+    """Seconds are read, absurd ones capped, and nonsense is not a number."""
     server.inject(UpgradeStatus(429, retry_after=header))
     with pytest.raises(RateLimitError) as caught:
         ask(server)
@@ -153,7 +153,7 @@ def test_retry_after_may_be_a_date(server):
 
 
 def test_connection_refused():
-    """Nobody listens: the error names where."""
+    """Without a listener the error names the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     network = NetworkConfig(ws_url=f"ws://127.0.0.1:{port}/", max_retries=0)
@@ -245,7 +245,7 @@ def test_connection_that_ends_raises_at_once(server, fault, words):
     ids=repr,
 )
 def test_broken_websocket_is_a_protocol_error(server, fault):
-    """What is no text message is refused, a giant before it is buffered."""
+    """What is not a text message is refused, a giant before it is buffered."""
     server.inject(fault)
     with at_most(AT_ONCE_S), pytest.raises(ProtocolError) as caught:
         ask(server)
@@ -355,7 +355,7 @@ def test_server_that_does_not_read_is_given_up(server):
 
 
 def test_null_and_text_prices_are_nan(server, caplog):
-    """They are missing, never 0.0, and told once."""
+    """They are missing, never 0.0, and reported once."""
     rows = [[100.0, None, 2, 0.5, 1, 5], [200.0, 1, "2", 0.5, 1, 5], [300.0, 1, 2, 0.5, 1, 5]]
     server.inject(ReplaceBars(rows=rows))
     with caplog.at_level(logging.WARNING, "tvDatafeed.frames"):

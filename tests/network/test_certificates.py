@@ -46,7 +46,7 @@ def test_changed_bytes(place, value):
 
 @given(st.integers(0, len(CERTIFICATE) - 1))
 def test_cut_off(length):
-    """What is cut off is no certificate."""
+    """What is cut off is not a certificate."""
     assert issuer_of(CERTIFICATE[:length]) == ""
 
 

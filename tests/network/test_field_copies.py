@@ -20,7 +20,7 @@ WAYS = [
 @pytest.mark.parametrize("kind", [TvDatafeed, TvDatafeedLive])
 @pytest.mark.parametrize("make_copy", WAYS)
 def test_client_is_not_copied(server, kind, make_copy):
-    """The error names the class and says to make one per process; the client goes on."""
+    """The error names the class and says to make one per process; the client continues."""
     with kind(config=impatient(server)) as client:
         for _state in ("new", "used"):
             with pytest.raises(TypeError, match=rf"make one {kind.__name__} per process"):

@@ -39,7 +39,7 @@ def test_malformed_messages_of_no_request_are_ignored_and_counted(server, tv):
 
 @pytest.mark.parametrize("kind", ["nan", "long_number", "deep"])
 def test_request_whose_messages_are_malformed_costs_no_connection(server, kind):
-    """It is asked again as often as configured, over the connection that answers others."""
+    """It is requested again as often as configured, over the connection that answers others."""
     server.inject(HostileJson(kind, times=6))
     with TvDatafeed(config=impatient(server, max_retries=8)) as tv:
         assert_right(server, tv.get_hist(SYMBOL, timezone="UTC"))
@@ -48,7 +48,7 @@ def test_request_whose_messages_are_malformed_costs_no_connection(server, kind):
 
 
 def test_impossible_bars_cost_no_connection(server, tv):
-    """Five answers with a time that no bar has fail, and the connection goes on."""
+    """Five answers with a time that no bar has fail, and the connection continues."""
     server.inject(ReplaceBars([[1786714200000.0, 1, 1, 1, 1, 1]], times=5))
     failures = 0
     for _ in range(5):

@@ -103,7 +103,7 @@ def test_connection_that_failed_is_freed(server, held, fault):
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
 def test_connection_that_was_dropped_is_freed(server, held, how):
-    """A client that goes on holds its present connection alone."""
+    """A client that continues holds its present connection alone."""
     with TvDatafeed(config=impatient(server)) as tv:
         tv.get_hist(SYMBOL)
         present = held(readers=1)

@@ -101,7 +101,7 @@ def test_a_refusal_of_many_is_no_proof_of_a_lower_limit(clock):
 
 
 def test_a_connection_that_carries_more_goes_on_with_that(clock):
-    """A lower limit that was seen elsewhere is none of an open connection, until it is tried."""
+    """A lower limit of another connection does not apply to an open one until it is tried."""
     known = sessionlimit.KnownLimit(25, 300.0)
     rich = sessionlimit.SessionLimit(known)
     known.learn(2)

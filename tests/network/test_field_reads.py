@@ -74,7 +74,7 @@ def test_large_answers_are_read_in_few_parts(ends):
 
 
 def test_reads_are_small_again_after_a_large_answer(ends):
-    """A connection that has brought a history goes on with updates."""
+    """A connection that has brought a history continues with updates."""
     server, _counting, client = ends
     server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * LARGE_BYTES)
     server.sendall(bytes(LARGE_BYTES))

@@ -85,7 +85,7 @@ def test_connection_is_refused_in_any_spelling(server, reason, error):
     ],
 )
 def test_description_is_refused_in_any_spelling(server, tv, message, reason, error):
-    """The description of a symbol has the same errors, and the connection goes on."""
+    """The description of a symbol has the same errors, and the connection continues."""
     server.refuse(SYMBOL, Refusal(message, reason))
     at_once(lambda: tv.get_symbol_info(SYMBOL), error)
     server.refuse(SYMBOL, None)

@@ -84,7 +84,7 @@ def test_no_tls_where_there_is_some(reply):
     """What a port of TLS answers to plain HTTP leads to the scheme of the URL."""
     with port_that_answers(reply) as port:
         of_bars, of_search = errors_of(config_of(port, secure=False))
-    assert "if this port is one of TLS, write wss:// in TV_WS_URL" in str(of_bars)
+    assert "if this port uses TLS, write wss:// in TV_WS_URL" in str(of_bars)
     assert "write https:// in TV_BASE_URL and TV_SEARCH_URL" in str(of_search)
 
 
@@ -92,7 +92,7 @@ def test_a_server_that_says_400_to_plain_http():
     """The status that web servers have for it has the same advice."""
     with port_that_answers(BAD_REQUEST) as port:
         of_bars, _of_search = errors_of(config_of(port, secure=False))
-    assert "status 400; if this port is one of TLS, write wss:// in TV_WS_URL" in str(of_bars)
+    assert "status 400; if this port uses TLS, write wss:// in TV_WS_URL" in str(of_bars)
 
 
 def test_a_server_that_resets_the_connection():

@@ -19,7 +19,7 @@ def most_sessions(server):
 
 
 def test_a_connection_is_left_before_it_has_opened_too_many_sessions(server, tv):
-    """Requests one after the other go on over another connection, and each has its bars."""
+    """Requests one after the other continue over another connection, and each has its bars."""
     for _ in range(LIMIT + 10):
         assert len(tv.get_hist(SYMBOL, n_bars=1)) == 1
     assert most_sessions(server) < LIMIT

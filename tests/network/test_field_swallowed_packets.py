@@ -30,7 +30,7 @@ def hole():
 
 @pytest.fixture
 def look_ups(monkeypatch):
-    """Have name lookups return other addresses before the true ones."""
+    """Make name lookups return other addresses before the true ones."""
     look_up = socket.getaddrinfo
     first = []
 

@@ -189,7 +189,7 @@ BAD = [
 
 @pytest.mark.parametrize(("reply", "error", "retryable"), BAD)
 def test_bad_answers(reply, error, retryable):
-    """What is no whole HTTP reply of a sensible size is a typed error, at once."""
+    """What is not a whole HTTP reply of a sensible size is a typed error, at once."""
     with Site(reply) as site:
         started = time.monotonic()
         with pytest.raises(error) as caught:
@@ -257,7 +257,7 @@ def test_no_limit_between_bytes_leaves_the_deadline():
 
 
 def test_a_refused_connection_is_an_error_at_once():
-    """Where nobody listens, the error says where and may be tried again."""
+    """Without a listener, the error names the address and is retryable."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1") as caught:
@@ -318,7 +318,7 @@ def test_redirects_to_elsewhere(url, location):
 
 
 def test_a_foreign_redirect_is_named_and_never_asked():
-    """Whoever is redirected to sees no connection, and the error names the host."""
+    """The redirect's target gets no connection, and the error names the host."""
     with socket.create_server(("127.0.0.2", 0)) as other:
         other.setblocking(False)
         location = f"http://127.0.0.2:{other.getsockname()[1]}/"
@@ -435,7 +435,7 @@ def test_other_programs_proxies_are_not_asked(name, monkeypatch):
 
 
 def test_a_proxy_is_never_used_for_this_machine():
-    """A proxy that nobody runs does not matter to the loopback."""
+    """A proxy that does not exist has no effect on loopback hosts."""
     with Site(with_body(b"hello")) as site:
         assert client(proxy="http://127.0.0.1:1").get(site.url).body == b"hello"
 
@@ -510,7 +510,7 @@ def test_many_threads_share_a_client():
 
 
 def test_the_session_is_bound_by_the_same_limits():
-    """Whoever uses the requests.Session itself cannot hang or be sent through another's proxy."""
+    """A program that uses the requests.Session cannot hang, and uses no foreign proxy."""
     with Site(with_body(b"hello"), drip(OK * 99)) as site:
         session = client(max_response_time=0.4).session
         assert session.get(site.url).text == "hello"
@@ -546,7 +546,7 @@ def test_retry_after(header, seconds):
 
 
 def test_the_date_is_the_server_s_clock():
-    """Date is read as a moment; anything else is none."""
+    """Date is read as a moment; anything else is None."""
     assert reply_with(date="Thu, 01 Jan 1970 00:01:00 GMT").date == 60
     assert reply_with(date="yesterday").date is None
     assert reply_with().date is None
@@ -554,8 +554,8 @@ def test_the_date_is_the_server_s_clock():
 
 @pytest.mark.parametrize("body", [b"", b"<html>canary-secret", b"\xff", b"NaN", b"[" * 99_999])
 def test_no_json_is_a_value_error(body):
-    """What is no JSON is said to be none, without being shown."""
-    with pytest.raises(ValueError, match="no JSON") as caught:
+    """A body that is not JSON raises an error that does not show it."""
+    with pytest.raises(ValueError, match="not JSON") as caught:
         reply_with(body).json()
     assert caught.value.__context__ is None
     assert reply_with(b'{"a": [1]}').json() == {"a": [1]}

@@ -19,7 +19,7 @@ HTTP = "http://tradingview.invalid/"
 
 
 class Network:
-    """A resolver that answers nothing; the lookups after the first wait until they may go on."""
+    """A resolver that answers nothing; the lookups after the first wait until they may continue."""
 
     def __init__(self):
         self.count = 0
@@ -43,7 +43,7 @@ class Warned(logging.Handler):
         self.came = threading.Event()
 
     def emit(self, record):
-        if "asked for again" in record.getMessage():
+        if "requested again" in record.getMessage():
             self.lookups.append(self.network.count)
             self.texts.append(record.getMessage())
             self.came.set()
@@ -204,6 +204,6 @@ def test_command_line_shows_it(network, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     assert main(["hist", SYMBOL]) == 1
     again, failed = capsys.readouterr().err.splitlines()
-    assert "is asked for again" in again
+    assert "is requested again" in again
     assert LOOK_UP in again
     assert LOOK_UP in failed

@@ -89,7 +89,7 @@ def test_a_folder_that_does_not_exist(server, tmp_path, caplog):
 
 
 def test_a_file_that_disappears(server, file, caplog):
-    """A recording that someone removes is not begun again; requests go on."""
+    """A recording that someone removes is not begun again; requests continue."""
     with TvDatafeed(config=impatient(server, record=str(file))) as tv:
         tv.get_hist("NASDAQ:AAPL", n_bars=3)
         file.unlink()
@@ -100,7 +100,7 @@ def test_a_file_that_disappears(server, file, caplog):
 
 
 def test_the_size_is_limited(server, file, caplog):
-    """The recording ends with a line that says so, below the limit; requests go on."""
+    """The recording ends with a line that says so, below the limit; requests continue."""
     config = impatient(server, record=str(file), record_max_bytes=20_000)
     with TvDatafeed(config=config) as tv:
         for _ in range(4):

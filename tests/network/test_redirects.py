@@ -55,7 +55,7 @@ def test_redirect_to_another_site_is_not_followed(server, host):
 
 
 def test_redirect_whose_target_dies_is_taken_back(server):
-    """When the other host is gone, the one of the settings is asked again."""
+    """When the other host is gone, the one of the settings is requested again."""
     with FakeTradingView(clock=lambda: NOW) as first:
         first.inject(Redirect(f"127.0.0.1:{server.port}", times=1))
         with TvDatafeed(config=impatient(first)) as tv, at_most(AT_ONCE_S):

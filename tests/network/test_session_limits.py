@@ -20,7 +20,7 @@ def test_more_requests_than_places_open_another_connection(server):
 
 
 def test_session_cap_of_the_server_is_worked_around(server):
-    """A session that is one too many is asked for on another connection; the others live on."""
+    """A session that is one too many is requested on another connection; the others live on."""
     server.inject(SessionCap(limit=3), LateReply(delay_s=0.1))
     with TvDatafeed(config=impatient(server)) as tv:
         frames = ask_in_threads(tv, [SYMBOL] * 8)

@@ -17,7 +17,7 @@ from tvDatafeed.testing import FakeTradingView, HalfOpen, HeartbeatFlood, LateRe
 
 
 def test_half_open_connection_is_noticed_and_replaced(server):
-    """A peer that vanished without a word is pinged, given up, and the request asked again."""
+    """A peer that vanished silently is pinged and abandoned, and the request is sent again."""
     with FakeTradingView(clock=lambda: NOW, heartbeat_interval_s=60) as silent:
         silent.inject(HalfOpen(times=1))
         config = impatient(silent, silence_timeout=0.2, ping_timeout=0.2)
@@ -66,7 +66,7 @@ def test_quiet_market_is_no_fault():
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP there")
 @pytest.mark.slow
 def test_client_that_slept(server):
-    """A program that was stopped past every limit goes on as if nothing had been."""
+    """A program that was stopped past every limit continues as if nothing had been."""
     program = """
         from tvDatafeed import TvDatafeed
         with TvDatafeed() as tv:
@@ -124,7 +124,7 @@ def test_old_connection_is_closed_when_nothing_runs(server):
 
 
 def test_limits_of_many_years_are_no_limits(server):
-    """Timers of the system have a range; settings need not know it."""
+    """Timers of the system have a range; larger settings work too."""
     forever = 1e10
     config = impatient(
         server,

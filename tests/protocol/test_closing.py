@@ -186,7 +186,7 @@ def test_a_pong_from_before_a_bar_was_due_does_not_confirm_it():
 
 
 def test_an_update_of_a_due_series_takes_another_ping():
-    """Its bar is not closed by the pong that was asked for before."""
+    """Its bar is not closed by the pong that was requested before."""
     schedule = schedule_with(cs_a=1060.0)
     schedule.mark_due(61.0)
     schedule.plan("cs_a", 1060.0)

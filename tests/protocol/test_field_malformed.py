@@ -46,7 +46,7 @@ def test_series_is_opened_again_when_a_cut_message_may_have_been_its_own(payload
 
 
 def test_malformed_messages_fail_the_requests_that_they_name():
-    """However many there are, the connection goes on and other requests are answered."""
+    """However many there are, the connection continues and other requests are answered."""
     names = [f"cs_{n}_" for n in range(MANY)]
     machine = machine_with("cs_good", *names)
     for name in names:
@@ -81,7 +81,7 @@ def test_violations_of_the_framing_still_end_the_connection():
     ],
 )
 def test_parts_that_are_not_read_may_have_any_form(message):
-    """A request goes on when the server changes what this library does not use."""
+    """A request continues when the server changes what this library does not use."""
     machine = machine_with("cs_a")
     machine.receive(message + bars_of("cs_a") + completed("cs_a"), now=1.0)
     (event,) = machine.events()

@@ -32,7 +32,7 @@ def following(**closes):
 
 
 def next_ping(machine):
-    """Let the next bar be due, and return when its ping is sent and the payload of that."""
+    """Make the next bar due, and return when its ping is sent, and its payload."""
     due = machine.next_deadline()
     machine.tick(due)
     (ping,) = machine.events()

@@ -27,7 +27,7 @@ def retired_machine(**limits):
     ],
 )
 def test_cancelled_retirement_is_not_due_at_once(limits, again_at):
-    """The driver is asked again after the idle time, at least a second, also past the age."""
+    """The driver gets the event again after the idle time, at least a second, also past the age."""
     machine = retired_machine(**limits)
     machine.cancel_retirement(300.0)
     machine.tick(300.0)
@@ -62,7 +62,7 @@ def test_allowed_retirement_waits_for_an_open_session():
 
 
 def test_retirement_that_was_not_cancelled_needs_no_permission():
-    """Without a cancelled retirement the timers go on as they are."""
+    """Without a cancelled retirement the timers continue as they are."""
     machine = Machine(ANONYMOUS_TOKEN, Timers(age_s=300.0))
     machine.start_timers(0.0)
     machine.allow_retirement(400.0)

@@ -26,7 +26,7 @@ def beat(machine, start, end):
 
 
 def test_request_without_an_answer_ends_the_connection_of_live_series():
-    """Heartbeats go on, and yet one timeout shows that the series get nothing either."""
+    """Heartbeats continue, and yet one timeout shows that the series get nothing either."""
     machine = machine_following("cs_a", "cs_b")
     beat(machine, 100, 130)
     assert machine.events() == []

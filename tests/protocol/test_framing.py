@@ -123,7 +123,7 @@ def test_length_in_bytes_is_understood_when_the_packet_comes_in_slices():
 
 @pytest.mark.parametrize("broken", ["~m~-5~m~", "~m~~m~", f"~m~{'9' * 40}~m~", "garbage", "~m~x"])
 def test_text_outside_a_packet_is_one_violation(broken):
-    """A header that is none is counted, and the packets around it arrive."""
+    """An invalid header is counted, and the packets around it arrive."""
     decoded = PacketDecoder().feed(encode('{"m":"a"}') + broken + encode("~h~2"))
     assert payloads(decoded) == ['{"m":"a"}', "~h~2"]
     assert len(violations(decoded)) == 1
@@ -211,7 +211,7 @@ def test_time_is_linear_also_behind_an_astral_character():
 
 
 def test_lost_text_is_kept_for_those_who_miss_it():
-    """Text outside a packet, and a header too long, are handed over whole; reprs stay short."""
+    """Text outside a packet, and a header too long, are returned completely; reprs stay short."""
     lost = "~m~9x9~m~" + "z" * 5000
     (violation,) = PacketDecoder().feed(lost)
     assert violation.lost == lost
@@ -219,7 +219,7 @@ def test_lost_text_is_kept_for_those_who_miss_it():
 
 
 def test_nothing_gives_nothing():
-    """An empty message is no packet and no violation."""
+    """An empty message is neither a packet nor a violation."""
     assert PacketDecoder().feed("") == []
 
 

@@ -188,7 +188,7 @@ def test_completion_without_bars_is_an_empty_history():
     ],
 )
 def test_refusals_are_typed_and_end_their_request_alone(reply, kind, reason):
-    """Each refusal is one exception with the server's reason; another request goes on."""
+    """Each refusal is one exception with the server's reason; another request continues."""
     machine = machine_with("cs_a", "cs_b")
     method, *parameters = reply
     machine.receive(server(method, "cs_a", *parameters), now=1.0)
@@ -210,7 +210,7 @@ def test_only_a_living_session_is_deleted():
 
 
 def test_symbol_not_found_names_symbol_and_exchange():
-    """The error has the parts of the symbol that was asked for."""
+    """The error has the parts of the symbol that was requested."""
     machine = machine_with("cs_a")
     machine.receive(server("symbol_error", "cs_a", "sds_sym_1", "invalid symbol"), now=1.0)
     (event,) = machine.events()
@@ -340,7 +340,7 @@ def test_too_many_violations_end_the_connection():
     ids=["truncated", "not JSON", "wrong kind"],
 )
 def test_lost_part_of_an_answer_fails_its_request_alone(broken):
-    """What is left of an answer never passes for the whole; other requests go on."""
+    """What is left of an answer never passes for the whole; other requests continue."""
     machine = machine_with("cs_a", "cs_b")
     machine.receive(encode(broken) + bars_of("cs_a") + completed("cs_a"), now=1.0)
     (event,) = machine.events()
@@ -403,7 +403,7 @@ def test_bar_with_an_impossible_time_fails_its_request():
 
 
 def test_new_token_is_sent_on_the_same_connection():
-    """Another token signs in anew; the same one says nothing."""
+    """Another token signs in again; the same one says nothing."""
     machine = machine_with("cs_a", token=SECRET)
     machine.set_token(SECRET)
     assert sent_by(machine) == []

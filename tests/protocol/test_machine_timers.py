@@ -130,7 +130,7 @@ def test_timers_end_with_the_connection(state):
 
 
 def test_a_retirement_that_is_cancelled_is_repeated_after_the_idle_time():
-    """The idle time starts anew."""
+    """The idle time starts again."""
     machine = machine_in(ConnectionState.RETIRED)
     machine.cancel_retirement(12.0)
     machine.receive(encode("~h~1"), now=21.0)

@@ -130,7 +130,7 @@ def test_socket_io_prefix_is_understood():
     ids=["unknown method", "no parameters", "no list", "number", "no method", "nothing"],
 )
 def test_what_is_not_understood_is_other(payload):
-    """Unknown messages are no violations: the server may grow."""
+    """Unknown messages are not violations: the server may grow."""
     assert isinstance(messages.decode(payload), messages.Other)
 
 

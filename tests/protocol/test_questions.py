@@ -39,7 +39,7 @@ def rows(first, last):
 
 
 def receive(machine, *packets, now=1.0):
-    """Let one message arrive, and give what was sent and what happened."""
+    """Receive one message, and return the sent packets and the events."""
     machine.receive("".join(packets), now)
     return [(m["m"], *m["p"][1:]) for m in sent_by(machine)], machine.events()
 
@@ -53,7 +53,7 @@ DONE = ("chart_delete_session",)
 
 
 def test_long_history_comes_page_by_page():
-    """The missing number is asked for, never more than a page, until there is enough."""
+    """The missing number is requested, never more than a page, until there is enough."""
     machine = asking(SeriesRequest("A:B", "1", 25, page_size=10))
     assert created(machine)[5] == 10
     sent, events = receive(machine, bars_of("cs_a", rows(16, 25)), completed("cs_a"))
@@ -67,7 +67,7 @@ def test_long_history_comes_page_by_page():
 
 @pytest.mark.parametrize("said", ["end", "limit"])
 def test_the_server_says_when_there_are_no_more(said):
-    """At the end of history and at the plan's limit nothing more is asked for."""
+    """At the end of history and at the plan's limit nothing more is requested."""
     machine = asking(SeriesRequest("A:B", "1", 25, page_size=10))
     sent_by(machine)
     sent, (answered,) = receive(
@@ -78,7 +78,7 @@ def test_the_server_says_when_there_are_no_more(said):
 
 
 def test_a_server_that_gives_less_at_a_time_is_asked_on():
-    """Fewer bars than asked for are no end unless the server says so, or gives none at all."""
+    """Fewer bars than requested are the end only if the server says so, or sends none at all."""
     machine = asking(SeriesRequest("A:B", "1", 10))
     sent_by(machine)
     assert receive(machine, bars_of("cs_a", rows(7, 10)), completed("cs_a"))[0] == [
@@ -134,7 +134,7 @@ def test_an_end_that_is_not_past_begins_at_the_latest_bar():
 
 
 def test_a_range_is_paged_until_its_begin():
-    """Pages are asked for until one reaches back to the begin of the range."""
+    """Pages are requested until one reaches back to the begin of the range."""
     machine = asking(SeriesRequest("A:B", "1", None, page_size=5, since_s=12.0, until_s=20.0))
     assert created(machine)[5] == ["bar_count", 21, 5]
     assert receive(machine, bars_of("cs_a", rows(16, 20)), completed("cs_a"))[0] == [
@@ -156,7 +156,7 @@ def test_live_bars_between_pages_are_no_older_ones():
 
 
 def test_each_page_has_its_own_time():
-    """The deadline of a page runs from the moment it is asked for."""
+    """The deadline of a page runs from the moment it is requested."""
     machine = asking(SeriesRequest("A:B", "1", 20, page_size=10), page_timeout_s=60.0)
     receive(machine, bars_of("cs_a", rows(11, 20)), completed("cs_a"), now=50.0)
     assert machine.next_deadline() == 110.0
@@ -220,7 +220,7 @@ def test_options_of_a_symbol_go_into_its_name():
 
 
 def test_symbol_alone_is_described():
-    """A symbol can be asked for without bars."""
+    """A symbol can be requested without bars."""
     machine = asking(SymbolRequest("A:B"))
     assert [m["m"] for m in sent_by(machine)] == [
         "set_auth_token",
@@ -310,7 +310,7 @@ def test_a_quote_session_may_die_or_take_too_long():
 
 
 def test_a_text_where_a_number_should_be_is_nan():
-    """Null and text in a bar are no numbers; what is no bar at all is a breach of the rules."""
+    """Null and text in a bar are not numbers; what is not a bar at all is a breach of the rules."""
     machine = asking(SeriesRequest("A:B", "1", 1))
     _, (answered,) = receive(
         machine, bars_of("cs_a", [[1.0, None, "x", 1.0, 1.0, None]]), completed("cs_a")

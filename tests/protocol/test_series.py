@@ -107,7 +107,7 @@ def test_close_time_is_that_of_the_newest_bar():
 
 
 def test_update_without_bars_changes_nothing():
-    """A cleared series' empty update is no bar."""
+    """A cleared series' empty update is not a bar."""
     series = Series()
     series.merge(update(bar(5.0), close_time=6.0))
     series.merge(update())

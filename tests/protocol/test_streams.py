@@ -1,4 +1,4 @@
-"""A series that is followed: how it starts, what it tells, and how it ends."""
+"""A series that is followed: how it starts, what it reports, and how it ends."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def times(update):
 
 
 def test_it_begins_with_the_bar_that_closed_last():
-    """Two bars are asked for: the one that forms, and the one before, which is told."""
+    """Two bars are requested: the one that forms, and the one before, which is reported."""
     machine = machine_following()
     assert sent_by(machine)[-1]["p"] == ["cs_a", "sds_1", "s1", "sds_sym_1", "1", 2, ""]
     machine.receive(resolved() + bars(row(0), row(1)) + completed(70), now=1.0)
@@ -87,7 +87,7 @@ def test_it_begins_with_the_bar_that_closed_last():
 
 
 def test_a_new_bar_closes_the_one_before():
-    """An update of the last bar is told as forming; a new bar closes it."""
+    """An update of the last bar is reported as forming; a new bar closes it."""
     machine, _ = started(row(0), row(1))
     machine.receive(bars(row(1, 1.5), method="du"), now=2.0)
     (event,) = machine.events()
@@ -176,7 +176,7 @@ def test_an_answer_that_comes_late_closes_nothing_that_it_does_not_know():
 
 @pytest.mark.parametrize("text", [encode("nonsense"), encode("{]}"), encode("~h~x")])
 def test_a_message_that_is_lost_ends_a_stream(text):
-    """Whose it was is not known, and it is better opened anew than missing a change."""
+    """Its session is unknown, and it is better opened again than missing a change."""
     machine, _ = started(row(0), row(1))
     machine.open("cs_b", MINUTE, now=1.0, deadline=60.0)
     for session in ("cs_c", "cs_d"):
@@ -233,7 +233,7 @@ def test_delayed_data_are_of_the_past():
 
 
 def test_without_a_clock_only_a_successor_closes():
-    """A server that never tells its time has none that could be carried forward."""
+    """A server that never reports its time has none that could be carried forward."""
     machine = machine_following()
     message = server("series_completed", "cs_a", "sds_1", "streaming", "s1")
     machine.receive(bars(row(0), row(1)) + message, now=1.0)
@@ -243,7 +243,7 @@ def test_without_a_clock_only_a_successor_closes():
 
 
 def test_it_goes_on_from_the_bar_that_was_told_last():
-    """A few bars are asked for first, and more until the last one is among them."""
+    """A few bars are requested first, and more until the last one is among them."""
     request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
     machine = machine_following(request)
     assert sent_by(machine)[-1]["p"][-2:] == [3, ""]
@@ -257,7 +257,7 @@ def test_it_goes_on_from_the_bar_that_was_told_last():
 
 
 def test_what_cannot_be_reached_is_a_gap():
-    """No more than so many bars are asked for; the rest is told as missing."""
+    """At most this number of bars is requested; the rest is reported as missing."""
     request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)), max_bars=5)
     machine = machine_following(request)
     machine.receive(bars(row(98), row(99), row(100)) + completed(6010), now=1.0)
@@ -280,7 +280,7 @@ def test_history_that_begins_later_is_a_gap(info, gaps):
 
 
 def test_an_answer_without_bars_is_none():
-    """Where there are some: what completes before its bars come is asked for again."""
+    """Where there are some: what completes before its bars come is requested again."""
     request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)))
     machine = machine_following(request)
     machine.receive(completed(70), now=1.0)
@@ -333,7 +333,7 @@ def test_other_messages_of_the_session_change_nothing():
     ],
 )
 def test_a_refusal_ends_it(message, error):
-    """Also in the midst of it, when a symbol is taken off the market."""
+    """Also while it is followed, when a symbol is delisted."""
     for machine in (machine_following(), started(row(0), row(1))[0]):
         machine.receive(message, now=2.0)
         (event,) = machine.events()

@@ -1,4 +1,4 @@
-"""Every way to write a date or a moment means the same, wherever one is asked for."""
+"""Every way to write a date or a moment means the same, wherever one is requested."""
 
 import datetime as dt
 import fractions

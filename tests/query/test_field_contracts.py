@@ -16,7 +16,7 @@ def test_symbol_that_names_its_exchange_has_contracts(tv, symbol):
 
 
 def test_many_symbols_have_contracts(server, tv):
-    """Each root has the contract, whichever way it is written, and is asked for once."""
+    """Each root has the contract, whichever way it is written, and is requested once."""
     frames = tv.get_hist_multi(["NSE:NIFTY", "NIFTY", "CME_MINI:ES"], "NSE", fut_contract=1)
     found = {name: frame["symbol"].iloc[0] for name, frame in frames.items()}
     assert found == {"NSE:NIFTY": FRONT, "NIFTY": FRONT, "CME_MINI:ES": "CME_MINI:ES1!"}
@@ -54,14 +54,14 @@ def test_what_has_no_contracts_is_refused(server, tv, symbol, exchange):
 
 
 def test_number_is_checked_where_the_exchange_is_named(server, tv):
-    """What is no number of a contract is a ValueError for each spelling of a symbol."""
+    """What is not a number of a contract is a ValueError for each spelling of a symbol."""
     with pytest.raises(ValueError, match=r"^not a valid contract$"):
         tv.get_hist("NSE:NIFTY", fut_contract=0)
     assert server.accepted == 0
 
 
 def test_shares_with_signs_in_their_names_keep_them(tv):
-    """'&' and '-' join no symbols: the root is asked for, and TradingView decides."""
+    """'&' and '-' join no symbols: the root is requested, and TradingView decides."""
     for symbol in ("NSE:M&M", "NSE:BAJAJ-AUTO"):
         frames = tv.get_hist_multi([symbol], fut_contract=1, on_error="collect")
         assert not isinstance(frames.errors[symbol], DataValidationError)

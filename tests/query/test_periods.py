@@ -137,7 +137,7 @@ def test_session_that_has_only_a_forming_bar(today):
 
 
 def requests(server):
-    """How many series the server was asked for."""
+    """How many series were requested from the server."""
     return sum(message.method == "create_series" for message in server.received)
 
 

@@ -36,7 +36,7 @@ FORMS = ["aware", "naive", "stamp", "text", "text with Z", "date", "text of a da
 
 
 def written(moment, form, zone):
-    """A moment as a caller may write it; those without a zone are of the zone that is asked for."""
+    """A moment as a caller may write it; those without a zone are in the requested zone."""
     aware = dt.datetime.fromtimestamp(int(moment), UTC)
     naive = aware.astimezone(zone).replace(tzinfo=None)
     return {

@@ -139,7 +139,7 @@ class Chaos:
                 stats = tv.stats()
                 if stats["open_sessions"]:
                     self.wrong.append(f"requests left: {stats['open_sessions']}")
-                # A server that was told to freeze does not see its clients leave.
+                # A frozen server does not notice that its clients leave.
                 froze = self.counts["fault HalfOpen"] + self.counts["fault NeverRead"]
                 if not froze and not server.wait_until(lambda s: not s.open_sessions, 10):
                     self.wrong.append(f"sessions left: {server.open_sessions}")

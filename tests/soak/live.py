@@ -1,10 +1,10 @@
-"""Hours of a market in minutes, while something breaks every second: is every bar told, once?
+"""Hours of a market in minutes, while something breaks every second: is every bar reported, once?
 
 ``python -m tests.soak.live [--seconds 600] [--seed N] [--seises 100] [--speed 60]``: the loopback
-market runs so many times as fast as time. Some callbacks are slow, some raise, and a Seis that is
-refused is listed again, as a bot would do. At the end what each consumer was told is held to
-the market's own bars: all of them, once, in order, but for those reported as missing. The seed
-is printed; the exit code is 0 when nothing was wrong.
+market runs faster than time. Some callbacks are slow, some raise, and a Seis that is
+refused is listed again, as a bot would do. At the end each consumer's bars are compared with the
+market's own: all of them, once, in order, except for those reported as missing. The seed is
+printed; the exit code is 0 when nothing was wrong.
 """
 
 import argparse
@@ -30,12 +30,12 @@ SETTLING_S = 60.0
 
 
 class Told:
-    """What one consumer was told."""
+    """The bars that one consumer received."""
 
     def __init__(self, symbol: str, chance: random.Random, bars: int) -> None:
         self.symbol = symbol
-        # Numbers one after the other, in memory that is had from the start: what is kept here is no
-        # part of what is measured.
+        # Numbers one after the other, in memory that is allocated at the start, so that it does not
+        # change the measurement.
         self._width = 1 + len(PRICES)
         self._cells = array.array("d", [0.0]) * (bars * self._width)
         self._count = 0
@@ -174,7 +174,7 @@ class Soak:
                 self.wrong.append(f"{symbol} could not be listed again: {error}")
 
     def _settle(self, server: RemoteServer, tvl: TvDatafeedLive) -> None:
-        """Stop the market between two bars, and wait until all is told."""
+        """Stop the market between two bars, and wait until all is reported."""
         self.now = server.call("stop the clock between two bars")
         last = self.now // 60 * 60 - 60
         until = time.monotonic() + SETTLING_S
@@ -187,7 +187,7 @@ class Soak:
         self.wrong.append(f"{len(late)} did not come to the end: {late[:5]} {tvl.status()[:3]}")
 
     def check(self) -> None:
-        """Hold what was told to the market's own bars."""
+        """Compare the reported bars with the market's own bars."""
         now = self.now
         for told in self.told:
             rows = told.rows

@@ -1,4 +1,4 @@
-"""A loopback TradingView in a process of its own, which does what it is told."""
+"""A loopback TradingView in a process of its own, which obeys commands."""
 
 import dataclasses
 import multiprocessing
@@ -13,7 +13,7 @@ from tvDatafeed.testing import FakeTradingView, Market, MarketClock
 
 
 def coins(count: int) -> Market:
-    """Make a market of so many coins, which trade around the clock."""
+    """Make a market of a number of coins, which trade around the clock."""
     bitcoin = Market().find("BITSTAMP:BTCUSD")
     if bitcoin is None:
         raise SystemExit("no such listing")
@@ -33,7 +33,7 @@ class RemoteServer:
         return self._pipe.recv()
 
     def config(self, **overrides: Any) -> TvDatafeedConfig:
-        """Give a configuration that points at the server."""
+        """Return a configuration that points at the server."""
         config: TvDatafeedConfig = self.call("config")
         network = dataclasses.replace(config.network, **overrides)
         return dataclasses.replace(config, network=network)
@@ -68,7 +68,7 @@ def _serve(pipe: Connection, seises: int, speed: float) -> None:
                 pipe.send(clock())
             elif name == "stop the clock between two bars":
                 clock.speed = 0
-                # Whatever was over is told once the next bars have begun.
+                # Closed bars are reported once the next bars have begun.
                 clock.set(clock() // 60 * 60 + 90)
                 pipe.send(clock())
             else:

@@ -90,7 +90,7 @@ class Tab:
         return [event["params"] for event in self.events if event.get("method") in kinds]
 
     def requested(self):
-        """Return the URLs that were asked for."""
+        """Return the URLs that were requested."""
         return [
             event["params"]["request"]["url"]
             for event in self.events

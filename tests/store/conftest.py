@@ -1,4 +1,4 @@
-"""The stores of the contract: each test runs against every engine that can be had here."""
+"""The stores of the contract: each test runs against every engine that is available here."""
 
 import os
 

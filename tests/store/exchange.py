@@ -48,7 +48,7 @@ class Exchange:
         self._random = random.Random(self.seed)
 
     def pass_time(self, days: float) -> None:
-        """Let days pass, weekends without a bar."""
+        """Advance by days, with weekends without a bar."""
         self.now_s += days * DAY_S
         opens = self.bars[-1].time + DAY_S if self.bars else FIRST_S
         while opens <= self.now_s:

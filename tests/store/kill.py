@@ -47,7 +47,7 @@ def stored_bars(url):
 
 @contextlib.contextmanager
 def writer(url):
-    """Run a writer that goes on from what is stored; it is killed when the block ends."""
+    """Run a writer that continues from what is stored; it is killed when the block ends."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.store.kill", "--url", url, "--write"],
         stdout=subprocess.PIPE,

@@ -46,7 +46,7 @@ def client(market, store):
 
 
 class Questions:
-    """What a server was asked for since this was looked at last."""
+    """The requests of a server since the last call."""
 
     def __init__(self, server):
         self._server, self._seen = server, 0
@@ -390,7 +390,7 @@ def test_new_bars_come_with_the_tail(market, client, questions):
 
 
 def test_hole_is_filled(market, client, questions):
-    """Bars between two stored ranges are asked for once, and then known."""
+    """Bars between two stored ranges are requested once, and then known."""
     client.get_hist(SYMBOL, n_bars=50)
     client.get_hist(
         SYMBOL, start_date="2026-01-05", end_date="2026-02-05", timezone="America/New_York"

@@ -84,7 +84,7 @@ def test_file_that_is_no_database(server, path, caplog):
 
 
 def test_damaged_block_is_fetched_again(server, path, caplog):
-    """A block whose checksum is wrong is asked for again, with one WARNING."""
+    """A block whose checksum is wrong is requested again, with one WARNING."""
     fill(server, path)
     with sqlite3.connect(path) as database:
         database.execute("UPDATE block SET data = zeroblob(length(data))")
@@ -92,7 +92,7 @@ def test_damaged_block_is_fetched_again(server, path, caplog):
     with BarStore(path) as store, pytest.raises(StoreCorruptError, match="block"):
         store.read_bars(*AAPL)
     message = assert_answers(server, BarStore(path), caplog)
-    assert "asked for again" in message
+    assert "requested again" in message
     with BarStore(path) as store:
         assert len(store.read_bars(*AAPL, n_bars=300)) == 300
 
@@ -231,7 +231,7 @@ def test_forked_child_uses_a_connection_of_its_own(server, path):
             try:
                 store.write_cache("NASDAQ:AAPL", "from the child", len(store.read_bars(*AAPL)))
                 os._exit(0)
-            except BaseException:  # noqa: BLE001 - a test's child must not go on
+            except BaseException:  # noqa: BLE001 - a test's child must not continue
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         assert store.read_cache("NASDAQ:AAPL", "from the child") == 10

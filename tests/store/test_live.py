@@ -29,7 +29,7 @@ def stored(store, count=100):
 
 
 def follow(tvl, server, minutes):
-    """Follow a symbol for so many minutes, with a consumer that has received each."""
+    """Follow a symbol for a number of minutes, with a consumer that has received each."""
     bars = Bars()
     tvl.new_consumer(tvl.new_seis(*BTC), bars)
     for _minute in range(minutes):

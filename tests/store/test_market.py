@@ -63,7 +63,7 @@ def test_split_makes_another_generation(server, store, alice):
 
 
 def test_split_in_a_shallow_call_forgets_what_is_deeper(server, store, alice):
-    """A call for fewer bars keeps those alone; the deeper ones are asked for again."""
+    """A call for fewer bars keeps those alone; the deeper ones are requested again."""
     assert_as_without(alice, *AAPL, n_bars=300)
     server.split("NASDAQ:AAPL", 2)
     assert_as_without(alice, *AAPL, n_bars=50)

@@ -52,7 +52,7 @@ def test_empty_answer_is_not_believed(store, exchange):
 
 
 def test_plan_limit_is_no_end(store, exchange):
-    """Older bars beyond a plan's limit are asked for again, and come when the plan has them."""
+    """Older bars beyond a plan's limit are requested again, and come when the plan has them."""
 
     def limited(answer):
         return replace(answer, bars=answer.bars[-50:], data_completed="limit")

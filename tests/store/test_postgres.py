@@ -131,7 +131,7 @@ def test_threads_make_the_tables_at_once(url):
 
 
 def test_reader_needs_no_right_to_make_tables(postgres, url):
-    """A user who may read alone can open a store that exists, and is told what a write needs."""
+    """A user who may only read can open a store, and the error of a write names what it needs."""
     with BarStore(url) as store:
         write(store, bars(10))
     execute(url, "DROP ROLE IF EXISTS reader")
@@ -379,7 +379,7 @@ def _session_of(url):
 
 
 def test_session_that_ended_between_calls_is_replaced(url):
-    """A connection that the server has closed meanwhile is no error: nothing was under way."""
+    """A connection that the server has closed meanwhile is not an error: nothing was under way."""
     with BarStore(url) as store:
         write(store, bars(10))
         execute(url, "SELECT pg_terminate_backend(%s)", _session_of(url))
@@ -422,7 +422,7 @@ def test_reader_sees_one_state(url):
 
 
 def test_writers_of_many_series_never_wait_in_a_circle(url):
-    """Programs that use and write the same series in opposite orders all go on."""
+    """Programs that use and write the same series in opposite orders all continue."""
     names = [f"TEST:S{number}" for number in range(6)]
     errors = []
     with BarStore(url) as store:
@@ -458,7 +458,7 @@ def test_writers_of_many_series_never_wait_in_a_circle(url):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.slow
 def test_forked_child_connects_anew(url):
-    """A child has a connection of its own; its parent's goes on after the child has ended."""
+    """A child has a connection of its own; its parent's continues after the child has ended."""
     program = (
         "import os, sys\n"
         "from tests.store.bars import bars\n"

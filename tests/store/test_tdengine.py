@@ -65,7 +65,7 @@ def test_stored_bars_are_read_offline(tv, tdengine):
 
 
 def test_new_bars_are_appended(market, tv):
-    """After a day TradingView is asked for the tail alone, and the new bar is stored."""
+    """After a day only the tail is requested from TradingView, and the new bar is stored."""
     tv.get_hist("AAPL", "NASDAQ", n_bars=300)
     market.step(3 * DAY_S)
     tail = tv.get_hist("AAPL", "NASDAQ", n_bars=300)
@@ -76,7 +76,7 @@ def test_new_bars_are_appended(market, tv):
 
 
 def test_restatement_makes_another_table(market, tv, tdengine):
-    """Where the oldest bar of the overlap differs, all bars are stored anew."""
+    """Where the oldest bar of the overlap differs, all bars are stored again."""
     before = tv.get_hist("AAPL", "NASDAQ", n_bars=20)
     market.correct("NASDAQ:AAPL", "1D", int(before.index[0].timestamp()), volume=12345.0)
     after = tv.get_hist("AAPL", "NASDAQ", n_bars=20)

@@ -103,7 +103,7 @@ def test_server_is_too_old(tdengine):
         (TdengineFault("status", 503), "503"),
         (TdengineFault("status", 404), "taosAdapter"),
         (TdengineFault("garbage"), "not one of TDengine's"),
-        (TdengineFault("cut"), "broke its answer off"),
+        (TdengineFault("cut"), "ended its answer early"),
         (TdengineFault("drop"), "cannot be reached"),
     ],
     ids=lambda value: getattr(value, "kind", None),

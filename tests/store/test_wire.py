@@ -95,7 +95,7 @@ def test_answered_weekend_is_never_asked_for_again(server, clock, tv):
 
 
 def test_hole_alone_is_asked_for(server, tv):
-    """Of a range that is known but for its middle, the middle is requested."""
+    """Of a range that is known except for its middle, the middle is requested."""
     early = {"start_date": "2024-01-02", "end_date": "2024-06-28", "timezone": "UTC"}
     late = {"start_date": "2025-09-01", "end_date": "2026-02-27", "timezone": "UTC"}
     whole = {"start_date": "2024-01-02", "end_date": "2026-02-27", "timezone": "UTC"}
@@ -161,7 +161,7 @@ def test_only_needs_a_store(server):
 
 
 def test_symbol_info_for_a_day(server, tv):
-    """A description is asked for once a day."""
+    """A description is requested once a day."""
     first = tv.get_symbol_info(*AAPL)
     assert tv.get_symbol_info(*AAPL) == first
     assert tv.get_symbol_info(*AAPL, store="only") == first
@@ -171,7 +171,7 @@ def test_symbol_info_for_a_day(server, tv):
 
 
 def test_no_network_is_an_error_with_a_store_too(server, tv):
-    """The newest bars cannot be had without the server: the error is that of the network."""
+    """The newest bars are not available without the server: the error is that of the network."""
     tv.get_hist(*AAPL, n_bars=20)
     tv.close()
     server.stop()

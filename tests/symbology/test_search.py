@@ -45,7 +45,7 @@ def test_symbols_are_found_without_marks(tv):
 
 
 def test_exchange_narrows_the_search(server, tv):
-    """Only symbols of the exchange come, and it is asked for in upper case."""
+    """Only symbols of the exchange come, and it is requested in upper case."""
     assert tv.search_symbol("a", "nyse") != []
     assert {item["exchange"] for item in tv.search_symbol("a", "nyse")} == {"NYSE"}
     request = server.http_requests[-1]
@@ -54,7 +54,7 @@ def test_exchange_narrows_the_search(server, tv):
 
 
 def test_what_is_not_found_is_an_empty_list(tv):
-    """Nothing found is no error, also for those who want errors."""
+    """Nothing found is not an error, also for those who want errors."""
     assert tv.search_symbol("no such thing", raise_on_error=True) == []
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_found_is_an_empty_list(tv):
     ],
 )
 def test_arguments_that_cannot_be_right(server, tv, arguments, field):
-    """It is told before anything is sent."""
+    """It is reported before anything is sent."""
     with pytest.raises(DataValidationError) as caught:
         tv.search_symbol(**arguments)
     assert caught.value.field == field
@@ -97,7 +97,7 @@ def test_a_symbol_as_it_is_written(server, tv, exchange):
     ],
 )
 def test_other_texts_with_a_colon(server, tv, text, exchange):
-    """What is no symbol of the exchange that is searched is looked for as it stands."""
+    """What is not a symbol of the exchange that is searched is looked for as it stands."""
     assert tv.search_symbol(text, exchange, raise_on_error=True) == []
     query = server.http_requests[-1].query
     assert (query["text"], query["exchange"]) == (text, exchange)
@@ -116,7 +116,7 @@ def crowded():
 
 @pytest.mark.parametrize(("limit", "pages"), [(1, 1), (50, 1), (51, 2), (137, 3), (1000, 3)])
 def test_more_than_a_page(crowded, limit, pages):
-    """Pages are asked for until there are enough, each result once and in order."""
+    """Pages are requested until there are enough, each result once and in order."""
     with TvDatafeed(config=crowded.config()) as tv:
         found = tv.search_symbol("alike", limit=limit)
     assert [item["symbol"] for item in found] == [f"ALIKE{n:03}" for n in range(min(limit, 137))]
@@ -224,7 +224,7 @@ def test_the_name_to_ask_for(server, tv, item, name):
 
 
 def test_contracts_are_described_like_their_root(server, tv):
-    """A contract has all that its root has, but for what it says itself; null says nothing."""
+    """A contract has all that its root has, except for what it says itself; null says nothing."""
     bare = {"symbol": "ES1!", "exchange": None, "type": None, "description": 5}
     root = ES | {"typespecs": ["root"], "country": "US", "logoid": "sp", "contracts": [bare]}
     server.inject(Canned([root]))
@@ -236,7 +236,7 @@ def test_contracts_are_described_like_their_root(server, tv):
 
 
 def test_the_next_page_begins_behind_all_that_came(server, tv):
-    """What is no item counts as one where pages begin, and a page of nothing else is the last."""
+    """An invalid item counts for the start of the next page; a page of such items is the last."""
     server.inject(Canned({"symbols_remaining": 9, "symbols": [5, {"symbol": "X"}]}))
     assert len(tv.search_symbol("x", limit=2)) == 2
     assert [r.query["start"] for r in server.http_requests] == ["0", "2"]
@@ -368,7 +368,7 @@ def test_a_symbol_that_does_not_exist_has_neighbours(tv, symbol, suggestions):
 
 
 def test_many_symbols_are_not_searched_for_each(server, tv):
-    """One that is wrong among many is told at once."""
+    """An invalid symbol among many raises at once."""
     frames = tv.get_hist_multi(["APPL", "AAPL"], "NASDAQ", on_error="collect")
     assert frames.errors["APPL"].suggestions == ()
     assert not server.http_requests
@@ -383,7 +383,7 @@ def test_a_search_that_fails_takes_no_error_away(server, tv):
 
 
 def test_a_search_that_stalls_is_not_waited_for(server, tv, monkeypatch):
-    """The error comes after three seconds at the most, which are shorter here."""
+    """The error comes after three seconds at most, which are shorter here."""
     monkeypatch.setattr("tvDatafeed.symbology.search._SUGGESTIONS_S", 0.2)
     server.inject(HttpStall(path=SEARCH))
     started = time.monotonic()

@@ -145,7 +145,7 @@ class TestConnection:
         assert server.wait_until(lambda s: s.open_connections == 0)
 
     def test_unmasked_frame(self, client):
-        """A client that does not mask is told so by close code 1002."""
+        """A client that does not mask gets close code 1002."""
         client.text()
         client.socket.sock.sendall(b"\x81\x01x")
         opcode, data = client.socket.recv_data(control_frame=True)
@@ -241,5 +241,5 @@ class TestLifecycle:
         assert network.recv_timeout == 0.5
 
     def test_repr_shows_state(self, server):
-        """The repr tells where it listens and what is open."""
+        """The repr reports where it listens and what is open."""
         assert f"{server.port} listening, 0 connections opened" in repr(server)

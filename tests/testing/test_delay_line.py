@@ -59,13 +59,13 @@ class Client:
         self.say("create_series", "cs_1", name, "s1", f"sym_{name}", "1D", count, "")
 
     def text(self):
-        """Give the next message that is no heartbeat."""
+        """Return the next message that is not a heartbeat."""
         while (text := self.socket.recv()).startswith("~m~4~m~~h~"):
             pass
         return text
 
     def completed(self):
-        """Give the names of the series that the next message completes."""
+        """Return the names of the series that the next message completes."""
         messages = map(json.loads, load_packets(self.text()))
         return [message["p"][1] for message in messages if message["m"] == "series_completed"]
 
@@ -101,7 +101,7 @@ def connect():
 
 class TestLine:
     def test_delays_overlap_and_bytes_add_up(self):
-        """Messages that enter together come together but for their bytes, which wait in turn."""
+        """Messages that enter together come together except for their bytes, which wait in turn."""
         line = DelayLine(Link(1.0, 100.0))
         line.put(bytes(50), 10.0)
         line.put(bytes(100), 10.0)
@@ -343,7 +343,7 @@ class TestFaults:
         assert time.monotonic() - asked_at >= ROUND_TRIP_S + 0.2
 
     def test_a_refused_upgrade_is_late_and_final(self, serve):
-        """A refused upgrade counts as no connection, and is told after the round trip."""
+        """A refused upgrade counts as no connection, and is reported after the round trip."""
         server = serve(faults=[UpgradeStatus(503)])
         started = time.monotonic()
         with pytest.raises(websocket.WebSocketBadStatusException):

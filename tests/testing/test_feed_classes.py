@@ -131,7 +131,7 @@ def test_delay_of_one_symbol(server, signed_in):
 
 
 def test_another_token(server, signed_in):
-    """A token with other rights changes the feed of what is asked for from then on."""
+    """A token with other rights changes the feed of what is requested from then on."""
     client = signed_in(FREE)
     assert mode(client.history(STOCK, "1")) == "delayed_streaming_900"
     client.say("set_auth_token", server.issue_token(PAID))

@@ -66,14 +66,14 @@ def test_places(series, wanted_range, places):
 
 
 def test_series_stays_live(series, server, clock):
-    """The series keeps its bars and their indexes, and goes on under the new turnaround."""
+    """The series keeps its bars and their indexes, and continues under the new turnaround."""
     assert modify(series, minutes(5, 0), "s2")[-1]["p"][3] == "s2"
     clock.now += MINUTE
     server.tick()
     last, successor = series.messages() + series.messages()
     assert (last["p"][1]["sds_1"]["t"], last["p"][1]["sds_1"]["s"][0]["i"]) == ("s2", 9)
     assert successor["p"][1]["sds_1"]["s"][0]["i"] == 10
-    # A bar that was not sent yet is none of the range.
+    # A bar that was not sent yet is not in the range.
     clock.now += MINUTE
     assert timeframes(modify(series, minutes(0, -2))) == [[9, 10]] * 2
 
@@ -114,5 +114,5 @@ def test_refused_meanwhile(series, server):
 
 @pytest.mark.parametrize("wanted_range", ["yesterday", "r,1"])
 def test_bad_range(series, wanted_range):
-    """A range that is none still ends the session."""
+    """An invalid range still ends the session."""
     assert names(modify(series, wanted_range)) == ["critical_error"]

@@ -65,7 +65,7 @@ def test_close_time_is_of_the_newest_bar(client):
 
 
 def test_second_page_goes_on_below_the_first(client):
-    """Indexes go on downwards, and no bar that was sent before gets another index."""
+    """Indexes continue downwards, and no bar that was sent before gets another index."""
     client.greet()
     client.history(COIN, "1", 10)
     older(client, 5)
@@ -86,7 +86,7 @@ def test_marks_are_those_of_one_large_request(client):
 
 
 def test_live_bars_keep_their_indexes(client, server, clock):
-    """After an older page a live bar goes on from the index of the first page."""
+    """After an older page a live bar continues from the index of the first page."""
     client.greet()
     client.history(COIN, "1", 10)
     older(client, 5)
@@ -100,7 +100,7 @@ def test_live_bars_keep_their_indexes(client, server, clock):
 
 
 def test_bars_that_come_again_are_numbered_from_0(client):
-    """A chart that changes its time zone gets all bars numbered anew, as pages do after that."""
+    """A chart that changes its time zone gets all bars numbered again, as pages do after that."""
     client.greet()
     client.history(COIN, "1", 10)
     older(client, 5)

@@ -63,7 +63,7 @@ def test_each_session_has_its_own_series(client):
 
 
 def test_limit_can_be_set(connect, clock):
-    """A server may allow another number of series, whoever asks."""
+    """A server may allow another number of series for all clients."""
     with FakeTradingView(clock=clock, max_series=2) as server:
         client = greeted(connect(server))
         assert names(series(client, "sds_2"))[-1] == "series_completed"

@@ -93,7 +93,7 @@ def test_series_that_is_unknown(client):
 
 
 def test_client_sends_nothing_to_dead_sessions(clock):
-    """A refused request and good ones share a connection, which goes on."""
+    """A refused request and good ones share a connection, which continues."""
     with FakeTradingView(clock=clock) as server, TvDatafeed(config=server.config()) as tv:
         server.refuse("NYSE:IBM", Refusal("critical_error", "invalid parameters"))
         symbols = ["NYSE:IBM", "NASDAQ:AAPL", "NASDAQ:MSFT"]

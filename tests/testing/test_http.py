@@ -51,11 +51,11 @@ class TestHttp:
         ],
     )
     def test_page_of_a_symbol(self, server, name, status):
-        """A symbol has a page and what is none has not, as clients ask before they ask for bars."""
+        """A symbol has a page and other names have not; clients check that before a request."""
         assert get(f"{server.base_url}/symbols/{name}")[0] == status
 
     def test_garbage_instead_of_http(self, server):
-        """A request that is none gets 400."""
+        """An invalid request gets 400."""
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
             sock.sendall(b"HELLO\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -52,7 +52,7 @@ def opened(client, symbol=COIN, interval="1", count=10):
 
 
 def items(messages):
-    """Give what updates of one bar each say: the message's name, the index and the row."""
+    """Return what updates of one bar each say: the message's name, the index and the row."""
     found = []
     for message in messages:
         (item,) = message["p"][1]["sds_1"]["s"]
@@ -61,13 +61,13 @@ def items(messages):
 
 
 def stepped(server, client, seconds):
-    """Step the market and give what the client is told of it."""
+    """Step the market and return the client's messages about it."""
     server.step(seconds)
     return received(client)
 
 
 def rows(bars):
-    """Give bars of the market as rows of a series."""
+    """Return bars of the market as rows of a series."""
     return [tuple(map(float, bar[: 6 if bar.volume is not None else 5])) for bar in bars]
 
 
@@ -83,7 +83,7 @@ def latest(server, symbol=COIN, interval="1", count=10):
 class TestClock:
     @pytest.fixture
     def elapse(self, monkeypatch):
-        """Let the time of the machine stand still, and move it on by a call."""
+        """Stop the machine's time, and advance it by a call."""
         now = [1000.0]
         machine = SimpleNamespace(time=lambda: NOW, monotonic=lambda: now[0])
         monkeypatch.setattr(clock_module, "time", machine)
@@ -94,14 +94,14 @@ class TestClock:
         return elapsed
 
     def test_goes_like_any_other(self, elapse):
-        """A clock that is told nothing starts now, and a second of it takes a second."""
+        """A clock without arguments starts now, and its second takes a second."""
         clock = MarketClock()
         assert clock() == NOW
         elapse(2.5)
         assert clock() == NOW + 2.5
 
     def test_speed(self, elapse):
-        """At another speed the time goes on from where it is."""
+        """At another speed the time continues from where it is."""
         clock = MarketClock(0.0, speed=60)
         elapse(2)
         clock.speed = 0
@@ -156,7 +156,7 @@ class TestClock:
 
 class TestSteps:
     def test_long_step(self, server, client):
-        """The bar that was told ends as a du, and each one since comes by itself, ascending."""
+        """The bar that was reported ends as a du, and each one since comes by itself, ascending."""
         known = opened(client)
         messages = stepped(server, client, 3600)
         assert names(messages) == ["du"] + ["timescale_update"] * 60
@@ -169,7 +169,7 @@ class TestSteps:
         assert ends == [bar.time + 60 for bar in bars]
 
     def test_each_step_is_told(self, server, client):
-        """What a step has brought is told as it was then, though the clock goes on at once."""
+        """The changes of a step are reported as of then, though the clock runs on."""
         opened(client)
         moments = [NOW + 5 * step for step in range(1, 20)]
         for _moment in moments:
@@ -177,7 +177,7 @@ class TestSteps:
         heard = [row for _name, _index, row in items(received(client))]
         bars = [MARKET.bars(COIN, "1", 2, moment) for moment in moments]
         wanted = [bar for (before, bar) in bars for bar in (before, bar)]
-        # A bar that ends is told once more before the next one, if it has changed.
+        # A bar that ends is reported once more before the next one, if it has changed.
         assert set(heard) <= set(rows(wanted))
         assert [row for row in heard if row[0] == NOW + 60] == rows(
             [bar for (_before, bar) in bars if bar.time == NOW + 60]
@@ -190,7 +190,7 @@ class TestSteps:
         assert (update["t"], update["t_ms"]) == (int(NOW) + 60, int(NOW) * 1000 + 60_250)
 
     def test_nothing_before_a_tick(self, server, client, clock):
-        """A clock that is stepped tells nobody; the next tick does."""
+        """A stepped clock notifies no client; the next tick does."""
         opened(client)
         clock.step(60)
         assert received(client) == []
@@ -198,7 +198,7 @@ class TestSteps:
         assert names(received(client)) == ["du", "timescale_update"]
 
     def test_clock_that_is_set_back(self, server, client, clock):
-        """A market of yesterday has no news for a series, which goes on when today comes again."""
+        """A market of yesterday has no news for a series, which continues when today returns."""
         opened(client)
         clock.set(NOW - 86_400)
         server.tick()
@@ -213,7 +213,7 @@ class TestSteps:
             FakeTradingView(clock=lambda: NOW).step(1)
 
     def test_fast_clock(self):
-        """A fast market brings new bars without being told to."""
+        """A fast market brings new bars by itself."""
         clock = MarketClock(NOW, speed=6000)
         with FakeTradingView(clock=clock, tick_interval_s=0.01) as server:
             client = Client(server)
@@ -228,7 +228,7 @@ class TestSteps:
         assert times == [first + 60 * step for step in range(1, 6)]
 
     def test_quotes(self, server, client):
-        """Quotes are told of each step too."""
+        """Quotes get each step too."""
         client.say("quote_create_session", "qs_1")
         client.say("quote_set_fields", "qs_1", "lp", "lp_time")
         client.say("quote_add_symbols", "qs_1", COIN)
@@ -253,7 +253,7 @@ class TestSessions:
         assert (name, index, row[0]) == ("timescale_update", 10, moment("2026-09-08 13:30:00"))
 
     def test_step_over_all_of_it(self, server, client, clock):
-        """A step over a close and an open tells the end of the old bar and the new ones."""
+        """A step over a close and an open reports the end of the old bar and the new ones."""
         clock.set(moment("2026-09-04 19:58:30"))
         opened(client, STOCK)
         heard = items(stepped(server, client, moment("2026-09-08 13:31:30") - clock()))
@@ -288,7 +288,7 @@ class TestSessions:
 
 class TestCorrections:
     def test_finished_bar(self, server, client):
-        """Who has the bar is told by a du with its index, and who asks for it later has it too."""
+        """A client with the bar gets a du with its index, and a later request contains it too."""
         known = opened(client)
         time = int(known[4][0])
         server.correct(COIN, "1", time, close=70_000, volume=2)
@@ -301,7 +301,7 @@ class TestCorrections:
         assert latest(server)[4] == row
 
     def test_forming_bar(self, server, client):
-        """From a bar that is forming the market goes on, and its correction stays."""
+        """From a bar that is forming the market continues, and its correction stays."""
         known = opened(client)
         server.step(30)
         received(client)
@@ -360,7 +360,7 @@ class TestCorrections:
             assert [item["v"][4] for item in bars] == [5.0, 6.0]
 
     def test_who_is_not_told(self, server, client):
-        """Series of other bars, other intervals, other symbols and the past are not told."""
+        """Series of other bars, other intervals, other symbols and the past are not notified."""
         known = opened(client, count=3)
         for name, interval, count in [("b", "3", 9), ("c", "1", ["bar_count", NOW - 600, 9])]:
             client.say("create_series", "cs_plain", name, "s1", "sym_1", interval, count, "")
@@ -516,7 +516,7 @@ class TestMarket:
         steps=st.lists(st.floats(-90_000, 90_000), max_size=4),
     )
     def test_last_bars(self, symbol, interval, session, moment, steps):
-        """The last bars are the same alone and among many, whatever was asked for before."""
+        """The last bars are the same alone and among many, whatever was requested before."""
         for now in itertools.accumulate(steps, initial=moment):
             many = MARKET.bars(symbol, interval, 20, now, session=session)
             for n in (1, 2):

@@ -57,7 +57,7 @@ moments = st.floats(-250_000_000, 2_200_000_000)
     ],
 )
 def test_pinned_numbers(symbol, interval, now, expected):
-    """These bars are the same to the last bit on every machine, for ever."""
+    """These bars are the same to the last bit on every machine, forever."""
     assert MARKET.bars(symbol, interval, len(expected), now) == expected
 
 
@@ -87,7 +87,7 @@ def test_every_bar_is_possible(symbol, interval, n, now):
 @unhurried
 @given(symbols, intervals, counts, counts, moments)
 def test_fewer_bars_are_the_end_of_more(symbol, interval, fewer, more, now):
-    """The last n bars do not depend on how many were asked for."""
+    """The last n bars do not depend on how many were requested."""
     fewer, more = sorted((fewer, more))
     bars = MARKET.bars(symbol, interval, more, now)
     assert MARKET.bars(symbol, interval, fewer, now) == bars[-fewer:]

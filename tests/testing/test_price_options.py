@@ -61,13 +61,13 @@ def test_every_bar_is_possible(symbol, interval, n, now, options):
 def test_fewer_bars_are_the_end_of_more(  # noqa: PLR0917
     symbol, interval, fewer, more, now, options
 ):
-    """The last n bars do not depend on how many were asked for, however they are shown."""
+    """The last n bars do not depend on how many were requested, however they are shown."""
     bars = MARKET.bars(symbol, interval, fewer + more, now, **options)
     assert MARKET.bars(symbol, interval, fewer, now, **options) == bars[-fewer:]
 
 
 def test_splits():
-    """Raw prices before a split are so many times those of today, and volumes that much less."""
+    """Raw prices before a split are a multiple of today's, and volumes a fraction."""
     adjusted, raw = days("NASDAQ:AAPL"), days("NASDAQ:AAPL", adjustment="none")
     for day, ratio in (
         (dt.date(2014, 6, 6), 28),

@@ -59,7 +59,7 @@ def client(server):
 
 
 def quote(client, *symbols, fields=()):
-    """Add symbols to qs_1, and give their values by the string that each was asked for with."""
+    """Add symbols to qs_1, and give their values by the string that each was requested with."""
     if fields:
         client.say("quote_set_fields", "qs_1", *fields)
     client.say("quote_add_symbols", "qs_1", *symbols)
@@ -68,13 +68,13 @@ def quote(client, *symbols, fields=()):
 
 
 def heard(server, client):
-    """Have the server tick, and give what the client is told of it."""
+    """Make the server tick, and return the client's messages about it."""
     server.tick()
     return received(client)
 
 
 def changes(messages):
-    """Give the quotes among messages by their names."""
+    """Return the quotes among messages by their names."""
     assert set(names(messages)) <= {"qsd"}
     return {message["p"][1]["n"]: message["p"][1]["v"] for message in messages}
 
@@ -116,11 +116,11 @@ class TestSnapshot:
         assert min(values["bid_size"], values["ask_size"]) > 0
 
     def test_index_has_no_offers(self, client):
-        """Nobody bids for an index."""
+        """An index has no bids."""
         assert quote(client, "SP:SPX")["SP:SPX"].keys().isdisjoint({"bid", "ask", "bid_size"})
 
     def test_names_are_echoed(self, client):
-        """Each quote and its completion bear the exact string that was asked for."""
+        """Each quote and its completion bear the exact string that was requested."""
         client.say("quote_set_fields", "qs_1", "lp")
         client.say("quote_add_symbols", "qs_1", WRAPPED, "NASDAQ:AAPL", "={}")
         wrapped, first, bare, second, unknown, third = client.messages()
@@ -240,7 +240,7 @@ class TestUpdates:
         assert changes(heard(server, client)).keys() == {"BINANCE:BTCUSDT"}
 
     def test_close_of_the_market(self, clock, server, client):
-        """The end of a session is told as a change of it."""
+        """The end of a session is reported as a change of it."""
         quote(client, "NASDAQ:AAPL", fields=["current_session", "type"])
         clock.now += 4 * HOUR_S
         assert changes(heard(server, client)) == {"NASDAQ:AAPL": {"current_session": "post_market"}}
@@ -257,7 +257,7 @@ class TestUpdates:
                 assert changes(client.messages()) == {"NASDAQ:AAPL": {"lp_time": NOON + 5}}
 
     def test_removed_symbols(self, clock, server, client):
-        """A symbol that was removed, by the string it was added by, is told no more."""
+        """A symbol that was removed, by the string it was added by, is not reported any more."""
         quote(client, WRAPPED, "NASDAQ:AAPL", "NYSE:IBM", fields=["lp"])
         client.say("quote_remove_symbols", "qs_1", WRAPPED, "NYSE:IBM", "NASDAQ:MSFT")
         assert received(client) == []
@@ -265,7 +265,7 @@ class TestUpdates:
         assert changes(heard(server, client)).keys() == {"NASDAQ:AAPL"}
 
     def test_hibernation(self, clock, server, client):
-        """A session that hibernates is told what changes, as a public client expects it."""
+        """A hibernating session gets changes, as a public client expects."""
         quote(client, "NASDAQ:AAPL", fields=["lp_time"])
         client.say("quote_fast_symbols", "qs_1", "NASDAQ:AAPL")
         client.say("quote_hibernate_all", "qs_1")
@@ -274,7 +274,7 @@ class TestUpdates:
         assert changes(heard(server, client)) == {"NASDAQ:AAPL": {"lp_time": NOON + 60}}
 
     def test_sessions_have_fields_of_their_own(self, clock, server, client):
-        """Two sessions are told of one symbol, each in its fields."""
+        """Two sessions get one symbol, each its own fields."""
         quote(client, "NASDAQ:AAPL", fields=["lp_time"])
         client.say("quote_create_session", "qs_2")
         client.say("quote_set_fields", "qs_2", "volume")
@@ -286,7 +286,7 @@ class TestUpdates:
         assert (second["p"][0], [*second["p"][1]["v"]]) == ("qs_2", ["volume"])
 
     def test_refusal_and_its_end(self, server, client):
-        """A symbol that is refused from now on is told to be so, and so is the end of it."""
+        """A symbol that is refused from now on is reported, and so is the end of the refusal."""
         first = quote(client, "NYSE:IBM", fields=["lp"])
         server.refuse("NYSE:IBM", Refusal("symbol_error", "permission denied"))
         (refused,) = heard(server, client)
@@ -298,7 +298,7 @@ class TestUpdates:
 class TestSessions:
     @pytest.mark.parametrize("method", ["add", "remove", "fast"])
     def test_flags_are_refused(self, server, client, method):
-        """What is no symbol among symbols ends the quote session, and it alone."""
+        """What is not a symbol among symbols ends the quote session, and it alone."""
         client.say(f"quote_{method}_symbols", "qs_1", "NASDAQ:AAPL", {"flags": ["anything"]})
         (error,) = client.messages()
         assert (error["m"], error["p"][:2]) == ("critical_error", ["qs_1", "invalid_parameters"])

@@ -82,7 +82,7 @@ class TestRecordedShapes:
         assert ours == real
 
     def test_bad_token(self, client, captures):
-        """A token that is none gets the recorded protocol_error, and the server closes."""
+        """An invalid token gets the recorded protocol_error, and the server closes."""
         client.text()
         client.say("set_auth_token", "sessionid_of_a_browser")
         assert client.payloads() == [literal(captures, "2023-11-protocol-error-bad-token.json")]
@@ -99,7 +99,7 @@ class TestRecordedShapes:
         assert json.loads(done) == {"m": "quote_completed", "p": ["qs_ihvygdwgggms", asked]}
 
     def test_quote_flags(self, client, captures):
-        """Quote flags kill the quote session with the recorded error; the chart goes on."""
+        """Quote flags kill the quote session with the recorded error; the chart continues."""
         client.greet()
         client.say("quote_create_session", "qs_vtnztfvikwom")
         flags = {"flags": ["force_permission"]}
@@ -175,7 +175,7 @@ class TestRecordedShapes:
 
     @pytest.mark.parametrize("text", ["nonsense", "~m~3~m~{}", "~m~2~m~{}rest"])
     def test_broken_recording(self, text):
-        """What is no sequence of whole packets is no recording."""
+        """What is not a sequence of whole packets is not a recording."""
         with pytest.raises(ValueError, match="not a sequence of whole packets"):
             load_packets(text)
 
@@ -228,7 +228,7 @@ class TestRecordedShapes:
 
     @pytest.mark.parametrize("symbol", ["MY:OWN", "NASDAQ:AAPL"])
     def test_nothing_is_older_than_a_replay(self, server, client, captures, symbol):
-        """Who asks for bars before the recorded ones is told that history has ended."""
+        """A client that requests bars before the recorded ones gets the end of history."""
         real = json.loads(literal(captures, "2026-08-history-ok.json"))
         server.replay(symbol, load_packets("".join(real)))
         client.greet()

@@ -8,7 +8,7 @@ from tvDatafeed.testing import Refusal
 
 class TestRefusals:
     def test_study(self, client):
-        """A study is refused by its name, and the chart it is for goes on."""
+        """A study is refused by its name, and the chart it is for continues."""
         client.greet()
         client.history()
         volume = "Volume@tv-basicstudies-246"
@@ -44,7 +44,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("count", [0, -5, True, None, "300", 2.5, ["bar_count", 1]])
     def test_bad_count(self, client, count):
-        """A count that is none kills the session."""
+        """An invalid count kills the session."""
         client.greet()
         assert names(client.history(count=count)) == ["critical_error"]
 
@@ -85,7 +85,7 @@ class TestRefusals:
         "text", ["nonsense", "~m~9~m~{}", "~m~2~m~[]", "~m~-1~m~x", "~m~1~m~{"]
     )
     def test_malformed_packet(self, client, text):
-        """A packet that is none gets protocol_error, and the server closes."""
+        """An invalid packet gets protocol_error, and the server closes."""
         client.text()
         client.socket.send(text)
         assert client.payloads() == ['{"m":"protocol_error","p":["wrong data"]}']

@@ -189,7 +189,7 @@ class TestSplits:
         assert rows_of(update) == {4: split(market_rows(count=1), 2, NOW)[0]}
 
     def test_open_series_of_later_bars(self, server, client):
-        """The bars since the split go on as if it had not been."""
+        """The bars since the split continue as if it had not been."""
         client.history(STOCK, "1D", 5)
         server.split(STOCK, 2, before=OPEN)
         server.step(60)
@@ -289,7 +289,7 @@ class TestTogether:
         assert fetched(server, count=3)[0][4] == 150.0
 
     def test_correction_of_a_restated_forming_bar(self, server, clock):
-        """The bar that forms goes on from its correction, in new prices."""
+        """The bar that forms continues from its correction, in new prices."""
         server.split(STOCK, 2)
         server.correct(STOCK, "1D", OPEN, high=1000)
         clock.step(600)
@@ -365,7 +365,7 @@ class TestCorrections:
 class TestMistakes:
     @pytest.mark.parametrize("ratio", [0, -1, float("nan"), float("inf")])
     def test_ratio(self, server, ratio):
-        """A ratio that is no positive number splits nothing."""
+        """A ratio that is not a positive number splits nothing."""
         with pytest.raises(ValueError, match="ratio must be a finite number above 0"):
             server.split(STOCK, ratio)
         assert fetched(server) == market_rows()

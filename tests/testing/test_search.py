@@ -49,7 +49,7 @@ def ask(server):
 
 
 def symbols(reply):
-    """Give the ids of what was found, by the rule of public clients."""
+    """Return the ids of what was found, by the rule of public clients."""
     return [
         f"{item.get('prefix') or item['exchange'].split()[0].upper()}:{item['symbol']}"
         for item in reply["symbols"]

@@ -166,7 +166,7 @@ class TestSeries:
 
     @pytest.mark.parametrize("wanted", ["yesterday", "r,1", "0D"])
     def test_bad_range(self, client, wanted):
-        """A range that is none kills the session."""
+        """An invalid range kills the session."""
         client.greet()
         assert names(client.history(range=wanted)) == ["critical_error"]
 

@@ -1,4 +1,4 @@
-"""Who asks: signing in, data tokens and where they are kept."""
+"""Accounts: signing in, data tokens and their cache."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

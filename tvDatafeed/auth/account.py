@@ -1,4 +1,4 @@
-"""Whose data token is used, and where another one comes from when it is refused."""
+"""The data token of a client, and its replacement when the server refuses it."""
 
 import dataclasses
 import hashlib
@@ -28,12 +28,12 @@ _NO_ACCOUNT = Once()
 def make_authenticator(
     config: "TvDatafeedConfig", limiter: "RateLimiter"
 ) -> "Authenticator | None":
-    """Return what signs in, if there are credentials; with a password, sign in at once.
+    """Return an authenticator if there are credentials; with a password, sign in at once.
 
     Raises
     ------
     TvDatafeedError
-        When the password is refused, or cannot be sent.
+        If the password is refused or cannot be sent.
     """
     if config.network.record is not None:
         from tvDatafeed.network.recording import learn_settings  # noqa: PLC0415 - rarely needed
@@ -43,7 +43,7 @@ def make_authenticator(
     ways = (auth.auth_token, auth.sessionid, auth.username, auth.password, auth.token_cache)
     if not any(ways):
         return None
-    # HTTP takes its time to import, and anonymous users need none.
+    # HTTP is slow to import, and anonymous users do not need it.
     from tvDatafeed.auth.authenticator import Authenticator  # noqa: PLC0415
 
     authenticator = Authenticator(config, limiter=limiter)
@@ -58,7 +58,7 @@ def none_if_blank(text: str | None) -> str | None:
 
 
 def with_credentials(config: "TvDatafeedConfig", given: dict[str, Any]) -> "TvDatafeedConfig":
-    """Put what was given as parameters into the settings, where it wins."""
+    """Return settings in which the passed credentials replace those of the settings."""
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         return config
@@ -66,7 +66,7 @@ def with_credentials(config: "TvDatafeedConfig", given: dict[str, Any]) -> "TvDa
 
 
 def code_of(auth: "AuthConfig") -> str | None:
-    """Return a code of the second factor: the given one, else one of the secret, else None."""
+    """Return a code of the second factor: the passed one, else one from the secret, else None."""
     code = auth.two_factor_code
     if code is not None:
         return code() if callable(code) else code
@@ -78,12 +78,12 @@ def code_of(auth: "AuthConfig") -> str | None:
 
 
 class Account:
-    """The data token of one object: that of its account, one that was assigned, or nobody's.
+    """The data token of one object: its account's, an assigned one, or the anonymous one.
 
     Parameters
     ----------
     authenticator
-        What signs in; None without credentials.
+        Signs in; None without credentials.
     """
 
     def __init__(self, authenticator: "Authenticator | None") -> None:
@@ -93,7 +93,7 @@ class Account:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether nobody is signed in and no token was assigned."""
+        """Whether no account is signed in and no token was assigned."""
         return self._authenticator is None and self._assigned[0] == ANONYMOUS_TOKEN
 
     def log_anonymous(self, logger: logging.Logger) -> None:
@@ -103,7 +103,7 @@ class Account:
             logger.log(level, "no account: TradingView limits what it gives to anonymous users")
 
     def fingerprint(self, auth: "AuthConfig") -> str:
-        """Return a short text that is another one for each account and does not show which."""
+        """Return a short text that differs for each account and does not reveal the account."""
         token = auth.auth_token or self._assigned[0]
         who = auth.username or auth.sessionid
         if who is None:
@@ -115,15 +115,15 @@ class Account:
         return hashlib.sha256(who.encode()).hexdigest()[:16]
 
     def network(self, network: "NetworkConfig", token: str | None = None) -> "NetworkConfig":
-        """Return where to connect with a token: paid plans have a host of their own.
+        """Return the network settings for a token: paid plans have another host.
 
-        Without a token it is the current one; nothing is sent to get one.
+        Without a token the current one is used; nothing is sent to get one.
         """
         if self._authenticator is not None:
             return self._authenticator.network(token)
         assigned, plan = self._assigned
         if token is not None and token != assigned:
-            # A slow thread still holds the token before this one.
+            # A slow thread may still have the previous token.
             plan = _plan_of(token)
         if not plan:
             return network
@@ -132,16 +132,16 @@ class Account:
         return network_of_plan(network, plan)
 
     def token(self) -> str:
-        """Return the token to use; sign in where there is no good one.
+        """Return the token to use; sign in if no token is valid.
 
-        One that is due is used while it is good, and renewed meanwhile.
+        A token that is due for renewal is used while it is valid, and renewed meanwhile.
 
         Raises
         ------
         ConfigurationError
-            When something else than a text was assigned.
+            If the assigned token is not a text.
         TvDatafeedError
-            When signing in fails.
+            If signing in fails.
         """
         if self._authenticator is None:
             token = self._assigned[0]
@@ -151,7 +151,7 @@ class Account:
         return self._authenticator.good_token() or self._authenticator.token()
 
     def good_token(self, refused: str | None = None) -> str | None:
-        """Return a token that is good now; None: `token` or `token_after` has to wait for one."""
+        """Return a valid token; None if `token` or `token_after` would have to wait for one."""
         if self._authenticator is not None:
             return self._authenticator.good_token(refused)
         token = self._assigned[0]
@@ -163,7 +163,7 @@ class Account:
         return self._authenticator is not None and self._authenticator.is_renewing
 
     def next_renewal_s(self) -> float | None:
-        """Return when the token is to be renewed, epoch seconds; None: never."""
+        """Return when the token should be renewed, epoch seconds; None for never."""
         return None if self._authenticator is None else self._authenticator.next_renewal_s()
 
     def assign(self, token: str) -> None:
@@ -174,9 +174,9 @@ class Account:
             self._authenticator.set_token(token)
 
     def is_refused(self, token: str, error: TvDatafeedError) -> bool:
-        """Whether a request has failed because of its token, so that another one may help.
+        """Return whether a request failed because of its token, so that another may help.
 
-        The server refuses a token, or sends nothing but heartbeats after one that has expired.
+        The server refuses a token, or sends only heartbeats after an expired one.
         """
         if isinstance(error, AuthenticationError):
             return self._authenticator is not None
@@ -193,13 +193,13 @@ class Account:
         Raises
         ------
         TvDatafeedError
-            There is no other.
+            No other token is available.
         """
         try:
             return self._replacement(token)
         except AuthenticationError as no_way:
             if isinstance(error, AuthenticationError):
-                # The server's own reason first, chained to why there is no other token.
+                # The server's own reason, chained to the reason why no other token is available.
                 raise error from no_way
             raise no_way from error
 

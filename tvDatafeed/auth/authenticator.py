@@ -1,4 +1,4 @@
-"""Who we are to TradingView: the data token, where it comes from, and when it is renewed."""
+"""The account of a client: its data token, the credentials behind it, and its renewal."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 Source = Literal["token", "cookies", "cache", "password", "anonymous"]
 
-# Paid plans are served here, and the page of TradingView is its Origin.
+# The host of paid plans; TradingView's page is its Origin.
 PRO_WS_URL = "wss://prodata.tradingview.com/socket.io/websocket"
 PRO_ORIGIN = "https://www.tradingview.com"
 
 # Where TradingView says no more than "later"; users report that it takes some minutes.
 _RATE_LIMIT_PAUSE_S = 60.0
-# A token that is refused sooner than this after it was renewed was never accepted.
+# If a token is refused sooner than this after its renewal, the server never accepted it.
 _PROBATION_S = 60.0
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is signed in.
+    """The signed-in account.
 
     Attributes
     ----------
     username : str or None
-        The user; None when nobody is signed in, or when only a token is known.
+        The user; None without an account, or if only a token is known.
     plan : str
         The plan, such as "pro_premium"; empty for the free one.
     expires_at : float or None
-        When the token ends, seconds since 1970; None when it does not say.
+        When the token expires, seconds since 1970; None if unknown.
     source : {"token", "cookies", "cache", "password", "anonymous"}
         Where the token came from.
     """
@@ -74,7 +74,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class _Session:
-    """A token, where it came from, and what renews it."""
+    """A token, its source, and the credentials that renew it."""
 
     token: str = field(repr=False)
     source: Source
@@ -82,7 +82,7 @@ class _Session:
     plan: str = ""
     sessionid: str = field(default="", repr=False)
     sessionid_sign: str = field(default="", repr=False)
-    # The cache keeps it under this name.
+    # The user name under which the cache keeps it.
     cached_as: str | None = None
     replaces_refused: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -93,7 +93,7 @@ class _Session:
 
 
 class Authenticator:
-    """The data token of one client, whichever way it is had.
+    """The data token of one client, from any kind of credentials.
 
     If several credentials are set, the first of these is used: auth_token, cookies, token cache,
     username with password. If TradingView refuses it, or it has to be renewed, the next one is
@@ -101,24 +101,24 @@ class Authenticator:
     It may be used by any number of threads: one of them signs in or renews while the others wait,
     and all have the same outcome. No lock is held meanwhile.
 
-    What TradingView has refused once - a password, a pair of cookies - is not sent again by this
-    object: the same error is raised at once. So is a rate limit, until it is over.
+    This object does not send a refused password or refused cookies again: it raises the same error
+    at once. It also does so during a rate limit.
 
     Parameters
     ----------
     config : TvDatafeedConfig
         The credentials, and how to reach TradingView.
     limiter : RateLimiter, optional
-        Shared with whatever else asks TradingView. Default: no limit.
+        Shared with all other requests to TradingView. Default: no limit.
     clock : callable, default time.time
-        Seconds since 1970, for the end of tokens and for codes.
+        Returns seconds since 1970, for the expiry of tokens and for codes.
     sleep : callable, default time.sleep
         Waits for the next code.
 
     Raises
     ------
     ConfigurationError
-        When only one of username and password is given; not with auth_token.
+        If only one of username and password is passed, without auth_token.
 
     Examples
     --------
@@ -146,13 +146,13 @@ class Authenticator:
         self._endpoint = self._network.base_url.rstrip("/")
         self._session: _Session | None = None
         self._sign_in: SignIn | None = None
-        # Not used again while there is a way to another one.
+        # Tokens that are not used again while other credentials are available.
         self._refused_token: str | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
         self._overdue = Overdue(logger)
         # False: there is no home folder; None: not asked yet.
         self._default_cache: Path | Literal[False] | None = None
-        # Until when, on the monotonic clock, and what TradingView said.
+        # The end of the rate limit, on the monotonic clock, and TradingView's error.
         self._pause: tuple[float, RateLimitError] | None = None
         self._start_afresh()
         call_in_forked_child(self._reset_in_child)
@@ -162,38 +162,38 @@ class Authenticator:
         return f"<Authenticator {session.source if session else 'not signed in yet'}>"
 
     def token(self) -> str:
-        """Return the data token; sign in, or renew it, where that is due.
+        """Return the data token; sign in or renew it if necessary.
 
         Returns
         -------
         str
-            The token; TradingView's word for anonymous when there are no credentials.
+            The token; without credentials TradingView's anonymous token.
 
         Raises
         ------
         AuthenticationError
-            TradingView refuses all ways in that there are; its subclasses say what is missing.
+            TradingView refuses all available credentials; subclasses name the reason.
         NetworkError
-            TradingView cannot be reached, or asks to wait (`RateLimitError`).
+            TradingView cannot be reached, or limits the rate (`RateLimitError`).
         ConfigurationError
-            The secret of the second factor is none.
+            The secret of the second factor is invalid.
         """
         return self._current(None).token
 
     def good_token(self, refused: str | None = None) -> str | None:
-        """Return a token that is good now, without waiting for TradingView.
+        """Return a valid token without waiting for TradingView.
 
-        One that is due is renewed in a thread of its own, and used until that has ended.
+        A token that is due is renewed in a separate thread, and used until the renewal has ended.
 
         Parameters
         ----------
         refused : str, optional
-            A token that the server refused; another one is wanted.
+            A token that the server refused, which must not be returned.
 
         Returns
         -------
         str or None
-            None when there is none before `token` or `renew` has signed in.
+            None if `token` or `renew` must sign in first.
         """
         with self._lock:
             session = self._session
@@ -213,18 +213,17 @@ class Authenticator:
         return self._renewal is not None
 
     def renew(self, refused: str) -> str:
-        """Return another token than the one that the server refused.
+        """Return another token than the refused one.
 
         Parameters
         ----------
         refused : str
-            The token that was refused. When it is not the current one any more, the current
-            one is returned.
+            The refused token. If it is no longer the current one, the current one is returned.
 
         Raises
         ------
         AuthenticationError
-            There is no way to another token, or a token that was just renewed is refused too.
+            No credentials can renew the token, or a token that was just renewed is refused too.
         NetworkError
             As for `token`.
         """
@@ -247,17 +246,17 @@ class Authenticator:
         return self._current(refused).token
 
     def set_token(self, token: str) -> None:
-        """Use another token from now on; the other credentials serve to renew it.
+        """Use another token from now on; the other credentials renew it.
 
         Parameters
         ----------
         token : str
-            A data token, or TradingView's word for anonymous.
+            A data token, or TradingView's anonymous token.
 
         Raises
         ------
         ConfigurationError
-            When it is no text.
+            If it is not a text.
         """
         if not isinstance(token, str) or not token.strip():
             raise ConfigurationError("token", "***", "must be a text that is not empty")
@@ -268,7 +267,7 @@ class Authenticator:
             self._overdue.end()
 
     def identity(self) -> Identity:
-        """Return who is signed in; sign in first, where that has not happened yet.
+        """Return the signed-in account; sign in first if necessary.
 
         Raises
         ------
@@ -279,9 +278,9 @@ class Authenticator:
         return Identity(session.username, session.plan, expiry_of(session.token), session.source)
 
     def next_renewal_s(self) -> float | None:
-        """Return when `token` will give another token, seconds since 1970; None for never.
+        """Return when `token` will return another token, seconds since 1970; None for never.
 
-        An open connection has to be told the new one before the old one ends.
+        An open connection needs the new token before the old one expires.
         """
         with self._lock:
             session = self._session
@@ -291,12 +290,12 @@ class Authenticator:
         return max(session.due_at, self._clock() + pause_s) if pause_s else session.due_at
 
     def logout(self) -> bool:
-        """Forget who is signed in, in the token cache too.
+        """Forget the account, also in the token cache.
 
         Returns
         -------
         bool
-            Whether the cache held a login.
+            Whether the cache contained a login.
         """
         with self._lock:
             self._session = None
@@ -305,10 +304,10 @@ class Authenticator:
         return cache is not None and cache.forget(self._auth.username, self._endpoint)
 
     def ws_url(self) -> str:
-        """Return the WebSocket that serves the account's plan.
+        """Return the WebSocket's URL for the account's plan.
 
-        The host for paid plans, unless `NetworkConfig.ws_url` is not the default. Nothing is
-        sent: the plan is that of the token that `token` has given.
+        Paid plans have another host, which is used unless `NetworkConfig.ws_url` was changed.
+        Nothing is sent: the plan is read from the token that `token` returned.
         """
         return self.network().ws_url
 
@@ -322,12 +321,12 @@ class Authenticator:
         """
         session = self._session
         if session is not None and token in {None, session.token}:
-            # The page of an account names its plan also where the token does not.
+            # The page of an account contains its plan even if the token does not.
             return network_of_plan(self._network, session.plan)
         return network_of_plan(self._network, plan_of(token or ""))
 
     def _reset_in_child(self) -> None:
-        """In a forked child: whoever held the lock, or was signing in, is not here."""
+        """In a forked child: the threads that held the lock or were signing in do not exist."""
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -355,7 +354,7 @@ class Authenticator:
                 return renewal.session
 
     def _renew_meanwhile(self, session: _Session) -> None:
-        """Renew a token that is still good in a thread, unless a renewal is under way."""
+        """Renew a valid token in a thread, unless a renewal is running."""
         renewal = SharedRenewal[_Session]()
         try:
             with self._lock:
@@ -364,7 +363,7 @@ class Authenticator:
                 self._renewal = renewal
             renewal.start(functools.partial(self._run_renewal, renewal, session))
         except BaseException as error:
-            # No thread; or Ctrl-C, and then it may have begun.
+            # The thread did not start; or Ctrl-C came, and the thread may be running.
             if not renewal.has_begun:
                 with self._lock:
                     if self._renewal is renewal:
@@ -376,7 +375,7 @@ class Authenticator:
 
     def _run_renewal(self, renewal: SharedRenewal[_Session], session: _Session) -> None:
         if self._renewal is not renewal:
-            return  # given up while the thread was started
+            return  # abandoned while the thread was started
         try:
             self._lead(renewal, session, None)
         except (AuthenticationError, NetworkError) as error:
@@ -390,7 +389,7 @@ class Authenticator:
     def _lead(
         self, renewal: SharedRenewal[_Session], session: _Session | None, refused: str | None
     ) -> _Session:
-        """Sign in or renew, for all who wait."""
+        """Sign in or renew, for all waiting threads."""
         try:
             renewal.session = self._obtain_or_keep(session, refused)
         except Exception as error:
@@ -402,7 +401,7 @@ class Authenticator:
                 if renewal.session is not None and self._session is session:
                     self._session = renewal.session
                 elif renewal.session is not None and self._session is not None:
-                    # A token was assigned meanwhile, and it goes first.
+                    # A token was assigned meanwhile; it takes precedence.
                     renewal.session = self._session
             renewal.finish()
         return renewal.session
@@ -437,7 +436,7 @@ class Authenticator:
         return has_cookies or self._has_password or session.cached_as is not None
 
     def _obtain(self, session: _Session | None, refused: str | None) -> _Session:
-        """Go through the ways in, in their order, to a token that is not the refused one."""
+        """Try the credentials in their order until one yields a token that was not refused."""
         auth = self._auth
         if session is None and auth.auth_token and auth.auth_token != refused:
             return _Session(auth.auth_token, "token", plan=plan_of(auth.auth_token))
@@ -465,13 +464,13 @@ class Authenticator:
         )
 
     def _try(self, key: Hashable, way: Callable[[], _Session | None]) -> _Session | None:
-        """Go one way in, unless it was refused before, and remember a refusal."""
+        """Try one kind of credentials, unless it was refused before, and record a refusal."""
         if key in self._refusals:
             raise own_copy(self._refusals[key])
         try:
             return way()
         except AuthenticationError as error:
-            # A login that has ended may be replaced in the cache by another program.
+            # Another program may have replaced an expired login in the cache.
             if key != "cache":
                 self._refusals[key] = own_copy(error)
             raise
@@ -536,7 +535,7 @@ class Authenticator:
             extra = facts(error=error, username=login.username)
             logger.info("the cached login of %s has ended", login.username, extra=extra)
             self._refusals[key] = own_copy(error)
-            # Where there is no password, this is what the user has to know.
+            # Without a password, this is the reason that the user needs.
             if not self._has_password:
                 raise
             return None
@@ -558,14 +557,14 @@ class Authenticator:
         return session
 
     def _cache(self) -> TokenCache | None:
-        """Return the cache, where it is wanted: for passwords, or because it was named."""
+        """Return the cache, if it is used: for passwords, or because its file was set."""
         auth, place = self._auth, self._auth.token_cache
-        # With other credentials, the newest login may be that of somebody else.
+        # With other credentials, the newest login may belong to another user.
         is_only_way = place is not None and not (auth.auth_token or auth.sessionid)
         if place is False or not (self._has_password or is_only_way):
             return None
         if place is None and self._default_cache is None:
-            # Once, so that a missing home folder is one WARNING.
+            # Only once, so that a missing home folder causes one WARNING.
             self._default_cache = default_cache_path_if_any() or False
         path = place or self._default_cache
         return TokenCache(path) if path else None
@@ -587,19 +586,19 @@ def _has_ended(session: _Session, now_s: float) -> bool:
 
 
 def network_of_plan(network: NetworkConfig, plan: str) -> NetworkConfig:
-    """Return the network settings with the WebSocket and the Origin that serve a plan.
+    """Return the network settings with the WebSocket and the Origin of a plan.
 
     Parameters
     ----------
     network : NetworkConfig
-        The settings; a `ws_url` that was chosen in them stays.
+        The settings; a changed `ws_url` stays.
     plan : str
         The plan, such as "pro_premium"; empty for the free one.
     """
     return _paid(network) if plan and network.follows_plan else network
 
 
-# Asked for each request.
+# Called for each request.
 @functools.lru_cache(maxsize=8)
 def _paid(network: NetworkConfig) -> NetworkConfig:
     headers = network.ws_headers

@@ -1,4 +1,4 @@
-"""The cache that keeps data tokens between runs, in a file of the user alone."""
+"""The cache that keeps data tokens between runs, in a file that only its user can read."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["CachedLogin", "TokenCache", "default_cache_path"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A login is 3 KB; this holds hundreds.
+# A login is 3 KB; this is enough for hundreds.
 MAX_CACHE_BYTES = 1024 * 1024
-# More users of one machine's account than anybody has; the oldest make room.
+# The maximum number of logins; the oldest are removed.
 MAX_CACHED_LOGINS = 32
 
 _FORMAT = 1
-# About 50 ms and 16 MB a guess.
+# About 50 ms and 16 MB per guess.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1
 _SALT_BYTES = 16
 _ONLY_THE_USER = 0o600
@@ -39,15 +39,14 @@ _ONLY_THE_USER_FOLDER = 0o700
 
 
 def default_cache_path() -> Path:
-    """Return where logins are kept unless another file is named: the user's cache folder.
+    """Return the default file of logins, in the user's cache folder.
 
-    On Windows the folder lies inside the user's profile, which the other users of the machine
-    cannot read.
+    On Windows the folder is inside the user's profile, which other users cannot read.
 
     Raises
     ------
     ConfigurationError
-        When the user has no home folder, as in a container that runs with any number as its user.
+        If the user has no home folder, as in a container that runs with an arbitrary user id.
     """
     import platformdirs  # noqa: PLC0415 - needed by few
 
@@ -63,24 +62,24 @@ def default_cache_path() -> Path:
 
 
 def default_cache_path_if_any() -> Path | None:
-    """Return `default_cache_path`; None, with a WARNING, when there is no home folder."""
+    """Return `default_cache_path`; without a home folder None, with a WARNING."""
     try:
         return default_cache_path()
     except ConfigurationError:
         logger.warning(
-            "no login is kept, since no home folder is known; TV_TOKEN_CACHE names a file for them"
+            "logins are not kept, since no home folder is known; set TV_TOKEN_CACHE to a file"
         )
         return None
 
 
 @dataclass(frozen=True)
 class CachedLogin:
-    """What a login gave: the token, and the cookies that renew it without the password.
+    """The result of a login: the token, and the cookies that renew it without the password.
 
     Attributes
     ----------
     username : str
-        The user, as the login was asked for.
+        The user name as it was passed to the login.
     token : str
         The data token.
     sessionid, sessionid_sign : str
@@ -102,20 +101,20 @@ _LOGIN_FIELDS = tuple(f.name for f in dataclasses.fields(CachedLogin))
 class TokenCache:
     """A file of logins that only its user can read.
 
-    Each login is bound to user, endpoint and password: another password finds nothing. The file
-    is replaced as a whole, so that a reader sees the old or the new one; of two programs that
-    write at once the later one wins. A file that is damaged, that belongs to someone else or
-    that others may read is not used, and a WARNING says so. No method raises because of the
-    file: without it, one logs in.
+    Each login is bound to user, endpoint and password: another password finds nothing. The file is
+    replaced as a whole, so that a reader sees the old or the new one; if two programs write at the
+    same time, the later one wins. A file that is damaged, belongs to another user or is readable by
+    others is ignored with a WARNING. Errors of the file are not raised: the client signs in
+    instead.
 
     Parameters
     ----------
     path : str or path, optional
-        The file. Default: `default_cache_path`, asked for at each use.
+        The file. Default: `default_cache_path`, called at each use.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        # No shell has expanded a "~" here.
+        # Expands "~", which no shell has expanded here.
         self._path = None if path is None else Path(os.path.expanduser(path))  # noqa: PTH111
 
     def __repr__(self) -> str:
@@ -123,11 +122,11 @@ class TokenCache:
 
     @property
     def path(self) -> Path:
-        """Where the file is, or will be."""
+        """The path of the file, which may not exist yet."""
         return default_cache_path() if self._path is None else self._path
 
     def find(self, username: str, endpoint: str, password: str) -> CachedLogin | None:
-        """Return the login of a user, if the password is the one it was made with.
+        """Return the login of a user, if it was made with this password.
 
         Parameters
         ----------
@@ -144,7 +143,7 @@ class TokenCache:
         return None
 
     def latest(self, endpoint: str) -> CachedLogin | None:
-        """Return the newest login at an endpoint, whoever's it is.
+        """Return the newest login of any user at an endpoint.
 
         Parameters
         ----------
@@ -155,14 +154,14 @@ class TokenCache:
         return _login(entries[-1]) if entries else None
 
     def store(self, login: CachedLogin, endpoint: str, password: str) -> None:
-        """Keep a login in the place of the user's former one.
+        """Store a login, replacing the user's previous one.
 
         Parameters
         ----------
         login : CachedLogin
-            What the login gave.
+            The result of the login.
         endpoint, password : str
-            What it is bound to, besides its user.
+            The endpoint and password that the login is bound to, besides its user.
         """
         salt = secrets.token_bytes(_SALT_BYTES)
         entry = {
@@ -175,7 +174,7 @@ class TokenCache:
         self._write([*others, entry][-MAX_CACHED_LOGINS:])
 
     def renew(self, login: CachedLogin, endpoint: str) -> None:
-        """Replace what is kept of a login by what its cookies gave; it stays bound as it is.
+        """Replace the token and cookies of a login; it stays bound to the same password.
 
         Parameters
         ----------
@@ -191,19 +190,19 @@ class TokenCache:
             self._write([*others, mine[0] | dataclasses.asdict(login)])
 
     def forget(self, username: str | None, endpoint: str) -> bool:
-        """Take a login out of the file.
+        """Remove a login from the file.
 
         Parameters
         ----------
         username : str or None
-            Whose; None for those of all users.
+            The user; None for all users.
         endpoint : str
             The URL of the site.
 
         Returns
         -------
         bool
-            Whether there was one.
+            Whether a login was removed.
         """
         entries = self._read()
         others = [
@@ -217,9 +216,9 @@ class TokenCache:
         return True
 
     def problem(self) -> str | None:
-        """Return why no login can be kept or found here; None when nothing is wrong.
+        """Return why logins cannot be kept or found here; None without a problem.
 
-        An empty file is made in the folder, or where that would be made, and removed.
+        Creates and removes an empty file in the folder, or in the first parent that exists.
 
         Raises
         ------
@@ -243,7 +242,7 @@ class TokenCache:
         return default_cache_path_if_any() if self._path is None else self._path
 
     def _read(self) -> list[dict[str, str]]:
-        """Return the entries, the newest last; none of a file that cannot be trusted."""
+        """Return the entries, the newest last; empty if the file cannot be trusted."""
         path = self._usable_path()
         if path is None:
             return []
@@ -278,11 +277,11 @@ class TokenCache:
 
 
 class _UnusableError(Exception):
-    """The file cannot be read, is damaged, or is not the user's own and theirs alone."""
+    """The file cannot be read, is damaged, or is accessible to other users."""
 
 
 def _load(path: Path) -> list[dict[str, str]]:
-    """Return the entries of a file; none of one that does not exist."""
+    """Return the entries of a file; empty if it does not exist."""
     try:
         return _checked(json.loads(_read_private(path)))
     except FileNotFoundError:
@@ -290,19 +289,19 @@ def _load(path: Path) -> list[dict[str, str]]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except (ValueError, RecursionError):
-        # The original may show what stands in the file.
-        reason = "it is damaged, or of another program"
+        # The original error may contain parts of the file.
+        reason = "it is damaged, or belongs to another program"
     raise _UnusableError(reason)
 
 
 def _read_private(path: Path) -> str:
-    # Neither a link nor a pipe in the place of the file is followed or waited for.
+    # A link is not followed, and a pipe is not waited for.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise _UnusableError("it is no ordinary file")
+            raise _UnusableError("it is not a regular file")
         if hasattr(os, "geteuid"):
             if status.st_uid != os.geteuid():
                 raise _UnusableError("it belongs to another user")
@@ -319,7 +318,7 @@ def _write_private(path: Path, text: str) -> None:
     marks = f"{os.getpid()}.{threading.get_ident()}.{secrets.token_hex(4)}"
     draft = path.with_name(f".{path.name}.{marks}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    # Nobody else could open it even while it is empty.
+    # Other users cannot open the file even while it is empty.
     descriptor = os.open(draft, flags, _ONLY_THE_USER)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
@@ -356,7 +355,7 @@ def _fits(entry: dict[str, str], password: str) -> bool:
 
 
 def _hash(password: str, salt: bytes) -> str:
-    # A password may hold what is no valid text, such as half of a surrogate pair.
+    # A password may contain invalid text, such as half of a surrogate pair.
     raw = password.encode("utf-8", "surrogatepass")
     return hashlib.scrypt(raw, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).hex()
 

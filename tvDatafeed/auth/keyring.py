@@ -12,7 +12,7 @@ _KEYRING_SERVICE = "tvDatafeed"
 
 
 def keyring_password(username: str) -> str | None:
-    """Return the password that the system's keyring holds for a user (extra ``keyring``).
+    """Return a user's password from the system's keyring (extra ``keyring``).
 
     Parameters
     ----------
@@ -22,19 +22,19 @@ def keyring_password(username: str) -> str | None:
     Returns
     -------
     str or None
-        None when it holds none.
+        None if the keyring has no such password.
 
     Raises
     ------
     ConfigurationError
-        When the extra is not installed, or the system has no keyring.
+        If the extra is not installed, or the system has no keyring.
     """
     password = _keyring(lambda ring: ring.get_password(_KEYRING_SERVICE, username))
     return password if isinstance(password, str) else None
 
 
 def set_keyring_password(username: str, password: str | None) -> None:
-    """Have the system's keyring hold a user's password, or with None forget it.
+    """Store a user's password in the system's keyring; None removes it.
 
     Parameters
     ----------
@@ -66,5 +66,5 @@ def _keyring(use: Callable[[Any], Any]) -> Any:
         return use(ring)
     except Exception as error:  # noqa: BLE001 - each backend has errors of its own
         reason = type(error).__name__
-    # Outside of the handler, since a backend's text may hold the password.
+    # Raised outside of the handler, since a backend's text may contain the password.
     raise ConfigurationError("keyring", reason, "must be a keyring that works on this system")

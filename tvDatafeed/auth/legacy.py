@@ -17,19 +17,19 @@ __all__ = ["TradingViewAuth"]
 
 
 class TradingViewAuth:
-    """Sign-in as old programs use it, one call at a time.
+    """The sign-in of old programs, for one call at a time.
 
     Parameters
     ----------
     user_agent : str, optional
-        What the requests call themselves. Default: ``TWAPI/3.0`` and the system's name.
+        The User-Agent header of the requests. Default: ``TWAPI/3.0`` and the system's name.
 
     Attributes
     ----------
     session : requests.Session
-        What sends the requests.
+        The session that sends the requests.
     user_agent : str
-        As given.
+        As passed.
     """
 
     def __init__(self, user_agent: str | None = None) -> None:
@@ -82,17 +82,17 @@ class TradingViewAuth:
         totp_secret : str, optional
             The secret of the authenticator app, where there is a second factor.
         remember : bool, default True
-            Whether the cookies may live for weeks.
+            Whether the cookies stay valid for weeks.
 
         Returns
         -------
         dict
-            As `get_user`, and ``session`` and ``signature``, which are the cookies.
+            As from `get_user`, with the cookies ``session`` and ``signature``.
 
         Raises
         ------
         AuthenticationError
-            Whatever the reason.
+            For any failure.
         """
         credentials = Credentials(username, password, totp_secret)
         signed_in = _authenticated(
@@ -107,7 +107,7 @@ class TradingViewAuth:
         signature: str = "",
         location: str = "https://www.tradingview.com/",
     ) -> dict[str, Any]:
-        """Read the account out of the page that its cookies open.
+        """Read the account from a page that its cookies open.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class TradingViewAuth:
         Raises
         ------
         AuthenticationError
-            Whatever the reason.
+            For any failure.
         """
         page = None if location == f"{DEFAULT_CONFIG.network.base_url}/" else location
         return _old_names(
@@ -134,7 +134,7 @@ class TradingViewAuth:
 
 
 def _authenticated(sign_in: Callable[[], SignedIn]) -> SignedIn:
-    """Sign in, with any failure on the way an AuthenticationError, as old programs expect."""
+    """Sign in; raise any failure as AuthenticationError, as old programs expect."""
     try:
         return sign_in()
     except NetworkError as error:

@@ -17,7 +17,7 @@ _Session = TypeVar("_Session")
 
 
 class SharedRenewal(Generic[_Session]):
-    """One renewal that is under way, and what came of it."""
+    """One running renewal, and its result."""
 
     def __init__(self) -> None:
         self._finished = threading.Event()
@@ -26,27 +26,27 @@ class SharedRenewal(Generic[_Session]):
         self.error: Exception | None = None
 
     def start(self, run: Callable[[], object]) -> None:
-        """Run in a thread of its own.
+        """Start the renewal in a separate thread.
 
         Raises
         ------
         RuntimeError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._thread = threading.Thread(target=run, name="tvDatafeed-renewal", daemon=True)
         self._thread.start()
 
     @property
     def has_begun(self) -> bool:
-        """Whether its thread was started; after Ctrl-C that is not certain otherwise."""
+        """Whether its thread was started, which is otherwise unknown after Ctrl-C."""
         return self._thread is not None and self._thread.ident is not None
 
     def finish(self) -> None:
-        """Wake those who wait."""
+        """Wake the waiting threads."""
         self._finished.set()
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait for the outcome; neither session nor error means that it was given up."""
+        """Wait for the result; without session and error, the renewal was abandoned."""
         while not self._finished.wait(deadline.clip(WAIT_SLICE_S)):
             if deadline.expired:
                 raise ConnectionError(

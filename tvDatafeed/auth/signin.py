@@ -1,8 +1,8 @@
-"""Signing in over HTTP: what is sent, and what each answer means.
+"""Signing in over HTTP: the requests, and the meaning of each answer.
 
 One attempt is made, and a refused password is never sent again: TradingView locks accounts out.
-What the server says may repeat what it was told, so it is masked before it enters an error.
-The shapes are those of sections 2.1 to 2.4 of the protocol notes.
+The server's text may repeat secrets of the request, so it is masked before it enters an error.
+Sections 2.1 to 2.4 of the protocol notes describe the requests and answers.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ TWO_FACTOR_PATH = "/accounts/two-factor/signin/{method}/"
 METHODS = ("totp", "sms", "email")
 
 _TOTP_STEP_S = 30
-# Codes are accepted from the boundary on, by a clock that is not quite ours.
+# A margin: the server's clock, by which it accepts codes, may differ from ours.
 _TOTP_MARGIN_S = 0.5
-# The Date header has whole seconds, and the answer was on its way.
+# The Date header has whole seconds, and the answer needed time to arrive.
 _SKEW_MIN_S = 5.0
 # A server's text goes into one line of a log.
 _SAID_MAX_LENGTH = 200
@@ -55,7 +55,7 @@ _TOO_MANY = 429
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 _REFUSED = frozenset({400, 401, 403})
-# It lasts for days, and the text may come without its code (section 16, E8).
+# A lock-out lasts for days, and its text may come without its code (section 16, E8).
 _RATE_LIMIT_CODE = re.compile(r"rate_?limit(?:ed)?|(?:2FA_)?too_many_\w+", re.IGNORECASE)
 _RATE_LIMITED = re.compile(
     r"rate.?limit|too many (?:attempts|requests)|trouble with (?:that|your) request"
@@ -63,10 +63,10 @@ _RATE_LIMITED = re.compile(
     re.IGNORECASE,
 )
 _RATE_LIMIT_ADVICE = (
-    "Cookies and tokens go on working: sign in with a browser and pass its sessionid and "
+    "Cookies and tokens continue to work: sign in with a browser and pass its sessionid and "
     "sessionid_sign cookies, or pass auth_token, or use the token cache of an earlier login."
 )
-# In the page stands ``var user = {...};``, JSON as it happens.
+# The page contains ``var user = {...};``, which is JSON.
 _PAGE_USER = re.compile(r"\buser\s*=\s*(?=\{)")
 _PAGE_TEXTS = (
     "auth_token",
@@ -83,7 +83,7 @@ _PAGE_NUMBERS = ("id", "reputation", "following", "followers")
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a sign-in with a password takes.
+    """The credentials of a sign-in with a password.
 
     Attributes
     ----------
@@ -92,7 +92,8 @@ class Credentials:
     totp_secret : str, optional
         The secret of the authenticator app, base32; spaces and case do not matter.
     totp_code : str or callable, optional
-        The code of the second factor, or what gives it; asked only when it is needed.
+        The code of the second factor, or a callable that returns it; called only if TradingView
+        requires a code.
     """
 
     username: str
@@ -103,16 +104,16 @@ class Credentials:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """An account that TradingView let in.
+    """A signed-in account.
 
     Attributes
     ----------
     token : str
         The data token.
     user : mapping
-        What TradingView says about the user, under its own names.
+        TradingView's description of the user, with its own names.
     sessionid, sessionid_sign : str
-        The cookies; empty when there are none.
+        The cookies; empty without cookies.
     """
 
     token: str = field(repr=False)
@@ -122,7 +123,7 @@ class SignedIn:
 
     @property
     def username(self) -> str | None:
-        """The user's name; None when TradingView does not say."""
+        """The user's name; None if TradingView does not send it."""
         name = self.user.get("username")
         return name if isinstance(name, str) and name else None
 
@@ -136,7 +137,7 @@ class SignedIn:
 
 
 class SignIn:
-    """The ways to sign in at one site.
+    """The methods to sign in at one site.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ class SignIn:
         self._sleep = sleep
 
     def with_password(self, credentials: Credentials, *, remember: bool = True) -> SignedIn:
-        """Sign in with username and password, and a second factor where it is asked for.
+        """Sign in with username and password, and a second factor if TradingView requires it.
 
         Parameters
         ----------
@@ -187,9 +188,9 @@ class SignIn:
         Raises
         ------
         TwoFactorRequiredError
-            A code is asked for, and there is none.
+            TradingView requires a code, and none was passed.
         CaptchaRequiredError
-            A person has to solve a captcha.
+            TradingView requires a captcha.
         AuthenticationError
             The password or the code is wrong, or the account is locked out.
         RateLimitError
@@ -211,7 +212,7 @@ class SignIn:
             answer = attempt.read(reply)
             if answer.is_second_factor:
                 raise AuthenticationError(
-                    "TradingView asks for another second factor", credentials.username
+                    "TradingView requires another second factor", credentials.username
                 )
         sessionid = attempt.cookies.get("sessionid", "")
         signature = attempt.cookies.get("sessionid_sign", "")
@@ -241,7 +242,7 @@ class SignIn:
         Returns
         -------
         SignedIn
-            The account, with the cookies that hold from now on.
+            The account, with the cookies that are valid from now on.
 
         Raises
         ------
@@ -282,14 +283,14 @@ class SignIn:
                 f"TradingView's page is not there: status {reply.status}", retryable=False
             )
         if reply.status < _CLIENT_ERROR and not is_of_site:
-            raise NetworkError("the page is not TradingView's: a portal of this network, perhaps")
+            raise NetworkError("the page is not TradingView's: perhaps a portal of this network")
         raise AuthenticationError(
             "Wrong or expired sessionid or sessionid_sign: sign in with a browser again and pass "
             "the new cookies"
         )
 
     def _second_factor(self, attempt: _Attempt, method: str, more: Mapping[str, str]) -> HttpReply:
-        """Send the code; one that was generated is sent again, with the next one, if refused."""
+        """Send the code; if a generated code is refused, send the next one."""
         code, is_generated = attempt.code(method, self._clock())
         url = self._site + TWO_FACTOR_PATH.format(method=method)
 
@@ -305,7 +306,7 @@ class SignIn:
         reply = send(code)
         if not is_generated or not _is_wrong_code(reply):
             return reply
-        # Its clock and ours may differ by more than codes tolerate.
+        # The server's clock and ours may differ by more than codes tolerate.
         skew = 0.0 if reply.date is None else reply.date - self._clock()
         skew = skew if abs(skew) >= _SKEW_MIN_S else 0.0
         attempt.record_skew(skew)
@@ -325,7 +326,7 @@ class SignIn:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the server made of a password or a code, when it did not refuse it."""
+    """The server's answer to a password or a code, unless it is a refusal."""
 
     user: Mapping[str, Any]
     is_json: bool = True
@@ -337,7 +338,7 @@ class _Answer:
 
 
 class _Attempt:
-    """One sign-in: its credentials, its cookies, its time, and all that must not be shown."""
+    """One sign-in: its credentials, cookies, deadline, and secrets to mask."""
 
     def __init__(self, credentials: Credentials, limit_s: float) -> None:
         self.cookies: dict[str, str] = {}
@@ -348,7 +349,7 @@ class _Attempt:
         self._clock_hint = ""
 
     def record_skew(self, seconds: float) -> None:
-        """Remember how far this machine's clock is off, for the error to come, if it comes."""
+        """Record how far this machine's clock is off, for a later error."""
         if seconds:
             way = "behind" if seconds > 0 else "ahead of"
             self._clock_hint = (
@@ -364,7 +365,7 @@ class _Attempt:
             code = totp_at(self._credentials.totp_secret or "", at)
         elif callable(code):
             code = code()
-            # People take their time, and the server is not to blame for it.
+            # The user's time does not count towards the server's deadline.
             self.deadline = time.monotonic() + self._limit_s
         if code is None or code == "" or method not in METHODS:
             raise TwoFactorRequiredError(method)
@@ -374,7 +375,7 @@ class _Attempt:
         return "".join(code.split()), is_generated
 
     def read(self, reply: HttpReply) -> _Answer:
-        """Return what an answer says, or raise the refusal that it is."""
+        """Return the content of an answer, or raise its refusal."""
         username = self._credentials.username
         secrets = self._secrets(reply)
         try:
@@ -396,7 +397,7 @@ class _Attempt:
                 )
             if reply.status >= _CLIENT_ERROR or not reply.cookies.get("sessionid"):
                 raise NetworkError(
-                    f"the sign-in was answered by no JSON (status {reply.status}): another site, "
+                    f"the answer to the sign-in is not JSON (status {reply.status}): another site, "
                     "or a portal of this network",
                     retryable=False,
                 )
@@ -405,7 +406,7 @@ class _Attempt:
         message = error or _text(content.get("message")) or _text(content.get("detail"))
         said = _said(message or code, secrets)
         is_refused = bool(error) or reply.status >= _CLIENT_ERROR
-        # Its text counts where it has no code.
+        # Without a code, its text counts.
         if _RATE_LIMIT_CODE.fullmatch(code) or (
             is_refused and not code and _is_rate_limit(message)
         ):
@@ -447,7 +448,7 @@ class _Attempt:
             *self.cookies.values(),
             *reply.cookies.values(),
         ]
-        # As they look in a form, in a URL and in HTML.
+        # Their spellings in a form, in a URL and in HTML.
         spellings = (str, quote_plus, quote, html.escape)
         return [_encodable(spell, secret) for secret in plain for spell in spellings]
 
@@ -460,20 +461,20 @@ def _encodable(spell: Callable[[str], str], secret: str) -> str:
 
 
 def _text(value: object) -> str:
-    """Return what stands in an answer as text; empty for what is empty or not there."""
+    """Return a value of an answer as text; empty if it is missing or empty."""
     return value if isinstance(value, str) else json.dumps(value) if value else ""
 
 
 def _said(text: str, secrets: Iterable[str]) -> str:
-    """Return a server's text in one line, without what it must not repeat."""
+    """Return a server's text in one line, with secrets masked."""
     words = redact(text, secrets)
     shown = "".join(c if c.isprintable() else " " for c in words).strip()
-    return shown[:_SAID_MAX_LENGTH] or "it does not say why"
+    return shown[:_SAID_MAX_LENGTH] or "without a reason"
 
 
 def _is_rate_limit(text: str) -> bool:
-    """Whether the text of a refusal asks to wait."""
-    # A lock-out and a captcha may say "try again later" too.
+    """Return whether the text of a refusal means a rate limit."""
+    # The text of a lock-out or a captcha may also contain "try again later".
     is_other = re.search("lock|captcha|robot", text, re.IGNORECASE)
     return is_other is None and _RATE_LIMITED.search(text) is not None
 
@@ -494,12 +495,12 @@ def _check_availability(reply: HttpReply, said: str) -> None:
 
 
 def _is_html(reply: HttpReply) -> bool:
-    """Whether an answer is HTML: TradingView's sign-in refuses with JSON."""
+    """Return whether an answer is HTML: TradingView's sign-in refuses with JSON."""
     return reply.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 def _title_of(reply: HttpReply, secrets: Iterable[str]) -> str:
-    """Return the title of an HTML page in one line, as an error may show it."""
+    """Return the title of an HTML page in one line, with secrets masked, for an error."""
     title = re.search(r"<title[^>]*>([^<]*)", reply.text, re.IGNORECASE)
     said = html.unescape(title[1]).strip() if title else ""
     return f'"{_said(said, secrets)}"' if said else "no title"
@@ -514,7 +515,7 @@ def _is_wrong_code(reply: HttpReply) -> bool:
 
 
 def _method_of(types: object) -> str:
-    """Return the second factor to use, of those that the account has."""
+    """Return which of the account's second factors to use."""
     names = [
         str(each.get("name") if isinstance(each, dict) else each)
         for each in (types if isinstance(types, list) else [])
@@ -523,7 +524,7 @@ def _method_of(types: object) -> str:
 
 
 def _user_in_page(page: str) -> Mapping[str, Any]:
-    """Return what the page says about who looks at it."""
+    """Return the page's description of the signed-in user."""
     decoder = json.JSONDecoder()
     for match in _PAGE_USER.finditer(page):
         try:

@@ -1,7 +1,7 @@
-"""Data tokens: when they end, when they are renewed, and whose plan they carry.
+"""Data tokens: their expiry, their renewal, and their plan.
 
-A token is a JWT. Its signature is TradingView's business; here it is only read, to know when to
-renew it and which host serves its plan.
+A token is a JWT. Only TradingView verifies its signature; this module reads when to renew it and
+which plan it has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 # A token is 1 to 2 KB.
 MAX_TOKEN_CHARACTERS = 64 * 1024
 
-# Renewed this long before the end, or a tenth of the life of tokens that live shorter.
+# Renewed this long before it expires, or for short-lived tokens a tenth of their life.
 RENEWAL_MARGIN_S = 300.0
 
 _JWT_PARTS = 3
@@ -24,7 +24,7 @@ _LIFE_PARTS = 10
 
 
 def expiry_of(token: str) -> float | None:
-    """Return when a token ends.
+    """Return when a token expires.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def expiry_of(token: str) -> float | None:
     Returns
     -------
     float or None
-        Seconds since 1970 UTC; None when the token does not say.
+        Seconds since 1970 UTC; None if the token has no expiry.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def expiry_of(token: str) -> float | None:
 
 
 def renewal_of(token: str) -> float | None:
-    """Return when a token should be replaced: 5 minutes, or a tenth of its life, before its end.
+    """Return when to renew a token: 5 minutes, or a tenth of its life, before it expires.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def renewal_of(token: str) -> float | None:
     Returns
     -------
     float or None
-        Seconds since 1970 UTC; None when the token does not say when it ends.
+        Seconds since 1970 UTC; None if the token has no expiry.
     """
     claims = _claims(token)
     end, start = _seconds(claims.get("exp")), _seconds(claims.get("iat"))
@@ -66,7 +66,7 @@ def renewal_of(token: str) -> float | None:
 
 
 def plan_of(token: str) -> str:
-    """Return the plan that a token was issued for.
+    """Return the plan of a token.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def plan_of(token: str) -> str:
     Returns
     -------
     str
-        Such as "pro_premium"; empty for the free plan, and when the token does not say.
+        Such as "pro_premium"; empty for the free plan, and for a token without a plan.
     """
     plan = _claims(token).get("plan")
     return plan if isinstance(plan, str) else ""
 
 
 def user_of(token: str) -> str:
-    """Return the number of the user that a token was issued to; empty when it does not say."""
+    """Return the number of a token's user; empty if the token has none."""
     user = _claims(token).get("user_id")
     return str(user) if isinstance(user, int | str) else ""
 

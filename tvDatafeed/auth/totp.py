@@ -10,7 +10,7 @@ from tvDatafeed.exceptions import (
     ConfigurationError,
 )
 
-# pyotp refuses secrets below 112 bits.
+# Not pyotp, which refuses secrets below 112 bits.
 _TOTP_MIN_BYTES = 14
 
 
@@ -32,7 +32,7 @@ def totp_at(secret: str, at: float) -> str:
     Raises
     ------
     ConfigurationError
-        When the secret is no base32.
+        If the secret is not base32.
 
     Examples
     --------
@@ -50,6 +50,6 @@ def totp_at(secret: str, at: float) -> str:
         raise ConfigurationError(
             "totp_secret", "***", "must be base32: the letters A to Z and the digits 2 to 7"
         )
-    # An HMAC key and the same key with zero bytes behind it give the same codes.
+    # An HMAC key produces the same codes with appended zero bytes.
     padded = base64.b32encode(key.ljust(_TOTP_MIN_BYTES, b"\0")).decode().rstrip("=")
     return pyotp.TOTP(padded).at(int(at))

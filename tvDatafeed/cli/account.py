@@ -1,7 +1,7 @@
-"""The commands about accounts: log in, log out, and say who is logged in.
+"""The commands about accounts: log in, log out, and show the logged-in user.
 
-A login is kept in the token cache, where ``hist`` finds it. What is typed here is not shown, and
-no secret is an argument: other users of the machine can read those.
+A login is kept in the token cache, where ``hist`` finds it. Typed secrets are not shown, and
+secrets are never arguments: other users of the machine can read those.
 """
 
 import argparse
@@ -65,7 +65,7 @@ _PLACES = {
 
 
 class _NoAnswerError(CommandError):
-    """Nobody is there to be asked."""
+    """There is no terminal and no further line of stdin to read an answer from."""
 
 
 def add_account_commands(command: AddCommand) -> None:
@@ -98,12 +98,12 @@ def add_account_commands(command: AddCommand) -> None:
 
 
 def account_config() -> TvDatafeedConfig:
-    """Return the settings of the environment, with its credentials and with the token cache.
+    """Return the settings of the environment, with its credentials and the token cache.
 
     Raises
     ------
     ConfigurationError
-        When a variable has a value that cannot be used.
+        If a variable has an invalid value.
     """
     from tvDatafeed.auth.cache import (  # noqa: PLC0415 - help needs to be quick
         default_cache_path_if_any,
@@ -112,7 +112,7 @@ def account_config() -> TvDatafeedConfig:
     config = TvDatafeedConfig.from_env(credentials=True)
     if config.auth.token_cache is not None:
         return config
-    # A cache that is named is used without a password too.
+    # A cache whose file is set is also used without a password.
     path = default_cache_path_if_any()
     auth = dataclasses.replace(config.auth, token_cache=False if path is None else str(path))
     return dataclasses.replace(config, auth=auth)
@@ -129,11 +129,11 @@ def make_client(
 
 
 def _has_account(config: TvDatafeedConfig) -> bool:
-    """Return whether there is anything to sign in with; nothing is sent."""
+    """Return whether any credentials are available; nothing is sent."""
     auth = config.auth
     if auth.auth_token or auth.sessionid or auth.username or auth.password:
         return True
-    # The default cache serves passwords alone; see account_config.
+    # The default cache is only for passwords; see account_config.
     cache = _cache_of(config) if auth.token_cache else None
     return cache is not None and cache.latest(_endpoint_of(config)) is not None
 
@@ -153,7 +153,7 @@ def _login(arguments: argparse.Namespace) -> int:
         )
     if arguments.cookies:
         signed_in = _by_cookies(config)
-        # Bound to a password that nobody has: it is found as the newest login only.
+        # Bound to a random password: the login is found only as the newest one.
         username, password = signed_in.username or "", secrets.token_hex()
     else:
         username, password, signed_in = _by_password(config, arguments)
@@ -187,7 +187,7 @@ def _by_password(
     known = config.auth
     username = arguments.username or known.username or _asked("user name", is_secret=False).strip()
     if known.username not in {None, username}:
-        # The environment's password and second factor are those of somebody else.
+        # The environment's password and second factor belong to another user.
         known = AuthConfig()
     password = known.password
     if password is None and arguments.keyring:
@@ -231,14 +231,14 @@ def _whoami(arguments: argparse.Namespace) -> int:
         end = None if who.expires_at is None else _local(who.expires_at)
         show(json.dumps(dataclasses.asdict(who) | {"expires_at": end}))
     elif is_anonymous:
-        show("anonymous: nobody is logged in")
+        show("anonymous: no user is logged in")
     else:
         show(describe_identity(who))
     return EXIT_FAILURE if is_anonymous else EXIT_OK
 
 
 def describe_identity(who: "Identity") -> str:
-    """Return the user, the plan, the end of the token and where it came from, in one line."""
+    """Return the user, the plan, the token's expiry and its source, in one line."""
     return f"{_described(who.username, who.plan, who.expires_at)}, from {_PLACES[who.source]}"
 
 
@@ -262,11 +262,11 @@ def _code() -> str:
     try:
         return _asked("code of the second factor")
     except _NoAnswerError:
-        return ""  # the error that follows says which code was wanted
+        return ""  # the following error names the missing code
 
 
 def _asked(what: str, *, is_secret: bool = True) -> str:
-    """Return what the user answers, or the next line where there is no terminal."""
+    """Return the user's answer; without a terminal, the next line of stdin."""
     try:
         if sys.stdin.isatty() and is_secret:
             return getpass.getpass(f"{what}: ")
@@ -274,8 +274,8 @@ def _asked(what: str, *, is_secret: bool = True) -> str:
             sys.stderr.write(f"{what}: ")
             sys.stderr.flush()
         line = sys.stdin.readline()
-    except UnicodeDecodeError:  # its text would show the line
-        raise CommandError(f"the {what} is no text in {sys.stdin.encoding}") from None
+    except UnicodeDecodeError:  # the original error would show the line
+        raise CommandError(f"the {what} is not valid text in {sys.stdin.encoding}") from None
     except EOFError:
         line = ""
     if not line:

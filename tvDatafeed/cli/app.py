@@ -1,6 +1,6 @@
-"""The command line: a thin face of the library.
+"""The command line: a thin layer above the library.
 
-Everything heavy is imported inside the commands, so that ``--help`` is quick.
+Slow imports are inside the commands, so that ``--help`` is quick.
 """
 
 import argparse
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0; 2 when the question cannot be right; 1 for any other failure; 130
-        after Ctrl-C; 141 when the reader of a pipe closed it.
+        The exit code: 0 for success; 2 for invalid arguments; 1 for any other failure; 130 after
+        Ctrl-C; 141 if the reader of a pipe closed it.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _run(argv: Sequence[str] | None, log: ExitStack) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says a mistake in one line."""
+    """A parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"tvdatafeed: {message}; see {self.prog} --help\n")

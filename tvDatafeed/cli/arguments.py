@@ -1,4 +1,4 @@
-"""What the commands have in common: symbols, lengths of bars, timezones, numbers."""
+"""The options that commands share: symbols, lengths of bars, timezones, numbers."""
 
 import argparse
 import math
@@ -12,20 +12,20 @@ from tvDatafeed.exceptions import InvalidIntervalError
 from tvDatafeed.interval import INTERVAL_TEXTS, CustomInterval, Interval, as_interval
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
 
-# What adds a command: called with its name, what runs it, a summary and examples. A command that
-# has commands of its own is run by none.
+# Adds a command: called with its name, the function that runs it, a summary and examples. A command
+# with subcommands has no function.
 AddCommand: TypeAlias = Callable[
     [str, Callable[[argparse.Namespace], int] | None, str, str], argparse.ArgumentParser
 ]
 
-# Their URL may be left out.
+# Options whose URL may be left out.
 _REDIS_OPTIONS = ("--redis", "--from-redis")
 
 
 def command_adder(
     commands: "argparse._SubParsersAction[Any]",
 ) -> AddCommand:
-    """Return what adds a command to those of a parser."""
+    """Return a function that adds a command to a parser."""
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int] | None, summary: str, examples: str
@@ -54,7 +54,7 @@ def add_series_options(command: argparse.ArgumentParser, default_interval: str) 
     command
         The command's parser.
     default_interval
-        The length of a bar unless another is asked for, as people write it.
+        The default length of a bar, as people write it.
     """
     add_exchange_option(command)
     add_interval_option(command, default_interval, default=as_interval(default_interval))
@@ -79,9 +79,9 @@ def add_interval_option(
     command
         The command's parser.
     default_words
-        What the help says of the default.
+        The help's words for the default.
     default
-        The length of a bar unless another is asked for.
+        The default length of a bar.
     is_repeated
         Whether the option may be given more than once; the intervals are a list then, or None.
     """
@@ -117,7 +117,7 @@ def add_redis_option(command: argparse.ArgumentParser, name: str, does: str) -> 
     name
         The option.
     does
-        What it does, for the help.
+        Its effect, for the help.
     """
     command.add_argument(
         name,
@@ -129,7 +129,7 @@ def add_redis_option(command: argparse.ArgumentParser, name: str, does: str) -> 
 
 
 def mark_missing_urls(arguments: Sequence[str]) -> list[str]:
-    """Return arguments in which ``--redis SYMBOL`` has no URL: the symbol is one of its own."""
+    """Return arguments in which ``--redis SYMBOL`` has no URL: SYMBOL is a positional argument."""
     marked = list(arguments)
     for place, argument in enumerate(marked):
         if argument in _REDIS_OPTIONS and not any("://" in one for one in marked[place + 1 :][:1]):
@@ -138,12 +138,12 @@ def mark_missing_urls(arguments: Sequence[str]) -> list[str]:
 
 
 def full_symbol_of(symbol: str, arguments: argparse.Namespace) -> str:
-    """Return the full symbol that was asked for.
+    """Return the full symbol of an argument.
 
     Raises
     ------
     CommandError
-        When its exchange is not known, or is known twice.
+        If its exchange is missing or given twice.
     """
     exchange, contract = arguments.exchange, arguments.fut_contract
     named, colon, name = symbol.partition(":")
@@ -168,24 +168,24 @@ def _interval(text: str) -> Interval | CustomInterval:
     except InvalidIntervalError as error:
         known, nearest = " ".join(INTERVAL_TEXTS), ", ".join(error.nearest)
         raise argparse.ArgumentTypeError(
-            f"{text!r} is none of {known}; the nearest are {nearest}"
+            f"{text!r} is not one of {known}; the nearest are {nearest}"
         ) from None
 
 
 def whole_count(text: str) -> int:
     """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def amount(noun: str, *, is_zero_allowed: bool = True) -> Callable[[str], float]:
-    """Return what reads a finite number that is not negative.
+    """Return a function that reads a finite number that is not negative.
 
     Parameters
     ----------
     noun
-        What the number is, for the message about a text that is not one.
+        The name of the number, for the message about an invalid text.
     is_zero_allowed
         Whether it may be 0.
     """

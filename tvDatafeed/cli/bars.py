@@ -1,4 +1,4 @@
-"""The commands that show bars: of TradingView, or of a made-up market."""
+"""The commands that show bars of TradingView or of a made-up market."""
 
 import argparse
 import dataclasses
@@ -61,7 +61,7 @@ _FORMATS_OF_SUFFIXES = {
 }
 _EPOCH_SECONDS = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
 _PICTURES = (".png", ".svg", ".pdf", ".jpg")
-# What a table of the demo shows of its 5000 rows.
+# How many of its 5000 rows the demo shows as a table.
 _DEMO_ROWS = 10
 _TEXT_COLUMNS = 80
 
@@ -85,8 +85,8 @@ examples:
   tvdatafeed hist NASDAQ:AAPL --bars 120 --plot aapl.png
   tvdatafeed hist NASDAQ:AAPL --bars 5000 --store use      ask for new bars alone, keep all
 
-Of several symbols the bars follow each other; a symbol that fails is told on stderr, the others
-are written, and the exit code is 1.
+Of several symbols the bars follow each other; a symbol that fails is reported on stderr, the
+others are written, and the exit code is 1.
 
 Settings come from the environment too: TV_TIMEZONE, TV_WS_URL and the others of the README. So
 do credentials, such as TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
@@ -140,7 +140,7 @@ def add_progress_option(command: argparse.ArgumentParser) -> None:
 
 
 def add_reading_options(hist: argparse.ArgumentParser) -> None:
-    """Add symbols, and which of their bars are written how, to a command."""
+    """Add the symbols and the options of bars and formats to a command."""
     hist.add_argument("symbol", metavar="SYMBOL", nargs="+", help="such as NASDAQ:AAPL")
     hist.add_argument(
         "--bars",
@@ -162,7 +162,7 @@ def add_reading_options(hist: argparse.ArgumentParser) -> None:
         "--period",
         type=str.lower,
         choices=PERIODS,
-        help="instead of --bars and --start: so much time up to now, or up to --end",
+        help="instead of --bars and --start: a length of time up to now, or up to --end",
     )
     hist.add_argument(
         "--extended", action="store_true", help="with bars outside the regular session"
@@ -218,12 +218,12 @@ def _date(text: str) -> str | float:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    # Imported here, so that the time below is that of the bars.
+    # Imported here, so that the measured time contains only the request.
     import tvDatafeed.frames.history  # noqa: PLC0415
     import tvDatafeed.network.pool  # noqa: F401, PLC0415
 
     if arguments.real:
-        # Someone looks on: the first failure tells more than a minute of further tries.
+        # A user is watching: report the first failure instead of retrying for a minute.
         config = account_config()
         once = dataclasses.replace(config.network, max_retries=0)
         with make_client(
@@ -277,7 +277,7 @@ def _hist(arguments: argparse.Namespace) -> int:
 
 
 def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
-    """Write the bars that a command asks for; return its exit code."""
+    """Write the bars of a command; return its exit code."""
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
     render = _renderer(arguments)
     if arguments.plot is not None:
@@ -326,12 +326,12 @@ def write_bars(arguments: argparse.Namespace, config: TvDatafeedConfig) -> int:
 
 
 def _check_plot(arguments: argparse.Namespace) -> None:
-    """Say why there can be no picture, before anything is asked."""
+    """Raise if the picture cannot be drawn, before any request."""
     if len(arguments.symbol) > 1:
         raise CommandError("--plot draws one symbol: call it once for each", EXIT_USAGE)
     if Path(arguments.plot).suffix.lower() not in _PICTURES:
         known = ", ".join(_PICTURES)
-        raise CommandError(f"--plot {arguments.plot!r} ends in none of {known}", EXIT_USAGE)
+        raise CommandError(f"--plot {arguments.plot!r} does not end in one of {known}", EXIT_USAGE)
     if importlib.util.find_spec("mplfinance") is None:
         raise CommandError('--plot needs mplfinance: pip install "tvdatafeed[plot]"')
 
@@ -339,7 +339,7 @@ def _check_plot(arguments: argparse.Namespace) -> None:
 def _plot(frame: "pd.DataFrame", path: str) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - an extra
 
-    mpl.use("agg")  # a file needs no windows, whatever the machine has
+    mpl.use("agg")  # a file needs no window system
     try:
         plot(frame, path=path)
     except OSError as error:
@@ -348,7 +348,7 @@ def _plot(frame: "pd.DataFrame", path: str) -> None:
 
 
 def _joined(frames: "list[pd.DataFrame]") -> "pd.DataFrame":
-    """Put frames one below the other, in UTC where their zones differ."""
+    """Join frames one below the other, in UTC if their zones differ."""
     from tvDatafeed.frames.bars import joined  # noqa: PLC0415 - pandas takes its time
 
     return frames[0] if len(frames) == 1 else joined(frames)
@@ -363,14 +363,14 @@ def wants_progress(arguments: argparse.Namespace) -> bool:
 
 
 def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | bytes]":
-    """Say how to write bars, or why it cannot be, before anything is asked."""
+    """Return the function that formats bars; raise before any request if it cannot work."""
     chosen: str | None = arguments.format
     if chosen is None and arguments.output is not None:
         chosen = _FORMATS_OF_SUFFIXES.get(Path(arguments.output).suffix.lower())
         if chosen is None:
             known = ", ".join(_FORMATS_OF_SUFFIXES)
             raise CommandError(
-                f"{arguments.output!r} ends in none of {known}: add --format", EXIT_USAGE
+                f"{arguments.output!r} does not end in one of {known}: add --format", EXIT_USAGE
             )
     if chosen == "parquet" and arguments.output is None and sys.stdout.isatty():
         raise CommandError("Parquet is not for a terminal: add --output FILE.parquet", EXIT_USAGE)
@@ -380,7 +380,7 @@ def _renderer(arguments: argparse.Namespace) -> "Callable[[pd.DataFrame], str | 
 
 
 def check_pyarrow() -> None:
-    """Raise a `CommandError` where Parquet cannot be read or written."""
+    """Raise a `CommandError` if Parquet cannot be read or written."""
     if importlib.util.find_spec("pyarrow") is None:
         raise CommandError('Parquet needs pyarrow: pip install "tvdatafeed[parquet]"')
 

@@ -1,6 +1,6 @@
-"""Between a command and the shell it runs in: exit codes, formats, and a stdout that may close.
+"""Commands and their shell: exit codes, formats, and a stdout that may be closed.
 
-Results go to stdout and nothing else does; notes and errors are lines on stderr.
+Only results are written to stdout; notes and errors are lines on stderr.
 """
 
 import errno
@@ -28,7 +28,7 @@ EXIT_CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 class CommandError(Exception):
-    """A failure that one line says all about."""
+    """A failure that one line describes completely."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILURE) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class CommandError(Exception):
 
 
 class ClosedPipeError(Exception):
-    """The reader of our output has seen enough."""
+    """The reader of our output has closed the pipe."""
 
 
 def _to_table(frame: "pd.DataFrame") -> str:
@@ -73,12 +73,12 @@ RENDERERS: "dict[str, Callable[[pd.DataFrame], str | bytes]]" = {
     "json": _to_json,
     "parquet": _to_parquet,
 }
-# What programs read: times have their offset from UTC, as an hour may come twice.
+# Formats for programs: times have their offset from UTC, since an hour may be repeated.
 WITH_OFFSETS = (_to_csv, _to_json)
 
 
 def write_to_file(content: str | bytes, path: str) -> None:
-    """Write a file, in UTF-8 where it is text.
+    """Write a file; text in UTF-8.
 
     Raises
     ------
@@ -149,41 +149,41 @@ def stdout_that_may_fail() -> Iterator[None]:
     Raises
     ------
     ClosedPipeError
-        Whoever read our output has gone, as ``head`` does.
+        The reader of our output has ended, like ``head``.
     CommandError
         Any other failure, such as a full disk.
     """
     try:
         yield
     except OSError as error:
-        # What could not be sent is still in the buffer, and Python would try again at its exit.
+        # The buffer still contains the unsent text, and Python would try again at its exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-        # Windows calls a pipe that was closed an invalid argument.
+        # Windows reports a closed pipe as an invalid argument.
         if error.errno in {errno.EPIPE, errno.EINVAL}:
             raise ClosedPipeError from error
         raise CommandError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 class _NoStdout(io.TextIOBase):
-    """Stdout of a process that has none, as a windowed interpreter and some services."""
+    """The stdout of a process without one, such as a windowed interpreter or a service."""
 
     def write(self, _text: str) -> NoReturn:
-        """Refuse a text."""
+        """Raise for a text."""
         raise CommandError("there is no stdout to write to; hist can write a file: --output FILE")
 
     @property
     def buffer(self) -> "_NoStdout":
-        """Where bytes go: they are refused too."""
+        """The stream of bytes, which raises too."""
         return self
 
 
 @contextmanager
 def streams_of_any_process() -> Iterator[None]:
-    """Replace the standard streams that the process does not have.
+    """Replace missing standard streams of the process.
 
-    Notes and errors are dropped then, and answers are missing; results raise `CommandError`.
+    Notes and errors are dropped, stdin is empty, and results raise `CommandError`.
     """
     stdin = sys.stdin
     with ExitStack() as stack:

@@ -37,7 +37,7 @@ again, and what is refused and why. A wrong signature is answered with 401, a
 message larger than TV_WEBHOOK_MAX_BODY_BYTES with 413. Nothing is encrypted.
 """
 _FIRST_STATUS, _LAST_STATUS = 300, 599
-# Ids of messages that came before; a sender tries for three days.
+# The ids of earlier messages; a sender retries for three days.
 _REMEMBERED = 100_000
 _SHOWN_CHARACTERS = 200
 _NUMBERS = ("open", "high", "low", "close", "volume")
@@ -105,14 +105,14 @@ def _receive(arguments: argparse.Namespace) -> int:
 
 
 class _Receiver:
-    """Verifies messages, shows each once, and answers as it was asked to."""
+    """Verifies messages, shows each once, and answers as its options require."""
 
     def __init__(self, arguments: argparse.Namespace, config: DeliveryConfig) -> None:
         from tvDatafeed.delivery import CanonicalRequest  # noqa: PLC0415 - as above
         from tvDatafeed.delivery.signing import secret_keys  # noqa: PLC0415 - as above
 
         secret = signing_secret(config)
-        secret_keys(secret)  # before there is something to verify
+        secret_keys(secret)  # before any message can be verified
         self._secret = secret
         self._canonical: CanonicalRequest | None = None
         if arguments.scheme == "canonical":
@@ -158,7 +158,7 @@ class _Receiver:
         return verify(pairs, body, self._secret)
 
     def summary(self) -> str:
-        """Return what came, in a line."""
+        """Return a summary of the messages in one line."""
         counts = self._counts
         asked = f", {counts['failed']:,} failed on request" if counts["failed"] else ""
         return (
@@ -183,7 +183,7 @@ def _text_line(message: "VerifiedMessage") -> str:
         content = json.loads(text)
         kind, text = str(content["type"]), _described(content["data"])
     except (ValueError, RecursionError, LookupError, TypeError):
-        pass  # of another sender
+        pass  # of another kind of sender
     if len(text) > _SHOWN_CHARACTERS:
         text = f"{text[:_SHOWN_CHARACTERS]}..."
     parts = [time.strftime("%H:%M:%S"), kind, text, message.id]
@@ -191,7 +191,7 @@ def _text_line(message: "VerifiedMessage") -> str:
 
 
 def _described(data: Any) -> str:
-    """Return the data of a message: of bars the series and the numbers."""
+    """Return the data of a message; for bars the series and the numbers."""
     bars = data["bars"] if isinstance(data, dict) and "bars" in data else [data]
     if not bars or not all(isinstance(bar, dict) and "time_s" in bar for bar in bars):
         return json.dumps(data)

@@ -57,7 +57,7 @@ in the outbox until it runs again. With TV_TELEGRAM_TOKEN and
 TV_TELEGRAM_CHAT_ID set, a bot alerts you to what needs you.
 """
 _LOOK_S = 1.0
-# How many symbols the first line names.
+# How many symbols the first line lists.
 _NAMED = 3
 
 
@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     raise
             is_done = run.close(is_hurried=is_interrupted)
         except KeyboardInterrupt:
-            # The second one does not wait.
+            # A second signal does not wait.
             is_interrupted = True
             run.abort()
         except BaseException:
@@ -134,12 +134,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _config() -> TvDatafeedConfig:
     config = account_config()
-    # Where clocks are set back, local times without a zone come twice.
+    # Where clocks are set back, local times without a zone are repeated.
     return dataclasses.replace(config, data=dataclasses.replace(config.data, timezone="UTC"))
 
 
 def _alerts() -> "AlertService | None":
-    """Return the service of the bot that the environment names, if it does."""
+    """Return the alert service, if the environment configures a bot."""
     config = TelegramConfig.from_env()
     if config.token is None and config.chat_id is None:
         return None
@@ -149,7 +149,7 @@ def _alerts() -> "AlertService | None":
 
 
 class _Run:
-    """Bars on their way from one feed to some destinations."""
+    """The delivery of bars from one feed to some destinations."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
@@ -161,12 +161,12 @@ class _Run:
         self.failure: Exception | None = None
 
     def open_destinations(self) -> None:
-        """Open what the options name, or else what the environment names.
+        """Open the destinations of the options, or else of the environment.
 
         Raises
         ------
         CommandError
-            Nothing is named.
+            No destination is configured.
         """
         arguments = self._arguments
         config, redis_url = DeliveryConfig.from_env(), RedisConfig.from_env().url
@@ -194,7 +194,7 @@ class _Run:
     def follow(
         self, symbols: Sequence[str], config: TvDatafeedConfig, alerts: "AlertService | None"
     ) -> None:
-        """Send bars until their number is reached, or until no symbol can be followed."""
+        """Send bars until the count is reached, or until no symbol can be followed."""
         arguments = self._arguments
         self._gates = [_Gate(each, arguments.count, self._check) for each in self._destinations]
         running = set(symbols)
@@ -225,17 +225,17 @@ class _Run:
             self._has_failed = any(status.error is not None for status in feed.status())
 
     def _check(self) -> None:
-        """End when all bars that were asked for are on their way."""
+        """End when all wanted bars were passed to the destinations."""
         if all(gate.is_done for gate in self._gates):
             self._is_over.set()
 
     def _fail(self, error: Exception) -> None:
-        """End with an error; called in any thread."""
+        """End with an error; may be called in any thread."""
         self.failure = error
         self._is_over.set()
 
     def close(self, *, is_hurried: bool) -> bool:
-        """Send what waits, within a time; return whether every bar was delivered."""
+        """Send waiting bars, within a time limit; return whether every bar was delivered."""
         done = [each.close(is_hurried=is_hurried) for each in self._destinations]
         is_refused = any(gate.refused for gate in self._gates)
         return all(done) and not is_refused and not self._has_failed
@@ -252,16 +252,16 @@ class _Run:
 
 
 class _Gate:
-    """Passes closed bars on to one destination, up to a number of them.
+    """Passes closed bars to one destination, up to a limit.
 
     Parameters
     ----------
     destination
         The destination.
     limit
-        How many bars are passed on; None: all.
+        How many bars are passed; None for all.
     on_done
-        Called when that number is reached.
+        Called when the limit is reached.
     """
 
     def __init__(
@@ -277,11 +277,11 @@ class _Gate:
 
     @property
     def is_done(self) -> bool:
-        """Whether the last bar was passed on."""
+        """Whether the last bar was passed."""
         return self._finished == self._limit
 
     def __call__(self, seis: Seis, data: "pd.DataFrame") -> None:
-        """Pass a bar on."""
+        """Pass a bar to the destination."""
         with self._lock:
             if self._accepted == self._limit:
                 return

@@ -1,4 +1,4 @@
-"""Where the closed bars of ``tvdatafeed deliver run`` go."""
+"""The destinations of the closed bars of ``tvdatafeed deliver run``."""
 
 import argparse
 import dataclasses
@@ -23,7 +23,7 @@ __all__ = ["Destination", "RedisDestination", "WebhookDestination", "signing_sec
 
 # After Ctrl-C: a container is killed ten seconds after SIGTERM.
 _HURRY_S = 5.0
-# For threads to end, where nothing is waited for.
+# For threads to end, if no delivery is waited for.
 _ABORT_S = 0.5
 
 
@@ -33,7 +33,7 @@ def signing_secret(config: DeliveryConfig) -> str | Sequence[str]:
     Raises
     ------
     CommandError
-        The environment has none.
+        The environment has no secret.
     """
     if not config.secret:
         raise CommandError(
@@ -45,12 +45,12 @@ def signing_secret(config: DeliveryConfig) -> str | Sequence[str]:
 
 
 class Destination(ABC):
-    """Where bars go."""
+    """A destination of bars."""
 
     @property
     @abstractmethod
     def place(self) -> str:
-        """What the destination is called."""
+        """The name of the destination."""
 
     @abstractmethod
     def send(self, seis: "Seis", data: "pd.DataFrame") -> None:
@@ -62,19 +62,19 @@ class Destination(ABC):
 
     @abstractmethod
     def look(self) -> None:
-        """Notice what nothing calls back for; called every second."""
+        """Check for changes that have no callback; called every second."""
 
     @abstractmethod
     def close(self, *, is_hurried: bool) -> bool:
-        """Send what waits, within a time; return whether everything was delivered."""
+        """Send waiting bars, within a time limit; return whether everything was delivered."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Close it at once; this may follow `close`."""
+        """Close the destination at once; may be called after `close`."""
 
     @abstractmethod
     def summary(self) -> str:
-        """Return what became of the bars, after `close`, in a line."""
+        """Return a summary of the bars in one line, after `close`."""
 
 
 class WebhookDestination(Destination):
@@ -108,11 +108,11 @@ class WebhookDestination(Destination):
             config=config,
         )
         self._host = host_of(self._hook.url)
-        # Long enough for another attempt or two.
+        # Long enough for one or two further attempts.
         self._timeout_s = config.timeout
         self._fail = fail
         self._writes_results: bool = arguments.json
-        # Of this process; in the thread that sends.
+        # Counts of this process; written by the thread that sends.
         self._delivered = self._dead = 0
         self._is_failing = False
         self._hook.results(self._hear)
@@ -132,14 +132,14 @@ class WebhookDestination(Destination):
         self._hook(seis, data)
 
     def attach(self, alerts: "AlertService") -> None:
-        """Send alerts about what is not received."""
+        """Send alerts about messages that are not received."""
         alerts.attach(None, self._hook)
 
     def look(self) -> None:
-        """Do nothing: results are called back."""
+        """Do nothing: results have a callback."""
 
     def close(self, *, is_hurried: bool) -> bool:
-        """Wait for what is being sent; return whether everything was received."""
+        """Wait for running attempts; return whether everything was received."""
         timeout = self._timeout_s
         if is_hurried:
             timeout = _ABORT_S if self._is_failing else _HURRY_S
@@ -151,7 +151,7 @@ class WebhookDestination(Destination):
         self._hook.close(_ABORT_S)
 
     def summary(self) -> str:
-        """Return what was received, what was refused, and what waits where."""
+        """Return how many messages were received, were refused, and still wait."""
         posted = f"{_messages(self._delivered)} delivered to {self._host}"
         if self._dead:
             posted += f", {self._dead:,} refused or given up (`tvdatafeed deliver ls --dead`)"
@@ -180,7 +180,7 @@ class WebhookDestination(Destination):
         elif result.state == "dead":
             self._dead += 1
         elif not self._is_failing:
-            # The sender's own log says so, unless another message was delivered meanwhile.
+            # The sender's own log reports this, unless another message was delivered meanwhile.
             self._is_failing = self._state() != "ok"
         if self._writes_results:
             try:
@@ -195,7 +195,7 @@ class RedisDestination(Destination):
     Parameters
     ----------
     url
-        The server; None for that of the environment.
+        The server; None for the environment's.
     """
 
     def __init__(self, url: str | None) -> None:
@@ -215,17 +215,17 @@ class RedisDestination(Destination):
         self._publisher(seis, data)
 
     def attach(self, alerts: "AlertService") -> None:
-        """Do nothing: readers hear of gaps."""
+        """Do nothing: readers are notified of gaps."""
 
     def look(self) -> None:
-        """Report that the server is back; the log of the publisher has that it is away."""
+        """Report that the server is back; the publisher's log reports that it is away."""
         reconnects = self._publisher.stats()["reconnects"]
         if reconnects > self._reconnects:
             note(f"{self.place} is reached again")
         self._reconnects = reconnects
 
     def close(self, *, is_hurried: bool) -> bool:
-        """Publish what waits; return whether every bar was published."""
+        """Publish waiting bars; return whether every bar was published."""
         timeout = None
         if is_hurried:
             timeout = _ABORT_S if self._publisher.status()["error"] is not None else _HURRY_S
@@ -236,7 +236,7 @@ class RedisDestination(Destination):
         self._publisher.close(_ABORT_S)
 
     def summary(self) -> str:
-        """Return what was published, what was there before, and what is lost."""
+        """Return how many bars were published, were there before, and are lost."""
         stats, lost = self._publisher.stats(), self._lost()
         number = stats["published"]
         text = f"{number:,} bar{'' if number == 1 else 's'} published to {self.place}"
@@ -246,7 +246,7 @@ class RedisDestination(Destination):
 
     def _lost(self) -> int:
         stats = self._publisher.stats()
-        # What waits is in memory alone.
+        # Waiting bars are only in memory.
         return int(sum(stats[name] for name in ("waiting", "dropped", "refused", "late")))
 
 

@@ -50,7 +50,7 @@ def add_doctor_command(command: AddCommand) -> None:
         "--symbol",
         default=_DEFAULT_SYMBOL,
         metavar="EXCHANGE:SYMBOL",
-        help=f"what bars and quotes are asked for; default: {_DEFAULT_SYMBOL}",
+        help=f"symbol of the bars and quotes; default: {_DEFAULT_SYMBOL}",
     )
     doctor.add_argument("--json", action="store_true", help="as one JSON object")
 

@@ -1,6 +1,6 @@
-"""What ``tvdatafeed doctor`` checks: from this machine's files to the quotes of a symbol.
+"""The checks of ``tvdatafeed doctor``: from this machine's files to the quotes of a symbol.
 
-Nothing heavy is imported here: what is missing on this machine is what a check finds.
+Slow or optional modules are not imported here: a check finds what is missing on this machine.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["examine"]
 
 _ALL_S = 120.0
-# A check has no longer than this, whatever the settings allow.
+# The maximum time of a check, also if the settings allow more.
 _LONGEST_S = 15.0
 _LOCAL_S = 10.0
-# What is asked only to see whether the token is accepted.
+# The symbol that is requested only to see whether the token is accepted.
 _TOKEN_S = 5.0
-# A code of the second factor is good for 30 s; the times of HTTP have whole seconds.
+# A code of the second factor is valid for 30 s; the times of HTTP have whole seconds.
 _LARGEST_CLOCK_ERROR_S = 5.0
 _BARS = 10
 _FOUND = 5
@@ -57,12 +57,12 @@ def examine(symbol: str) -> Generator[Check, None, None]:
     Parameters
     ----------
     symbol
-        What bars and quotes are asked for, such as "BINANCE:BTCUSDT".
+        The symbol of the bars and quotes, such as "BINANCE:BTCUSDT".
 
     Raises
     ------
     ConfigurationError
-        When a variable of the environment has a value that cannot be used.
+        If an environment variable has an invalid value.
     """
     examination = _Examination(account_config(), symbol)
     with contextlib.closing(examination):
@@ -70,7 +70,7 @@ def examine(symbol: str) -> Generator[Check, None, None]:
 
 
 def explain(error: Exception) -> Finding:
-    """Return the finding that an exception is: what happened, and the next step that it names."""
+    """Return the finding of an exception: what happened, and the next step in its message."""
     if not isinstance(error, TvDatafeedError):
         return Finding(
             False, f"{type(error).__name__}: {error}", "please report this, with all lines of it"
@@ -85,10 +85,10 @@ def _failure(text: str) -> Finding:
 
 
 class _Examination:
-    """The checks of one run, and what the later ones need of the earlier ones."""
+    """The checks of one run, and the results that later checks need."""
 
     def __init__(self, config: "TvDatafeedConfig", symbol: str) -> None:
-        # A fault is to be seen, and not tried again.
+        # A fault must be reported, not retried.
         network = dataclasses.replace(
             config.network,
             max_retries=0,
@@ -101,13 +101,13 @@ class _Examination:
         self._stop = threading.Event()
         self._layers: LayeredConnection | None = None
         self._client: TvDatafeed | None = None
-        # The server's clock less this machine's, from the hello.
+        # The server's clock minus this machine's, from the hello.
         self._clock_error_s: float | None = None
         self._is_alive = False
         self._is_anonymous = True
 
     def close(self) -> None:
-        """End what is under way, and all connections."""
+        """Stop running checks, and close all connections."""
         self._stop.set()
         if self._client is not None:
             self._client.close()
@@ -115,7 +115,7 @@ class _Examination:
             self._layers.close()
 
     def steps(self) -> list[Step]:
-        """Return the checks in their order; the advice is for failures that name none."""
+        """Return the checks in their order; the advice is for failures without their own."""
         network = self._network
         connect_s, answer_s = network.connect_timeout, network.max_response_time
         ping_s = min(network.ping_timeout, _LONGEST_S)

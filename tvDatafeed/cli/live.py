@@ -38,8 +38,8 @@ examples:
 
 In a terminal: a table, also of the bars that still form. In a pipe, or with --json: one JSON object
 for each bar that has closed, beginning with the last one; --forming adds each change of the bars
-that form. Ctrl-C ends it. What was missed while the connection was lost follows by itself; what
-cannot be had any more is on stderr.
+that form. Ctrl-C ends it. What was missed while the connection was lost follows by itself; bars
+that cannot be fetched any more are reported on stderr.
 
 With --metrics-port it serves /metrics (Prometheus) and /health (JSON; 200, or 503 while bars do not
 come). SIGTERM ends it with exit code 0, and a service manager that set NOTIFY_SOCKET is notified:
@@ -133,7 +133,7 @@ def _states(feed: TvDatafeedLive) -> dict[Seis, SeriesState]:
 
 
 def opened_seis(feed: TvDatafeedLive, symbol: str, interval: IntervalLike) -> Seis:
-    """Return the Seis of a symbol, which is followed from now on.
+    """Follow a symbol and return its Seis.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Bars that another machine publishes in Redis, shown as those of a feed of one's own."""
+"""Bars that another machine publishes in Redis, shown like those of a local feed."""
 
 import argparse
 import queue
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["follow_shared_feed"]
 
-# A table is written anew so often, since its states change between bars.
+# The pause between two writes of a table, since its states change between bars.
 _TICK_S = 1.0
-# A terminal that is stopped shows the newest bars later, and not all of them.
+# A stopped terminal shows only the newest bars later.
 _KEPT_BARS = 10_000
 
 
@@ -45,7 +45,7 @@ def follow_shared_feed(
     Raises
     ------
     CommandError
-        An option has no meaning here.
+        An option does not apply here.
     """
     from tvDatafeed.delivery import RedisFeed  # noqa: PLC0415 - help needs to be quick
 

@@ -1,4 +1,4 @@
-"""How live bars are shown: a table in a terminal, lines of JSON for everything else."""
+"""The display of live bars: a table in a terminal, lines of JSON otherwise."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ _PRICES = ("open", "high", "low", "close")
 
 
 class Series(Protocol):
-    """What a table needs of a Seis; it can be a key."""
+    """The part of a Seis that a table needs; it must be hashable."""
 
     @property
     def full_symbol(self) -> str:
@@ -33,7 +33,7 @@ class Series(Protocol):
 
 
 class SeriesState(NamedTuple):
-    """How a series is doing: a word, and how many closed bars have come."""
+    """The state of a series: a word, and the number of its closed bars."""
 
     state: str
     delivered: int
@@ -44,7 +44,7 @@ def follow_bars(
     tell: "Callable[[Any, pd.DataFrame], None]",
     count: int | None,
 ) -> None:
-    """Show bars as they come, until a number of them has closed; None: until they end."""
+    """Show bars as they arrive, until `count` bars have closed; None for no limit."""
     closed = 0
     for seis, frame in coming:
         tell(seis, frame)
@@ -72,9 +72,9 @@ class BarScreen:
     Parameters
     ----------
     status
-        Returns how each series is doing, as far as it is known.
+        Returns the known state of each series.
     seises
-        Those of the table, in its order.
+        The series of the table, in its order.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BarScreen:
 
     @contextmanager
     def shown(self) -> "Iterator[BarScreen]":
-        """Show the library's log below the table, and not in the midst of it."""
+        """Show the library's log below the table, not inside it."""
         library = logging.getLogger("tvDatafeed")
         others = [h for h in library.handlers if isinstance(h, logging.StreamHandler)]
         # JSON that goes to a file, and not to the terminal, goes on.
@@ -111,7 +111,7 @@ class BarScreen:
         self._news = printable(news)
 
     def show(self, seis: Series, frame: "pd.DataFrame") -> None:
-        """Show what has come."""
+        """Show the new bars."""
         if frame.attrs["closed"]:
             self._closes[seis] = self._closes.get(seis, math.nan)
         before = self._bars.get(seis)
@@ -130,7 +130,7 @@ class BarScreen:
             delivered = str(known.delivered) if known else ""
             rows.append([seis.full_symbol, *self._cells(seis), delivered, printable(state)])
         lines = [*table(_HEADS, rows, numbers=_NUMBERS, spare=_SPARE), cut_to_terminal(self._news)]
-        # Back to the first line of the last time, and each line anew.
+        # Move to the first line of the previous table, and write each line again.
         up = f"\x1b[{self._height}F" if self._height else ""
         write_to_stdout(up + "".join(f"{encodable(line)}\x1b[K\n" for line in lines))
         self._height = len(lines)
@@ -141,7 +141,7 @@ class BarScreen:
             return [""] * 7
         row = frame.iloc[0]
         prices, volume = [float(row[name]) for name in _PRICES], float(row["volume"])
-        # At least those of the bars before, so that the columns stand still.
+        # At least the decimals of earlier bars, so that the columns do not move.
         decimals = max(price_decimals([prices]), self._decimals.get(seis, 0))
         self._decimals[seis] = decimals
         before = self._closes.get(seis, math.nan)
@@ -160,12 +160,12 @@ def _is_json(handler: logging.Handler) -> bool:
 
 
 class _News(logging.Handler):
-    """Hands the library's warnings on."""
+    """Shows the library's warnings below the table."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self._take = take
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a record on."""
+        """Show a record."""
         self._take(record.getMessage())

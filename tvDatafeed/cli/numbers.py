@@ -1,4 +1,4 @@
-"""Numbers as text: whole numbers whole, no exponents, and digits that keep prices apart."""
+"""Numbers as text: whole numbers without decimals, no exponents, and distinguishable prices."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,29 +8,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PRICES = ("open", "high", "low", "close")
-# What a number needs at least; more are shown where two prices of a bar differ beyond them.
+# The minimum number of decimals; more are shown if two prices of a bar differ beyond them.
 _DIGITS = 10
 # Beyond these a float has noise: 0.1 + 0.2 is 0.30000000000000004.
 _EXACT_DIGITS = 15
 
 
 def price_decimals(bars: Iterable[Sequence[float]]) -> int:
-    """Return how many decimals show the prices of bars; those of one bar stay apart."""
+    """Return the number of decimals for prices, with which different prices of a bar differ."""
     return _decimals([tuple(bar) for bar in bars])
 
 
 def volume_decimals(volumes: Iterable[float]) -> int:
-    """Return how many decimals show volumes; what is more than 0 does not look like 0."""
+    """Return the number of decimals for volumes, with which no positive volume is shown as 0."""
     return _decimals([(0.0, volume) for volume in volumes])
 
 
 def number_text(number: float, decimals: int) -> str:
-    """Return a number with a fixed number of decimals; "NaN" where it is missing."""
+    """Return a number with a fixed number of decimals; "NaN" if it is missing."""
     return "NaN" if math.isnan(number) else f"{number + 0.0:.{decimals}f}"  # no minus before 0
 
 
 def with_texts(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return bars with texts for numbers; each symbol has decimals of its own."""
+    """Return bars with texts for numbers; each symbol has its own number of decimals."""
     texts = frame.astype(dict.fromkeys((*_PRICES, "volume"), object))
     symbols = frame["symbol"].to_numpy()
     for symbol in dict.fromkeys(symbols):
@@ -64,6 +64,6 @@ def _exact_decimals(number: float) -> int:
 
 
 def _are_alike(group: tuple[float, ...], decimals: int) -> bool:
-    """Whether different numbers have the same text."""
+    """Return whether different numbers have the same text."""
     different = {f"{number:.{_EXACT_DIGITS}g}" for number in group}
     return len({number_text(number, decimals) for number in group}) < len(different)

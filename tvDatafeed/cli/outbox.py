@@ -1,4 +1,4 @@
-"""The commands of the outbox: what waits to be delivered, and what was not."""
+"""The commands of the outbox: waiting and undelivered messages."""
 
 import argparse
 import dataclasses
@@ -97,7 +97,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _show_status(outbox: "Outbox", stats: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Write what an outbox holds; return the number of lines."""
+    """Write the contents of an outbox; return the number of lines."""
     if arguments.json:
         show(json.dumps(stats))
         return 1

@@ -1,4 +1,4 @@
-"""A small HTTP server for signed messages, bounded in bytes, time and connections."""
+"""A small HTTP server for signed messages, with limits on bytes, time and connections."""
 
 import contextlib
 import socket
@@ -14,18 +14,18 @@ from tvDatafeed.cli.console import CommandError
 
 __all__ = ["MessageServer", "listen"]
 
-# A sender has at most 64 connections; each one here is a thread.
+# A sender has at most 64 connections; each needs a thread here.
 _MAX_CONNECTIONS = 200
-# For each read of a connection, so that one that is left open ends.
+# For each read of a connection, so that an idle connection is closed.
 _IDLE_S = 60.0
 _BODY_S = 30.0
 _CHUNK_BYTES = 65536
-# Of a body that is too large so much is read: the sender gets its answer, and no reset.
+# How much of a too large body is read, so that the sender gets an answer instead of a reset.
 _DRAINED_BYTES, _DRAIN_S = 10 * 1024 * 1024, 2.0
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 is a free one.
+    """Return a listening socket; port 0 means a free port.
 
     Raises
     ------
@@ -49,12 +49,12 @@ class MessageServer(ThreadingHTTPServer):
     Parameters
     ----------
     listener
-        A socket that listens. It is closed with the server.
+        A listening socket. It is closed with the server.
     handle
         Returns the status and the text of the answer to a request: called with its path, headers
         and body, in a thread for each connection.
     max_body_bytes
-        How many bytes a body may have.
+        The maximum size of a body in bytes.
     """
 
     daemon_threads = False
@@ -72,13 +72,13 @@ class MessageServer(ThreadingHTTPServer):
         self.max_body_bytes = max_body_bytes
         #: Set when the server ends: `handle` should not wait any longer.
         self.is_ending = threading.Event()
-        # To add, to remove and to copy are one step each.
+        # Adding, removing and copying are atomic.
         self._connections: set[socket.socket] = set()
         self._failure: BaseException | None = None
 
     @property
     def url(self) -> str:
-        """Where messages are received."""
+        """The URL that receives messages."""
         host, port = self.server_address[:2]
         text = host.decode() if isinstance(host, bytes | bytearray) else str(host)
         return f"http://{f'[{text}]' if ':' in text else text}:{port}/"
@@ -105,19 +105,19 @@ class MessageServer(ThreadingHTTPServer):
         super().shutdown_request(request)  # type: ignore[arg-type]
 
     def handle_error(self, _request: object, _address: object) -> None:
-        """Keep an error for `serve_forever`, unless the connection alone has broken."""
+        """Keep an error for `serve_forever`, unless only the connection broke."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             self._failure = error
 
     def service_actions(self) -> None:
-        """Raise what has failed in a thread."""
+        """Raise the error of a thread."""
         if self._failure is not None:
             raise self._failure
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads a request within its bounds, and answers it."""
+    """Reads a request within the limits, and answers it."""
 
     server: MessageServer
     protocol_version = "HTTP/1.1"
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(body, bytes):
             self._answer(*self.server.handle(self.path, self.headers, body))
             return
-        # What follows is not the next request.
+        # The following bytes are not the next request.
         self.close_connection = True
         status, _text = body
         self._answer(*body)
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drain()
 
     def do_GET(self) -> None:
-        """Refuse what is not a POST."""
+        """Refuse requests other than POST."""
         self.close_connection = True
         self._answer(405, "post signed messages here", Allow="POST")
 
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         return bytes(body)
 
     def _read(self, size: int, deadline: float) -> bytes:
-        """Return some bytes; none at the end of the connection or of the time."""
+        """Return some bytes; empty at the end of the connection or after the timeout."""
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             return b""

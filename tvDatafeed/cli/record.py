@@ -1,4 +1,4 @@
-"""The command that runs another one and records what it and TradingView say to each other."""
+"""The command that runs another one and records its traffic with TradingView."""
 
 import argparse
 import os
@@ -31,7 +31,7 @@ def add_record_command(command: AddCommand, run: Callable[[Sequence[str]], int])
     command : callable
         Adds one, from its name, what runs it, a summary and examples.
     run : callable
-        Runs the command that is recorded, from its arguments, and returns the exit code.
+        Runs the recorded command, from its arguments, and returns the exit code.
     """
 
     def record(arguments: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def add_record_command(command: AddCommand, run: Callable[[Sequence[str]], int])
 
 
 def _record(arguments: argparse.Namespace, run: Callable[[Sequence[str]], int]) -> int:
-    # Some versions of Python leave the two hyphens, which end the options of this command.
+    # Some versions of Python keep the two hyphens that end the options of this command.
     rest = arguments.arguments[arguments.arguments[:1] == ["--"] :]
     if not rest or rest[0] == "record":
         raise CommandError(

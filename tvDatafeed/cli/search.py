@@ -1,4 +1,4 @@
-"""The command that finds what symbols are called."""
+"""The command that finds symbols by name."""
 
 import argparse
 import json
@@ -46,7 +46,7 @@ def add_search_command(command: AddCommand) -> None:
         help=f"the kind of symbol: {', '.join(_KINDS)}; default: all",
     )
     search.add_argument(
-        "--limit", type=int, default=50, metavar="N", help="results at the most; default: 50"
+        "--limit", type=int, default=50, metavar="N", help="most results; default: 50"
     )
     search.add_argument("--json", action="store_true", help="write one JSON object a line")
 

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["add_serve_command"]
 
 _LONGEST_SLEEP_S = 3600.0
-# Open series and quotes are told of the market as often as a page that is watched would show it.
+# Open series and quotes are updated as often as a visible page would show changes.
 _TICK_INTERVAL_S = 0.5
-# Where the calendars of the made-up market begin, and where its years have long been empty.
+# The first year of the calendars of the made-up market, and a year long after its last bar.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
-# Those of the README's section on signing in.
-_PASSWORD = "open sesame"  # noqa: S105 - of nobody
+# The accounts of the README's section on signing in.
+_PASSWORD = "open sesame"  # noqa: S105 - of made-up accounts
 _PRACTICE = """\
 accounts, with the password "open sesame": alice; bob, whose app has the secret JBSWY3DPEHPK3PXP;
-carol, who is sent the code 024680; dave, of whom a captcha is wanted. Cookies and token are of
+carol, who is sent the code 024680; dave, who has to solve a captcha. Cookies and token are of
 alice."""
-# These are told once, for all faults, in the help.
+# The help describes these once, for all faults.
 _COMMON_FAULT_OPTIONS = {"times", "symbol"}
 
 _REPLAYED = (
@@ -165,7 +165,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.replay is not None:
         _replay(server, arguments)
     server.empty_error = not arguments.no_empty_error
-    # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
+    # A script's background job ignores SIGINT, and SIGTERM stops a container.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -200,7 +200,7 @@ def _show_how_to_connect(server: "FakeTradingView", arguments: argparse.Namespac
     if arguments.replay is not None:
         note(_REPLAYED.format(arguments.replay))
         return
-    # Single months of futures would fill the screen; "tvdatafeed search" finds them.
+    # Single months of futures would fill the screen; "tvdatafeed search" lists them.
     symbols = (x.symbol for x in LISTINGS if len(x.expirations) != 1)
     note("a made-up market, until Ctrl-C: " + " ".join(symbols))
 
@@ -227,7 +227,7 @@ def _accounts() -> "list[Account]":
 
 
 def _credentials(server: "FakeTradingView") -> dict[str, str]:
-    """Give what a browser has in which alice is signed in."""
+    """Return the cookies and the token of a browser in which alice is signed in."""
     cookies = server.issue_cookies("alice")
     return {
         "TV_SESSIONID": cookies.sessionid,
@@ -258,7 +258,7 @@ def _fault(text: str) -> "Fault":
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 0 and 65535")
     return int(text)
 
 
@@ -280,6 +280,6 @@ def _moment(text: str) -> float:
         moment = datetime.min  # noqa: DTZ901 - neither is what follows
     if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment since {_FIRST_YEAR} in ISO 8601, such as 2026-08-20T13:30Z"
+            f"{text!r} is not a moment since {_FIRST_YEAR} in ISO 8601, such as 2026-08-20T13:30Z"
         )
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

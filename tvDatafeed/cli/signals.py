@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, for commands that run until they are ended."""
+"""Ctrl-C and SIGTERM, for commands that run until a signal ends them."""
 
 import signal
 import threading
@@ -28,5 +28,5 @@ def both_interrupt() -> Iterator[list[int]]:
         yield came
     finally:
         for number, handler in zip(numbers, before, strict=True):
-            # None: it was not set by Python, which cannot set it again.
+            # None: Python did not set the handler, and cannot restore it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -46,7 +46,7 @@ examples:
   tvdatafeed store warm AAPL MSFT --exchange NASDAQ --url /srv/bars.db
 
 A file has symbols separated by blanks or lines, and comments after #; @- is
-stdin. Only bars that the store lacks are asked for. The exit code is 1 when a
+stdin. Only bars that the store lacks are requested. The exit code is 1 when a
 symbol has failed.
 """
 _STATS_EXAMPLES = """\

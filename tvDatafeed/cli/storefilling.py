@@ -23,7 +23,7 @@ def warm_store(arguments: argparse.Namespace) -> int:
     """Fetch bars into the store; return the exit code."""
     arguments.symbol = list(_symbols(arguments.symbol))
     symbols = [full_symbol_of(symbol, arguments) for symbol in arguments.symbol]
-    # The client has no store of its own: the one of --url is filled.
+    # The client has no store: the store of --url is filled.
     config = dataclasses.replace(account_config(), store=StoreConfig())
     started = time.perf_counter()
     with opened(arguments) as store, make_client(TvDatafeed, arguments, config) as client:
@@ -51,7 +51,7 @@ def warm_store(arguments: argparse.Namespace) -> int:
 
 
 def _symbols(texts: Iterable[str]) -> Iterator[str]:
-    """Return symbols, with those of each @FILE in its place."""
+    """Return symbols, with each @FILE replaced by its symbols."""
     for text in texts:
         if not text.startswith("@"):
             yield text
@@ -126,7 +126,7 @@ def import_files(arguments: argparse.Namespace) -> int:
 
 
 def _files(names: Iterable[str]) -> Iterator[Path]:
-    """Return files, with those of each folder in its place."""
+    """Return files, with each folder replaced by its files."""
     for name in names:
         path = Path(name)
         if not path.is_dir():

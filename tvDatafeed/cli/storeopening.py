@@ -1,4 +1,4 @@
-"""What the commands of the bar store share: the store itself, its series by name, tables."""
+"""Helpers of the commands of the bar store: the store itself, its series by name, tables."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def unopened(arguments: argparse.Namespace) -> "BarStore":
-    """Return the store that a command is for; nothing is opened yet."""
+    """Return the store of a command; nothing is opened yet."""
     from tvDatafeed.store.barstore import BarStore  # noqa: PLC0415 - help needs to be quick
 
     settings = StoreConfig.from_env()
@@ -29,13 +29,13 @@ def unopened(arguments: argparse.Namespace) -> "BarStore":
 
 @contextmanager
 def opened(arguments: argparse.Namespace) -> "Iterator[BarStore]":
-    """Open the store that a command is for, and close it after the block."""
+    """Open the store of a command, and close it after the block."""
     with unopened(arguments) as store:
         yield store.connect()
 
 
 def of_symbol(every: "Iterable[SeriesInfo]", symbol: str) -> "list[SeriesInfo]":
-    """Return the series of a symbol, by any name it was asked for, of any exchange without one."""
+    """Return the series of a symbol, by any requested name and, without an exchange, of any."""
     wanted = symbol.upper()
 
     def is_named(name: str) -> bool:

@@ -73,14 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = StoreConfig.from_env()
     host: str = arguments.host
-    Access(host, settings.token)  # before anything is opened
+    Access(host, settings.token)  # checked before anything is opened
     try:
         from tvDatafeed.store.web import serve  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise CommandError(
             f'{error.name} is not installed: pip install "tvdatafeed[server]"', EXIT_USAGE
         ) from error
-    # A script's background job ignores SIGINT, and a container is stopped by SIGTERM.
+    # A script's background job ignores SIGINT, and SIGTERM stops a container.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     config = dataclasses.replace(account_config(), store=settings)
@@ -112,7 +112,7 @@ def _store(url: str | None, config: TvDatafeedConfig) -> "BarStore":
 
 
 def _without_store(config: TvDatafeedConfig) -> TvDatafeedConfig:
-    """Return the settings of the client that warms: its bars go to the store that is served."""
+    """Return the settings of the client that warms: its bars are written to the served store."""
     return dataclasses.replace(config, store=StoreConfig())
 
 

@@ -1,4 +1,4 @@
-"""The commands that show what a bar store holds."""
+"""The commands that show the contents of a bar store."""
 
 import argparse
 import dataclasses
@@ -20,7 +20,7 @@ _TIME = "%Y-%m-%d %H:%M"
 
 
 def show_stats(arguments: argparse.Namespace) -> int:
-    """Show what the store holds and how it is used; return the exit code."""
+    """Show the contents and the use of the store; return the exit code."""
     with opened(arguments) as store:
         if not arguments.watch:
             _show_stats(store.stats(), arguments)
@@ -37,7 +37,7 @@ def show_stats(arguments: argparse.Namespace) -> int:
 def _show_stats(
     stats: "StoreStats", arguments: argparse.Namespace, *, uptime_s: float | None = None
 ) -> int:
-    """Write what a store holds; return the number of lines."""
+    """Write the contents of a store; return the number of lines."""
     if arguments.json:
         uptime = {} if uptime_s is None else {"uptime_s": round(uptime_s, 3)}
         show(json.dumps(dataclasses.asdict(stats) | uptime))

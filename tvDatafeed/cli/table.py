@@ -1,4 +1,4 @@
-"""Tables of text that fit a terminal, whatever script they are written in."""
+"""Tables of text that fit a terminal, in any script."""
 
 import itertools
 import shutil
@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 
 _GAP = "  "
-# A text that is cut shorter than this says nothing.
+# A text that is cut shorter than this is not readable.
 _LEAST_WIDTH = 12
 _ELLIPSIS = "…"
-# What goes into a file or to another program is not cut.
+# Output to a file or another program is not cut.
 _NO_TERMINAL = sys.maxsize
 
 
@@ -21,7 +21,7 @@ def table(
     numbers: Sequence[int] = (),
     spare: Sequence[int] = (),
 ) -> list[str]:
-    """Write a line a row that fits into the terminal; of the last column as much as there is room.
+    """Write one line per row that fits into the terminal; the last column is cut.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def table(
     rows
         Their cells.
     numbers
-        Which columns stand to the right.
+        Which columns are aligned to the right.
     spare
-        Which columns go where there is no room for all, the first of these first: half a number
-        is worse than none.
+        Which columns are dropped, in this order, if there is no room for all: half a number is
+        worse than a missing one.
     """
     widths = [max(map(width_of, column)) for column in zip(heads, *rows, strict=True)]
     limit = terminal_columns()
@@ -97,12 +97,12 @@ def described(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def printable(value: object) -> str:
-    """Return a value as text, with blanks for what a terminal would obey."""
+    """Return a value as text, with blanks instead of control characters."""
     return "".join(c if c.isprintable() else " " for c in str(value))
 
 
 def encodable(line: str) -> str:
-    """Return a line with question marks for what stdout cannot write."""
+    """Return a line with question marks for characters that stdout cannot write."""
     # Not every terminal shows every script, and Windows' pipes have a code page.
     encoding = sys.stdout.encoding or "utf-8"
     return line.encode(encoding, "replace").decode(encoding)

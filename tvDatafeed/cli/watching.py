@@ -16,23 +16,23 @@ _T = TypeVar("_T")
 def watch(
     look: Callable[[], _T], show: Callable[[_T, float], int], every_s: float, *, is_json: bool
 ) -> None:
-    """Look at something and show it, until Ctrl-C.
+    """Show figures again and again, until Ctrl-C.
 
     Parameters
     ----------
     look
-        Returns what is shown. When it fails later than the first time, a line says so.
+        Returns the figures. If it fails after the first time, a line reports that.
     show
-        Writes it, with the seconds since the begin, and returns the number of lines.
+        Writes them, with the seconds since the start, and returns the number of lines.
     every_s
-        Seconds between two looks.
+        Seconds between two calls of `look`.
     is_json
-        Whether each look is a line of its own; otherwise a terminal shows the last one alone.
+        Whether each result is a line of its own; otherwise a terminal shows only the last one.
 
     Raises
     ------
     TvDatafeedError
-        The first look fails.
+        The first call of `look` fails.
     """
     started, height = time.monotonic(), 0
     is_screen = sys.stdout.isatty() and not is_json and not terminal_is_dumb()
@@ -40,7 +40,7 @@ def watch(
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             if is_screen and height:
-                # Back to the first line of the last time; the rest is written over.
+                # Move to the first line of the previous output, which is overwritten.
                 write_to_stdout(f"\x1b[{height}F\x1b[J")
             height = show(seen, time.monotonic() - started)
             while True:

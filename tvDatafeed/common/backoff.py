@@ -1,8 +1,8 @@
-"""How long to wait before something that failed is tried again."""
+"""The pause before a failed operation is tried again."""
 
 import random
 
-# 2.0 ** 32 seconds are longer than any bound, and far from overflowing a float.
+# 2.0 ** 32 seconds are longer than any limit, and do not overflow a float.
 _MAX_DOUBLINGS = 32
 
 

@@ -1,10 +1,10 @@
-"""What an error is made of: libraries wrap one error into another."""
+"""The causes of an error: libraries wrap one error into another."""
 
 from collections.abc import Iterator
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what its library wrapped into it, from the outside in."""
+    """Yield an error and the errors that it wraps, from the outside in."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:

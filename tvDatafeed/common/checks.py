@@ -1,4 +1,4 @@
-"""A list of checks that run one after the other, each with a limit, whatever the others find."""
+"""Checks that run one after the other, each with a time limit, independent of other results."""
 
 import queue
 import threading
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 
-# A check ends by itself at its deadline; one that does not, as a name lookup of the system, is
-# left alone after this.
+# A check ends by itself at its deadline; if it does not, such as the system's name lookup, it is
+# abandoned after this time.
 _GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check has found.
+    """The result of a check.
 
     Attributes
     ----------
     ok : bool or None
-        None where there was nothing to check.
+        None if there was nothing to check.
     message : str
         One line.
     advice : str
@@ -34,21 +34,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Step:
-    """A check that is to be run.
+    """A check before it is run.
 
     Attributes
     ----------
     name : str
-        What is checked.
+        The name of the check.
     run : callable
-        Called with the deadline, on the monotonic clock in seconds. It returns what it has found,
-        or a text where all is well.
+        Called with the deadline, on the monotonic clock in seconds. It returns a finding, or a text
+        if the check passed.
     limit_s : float
         How long it may take.
     needs : sequence of str
         The names of earlier checks; if one of them fails, this one is not tried.
     advice : str
-        The next step after a failure that names none.
+        The next step after a failure without its own.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Check:
     Attributes
     ----------
     name : str
-        What was checked.
+        The name of the check.
     ok : bool or None
-        None where it was not tried, or there was nothing to check.
+        None if it was not tried, or there was nothing to check.
     seconds : float
         How long it took.
     message : str
-        What was found, in one line.
+        The result in one line.
     advice : str
         The next step; empty without one.
     """
@@ -86,21 +86,21 @@ class Check:
 def run_checks(
     steps: Sequence[Step], limit_s: float, explain: Callable[[Exception], Finding]
 ) -> Generator[Check, None, None]:
-    """Run checks in their order, and yield each as soon as it has ended.
+    """Run checks in their order, and yield each as soon as it ends.
 
-    Each runs in a thread of its own, so that none can hold the others up and Ctrl-C ends the wait.
+    Each runs in its own thread, so that it cannot block the others and Ctrl-C ends the wait.
 
     Parameters
     ----------
     steps
         The checks.
     limit_s
-        How long all of them may take; what remains then is not tried.
+        The time limit of all checks; the remaining ones are not tried.
     explain
-        Returns the finding that an exception of a check is.
+        Returns the finding for an exception of a check.
     """
     whole = Deadline(limit_s)
-    # What has failed, and why what was not tried was not: by the first failure on the way.
+    # The failed check behind each check that failed or was not tried.
     lost: dict[str, str] = {}
     for step in steps:
         culprit = next((lost[name] for name in step.needs if name in lost), None)

@@ -1,17 +1,17 @@
-"""Objects that belong to one process, as they hold connections or threads."""
+"""Objects that belong to one process, since they have connections or threads."""
 
 from typing import NoReturn
 
 
 def refuse_copy(thing: object, client: str | None = None) -> NoReturn:
-    """Refuse to pickle or copy an object; for its ``__reduce__``.
+    """Raise on pickling or copying an object; for its ``__reduce__``.
 
     Parameters
     ----------
     thing
         The object.
     client
-        What another process makes instead; default: an object of the same class.
+        The class that another process should create; default: the class of the object.
 
     Raises
     ------

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 
-# How long one wait may take; None for no limit. On Windows a thread that waits receives Ctrl-C
-# only after the wait.
+# The maximum time of one wait; None for no limit. On Windows a waiting thread receives Ctrl-C only
+# after the wait.
 WAIT_SLICE_S = 0.1 if sys.platform == "win32" else None
 
 
 class Deadline:
-    """A moment by which a whole operation must be over, however many waits it takes.
+    """The moment by which a whole operation must end, with all of its waits.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Deadline:
     Attributes
     ----------
     seconds : float or None
-        As given.
+        As passed.
     at : float or None
         The moment, in the seconds of `clock`; None means no limit.
 
@@ -45,14 +45,14 @@ class Deadline:
         return "Deadline(None)" if remaining is None else f"Deadline({remaining:.3f})"
 
     def remaining(self) -> float | None:
-        """Return the seconds left, from 0 to what a thread can wait; None means no limit."""
+        """Return the seconds left, from 0 to the longest wait of a thread; None means no limit."""
         if self.at is None:
             return None
         return min(max(self.at - self._clock(), 0.0), threading.TIMEOUT_MAX)
 
     @property
     def expired(self) -> bool:
-        """True from the moment on; never, when there is no limit."""
+        """Whether the moment has passed; False without a limit."""
         return self.remaining() == 0.0
 
     def clip(self, seconds: float | None) -> float | None:
@@ -61,12 +61,12 @@ class Deadline:
         Parameters
         ----------
         seconds : float or None
-            What the wait itself allows, in seconds; None means no limit.
+            The limit of the wait itself, in seconds; None means no limit.
 
         Returns
         -------
         float or None
-            The smaller of `seconds` and what remains; None means no limit.
+            The smaller of `seconds` and the time left; None means no limit.
         """
         remaining = self.remaining()
         if remaining is None:

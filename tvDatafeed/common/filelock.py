@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-# Waits between two tries: short at first, since a lock is held for a millisecond or less.
+# The waits between two tries: short at first, since a lock is held for a millisecond or less.
 _SHORTEST_WAIT_S = 0.0002
 _LONGEST_WAIT_S = 0.01
 _ONLY_THE_USER = 0o600
@@ -41,12 +41,12 @@ else:
 
 
 def open_lock_file(path: "str | os.PathLike[str]") -> int:
-    """Open a file to lock, making it when there is none; return its descriptor.
+    """Open a file to lock, creating it if necessary; return its descriptor.
 
     Raises
     ------
     OSError
-        When it can be neither opened nor made.
+        If it cannot be opened or created.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
     return os.open(path, flags, _ONLY_THE_USER)
@@ -56,12 +56,12 @@ def open_lock_file(path: "str | os.PathLike[str]") -> int:
 def file_lock(descriptor: int, timeout_s: float) -> Generator[None]:
     """Hold the lock on an open file.
 
-    Each descriptor that `open_lock_file` returns excludes all others, those of this process too.
+    Each descriptor that `open_lock_file` returns excludes all others, also in the same process.
 
     Raises
     ------
     TimeoutError
-        When another one holds it for longer than `timeout_s`.
+        If another descriptor holds it for longer than `timeout_s`.
     """
     until, wait_s = time.monotonic() + timeout_s, _SHORTEST_WAIT_S
     while not _try_lock(descriptor):

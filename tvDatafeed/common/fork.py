@@ -1,6 +1,6 @@
-"""What a forked child has to do before it uses objects that its parent made.
+"""The repair of objects in a forked child before it uses them.
 
-A fork copies locks as they are, and the threads that held them are not in the child.
+A fork copies locked locks, but the threads that hold them do not exist in the child.
 """
 
 import os
@@ -8,19 +8,19 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-# Not a WeakMethod, which fails when the program ends in the wrong order.
+# Not a WeakMethod, which may fail while the interpreter ends.
 _methods: "dict[object, tuple[weakref.ref[Any], Callable[[Any], None]]]" = {}
 
 
 def call_in_forked_child(method: Callable[[], None]) -> None:
     """Call a bound method in every child that is forked from now on.
 
-    The object is referenced weakly. The methods are called in any order, each without help from
-    other objects that are registered, and before the child's own code runs.
+    The object is referenced weakly. The methods are called in any order before the child's own code
+    runs, so they must not use other registered objects.
     """
     key = object()
 
-    # Its names are bound here: when the program ends, those of the module are gone.
+    # Names are bound here, since the module's names may be gone when the interpreter ends.
     def forget(_reference: object, methods: Any = _methods, key: object = key) -> None:
         methods.pop(key, None)
 

@@ -5,7 +5,7 @@ import inspect
 
 from tvDatafeed.exceptions import DataValidationError
 
-# The parameters of each function, for the line that an error shows.
+# The parameters of each function, for the line of code in an error message.
 _PARAMETERS = {
     "callback": "seis, data",
     "on_error": "who, error",
@@ -17,7 +17,7 @@ HOOKS = tuple(name for name in _PARAMETERS if name != "callback")
 
 
 def check_not_async(field: str, function: object) -> None:
-    """Refuse a function that returns a coroutine: it would never run.
+    """Raise for a function that returns a coroutine: it would never run.
 
     Parameters
     ----------

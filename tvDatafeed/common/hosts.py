@@ -1,8 +1,8 @@
-"""Which hosts are this machine."""
+"""Recognize the hosts that are this machine."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which no proxy may stand before."""
+    """Return whether a host is this machine, which never needs a proxy."""
     import ipaddress  # noqa: PLC0415 - settings are imported by each program
 
     if host == "localhost" or host.endswith(".localhost"):

@@ -5,16 +5,16 @@ from typing import Any
 
 
 def whole_number(value: Any) -> int:
-    """Return anything with the value of an int, such as numpy's integers, as an int.
+    """Return an int or an equivalent, such as numpy's integers, as an int.
 
     Raises
     ------
     TypeError
-        When it is a bool, a float, a text or anything else.
+        If it is a bool, a float, a text or anything else.
     """
-    # numpy's bool, by its name: older numpy gives it an index, with a warning.
+    # numpy's bool, by its name: in older numpy it has __index__, with a warning.
     if type(value).__name__ in {"bool", "bool_"}:
-        raise TypeError("a bool is no number")
+        raise TypeError("a bool is not a number")
     return operator.index(value)
 
 

@@ -1,4 +1,4 @@
-"""One object for each thread, such as a connection to a database that threads must not share."""
+"""One object per thread, such as a database connection that threads must not share."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -9,37 +9,37 @@ from tvDatafeed.common.fork import call_in_forked_child
 
 _T = TypeVar("_T")
 
-# What a forked child inherited and must neither use nor close: its parent still does.
+# Objects that a forked child inherited and must not use or close: its parent uses them.
 _inherited: list[Any] = []
 
 
 class PerThread(Generic[_T]):
-    """Makes an object in each thread that asks, and closes it after the thread has ended.
+    """Creates an object in each thread that needs one, and closes it after the thread has ended.
 
-    An object that a thread has taken is closed by that thread alone.
+    While a thread uses an object, only that thread closes it.
 
     Parameters
     ----------
     make
-        Makes one; called in the thread that will use it.
+        Creates an object; called in the thread that will use it.
     close
-        Closes one; called in any thread.
+        Closes an object; called in any thread.
     """
 
     def __init__(self, make: Callable[[], _T], close: Callable[[_T], None]) -> None:
         self._make = make
         self._close = close
-        # Each operation on them is one step, so that no lock is needed that a fork could copy: it
-        # belongs to whom has removed it.
+        # Each operation on this list is atomic, so that no lock is needed, which a fork could copy:
+        # an object belongs to the thread that removed it.
         self._idle: dict[threading.Thread, _T] = {}
         self._taken: dict[int, _T] = {}
-        # Another one after each `close`.
+        # Replaced by each `close`.
         self._round = object()
         call_in_forked_child(self._forget)
 
     @contextmanager
     def using(self) -> Generator[_T]:
-        """Return the object of this thread, made anew when there is none."""
+        """Return the object of this thread; create it if there is none."""
         begun = self._round
         found = self._idle.pop(threading.current_thread(), None)
         if found is None:
@@ -49,12 +49,12 @@ class PerThread(Generic[_T]):
         try:
             yield found
         finally:
-            # In a forked child it is still its parent's.
+            # In a forked child, the object still belongs to the parent.
             if self._taken.pop(id(found), None) is not None:
                 self._give_back(found, begun)
 
     def close(self) -> None:
-        """Close the objects of all threads; one that is being used when that is over."""
+        """Close the objects of all threads; an object in use is closed after its use."""
         self._round = object()
         for thread in list(self._idle):
             self._close_idle(thread)
@@ -65,7 +65,7 @@ class PerThread(Generic[_T]):
         if other is not None:
             self._close(other)
         self._idle[thread] = found
-        # `close` may have been called since, or just now.
+        # `close` may have been called meanwhile.
         if self._round is not begun:
             self._close_idle(thread)
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar of tqdm, which draws in terminals and notebooks, or a callable."""
+"""Progress of long work: a bar of tqdm, for terminals and notebooks, or a callable."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ Report: TypeAlias = Callable[[int, int, str], object]
 
 @contextmanager
 def reporting(progress: "bool | Report", total: int) -> Iterator[Report]:
-    """Give what to call after each piece of work: ``(done, total, symbol)``.
+    """Return a function to call after each piece of work: ``(done, total, symbol)``.
 
     Parameters
     ----------
     progress
-        False for none, True for a bar, or what is called instead.
+        False for no progress, True for a bar, or a callable.
     total
         How many pieces there are.
 
     Raises
     ------
     ConfigurationError
-        When a bar is asked for and tqdm is not installed.
+        If a bar is wanted and tqdm is not installed.
     DataValidationError
-        When `progress` is none of these.
+        If `progress` is anything else.
     """
     if callable(progress):
         yield progress
@@ -48,7 +48,7 @@ def _bar(total: int) -> Iterator[Report]:
         ) from error
 
     class Bar(tqdm):  # type: ignore[type-arg]  # generic for type checkers alone
-        # The thread that watches over idle bars would outlive this one.
+        # tqdm's monitor thread would outlive this thread.
         monitor_interval = 0
 
     with Bar(total=total, unit="symbol", miniters=1) as bar:

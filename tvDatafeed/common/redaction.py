@@ -1,4 +1,4 @@
-"""Secrets in texts: what is shown instead of them."""
+"""Redaction of secrets in texts."""
 
 import re
 from collections.abc import Iterable
@@ -17,8 +17,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     text : str
         The text, such as an answer of the server that may repeat what we sent.
     secrets : iterable of str
-        What must not appear. Those shorter than 4 characters are left alone: they would
-        occur by chance.
+        The secrets. Those shorter than 4 characters are not replaced: they would occur by chance.
 
     Returns
     -------
@@ -30,18 +29,18 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     >>> redact("token eyJhbGci rejected", ["eyJhbGci"])
     'token *** rejected'
     """
-    # The longest first, so that nothing remains of a secret that contains another.
+    # Longest first, so that a secret that contains another is replaced completely.
     hidden = sorted((s for s in set(secrets) if len(s) >= REDACT_MIN_LENGTH), key=len)
     if hidden:
         text = re.sub("|".join(map(re.escape, reversed(hidden))), "***", text)
-    # A token is known by its form too, cut or forgotten as it may be.
+    # Tokens are also recognized by their form, even if truncated or unknown.
     return TOKEN.sub("***", text)
 
 
 def masked_url(url: str) -> str:
-    """Return a URL without its password, and without a query, which may hold one too.
+    """Return a URL without its password and query, which may contain a password too.
 
-    A password that was not quoted, and so may hold any character, is hidden as well.
+    An unquoted password, which may contain any character, is hidden as well.
     """
     scheme, separator, rest = url.partition("://")
     user, at, place = rest.rpartition("@")
@@ -60,13 +59,13 @@ def mask_sensitive_data(data: str | None, visible_chars: int = 4, mask_char: str
     visible_chars : int, default 4
         How many characters at the end stay readable; 0 shows nothing.
     mask_char : str, default "*"
-        What stands for a hidden character.
+        The replacement of a hidden character.
 
     Returns
     -------
     str
-        As long as `data`; eight mask characters when there is nothing to show or when all
-        of it would be shown.
+        A text as long as `data`; eight mask characters if `data` is empty or would be shown
+        completely.
 
     Examples
     --------

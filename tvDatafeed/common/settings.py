@@ -1,6 +1,6 @@
-"""Settings: groups of values that are checked, and can come from variables.
+"""Settings: groups of checked values, which can come from environment variables.
 
-A setting is a field of a dataclass that inherits from `Section`; the metadata of the field holds
+A setting is a field of a dataclass that inherits from `Section`; the metadata of the field contains
 the kind of value and the names of its variables.
 """
 
@@ -29,7 +29,7 @@ LiveMode = Literal["stream", "poll"]
 _T = TypeVar("_T")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# How long a message is, and how a connection ends, is for those who send it.
+# Headers that the sender sets itself: the length of a message, and the end of a connection.
 _OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection"}
 _COOKIE = re.compile(r"[!-:<-~]+")
 _VISIBLE = re.compile(r"[!-~]+")
@@ -37,7 +37,7 @@ _BOT_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 
 
 def checked(check: Callable[[Any], _T], value: object, parameter: str) -> _T:
-    """Return what a check makes of a value; put a name to its complaint."""
+    """Return the checked value; add the name of the setting to an error."""
     try:
         return check(value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -148,7 +148,7 @@ def _proxy(value: Any) -> str | None:
 
 
 def _expanded(path: str) -> str:
-    """Return a path with its ``~`` replaced by the home folder, which no shell has done here."""
+    """Return a path with ``~`` replaced by the home folder, since no shell has expanded it."""
     full = os.path.expanduser(path)  # noqa: PTH111 - pathlib raises RuntimeError without a home
     if full.startswith("~"):
         raise ValueError("begins with ~, and that home folder is not known: use a full path")
@@ -181,14 +181,14 @@ def _text(value: Any) -> str | None:
 
 
 def _cookie(value: Any) -> str | None:
-    # A semicolon or a line break would begin another cookie or header.
+    # A semicolon or a line break would start another cookie or header.
     if value is not None and not (isinstance(value, str) and _COOKIE.fullmatch(value)):
         raise ValueError("must be the value of a cookie, such as a browser shows it, or None")
     return value
 
 
 def _bearer_token(value: Any) -> str | None:
-    # What a header can carry without quotes.
+    # Characters that a header can contain without quotes.
     if value is not None and not (isinstance(value, str) and _VISIBLE.fullmatch(value)):
         raise ValueError("must be a text of letters, digits and punctuation, or None")
     return value
@@ -256,7 +256,7 @@ def _url(*schemes: str) -> Callable[[Any], str]:
     forms = " or ".join(f"{scheme}://" for scheme in schemes)
 
     def check(value: Any) -> str:
-        # urlsplit drops line breaks and tabs without a word.
+        # urlsplit silently drops line breaks and tabs.
         if not isinstance(value, str) or not value.isprintable() or " " in value:
             raise ValueError(f"must be a URL that starts with {forms}, without spaces")
         try:
@@ -289,7 +289,7 @@ def _redis_url(value: Any) -> str | None:
 def check_encrypted(url: str, parameter: str) -> None:
     """Raise a `ConfigurationError` for a URL without TLS, unless its host is this machine.
 
-    What is sent - a password, cookies, a token - could be read on the way.
+    Others in the network could read passwords, cookies and tokens.
     """
     parts = urlsplit(url)
     if parts.scheme in {"https", "wss"} or is_loopback(parts.hostname or ""):
@@ -336,7 +336,7 @@ class _Headers(Mapping[str, str]):
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
-        # Any header but this one may be a cookie or a token.
+        # Any other header may be a cookie or a token.
         shown = {name: text if name == "Origin" else "***" for name, text in self._items.items()}
         return repr(shown)
 
@@ -347,14 +347,14 @@ def _headers(value: Any) -> Mapping[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError("must map header names to texts")
-        # A line break would let one header become two.
+        # A line break would split one header into two.
         if not name or not (name + text).isprintable():
             raise ValueError("must have header names and texts of printable characters")
     return _Headers(value)
 
 
 def validated_headers(value: Any) -> Mapping[str, str]:
-    """Return headers that can be sent, all in printable ASCII, or raise `ConfigurationError`."""
+    """Return headers that can be sent, in printable ASCII, or raise `ConfigurationError`."""
     headers = checked(_headers, value, "headers")
     for name, text in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not text.isascii():
@@ -365,7 +365,7 @@ def validated_headers(value: Any) -> Mapping[str, str]:
 
 
 class _Kind(NamedTuple):
-    """What values a setting takes: `check` any value, `read` the text of a variable."""
+    """The kind of a setting: `check` checks any value, `read` reads the text of a variable."""
 
     check: Callable[[Any], Any]
     read: Callable[[str], Any]
@@ -409,7 +409,7 @@ CHAT_ID = _Kind(_chat_id, _chat_id)
 
 
 def seconds_between(low: float, high: float) -> _Kind:
-    """Return the kind of a number of seconds within two bounds."""
+    """Return the kind of a number of seconds within limits."""
 
     def check(value: Any) -> float:
         number = _number(value)
@@ -421,7 +421,7 @@ def seconds_between(low: float, high: float) -> _Kind:
 
 
 def whole_between(low: int, high: int | None, unit: str = "") -> _Kind:
-    """Return the kind of a whole number within two bounds; None is no upper bound."""
+    """Return the kind of a whole number within limits; None means there is no upper limit."""
     limits = f"at least {low}" if high is None else f"{low} to {high}"
 
     def check(value: Any) -> int:
@@ -450,26 +450,26 @@ class DefaultText(str):
 
 
 def setting(kind: _Kind, *variables: str) -> dict[str, Any]:
-    """Return a field's metadata; of several variables the first that is set wins."""
+    """Return a field's metadata; if several variables are set, the first one is used."""
     return {"kind": kind, "variables": variables}
 
 
 def credential(kind: _Kind, variable: str) -> dict[str, Any]:
-    """Return the metadata of a field that the environment gives only when asked for it."""
+    """Return the metadata of a field that is read from the environment only on request."""
     return {"kind": kind, "variables": (variable,), "credential": True}
 
 
 class Section:
-    """A group of settings, checked when it is made."""
+    """A group of settings, checked when it is created."""
 
     def __post_init__(self) -> None:
         for name, check in _checks_of(type(self)):
-            # The class is frozen for everyone else.
+            # The class is frozen for all other code.
             object.__setattr__(self, name, checked(check, getattr(self, name), name))
         self._check_together()
 
     def _check_together(self) -> None:
-        """Raise a `ConfigurationError` where values that are good alone do not go together."""
+        """Raise a `ConfigurationError` for values that are valid alone but not together."""
 
     @classmethod
     def _from_variables(cls, variables: Mapping[str, str], *, credentials: bool) -> Self:
@@ -484,7 +484,7 @@ class Section:
                 continue
             if "credential" in field.metadata and not credentials:
                 continue
-            # All are checked, also those that another one overrules: a mistake stays a mistake.
+            # All variables are checked, also unused ones, so that mistakes are reported.
             for variable in reversed(field.metadata["variables"]):
                 text = variables.get(variable, "")
                 if text.strip():
@@ -510,13 +510,13 @@ def variables_in_file(path: str | os.PathLike[str]) -> dict[str, str]:
     ConfigurationError
         The file cannot be read.
     """
-    import dotenv  # noqa: PLC0415 - where a file is asked for
+    import dotenv  # noqa: PLC0415 - only for a file
 
     full = checked(_expanded, os.fsdecode(path), "dotenv_path")
     try:
-        # Editors on Windows begin a file with a byte order mark.
+        # Editors on Windows write a byte order mark at the start of a file.
         with open(full, encoding="utf-8-sig") as file:  # noqa: PTH123 - a path of any kind
-            # A password may hold "${".
+            # A password may contain "${".
             found = dotenv.dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
@@ -531,7 +531,7 @@ def _fields_of(section: type[Section]) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def variables_of(section: type[Section]) -> Iterator[str]:
-    """Yield the names of all variables that a section and those inside it read."""
+    """Yield the names of all variables of a section and the sections inside it."""
     for field in _fields_of(section):
         if "section" in field.metadata:
             yield from variables_of(field.metadata["section"])

@@ -1,7 +1,7 @@
-"""An SQLite file that many threads and processes of one machine share.
+"""An SQLite file that threads and processes of one machine share.
 
-Here are opening, locking, the rule of the write-ahead log, and the errors; what is in the file is
-for those who use it.
+This module opens and locks the file, requires the write-ahead log, and maps errors; its users
+define the content of the file.
 """
 
 import contextlib
@@ -22,33 +22,33 @@ Kind: TypeAlias = Literal["locked", "corrupt", "other"]
 
 _ONLY_THE_USER, _ONLY_THE_USER_FOLDER = 0o600, 0o700
 # Before this version two connections that checkpoint at the same time can damage the file
-# ("WAL-reset bug", sqlite.org/wal.html), so that writers take turns with a lock of their own.
+# ("WAL-reset bug", sqlite.org/wal.html), so writers use another lock.
 _SAFE_CHECKPOINTS = (3, 51, 3)
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph"}
 _SUFFIXES = ("", "-wal", "-shm")
 _CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 _USE_WAL = "PRAGMA journal_mode = WAL"
-# Between two tries to use it.
+# The pause between two tries.
 _MODE_WAIT_S = 0.005
 SQLITE_VERSION: str = sqlite3.sqlite_version
 
 
 @dataclass(frozen=True)
 class FileWords:
-    """What the errors of a file say.
+    """The words in the errors of a file.
 
     Parameters
     ----------
     noun
-        What the file is: "bar store".
+        The name of the file's purpose: "bar store".
     path_setting, timeout_setting
         The settings that name the file, and how long to wait for other programs.
     space_advice
-        What to do on a full disk.
+        The next step on a full disk.
     sharing_advice
-        What to use where the file cannot be shared; may be empty.
+        The alternative if the file cannot be shared; may be empty.
     error
-        Makes an error of a kind, a message and a hint.
+        Creates an error from a kind, a message and a hint.
     """
 
     noun: str
@@ -61,7 +61,7 @@ class FileWords:
 
 @dataclass
 class SqliteConnection:
-    """A connection of one thread at a time, and the descriptor of the lock for its writes."""
+    """A connection for one thread at a time, and the descriptor of the lock for its writes."""
 
     database: sqlite3.Connection
     lock: int | None
@@ -77,14 +77,14 @@ class SqliteFile:
     Parameters
     ----------
     path
-        The file; `make` makes it.
+        The file; `make` creates it.
     timeout_s
         How long to wait for other writers.
     words
-        What errors say.
+        The words in errors.
     is_durable
-        Whether a transaction is on the disk when it ends, also when the power fails then.
-        Otherwise the last ones may be lost, and the file stays whole.
+        Whether a transaction survives a power failure after its end. Otherwise the last ones may be
+        lost, but the file stays intact.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class SqliteFile:
         self._needs_lock = sqlite3.sqlite_version_info < _SAFE_CHECKPOINTS
 
     def make(self) -> None:
-        """Make the file where there is none, and its folder; only the user may read them."""
+        """Create the file and its folder if they do not exist; only the user may read them."""
         kind = _file_system(self.path.parent)
         if kind in _NETWORK_FILE_SYSTEMS:
             raise self._error(
@@ -117,7 +117,7 @@ class SqliteFile:
         with self.mapped():
             lock = open_lock_file(f"{self.path}.lock") if self._needs_lock else None
             try:
-                # Used by one thread at a time, and closed by another one.
+                # One thread at a time uses it, and another thread may close it.
                 database = sqlite3.connect(
                     self.path,
                     timeout=self._timeout_s,
@@ -138,8 +138,8 @@ class SqliteFile:
             return connection
 
     def disconnect(self, connection: SqliteConnection) -> None:
-        """Close a connection; in any thread."""
-        # The last connection to close checkpoints, as a writer does.
+        """Close a connection; may be called in any thread."""
+        # Closing the last connection checkpoints the file, like a writer.
         with contextlib.ExitStack() as held:
             if connection.lock is not None:
                 held.callback(os.close, connection.lock)
@@ -149,7 +149,7 @@ class SqliteFile:
 
     @contextmanager
     def reading(self, connection: SqliteConnection) -> Generator[Execute]:
-        """Run statements that see one state of the file."""
+        """Open a transaction whose statements see one state of the file."""
         with self.mapped():
             self._begin(connection, "BEGIN")
             try:
@@ -159,7 +159,7 @@ class SqliteFile:
 
     @contextmanager
     def writing(self, connection: SqliteConnection) -> Generator[Execute]:
-        """Run statements in a transaction that no other writer shares."""
+        """Open a transaction that excludes other writers."""
         with self.mapped(), contextlib.ExitStack() as held:
             if connection.lock is not None:
                 held.enter_context(file_lock(connection.lock, self._timeout_s))
@@ -174,18 +174,19 @@ class SqliteFile:
     @classmethod
     def _begin(cls, connection: SqliteConnection, how: str) -> None:
         if connection.database.in_transaction:
-            # Ctrl-C came between the statement that began it and the block that ends it.
+            # Ctrl-C came between the statement that starts the transaction and the block that ends
+            # it.
             cls._end(connection, "ROLLBACK")
         connection.execute(how)
 
     @staticmethod
     def _end(connection: SqliteConnection, how: str) -> None:
-        # Some errors have ended the transaction already.
+        # Some errors end the transaction.
         with contextlib.suppress(sqlite3.Error):
             connection.execute(how)
 
     def move_aside(self) -> str:
-        """Rename a damaged file, so that a new one can be made; return the new name."""
+        """Rename a damaged file, so that a new one can be created; return the new name."""
         place = next(
             place
             for number in range(1, 1000)
@@ -265,7 +266,7 @@ class SqliteFile:
 def _with_patience(statement: str, connection: SqliteConnection, timeout_s: float) -> list[Row]:
     """Run a statement again while the file is locked.
 
-    SQLite itself does not wait where two connections change the mode of a new file at once.
+    SQLite itself does not wait if two connections change the mode of a new file at the same time.
     """
     until = time.monotonic() + timeout_s
     while True:
@@ -278,7 +279,7 @@ def _with_patience(statement: str, connection: SqliteConnection, timeout_s: floa
 
 
 def _file_system(folder: Path) -> str:
-    """Return the kind of the file system that a folder is on; empty where unknown."""
+    """Return the kind of a folder's file system; empty if unknown."""
     if str(folder).startswith(("\\\\", "//")) and os.name == "nt":
         return "cifs"
     try:

@@ -92,7 +92,7 @@ def line_of(error: object) -> str:
 
 def alert_of_gap(seis: object, start: object, end: object) -> str:
     """Return the alert for bars that a feed has missed."""
-    return f"{name_of(seis)}: bars from {start} to {end} were missed and cannot be had"
+    return f"{name_of(seis)}: bars from {start} to {end} were missed and cannot be fetched"
 
 
 def alerts_of_state(seis: object, state: str, failed: set[str]) -> list[str]:

@@ -58,7 +58,7 @@ class AlertService:
     sender : callable, optional
         Called with each text, such as a `TelegramSender`. Without one no alert is sent.
     per_minute : int, default 20
-        How many messages are sent within a minute, at the most.
+        The maximum number of messages per minute.
     repeat_s : float, default 600.0
         For how many seconds the same text is counted instead of sent.
     clock : callable, optional
@@ -172,7 +172,7 @@ class AlertService:
     def attach(self, tvl: Any, webhook: Any = None) -> None:
         """Send alerts about a feed and a webhook.
 
-        Of the feed: bars that cannot be had any more, a Seis that fails, a consumer that is too
+        Of the feed: bars that cannot be fetched any more, a Seis that fails, a consumer that is too
         slow. Of the webhook: the fifth failure in a row, the recovery after it, a message that is
         given up, a full outbox. Hooks that are set are kept, and called as before; a consumer
         with an `on_error` of its own does not reach the feed's.

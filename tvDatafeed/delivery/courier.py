@@ -134,7 +134,7 @@ class Courier:
                 headers = self._headers(job.id, job.body, attempts)
                 reply = poster.post(job.body, headers, deadline=deadline)
             except DroppedError:
-                # Signed anew: the receiver may have seen the nonce.
+                # Signed again: the receiver may have seen the nonce.
                 continue
             except NetworkError as failure:
                 error = str(failure)

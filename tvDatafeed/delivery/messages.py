@@ -18,7 +18,7 @@ VERSION = 1
 
 # 130 bits: no two messages have one id by chance.
 _ID_CHARACTERS = 26
-# Enough for so many characters; base32 takes them by fives.
+# Enough bytes for this number of characters; base32 encodes five bytes at a time.
 _ID_BYTES = 20
 _MAX_TYPE_LENGTH, _MAX_LANE_LENGTH = 256, 512
 _DIGEST_BYTES = 16

@@ -220,7 +220,7 @@ class Outbox:
             with self._file.writing(self._connected()) as execute:
                 function(Rows(execute))
         except OutboxError:
-            # Whatever happened to the file, it is opened anew.
+            # Whatever happened to the file, it is opened again.
             self._disconnect()
             raise
 

@@ -44,7 +44,7 @@ class EntryId(NamedTuple):
 
     @property
     def after_s(self) -> float:
-        """From when on it is about what follows: a moment that was asked for, or its bar's open."""
+        """The moment from which on it applies: a requested moment, or its bar's open."""
         return (self.time_ms + (self.revision == _LAST)) / _MILLISECONDS
 
 

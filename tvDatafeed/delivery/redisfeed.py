@@ -72,7 +72,7 @@ class RedisFeed:
         Readers with the same group share the bars. Default: this reader gets every bar.
     name : str, optional
         The name of this reader in its group, unique there. With the same name after a restart it
-        goes on at once with what it did not acknowledge. Default: another one each time.
+        continues at once with the bars that it did not acknowledge. Default: another one each time.
     timezone : str or tzinfo, optional
         The zone of the index: "UTC", an IANA name or a zone. Default: the machine's local time,
         without a zone.
@@ -88,7 +88,7 @@ class RedisFeed:
     Attributes
     ----------
     on_gap : callable or None
-        As given; may be assigned.
+        As passed; may be assigned.
 
     Raises
     ------
@@ -184,8 +184,8 @@ class RedisFeed:
             `stream` yields the bars.
         start : datetime, date or str, optional
             From which moment on bars are read again, or "first" for all that Redis has. Default:
-            what is published from now on; with a group, where it left off. A group that is there
-            already always goes on where it left off.
+            what is published from now on; with a group, where it left off. An existing group always
+            continues where it left off.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class RedisFeed:
             An argument cannot be used.
         DeliveryError
             The server refuses this client, the series is subscribed already, or the feed is
-            closed. A server that is away is no error: the feed begins when it is back.
+            closed. An unreachable server is not an error: the feed begins when it is back.
         """
         seis = _checked_seis(symbol, exchange, interval)
         if callback is not None and not callable(callback):
@@ -275,7 +275,7 @@ class RedisFeed:
         """Yield the bars of the subscriptions without a callback, until the feed is closed.
 
         Ctrl-C while it waits closes the feed. With a group, a bar is acknowledged when the next one
-        is asked for.
+        is requested.
 
         Yields
         ------

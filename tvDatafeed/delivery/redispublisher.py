@@ -393,7 +393,7 @@ class RedisPublisher:
         return True
 
     def _is_new(self, item: Item) -> bool:
-        """Give a bar its id; return whether it is to be published."""
+        """Assign an id to a bar; return whether to publish it."""
         share = _REMEMBERED // len(self._streams)
         limit = max(min(_REMEMBERED_PER_SERIES, share), 1)
         outcome = self._streams[item.key].assign(item, limit)

@@ -106,7 +106,7 @@ class RedisReader:
                 raise
 
     def wake(self) -> None:
-        """Have the thread look again, unless it waits in the server."""
+        """Wake the thread, unless it waits in the server."""
         self._awake.set()
 
     def unblock(self, connection: RedisConnection) -> None:

@@ -26,7 +26,7 @@ Command: TypeAlias = Sequence[Argument]
 
 
 class RefusedError(DeliveryError):
-    """An error that the server answered a command with; the connection goes on."""
+    """An error that the server answered a command with; the connection continues."""
 
     @property
     def reason(self) -> str:
@@ -272,7 +272,7 @@ class RedisConnection:
         try:
             answer = self._connection.read_response()
         except errors.ResponseError as error:
-            # Those that end a connection are no ResponseErrors.
+            # Errors that end a connection are not ResponseErrors.
             return self._server.error_of(error)
         if isinstance(answer, list):
             # Of a transaction: an error among its answers.

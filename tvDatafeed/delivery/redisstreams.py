@@ -74,7 +74,7 @@ class Stream:
     is_refused: bool = False
 
     def assign(self, item: Item, limit: int) -> Literal["repeated", "late"] | None:
-        """Give a bar its id, and remember it; return why it is not published, or None.
+        """Assign an id to a bar, and remember it; return why it is not published, or None.
 
         Of all bars, `limit` of the last are remembered.
         """

@@ -15,8 +15,8 @@ from tvDatafeed.common.facts import facts
 from tvDatafeed.delivery.redisentries import START, Entry, EntryId, read_entry
 from tvDatafeed.exceptions import DeliveryError
 
-# With this module, and not at the first bar: a thread cannot import pandas any more when the main
-# thread has come to its end.
+# pandas is imported with this module, not at the first bar: a thread cannot import it after the
+# main thread has ended.
 from tvDatafeed.frames.bars import LiveRows
 from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.interval import CustomInterval, Interval

@@ -163,7 +163,8 @@ def with_retry(
     Parameters
     ----------
     policy : RetryPolicy, optional
-        How often, and the pauses. Default: five attempts, after 5, 10, 20 and 40 s at the most.
+        The number of attempts, and the pauses. Default: five attempts, after at most 5, 10, 20 and
+        40 s.
     on : exception class or tuple of them, default Exception
         The errors after which another attempt is made; others are raised at once.
     sleep : callable, optional

@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 WAITING, DELIVERED, DEAD = 0, 1, 2
 
 _TABLES = (
-    # AUTOINCREMENT: a number that was removed does not come back, and readers go on after one.
+    # AUTOINCREMENT: a removed number is not reused, and readers continue after a number.
     """CREATE TABLE IF NOT EXISTS message (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, destination INTEGER NOT NULL, lane TEXT NOT NULL,
         id TEXT NOT NULL, type TEXT NOT NULL, body BLOB, digest BLOB, created REAL NOT NULL,
@@ -76,7 +76,7 @@ class OutboxMessage:
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message that is to be added; a digest tells whether a bar is a correction."""
+    """A message to add; a digest shows whether a bar is a correction."""
 
     lane: str
     id: str

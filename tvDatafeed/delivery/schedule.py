@@ -9,7 +9,7 @@ that was delivered or is dead. Rules:
   lane may be all that the receiver refuses, and that must not hold back the others.
 - One success ends that. Then 2 messages are sent side by side, then 4, then 8, up to the number of
   connections, and lanes that waited for the destination may send at once; each lane once only, so
-  that a lane which the receiver refuses goes on waiting.
+  that a lane which the receiver refuses continues to wait.
 """
 
 import math
@@ -30,7 +30,7 @@ _RETRIED = frozenset({408, 425, 429})
 
 
 def judge(status: int | None) -> Verdict:
-    """Return what the status of an answer means for a message; None is no answer."""
+    """Return what the status of an answer means for a message; None means there is no answer."""
     if status is None or status in _RETRIED or status >= 500:  # noqa: PLR2004 - as in HTTP
         return "retry"
     if 200 <= status < 300:  # noqa: PLR2004
@@ -160,7 +160,7 @@ class Schedule:
         lane.due_s = due_s
 
     def delivered(self, lane: Lane, now_s: float) -> None:
-        """Record that a message was delivered: the lane may go on at once."""
+        """Record that a message was delivered: the lane may continue at once."""
         self._land(lane)
         lane.due_s, lane.is_parked, lane.is_released = now_s, False, False
         if self.is_failing:

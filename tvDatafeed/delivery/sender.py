@@ -264,7 +264,7 @@ class Sender:
         self._settle()
 
     def _load(self) -> None:
-        """Take over what is in the file: the state of the destination, and its lanes."""
+        """Load the content of the file: the state of the destination, and its lanes."""
 
         def read(rows: Rows) -> tuple[str, list[tuple[str, Row]]]:
             _number, state = rows.destination(self._url)

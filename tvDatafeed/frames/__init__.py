@@ -1,1 +1,1 @@
-"""From answers to DataFrames and pictures; the only importer of pandas."""
+"""From answers to DataFrames and pictures; only this folder imports pandas."""

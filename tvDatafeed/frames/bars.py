@@ -1,4 +1,4 @@
-"""Bars become a DataFrame: many at once, or one live bar."""
+"""Convert bars to a DataFrame: many at once, or one live bar."""
 
 import datetime as dt
 import logging
@@ -25,14 +25,14 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 
-# The web client reads 1e100 as "no value".
+# The web client treats 1e100 as "no value".
 NO_VALUE = 1e100
 
 NANOSECONDS = 1_000_000_000
 _MICROSECONDS = 1_000_000
 _COLUMNS = 6
 
-# Made once, for a small frame costs little more than its index of columns.
+# Created once, since a small frame costs little more than its index of columns.
 _NUMBERS = pd.Index([*PRICE_COLUMNS, "volume"])
 
 
@@ -52,28 +52,28 @@ def bars_to_frame(
     bars
         Ascending by time.
     symbol
-        The full TradingView symbol; stands on every row.
+        The full TradingView symbol of every row.
     timezone
         The zone of the index; None for the machine's local time without a zone.
     fill_missing_volume
-        What a bar without volume gets: "zero" (0.0), "nan", "forward" (the volume of the bar
-        before), "interpolate" (between its neighbours). Only that bar is touched.
+        The volume of a bar without one: "zero" (0.0), "nan", "forward" (the volume of the bar
+        before), "interpolate" (between its neighbours). Only that bar is changed.
     validation
-        What to do about broken bars: "warn" once, "raise", or "off". Bars are never repaired.
+        What happens if bars are invalid: "warn" once, "raise", or "off". Bars are never repaired.
     repeated_hours
-        Warns of an hour that the index shows twice; None: one of this frame.
+        Warns if the index repeats an hour; None: once for this frame.
 
     Returns
     -------
     pandas.DataFrame
         Columns symbol (object), open, high, low, close, volume (float64); index "datetime"
-        (``datetime64[ns]``), the bars' opens, ascending. A price that is missing is NaN.
+        (``datetime64[ns]``), the bars' opens, ascending. A missing price is NaN.
 
     Raises
     ------
     InvalidOHLCError
-        With validation "raise": a high below, or a low above, the open or the close, or a
-        price that is missing.
+        With validation "raise": a high below, or a low above, the open or the close, or a missing
+        price.
     DataValidationError
         With validation "raise": a negative volume.
     """
@@ -89,26 +89,26 @@ def bars_to_frame(
         _check_order(index, cells[:, 0], symbol, repeated_hours or RepeatedHours())
     frame = pd.DataFrame(values, index=index, columns=_NUMBERS, copy=False)
     names = np.full(len(frame), symbol, dtype=object)
-    # pandas 3 would make a text column of its own dtype; programs compare with object.
+    # pandas 3 would use its own text dtype; programs compare with object.
     frame.insert(0, "symbol", pd.Series(names, index=index, dtype=object))
     return frame
 
 
 class LiveRows:
-    """Frames of one row each, for the bars of one symbol as they come; of one thread.
+    """Frames of one row each for the live bars of one symbol; used by one thread.
 
-    To make a small frame from nothing takes pandas ten times as long as to copy one, so there is
-    one whose numbers are written anew for each copy.
+    Creating a small frame takes pandas ten times as long as copying one, so this class copies one
+    frame and replaces its numbers.
 
     Parameters
     ----------
     symbol
         The full symbol.
     repeated_hours
-        What warns of an hour that the index shows twice.
+        Warns if the index repeats an hour.
     """
 
-    # pandas keeps a note of each copy, and clears these only when there are hundreds.
+    # pandas keeps a reference to each copy, and removes these only after hundreds.
     _COPIES = 50
 
     def __init__(self, symbol: str, repeated_hours: RepeatedHours) -> None:
@@ -147,9 +147,9 @@ class LiveRows:
         zone_name, delay_s
             As in ``attrs`` of `history_to_frame`.
         fill_missing_volume
-            As for `bars_to_frame`; there is no bar yet to interpolate to.
+            As for `bars_to_frame`; there is no later bar to interpolate with.
         last_volume
-            The last known volume, which goes "forward"; NaN without one.
+            The last known volume, for "forward"; NaN without one.
 
         Returns
         -------
@@ -188,24 +188,24 @@ class LiveRows:
 
 
 def is_known(number: float) -> bool:
-    """Whether a number of the server is a value: not NaN, and not `NO_VALUE`."""
+    """Return whether a number of the server is a value: not NaN, and not `NO_VALUE`."""
     return number < NO_VALUE
 
 
 def html_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Write records as a table of HTML, their texts escaped."""
+    """Return records as an HTML table, with texts escaped."""
     return pd.DataFrame(list(rows)).to_html(index=False, escape=True, border=0)
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put frames one below the other; where their zones differ, in UTC."""
+    """Join frames one below the other; if their zones differ, in UTC."""
     whole = pd.concat(in_one_zone(dict(enumerate(frames))).values())
     whole.attrs = {}
     return whole
 
 
 def in_one_zone(frames: Mapping[_K, pd.DataFrame]) -> dict[_K, pd.DataFrame]:
-    """Return frames as they are, or in UTC where their zones differ."""
+    """Return frames unchanged, or in UTC if their zones differ."""
     if len({str(_zone_of(frame)) for frame in frames.values()}) > 1:
         return {name: frame.tz_convert("UTC") for name, frame in frames.items()}
     return dict(frames)
@@ -232,7 +232,7 @@ def _filled(volume: npt.NDArray[np.float64], policy: FillMissingVolume) -> npt.N
     if policy == "zero":
         return np.where(missing, 0.0, volume)
     series = pd.Series(volume)
-    # Only gaps between known volumes are bridged: what lies outside them is not known.
+    # Only gaps between known volumes are filled: volumes outside them are unknown.
     known = series.ffill() if policy == "forward" else series.interpolate(limit_area="inside")
     return known.to_numpy(dtype=np.float64)
 
@@ -294,9 +294,9 @@ def _check_order(
 
 
 def nanoseconds_index(times_s: npt.NDArray[np.float64]) -> pd.DatetimeIndex:
-    """Return moments, given in epoch seconds, as a naive index of nanoseconds."""
+    """Return moments in epoch seconds as a naive index of nanoseconds."""
     whole = np.floor(times_s).astype(np.int64)
-    # A float of today's size is good to a quarter of a microsecond, so finer digits are noise.
+    # A float of this size has a precision of a quarter of a microsecond, so finer digits are noise.
     fraction = np.rint((times_s - whole) * _MICROSECONDS).astype(np.int64)
     nanoseconds = whole * NANOSECONDS + fraction * (NANOSECONDS // _MICROSECONDS)
     return pd.DatetimeIndex(nanoseconds.view("M8[ns]"), name="datetime")

@@ -1,7 +1,6 @@
-"""Histories become a DataFrame: the bars of an answer that were asked for, and their attrs.
+"""Convert a history to a DataFrame: the requested bars of an answer, and their attrs.
 
-pandas is imported in this folder alone, and at first use, so that importing the library stays
-quick.
+Only this folder imports pandas, at first use, so that importing the library is quick.
 """
 
 import datetime as dt
@@ -21,7 +20,7 @@ from tvDatafeed.query.periods import PeriodRange
 from tvDatafeed.query.view import View
 
 _MINUTES_A_DAY = 24 * 60
-# 1970-01-01 was a Thursday, counted from Monday.
+# 1970-01-01 was a Thursday; days count from Monday.
 _THURSDAY, _SATURDAY = 3, 5
 
 _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars is reached"}
@@ -30,29 +29,29 @@ _SHORTFALLS = {"end": "no older bars exist", "limit": "the plan's limit of bars 
 def history_to_frame(
     history: History, view: View, repeated_hours: RepeatedHours | None = None
 ) -> pd.DataFrame:
-    """Build the DataFrame of an answer: the bars that were asked for, and what to know of them.
+    """Build the DataFrame of an answer: the requested bars, with facts about them in attrs.
 
     Parameters
     ----------
     history
         The answer.
     view
-        Which of its bars, and how.
+        Which of its bars are shown, and how.
     repeated_hours
         As for `bars_to_frame`.
 
     Returns
     -------
     pandas.DataFrame
-        As from `bars_to_frame`. ``attrs`` has last_bar_closed (bool); timezone (str) where one was
-        asked for; delay_seconds (int) of delayed data; requested (int, or the range as str),
-        received (int), complete (bool) and reason (str) when fewer bars came than were asked for,
-        a range, or more than one page.
+        As from `bars_to_frame`. ``attrs`` has last_bar_closed (bool); timezone (str) if one was
+        requested; delay_seconds (int) for delayed data; requested (int, or the range as str),
+        received (int), complete (bool) and reason (str) if fewer bars came than requested, for a
+        range, and for more than one page.
 
     Raises
     ------
     DataNotFoundError
-        When there is no such bar.
+        If there is no such bar.
     InvalidOHLCError, DataValidationError
         As from `bars_to_frame`.
     """
@@ -95,7 +94,7 @@ def history_to_frame(
 
 
 def _range(history: History, dates: DateRange | None) -> tuple[int, int]:
-    """Return the first bar of a range and the one beyond it."""
+    """Return the indices of the first bar of a range and of the first bar after it."""
     times = times_of(history.bars)
     if dates is None or not len(times):
         return 0, len(times)
@@ -123,7 +122,7 @@ def _first_of_sessions(history: History, beyond: int, sessions: int) -> int:
 
 
 def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDArray[np.int64]:
-    """Return the trading day that each bar opens, in days since 1970-01-01."""
+    """Return the trading day of each bar, in days since 1970-01-01."""
     zone = timezone_named(_exchange_zone(history))
     local = nanoseconds_index(times_s).tz_localize("UTC").tz_convert(zone).tz_localize(None)
     minutes = local.to_numpy().astype(np.int64) // (60 * NANOSECONDS)
@@ -131,7 +130,7 @@ def _trading_days(times_s: npt.NDArray[np.float64], history: History) -> npt.NDA
     ahead = 0 if evening is None else _MINUTES_A_DAY - evening
     days: npt.NDArray[np.int64] = (minutes + ahead) // _MINUTES_A_DAY
     if evening is not None:
-        # What opens on a Friday evening is Monday's.
+        # A bar that opens on a Friday evening belongs to Monday.
         weekday = (days + _THURSDAY) % 7
         days += np.maximum(0, 7 - weekday) * (weekday >= _SATURDAY)
     return days
@@ -159,7 +158,7 @@ def _not_found(history: History, view: View, *, is_forming: bool) -> DataNotFoun
 
 
 def _extent(history: History, view: View, received: int, *, begins_inside: bool) -> dict[str, Any]:
-    """Say how much was asked for and how much came, unless that goes without saying."""
+    """Return how many bars were requested and received, unless a full answer makes it obvious."""
     request = history.request
     is_end = history.data_completed == "end"
     shortfall = _SHORTFALLS.get(history.data_completed or "", "the server sent no more")
@@ -167,7 +166,7 @@ def _extent(history: History, view: View, received: int, *, begins_inside: bool)
     if history.is_partial:
         is_complete, reason = False, "the store has no more of it"
     elif view.count is None:
-        # A bar before the range, or at its very begin: there is nothing between.
+        # A bar before the range, or exactly at its start: no bars are missing.
         oldest_s = history.bars[0].time
         reaches = begins_inside or (request.since_s is not None and oldest_s <= request.since_s)
         is_complete = reaches or is_end
@@ -175,7 +174,7 @@ def _extent(history: History, view: View, received: int, *, begins_inside: bool)
     elif received < view.count:
         is_complete, reason = is_end, shortfall
     elif view.count > request.page_size:
-        is_complete, reason = True, "as many as asked for"
+        is_complete, reason = True, "as many as requested"
     else:
         return {}
     return {

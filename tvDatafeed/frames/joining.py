@@ -1,4 +1,4 @@
-"""Frames of several symbols become one."""
+"""Join the frames of several symbols."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -37,7 +37,7 @@ def _no_columns(names: list[str]) -> pd.MultiIndex:
 
 
 def overview(frames: Mapping[str, pd.DataFrame], errors: Mapping[str, TvDatafeedError]) -> str:
-    """Return a table of what there is, for notebooks."""
+    """Return an overview of the frames and errors, for notebooks."""
     rows: list[dict[str, Any]] = [
         {
             "symbol": name,

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Frames(dict[str, "pd.DataFrame"]):
-    """The frames of many symbols, by the symbols as they were asked for and in that order.
+    """The frames of many symbols, by the symbols as they were passed and in that order.
 
     Attributes
     ----------
     errors : dict of str to TvDatafeedError
-        Why there is no frame of the others, by symbol, in that order too.
+        The errors of the symbols without a frame, by symbol, in the same order.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class Frames(dict[str, "pd.DataFrame"]):
         Parameters
         ----------
         layout : {"long", "wide"}, default "long"
-            "long": a row for each bar of each symbol; "wide": a row for each moment.
+            "long": one row per bar of each symbol; "wide": one row per moment.
 
         Returns
         -------
         pandas.DataFrame
             Long: index ("symbol", "datetime"), columns open, high, low, close and volume
-            (float64). Wide: index "datetime", ascending, columns ("field", "symbol"); NaN where a
-            symbol has no bar. Symbols are named as they were asked for, and stand in that order.
-            Times of different zones are in UTC. Without frames it is empty.
+            (float64). Wide: index "datetime", ascending, columns ("field", "symbol"); NaN if a
+            symbol has no bar. Symbols are named as they were passed, in that order. Times of
+            different zones are in UTC. Without frames the result is empty.
 
         Raises
         ------
         DataValidationError
-            The layout is none of these.
+            The layout is unknown.
 
         Examples
         --------
@@ -95,18 +95,18 @@ def results_of(
     histories: "Callable[[list[SeriesRequest]], Generator[tuple[int, History | TvDatafeedError]]]",
     repeated_hours: RepeatedHours,
 ) -> "Generator[tuple[str, pd.DataFrame | TvDatafeedError]]":
-    """Yield a frame or an error for each name, as they come.
+    """Yield a frame or an error for each name, as they arrive.
 
     Close the generator to cancel the rest.
 
     Parameters
     ----------
     symbols
-        The full symbol of each name, or why it has none.
+        The full symbol of each name, or the error of an invalid one.
     query
-        What is asked of each.
+        The query for each symbol.
     histories
-        Asks for bars, and yields each answer with the index of its request.
+        Requests bars, and yields each answer with the index of its request.
     repeated_hours
         As for `history_to_frame`.
     """

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["candle", "ohlc", "line"]
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
 _KINDS = ("candle", "ohlc", "line")
-# Twelve by seven inches are a picture that fills a notebook, and a screen at 100 dots an inch.
+# Twelve by seven inches fill a notebook, and a screen at 100 dots per inch.
 _SIZE_IN = (12.0, 7.0)
 _DOTS_PER_IN = 100
 
@@ -29,25 +29,25 @@ def plot(
     averages: Sequence[int] = (),
     **options: Any,
 ) -> "Figure":
-    """Draw bars: candles, and the volume below them where there is any.
+    """Draw bars: candles, and their volume below them if they have any.
 
-    Where there are windows and no `path`, one is opened, and this waits until it is closed. In a
-    notebook the figure that is returned shows itself.
+    Without `path`, on a machine with windows, this opens one and waits until it is closed. A
+    notebook shows the returned figure.
 
     Parameters
     ----------
     bars : pandas.DataFrame
         Bars of one symbol, as from `TvDatafeed.get_hist`. Times are shown in the index's own zone.
     path : str or path, optional
-        Save the picture here; the ending says how: ``.png``, ``.svg``, ``.pdf``.
+        The file for the picture; its ending selects the format: ``.png``, ``.svg``, ``.pdf``.
     title : str, optional
         Default: the symbol.
     kind : {"candle", "ohlc", "line"}, default "candle"
-        How a bar is drawn.
+        The style of a bar.
     averages : sequence of int, default ()
         Lengths of moving averages of the close, in bars, such as ``(20, 50)``.
     **options
-        Further ones of ``mplfinance.plot``, which win.
+        Further options of ``mplfinance.plot``, which take precedence.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def plot(
     ConfigurationError
         mplfinance is not installed.
     DataValidationError
-        There is no bar, or they are of several symbols, or an argument cannot be right.
+        There is no bar, the bars are of several symbols, or an argument is invalid.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def plot(
         **options,
     }
     with warnings.catch_warnings():
-        # Those of libraries about each other are nothing that a user could change.
+        # Users cannot do anything about the libraries' warnings about each other.
         warnings.simplefilter("ignore", (DeprecationWarning, FutureWarning))
         figure, axes = mplfinance.plot(_without_zone(bars), returnfig=True, **drawn)
     if lengths:
@@ -104,7 +104,7 @@ def plot(
         figure.savefig(path, dpi=_DOTS_PER_IN, bbox_inches="tight", pad_inches=0.2)
     elif _has_windows():
         plt.show()
-    # The figure is the caller's; pyplot would keep it, and show it a second time in notebooks.
+    # The caller owns the figure; pyplot would keep it, and show it a second time in notebooks.
     plt.close(figure)
     return figure  # type: ignore[no-any-return]  # mplfinance has no types
 
@@ -123,7 +123,7 @@ def _symbol_of(bars: "pd.DataFrame") -> str:
 
 
 def _without_zone(bars: "pd.DataFrame") -> "pd.DataFrame":
-    """Give the same bars with wall times, which are drawn as they are."""
+    """Return the bars with naive wall times, which are drawn unchanged."""
     index: Any = bars.index
     return bars if index.tz is None else bars.set_axis(index.tz_localize(None))
 

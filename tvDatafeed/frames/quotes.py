@@ -1,4 +1,4 @@
-"""Quotes become a DataFrame."""
+"""Convert quotes to a DataFrame."""
 
 import math
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ def quotes_to_frame(
     columns
         The names of the columns and the fields that they show.
 
-    Symbols that were refused have no row; ``attrs["errors"]`` has why, by name.
+    Refused symbols have no row; ``attrs["errors"]`` has their errors, by name.
 
     Returns
     -------
     pandas.DataFrame
-        One row a symbol, index "symbol". A column is float64 where all its values are numbers, a
-        number that is missing being NaN; otherwise, and where the field is known to be a text,
-        object, what is missing being None.
+        One row per symbol, index "symbol". A column is float64 if all its values are numbers, with
+        NaN for a missing one; otherwise, and for known fields of text, it is object, with None for
+        a missing value.
     """
     errors = {name: quotes.errors[full] for name, full in rows.items() if full in quotes.errors}
     names = [name for name in rows if name not in errors]
@@ -43,7 +43,8 @@ def quotes_to_frame(
     series = {}
     for name, field in columns.items():
         column = _quote_column([quote.get(field) for quote in shown], is_text=field in TEXT_FIELDS)
-        # With its dtype: from an array, pandas 3 makes a column of texts, where None becomes NaN.
+        # With an explicit dtype: pandas 3 would create a column of texts, in which None becomes
+        # NaN.
         series[name] = pd.Series(column, index=index, dtype=column.dtype)
     frame = pd.DataFrame(series, index=index)
     if errors:

@@ -1,4 +1,4 @@
-"""DataFrames become bars again, for those who bring their own."""
+"""Convert a program's DataFrames to bars."""
 
 import time
 
@@ -15,12 +15,12 @@ _NANOSECONDS = 1e9
 
 
 def symbol_of(frame: pd.DataFrame) -> str:
-    """Return the symbol that stands in each row of a frame.
+    """Return the symbol of all rows of a frame.
 
     Raises
     ------
     DataValidationError
-        When there is no such column, or it names several.
+        If there is no such column, or it contains several symbols.
     """
     names = sorted(set(frame["symbol"])) if "symbol" in frame.columns else []
     if len(names) != 1:
@@ -37,8 +37,8 @@ def frame_to_bars(frame: pd.DataFrame, length_s: float) -> Bars:
     Parameters
     ----------
     frame
-        Columns open, high, low, close and volume; the index when each bar opens, aware, or naive
-        in the machine's local time. A missing volume stays missing.
+        Columns open, high, low, close and volume; the index has the open of each bar, aware, or
+        naive in the machine's local time. A missing volume stays missing.
     length_s
         The length of a bar, seconds.
 
@@ -50,8 +50,8 @@ def frame_to_bars(frame: pd.DataFrame, length_s: float) -> Bars:
     Raises
     ------
     DataValidationError
-        When the index is not ascending and unique, a price is missing or infinite, or the last
-        bar is still forming.
+        If the index is not ascending and unique, a price is missing or infinite, or the last bar is
+        still forming.
     """
     missing = [column for column in _COLUMNS if column not in frame.columns]
     if missing:
@@ -90,9 +90,9 @@ def _times(index: pd.Index) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
             raise DataValidationError("df", "index", 'must have a zone, such as timezone="UTC"')
         try:
             aware = index.tz_localize(zone, ambiguous="infer")
-        except ValueError as error:  # pytz's errors, and zoneinfo's, are none of their own here
+        except ValueError as error:  # pytz and zoneinfo raise errors of several classes here
             raise DataValidationError(
                 "df", "index", f'has local times that are not unique ({error}); use timezone="UTC"'
             ) from error
-    # Of an aware index these are moments, whatever its zone.
+    # For an aware index these are moments, independent of its zone.
     return aware.as_unit("ns").asi8 / _NANOSECONDS

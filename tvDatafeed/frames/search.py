@@ -1,4 +1,4 @@
-"""Results of a symbol search become a DataFrame."""
+"""Convert the results of a symbol search to a DataFrame."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ _SEARCH_COLUMNS = ("symbol", "description", "exchange", "type", "full_name")
 
 
 def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Build the DataFrame of what a search has found.
+    """Build the DataFrame of the results of a search.
 
     Returns
     -------
     pandas.DataFrame
-        One row a result. Columns symbol, description, exchange, type and full_name, then the other
-        texts, numbers and flags that any of them has; object, what is missing being None.
+        One row per result. Columns symbol, description, exchange, type and full_name, then all
+        other texts, numbers and flags of the results; dtype object, with None for missing values.
     """
     names = dict.fromkeys(_SEARCH_COLUMNS)
     for item in items:
@@ -26,6 +26,7 @@ def search_to_frame(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         column = np.empty(len(items), dtype=object)
         cells = (item.get(name) for item in items)
         column[:] = [None if isinstance(cell, list | dict) else cell for cell in cells]
-        # With its dtype: pandas 3 makes a column of texts of an array, where None becomes NaN.
+        # With an explicit dtype: pandas 3 would create a column of texts, in which None becomes
+        # NaN.
         columns[name] = pd.Series(column, dtype=object)
     return pd.DataFrame(columns)

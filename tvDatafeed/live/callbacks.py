@@ -15,7 +15,7 @@ from tvDatafeed.live.feedlock import FeedLock, FeedThread
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A program that is slow to handle events does not need more of them than this.
+# More calls than this do not wait for a slow hook; the oldest are dropped.
 _KEPT_CALLS = 10_000
 
 _Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
@@ -24,7 +24,7 @@ _Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
 class CallbackThread:
     """Calls functions, in order, in a thread that lives while there is a feed.
 
-    They must not be called where their events come up: in the thread that delivers bars.
+    Hooks must not run in the thread that delivers bars, where their events happen.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class CallbackThread:
         Raises
         ------
         RuntimeError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._thread.start(self._run, is_needed=lambda: self._is_open)
 
@@ -75,11 +75,11 @@ class CallbackThread:
         return self._thread.thread
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the last call after `close`; False when that takes longer, in seconds."""
+        """Wait for the last call after `close`; False after that many seconds."""
         return self._thread.join(Deadline(timeout), is_needed_again=lambda: self._is_open)
 
     def queue(self, function: Callable[..., object] | None, *arguments: Any) -> None:
-        """Call a function in the thread; None is ignored. It takes no lock, and never waits."""
+        """Call a function in the thread; None is ignored. Takes no lock and never waits."""
         if function is None or not self._is_open:
             return
         if self._calls.qsize() >= _KEPT_CALLS:
@@ -97,7 +97,7 @@ class CallbackThread:
             try:
                 function(*arguments)
             except BaseException as error:
-                # Also sys.exit(): one hook does not end the others.
+                # Includes sys.exit(): one hook must not end the others.
                 name = getattr(function, "__name__", repr(function))
                 kind = type(error).__name__
                 logger.exception("the hook %s raised %s", name, kind, extra=facts(hook=name))

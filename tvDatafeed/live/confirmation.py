@@ -1,12 +1,12 @@
 """Confirmation: a bar that closes after a silence is requested from the server again.
 
-A pong proves that the connection is sound, and not that the series is: a stream may stall, or end
-with its token, while heartbeats go on. So a bar that the clock would close with the values from
-before a silence is not delivered. The series is opened again, and the bar comes with the values
-that the server has then.
+A pong proves that the connection works, but not that the series does: a stream may stall, or end
+with its token, while heartbeats continue. So a bar that the clock would close with values from
+before a silence is not delivered. The series is opened again, and the bar is delivered with the
+values that the server has then.
 
-A market without trades is silent too. A silence that was found to be harmless is not looked into
-again for a while, so that a quiet series costs a few requests per hour, however short its bars are.
+A market without trades is silent too. After a harmless silence, the next silences are not examined
+for a while, so that a quiet series costs a few requests per hour, whatever the length of its bars.
 """
 
 import math
@@ -14,16 +14,16 @@ import math
 from tvDatafeed.protocol.closing import LiveUpdate, has_same_values
 from tvDatafeed.protocol.messages import Bar
 
-# A newer bar shows that the stream goes on. What was lost before it shows in a long silence alone.
+# A newer bar shows that the stream works. Only a long silence before it can hide lost updates.
 LONG_SILENCE_S = 10.0
-# How long a harmless silence is proof that such silences are harmless: 12 requests per hour.
+# For this long after a harmless silence, such silences count as harmless: 12 requests per hour.
 _PROOF_LASTS_S = 300.0
 
 
 class Confirmation:
     """Whether the bars of one series are confirmed before they are delivered.
 
-    It has no lock of its own: it is guarded by that of the `LiveSeries` that it belongs to.
+    It has no lock: the lock of its `LiveSeries` guards it.
     """
 
     def __init__(self) -> None:

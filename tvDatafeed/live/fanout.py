@@ -34,13 +34,13 @@ class Counts:
     Attributes
     ----------
     last : LiveBar or None
-        The bar that was delivered as closed last.
+        The last bar that was delivered as closed.
     delivered : int
         How many closed bars there were.
     corrections : int
-        How many of them changed afterwards.
+        How many closed bars changed afterwards.
     lag_s : float or None
-        How long after its close the last one came, by the server's clock, in seconds.
+        How long after its close the last closed bar came, by the server's clock, in seconds.
     """
 
     last: LiveBar | None = None
@@ -52,7 +52,7 @@ class Counts:
 class Fanout:
     """Delivers the bars of one series to its subscribers.
 
-    It has no lock of its own: it is guarded by that of the `LiveSeries` that it belongs to.
+    It has no lock: the lock of its `LiveSeries` guards it.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class Fanout:
     def __init__(self, seis: Seis, bar_format: LiveBarFormat) -> None:
         self._seis = seis
         self._format = bar_format
-        # Weak, so that an iterator that a program forgets is gone; that happens in any thread and
-        # under any lock.
+        # Weak references, so that an iterator without other references is deleted; that may happen
+        # in any thread and under any lock.
         self._iterators: tuple[weakref.ref[Subscriber], ...] = ()
         self.counts: Counts = Counts()
 
@@ -76,14 +76,14 @@ class Fanout:
         return (*self._seis.get_consumers(), *(i for i in iterators if i is not None))
 
     def deliver(self, update: LiveUpdate, *, is_refill: bool) -> list[Subscriber]:
-        """Deliver an update to all subscribers; return those that became slow with it.
+        """Deliver an update to all subscribers; return those that became slow.
 
         Parameters
         ----------
         update
-            What has happened to the series.
+            The update of the series.
         is_refill
-            Whether its bars were missed during a gap and come at once.
+            Whether its bars were missed during a gap and are delivered together.
         """
         subscribers = self.subscribers()
         counts = self.counts
@@ -109,7 +109,7 @@ class Fanout:
         return sum(subscriber.waiting(self._seis) for subscriber in self.subscribers())
 
     def add_iterator(self, subscriber: Subscriber) -> None:
-        """Add a subscriber that is no consumer, for as long as the program holds it."""
+        """Add a subscriber other than a consumer, for as long as the program holds it."""
         present = (reference for reference in self._iterators if reference() is not None)
         self._iterators = (*present, weakref.ref(subscriber))
 

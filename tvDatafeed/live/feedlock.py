@@ -9,15 +9,15 @@ from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
 class FeedLock:
     """Guards what is registered, followed and running in one feed.
 
-    It is taken by ``with feed.lock``: a plain lock alone is given back whenever Ctrl-C comes, and a
-    condition is not.
+    It is taken by ``with feed.lock``: unlike a condition, a plain lock is always released when
+    Ctrl-C comes.
 
     Attributes
     ----------
     lock : threading.Lock
         The lock.
     changed : threading.Condition
-        Notified when something of the above changes; used to wait and to notify only.
+        Notified when something of the above changes; only used to wait and to notify.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class FeedThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the calling thread is this one; False when it was given up during its start."""
+        """Whether the calling thread is this one; False when it was abandoned during its start."""
         return self._thread is threading.current_thread()
 
     def start(self, target: Callable[[], object], *, is_needed: Callable[[], bool]) -> None:
@@ -60,14 +60,14 @@ class FeedThread:
         Parameters
         ----------
         target
-            What it runs; begins with a look at `is_current`.
+            The function that it runs; it must check `is_current` first.
         is_needed
-            Asked under the lock.
+            Called under the lock.
 
         Raises
         ------
         RuntimeError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         made: list[threading.Thread] = []
         try:
@@ -78,14 +78,14 @@ class FeedThread:
                 self._thread = made[0]
             made[0].start()
         except BaseException:
-            # No thread; or Ctrl-C, and then it may have begun.
+            # The thread did not start; or Ctrl-C came, and the thread may be running.
             with self._feed.lock:
                 if made and self._thread is made[0] and made[0].ident is None:
                     self.clear()
             raise
 
     def clear(self) -> None:
-        """Record that there is no thread any more; the lock is held."""
+        """Record that the thread has ended; the lock is held."""
         self._thread = None
         self._feed.changed.notify_all()
 
@@ -97,7 +97,7 @@ class FeedThread:
         deadline
             How long to wait.
         is_needed_again
-            Asked under the lock; True ends the wait, since the thread goes on.
+            Called under the lock; True ends the wait, since the thread continues.
         """
         with self._feed.lock:
             thread = self._thread

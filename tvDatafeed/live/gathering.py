@@ -1,7 +1,7 @@
-"""Series come together again that a limit of sessions has spread over many connections.
+"""Move series back to few connections, after a limit of sessions has spread them over many.
 
-A server may have refused sessions for a reason that has passed. Each connection costs both sides a
-thread, memory and heartbeats, and its account one of a few that it may have.
+The reason for which a server refused sessions may have passed. Each connection costs both sides a
+thread, memory and heartbeats, and counts towards the account's small limit of connections.
 """
 
 import time
@@ -13,16 +13,16 @@ from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.pool import WebSocketManager
 
-# How often to look whether a connection carries few series.
+# How often to check whether a connection carries few series.
 _PAUSE_S = 30.0
 
 
 class Gathering:
     """Moves series from connections that carry few to those that have room.
 
-    One series is moved at a time, and the next one after it has found room: where the limit is
-    what it was, one session is refused. None is moved while a new session would have to wait for a
-    token. It belongs to the thread of the supervisor.
+    One series is moved at a time, and the next one after it is open: if the limit is unchanged,
+    only one session is refused. No series is moved while a new session would have to wait for a
+    token. Used only by the supervisor's thread.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Gathering:
     tokens
         Where data tokens come from.
     reopen
-        Ends a series' session and opens it again; it goes on from its last closed bar.
+        Ends a series' session and opens it again; it continues after its last closed bar.
     network
-        Settings: a life of connections that is shorter than the pause shortens that.
+        Settings: if the lifetime of connections is shorter than the pause, it shortens the pause.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Gathering:
         Parameters
         ----------
         series
-            Those that have a session; none is being opened.
+            The series that have a session; no other is being opened.
         """
         now = time.monotonic()
         if now < self._next_at:

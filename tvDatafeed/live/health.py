@@ -21,11 +21,11 @@ class Health:
     ----------
     ok : bool
         Whether all Seises are LIVE and the server answers on their connections. A feed without
-        Seises is well. A symbol without trades is no fault: `SeisStatus.overdue_s` shows it.
+        Seises is ok. A symbol without trades does not change ok: see `SeisStatus.overdue_s`.
     connected : bool
-        Whether there are Seises, and the server answers on the connection of each.
+        Whether there are Seises and the server answers on the connection of each.
     heard_s : float or None
-        Seconds since the server sent anything; None before it has.
+        Seconds since the last message of the server; None before the first.
     seises : list of SeisStatus
         One record for each Seis, as from `TvDatafeedLive.status`.
     """
@@ -36,7 +36,7 @@ class Health:
     seises: Statuses
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as objects that JSON can express.
+        """Return the health as objects that JSON can express.
 
         Returns
         -------
@@ -75,13 +75,13 @@ def overdue_s(
     Parameters
     ----------
     session
-        When the market has opened and closes, epoch seconds UTC; infinite if it never closes.
+        When the market opened and closes, epoch seconds UTC; infinite if it never closes.
     last_s
         When the last closed bar opened, epoch seconds UTC; None without one.
     length_s
         The length of a bar in seconds; a month as 30 days.
     market_s
-        The server's clock less the delay of the data, epoch seconds UTC.
+        The server's clock minus the delay of the data, epoch seconds UTC.
 
     Returns
     -------

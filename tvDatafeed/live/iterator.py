@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class BarIterator:
     """A subscriber of some Seises, whose bars a program iterates over.
 
-    The series hold it weakly: it ends with the iteration.
+    The series hold it by a weak reference: it ends with the iteration.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class BarIterator:
         self._limit = limit
         self._wants_all = wants_all
         self._report_slow = report_slow
-        # Those that have not ended; written under the lock of the feed.
+        # The Seises that have not ended; written under the lock of the feed.
         self._seises = set(seises)
         if not seises:
             self._mailbox.finish()
@@ -57,7 +57,7 @@ class BarIterator:
 
     def deliver(self, item: LiveBar) -> bool:
         """Accept a bar, if it is wanted; return whether the iteration became slow."""
-        # A delivery may be under way while its Seis is removed.
+        # A Seis may be removed during a delivery.
         is_wanted = item.seis in self._seises and (item.is_closed or self._wants_all)
         return is_wanted and self._mailbox.deliver(item)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.config import DataConfig
 
-# With this module, and not at the first bar: a thread cannot import pandas any more when the main
-# thread has come to its end, as in a script that registers its callbacks and does nothing else.
+# pandas is imported with this module, not at the first bar: a thread cannot import it after the
+# main thread has ended, as in a script that only registers its callbacks.
 from tvDatafeed.frames.bars import LiveRows, is_known
 from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.live.seis import Seis
@@ -31,7 +31,7 @@ class LiveBar:
     Parameters
     ----------
     bar
-        Its values.
+        The values of the bar.
     is_closed
         Whether it can no longer change; otherwise it still forms.
     last_volume
@@ -39,7 +39,7 @@ class LiveBar:
     format
         The format of its series.
     is_refill
-        Whether it was missed during a gap and comes at once with others.
+        Whether it was missed during a gap and is delivered together with others.
     """
 
     bar: Bar
@@ -55,12 +55,12 @@ class LiveBar:
 
     @property
     def known_volume(self) -> float:
-        """Its volume; the last known one before it where it has none."""
+        """Its volume; if it has none, the last known volume before it."""
         return self.bar.volume if is_known(self.bar.volume) else self.last_volume
 
     @property
     def source(self) -> Seis:
-        """The series of the bar, as the mailbox counts by it."""
+        """The series of the bar; the mailbox counts per series."""
         return self.format.seis
 
     @property
@@ -87,14 +87,15 @@ class LiveBarFormat:
     data
         The settings.
     repeated_hours
-        Warns of an hour that the index shows twice.
+        Warns if the index repeats an hour.
 
     Attributes
     ----------
     max_bars : int
         How many missed bars are requested at most.
     dropped : int
-        How many bars subscribers were too slow for. Written under the lock of the series.
+        How many bars were dropped because subscribers were too slow. Written under the lock of the
+        series.
     delay_s : int
         How far the data lag behind the market, in seconds.
     """
@@ -113,13 +114,13 @@ class LiveBarFormat:
         self._local = threading.local()
 
     def learn(self, info: Mapping[str, Any], update_mode: str) -> None:
-        """Use the server's description of the symbol; called when its series starts."""
+        """Apply the server's description of the symbol; called when its series starts."""
         if self._data.timezone == EXCHANGE_TIMEZONE:
             self._zone_name = str(info.get("timezone") or "UTC")
         self.delay_s = delay_seconds(update_mode)
 
     def refill(self, bars: Iterable[Bar]) -> "Iterator[LiveBar]":
-        """Yield closed bars that were missed, as they are delivered."""
+        """Yield missed closed bars in the form in which they are delivered."""
         volume = math.nan
         for bar in bars:
             item = LiveBar(bar, is_closed=True, last_volume=volume, format=self, is_refill=True)
@@ -133,7 +134,7 @@ class LiveBarFormat:
         -------
         pandas.DataFrame
             One row, as from `TvDatafeed.get_hist`. ``attrs`` has closed and last_bar_closed (bool),
-            timezone (str) where one is set, delay_seconds (int) of delayed data.
+            timezone (str) if one is set, delay_seconds (int) for delayed data.
         """
         self._check(item.bar)
         rows: LiveRows | None = getattr(self._local, "rows", None)
@@ -149,7 +150,7 @@ class LiveBarFormat:
         )
 
     def _check(self, bar: Bar) -> None:
-        """Warn of the first impossible bar of the series; it is delivered as it came."""
+        """Warn of the first impossible bar of the series; it is delivered unchanged."""
         if not self._warnings or (problem := _problem(bar)) is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Mailboxes: bounded queues between the thread that delivers bars and one that takes its time."""
+"""Mailboxes: bounded queues between the thread that delivers bars and a slower one."""
 
 import threading
 from collections import Counter, deque
@@ -25,7 +25,7 @@ class LiveItem(Protocol):
 
     @property
     def refill_limit(self) -> int:
-        """How many such items of its source may wait at most; 0 unless it was missed before."""
+        """How many missed items of its source may wait at most; 0 unless it was missed."""
 
     def frame(self) -> "pd.DataFrame":
         """Return the frame that a callback is called with."""
@@ -36,7 +36,7 @@ class LiveItem(Protocol):
 
 @dataclass(frozen=True)
 class Backlog:
-    """Items of before the first delivery, fetched by the reader of the mailbox in its own thread.
+    """Items older than the first delivery, fetched by the reader of the mailbox in its thread.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class Backlog:
 class Mailbox:
     """A queue on which a delivery never waits.
 
-    Items that were missed come at once, and do not count as waiting: their sources bound them.
+    Missed items arrive together and do not count as waiting: their sources limit their number.
 
     Parameters
     ----------
     limit
-        How many items wait; beyond that the oldest of them is dropped.
+        How many items wait at most; if more arrive, the oldest is dropped.
     slow_at
         With more waiting items than this, the reader of the mailbox counts as slow.
 
@@ -68,13 +68,13 @@ class Mailbox:
     def __init__(self, limit: int, slow_at: int) -> None:
         self._limit = limit
         self._slow_at = slow_at
-        # Both in the order of the numbers, which count deliveries.
+        # Both are ordered by number; the numbers count deliveries.
         self._waiting: deque[tuple[int, LiveItem]] = deque()
         self._refill: deque[tuple[int, LiveItem]] = deque()
         self._refill_sizes: Counter[Hashable] = Counter()
         self._number = 0
         self._backlog: Backlog | None = None
-        # The condition is for waiting alone: only a plain lock is given back whenever Ctrl-C comes.
+        # The condition is only for waiting: only a plain lock is always released when Ctrl-C comes.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._is_finished = self._is_aborted = False
@@ -90,7 +90,7 @@ class Mailbox:
             return sum(item.source == source for _, item in (*self._waiting, *self._refill))
 
     def put_backlog(self, backlog: Backlog) -> None:
-        """Have items fetched and handled before all that are delivered; at the begin alone."""
+        """Fetch items and handle them before all delivered ones; only before the first delivery."""
         with self._lock:
             self._backlog = backlog
             self._changed.notify()
@@ -101,7 +101,7 @@ class Mailbox:
         Returns
         -------
         bool
-            Whether the reader of the mailbox has become slow: True once until it is empty again.
+            Whether the reader of the mailbox became slow: True once until it is empty again.
         """
         with self._lock:
             if self._is_finished:

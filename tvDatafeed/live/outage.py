@@ -1,4 +1,4 @@
-"""An outage: from when on series were lost, until the last of them is back."""
+"""An outage: from the loss of the first series until the last lost one is back."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from tvDatafeed.live.stream import LiveSeries
 class Outage:
     """The outage of a feed, if there is one.
 
-    It belongs to the thread of the supervisor.
+    Used only by the supervisor's thread.
 
     Parameters
     ----------
     on_reconnect
-        Called with the moments, epoch seconds UTC, between which nothing came, when all series
-        that were lost are back or no longer wanted, and one of them is back.
+        Called with the start and end of the outage, epoch seconds UTC, when every lost series is
+        back or no longer wanted, and at least one is back.
     """
 
     def __init__(self, on_reconnect: Callable[[float, float], object]) -> None:

@@ -1,4 +1,4 @@
-"""Live mode "poll": each series is asked for its bars again when the next one is due."""
+"""Live mode "poll": the bars of each series are requested again when the next one is due."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class Polling:
     reopen
         Opens a series again.
     threads
-        The pause between two tries without a new bar, and after how many it grows.
+        Settings: the pause between two tries without a new bar, and after how many tries it grows.
     """
 
     keeps_session = False

@@ -1,7 +1,8 @@
-"""The recorder: the closed bars of a live series go into a store, and it knows where they end.
+"""The recorder: writes the closed bars of a live series into a store.
 
-Bars are written by a thread of their own, so that a slow disk or server delays no bar. A bar that
-cannot be written is missing there until it is asked for: the store knows what it was not given.
+Bars are written in a separate thread, so that a slow disk or server does not delay deliveries. A
+bar that could not be written is missing until it is requested: the store records which bars it
+lacks.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ class Recorder:
     archive
         The store.
     account
-        Who the bars are for: accounts may receive different bars.
+        The account of the bars: accounts may receive different bars.
     seis
         The series.
     queue
@@ -48,7 +49,7 @@ class Recorder:
         self._queue = queue
         self._length_s = seis.interval.seconds
         self._request = SeriesRequest(seis.full_symbol, seis.interval.value, count=None)
-        # Written by the thread that delivers the bars.
+        # Only the thread that delivers the bars writes this.
         self._key: SeriesKey | None = None
         self._notes = SeriesNotes()
         self._last_s: float | None = None
@@ -78,12 +79,13 @@ class Recorder:
         if not bars or key is None:
             return
         if started is not None:
-            # The answer has the last known bar too: where that has changed, older ones have.
+            # The answer repeats the last known bar: if that has changed, older bars have changed
+            # too.
             is_next = started.request.after is not None and not (update.gaps or update.corrections)
             before_s = started.request.after.time if started.request.after else None
         else:
             before_s = self._last_s
-            # A split comes overnight: what follows a pause is compared before it is joined.
+            # A split happens overnight: bars after a pause are compared before they are joined.
             is_next = (
                 before_s is not None
                 and bars[0].time - before_s <= self._length_s < _DAY_S

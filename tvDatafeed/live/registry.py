@@ -1,8 +1,8 @@
 """The registry of a live feed: which Seises are registered, and how the feed ends.
 
-One lock guards what is registered. It is held for a change of that alone: never over a callback,
-the network, a wait or the start of a thread. Below it come the lock of a series, and that of a
-mailbox.
+One lock guards what is registered. It is held only for a change of that state: never over a
+callback, the network, a wait or the start of a thread. Below it come the lock of a series, and that
+of a mailbox.
 """
 
 import datetime as dt
@@ -95,15 +95,15 @@ class Registry:
     last_error
         Returns the last fault of a connection.
     get_bars
-        Returns the bars of a Seis between the opens of two, epoch seconds UTC, and whether they are
-        all there are.
+        Returns the bars of a Seis that open between two moments, epoch seconds UTC, and whether
+        none is missing.
     process
         The id of the process that made the feed.
     repeated_hours
-        Warns of an hour that local time shows twice.
+        Warns if local time repeats an hour.
     make_recorder
-        Makes what stores the bars of a series, given what calls a function in the thread that
-        writes; None without a store.
+        Creates the recorder of a series, given a function that queues calls for the writing thread;
+        None without a store.
     """
 
     def __init__(
@@ -126,14 +126,15 @@ class Registry:
         self._get_bars = get_bars
         self._process = process
         self._repeated_hours = repeated_hours
-        # Guards all below, and what of the supervisor and the callbacks says so.
+        # Guards all attributes below, and those of the supervisor and the callbacks that are marked
+        # so.
         self._locks = FeedLock()
         self._lock, self._changed = self._locks.lock, self._locks.changed
         self._registered: dict[Seis, _Registered] = {}
         # Seises that were removed while consumers of them still run.
         self._ending: list[Seis] = []
         self._keeper = FeedThread(self._locks, "tvDatafeed-keeper", daemon=False)
-        # The threads that end the feed, and may wait for each other.
+        # The threads that are closing the feed, and may wait for each other.
         self._enders: list[threading.Thread] = []
         self._callbacks = CallbackThread(self._locks)
         self._make_recorder = make_recorder
@@ -142,16 +143,16 @@ class Registry:
         self._supervisor = make_supervisor(threads, self._notify_reconnect, self._locks)
 
     def check_process(self) -> None:
-        """Refuse to work in a forked child, whose threads are the parent's.
+        """Raise in a forked child: the threads exist only in the parent.
 
         Raises
         ------
         ThreadingError
-            This process is not the one that made the feed.
+            Another process created the feed.
         """
         if os.getpid() != self._process:
             raise ThreadingError(
-                "this live feed was created before fork; make a TvDatafeedLive of its own in the "
+                "this live feed was created before fork; create another TvDatafeedLive in the "
                 "child process"
             )
 
@@ -161,9 +162,9 @@ class Registry:
         Parameters
         ----------
         wanted
-            A Seis that is equal to it.
+            A Seis that is equal to the registered one.
         timeout
-            How long to wait for another thread that registers it, in seconds; None without end.
+            How long to wait for another thread that registers it, in seconds; None for no limit.
         response_s
             How long TradingView may take, in seconds.
 
@@ -172,14 +173,14 @@ class Registry:
         LockTimeoutError
             Another thread takes longer.
         TvDatafeedError
-            The Seis cannot be followed; it is not registered then.
+            The Seis cannot be followed and was not registered.
         """
         self.check_process()
         until = Deadline(timeout)
         recorder, stored_bar = self._recorder(wanted)
         while True:
             registered: _Registered | None = None
-            # Another thread that opens it is waited for as long as the caller allows.
+            # The caller's timeout limits the wait for another thread that opens it.
             patience = until
             try:
                 with self._lock:
@@ -195,7 +196,7 @@ class Registry:
                 if self._is_settled(registered, patience, response_s):
                     return registered.seis
             except BaseException as error:
-                # It cannot be followed; or Ctrl-C, and perhaps other threads have asked for it.
+                # It cannot be followed, or Ctrl-C came; other threads may still want it.
                 is_refused = isinstance(error, TvDatafeedError)
                 if registered is not None:
                     self._release_claim(
@@ -204,7 +205,7 @@ class Registry:
                 raise
 
     def _recorder(self, seis: Seis) -> "tuple[Recorder | None, Bar | None]":
-        """Return what stores the bars of a Seis, and the newest of those that are stored."""
+        """Return the recorder of a Seis, and the newest stored bar."""
         with self._lock:
             is_known = seis in self._registered
         if self._make_recorder is None or is_known:
@@ -216,7 +217,7 @@ class Registry:
         self, seis: Seis, recorder: "Recorder | None", stored_bar: "Bar | None"
     ) -> LiveSeries:
         if recorder is None and self._make_recorder is not None:
-            # It was registered a moment ago, and removed since.
+            # It was removed since its registration.
             recorder = self._make_recorder(seis, self._writer.queue)
         bar_format = LiveBarFormat(seis, self._config.data, self._repeated_hours)
         return LiveSeries(seis, bar_format, self, recorder=recorder, stored_bar=stored_bar)
@@ -248,7 +249,7 @@ class Registry:
         return WebSocketTimeoutError(f"start of {seis!r}", response_s, detail=detail)
 
     def give_back(self, seis: Seis) -> None:
-        """Undo one `new_seis`; the Seis is removed unless another call has asked for it."""
+        """Undo one `new_seis`; the Seis is removed unless another call uses it."""
         with self._lock:
             registered = self._registered.get(seis)
         if registered is not None and registered.seis is seis:
@@ -274,12 +275,12 @@ class Registry:
             self._remove(self._find(seis))
 
     def _remove(self, registered: _Registered) -> None:
-        """Remove a Seis; the lock is held, and an interrupted caller may do it again."""
+        """Remove a Seis; the lock is held, and an interrupted caller may repeat the call."""
         seis = registered.seis
         self._supervisor.release(registered.series)
         if seis.running_consumers() and not any(seis is other for other in self._ending):
             self._ending.append(seis)
-        # They end after the bars that wait for them.
+        # Consumers end after the bars that wait for them.
         registered.series.finish()
         del seis.tvdatafeed
         self._registered.pop(seis, None)
@@ -299,18 +300,19 @@ class Registry:
         Parameters
         ----------
         consumer
-            Its Seis is the registered one, or one that is equal to it.
+            Its Seis is the registered one, or an equal one.
         replay
-            Whether it begins with the bar that closed last.
+            Whether it begins with the last closed bar.
         start_s
-            It begins with the bars that have closed since this open instead, epoch seconds UTC.
+            If set, it begins with the closed bars that opened at this moment or later, epoch
+            seconds UTC.
 
         Raises
         ------
         ValueError
             The Seis is not registered.
         ThreadingError
-            The system gives no thread; nothing has changed.
+            The system cannot start a thread; the feed is unchanged.
         """
         self.check_process()
         with self._lock:
@@ -318,7 +320,7 @@ class Registry:
         try:
             consumer.start_thread(self._remove_consumer)
             with self._lock:
-                # It may have been removed meanwhile.
+                # The Seis may have been removed meanwhile.
                 series = self._find(seis).series
                 consumer.seis = seis = series.seis
                 if start_s is None:
@@ -327,7 +329,7 @@ class Registry:
                     series.subscribe_since(consumer, start_s, self._missed_bars)
             self._keep_alive()
         except BaseException:
-            # No thread; or Ctrl-C, and the caller will never have the consumer.
+            # The thread did not start, or Ctrl-C came and the caller does not get the consumer.
             consumer.stop()
             self._remove_consumer(consumer)
             raise
@@ -335,7 +337,7 @@ class Registry:
     def _missed_bars(self, consumer: Consumer, start_s: float, until_s: float) -> Bars:
         """Return the closed bars that a consumer begins with; called in its thread.
 
-        What cannot be had is reported, and the consumer goes on with what is delivered.
+        Missing bars are reported, and the consumer continues with live bars.
         """
         seis = consumer.seis
         try:
@@ -355,7 +357,7 @@ class Registry:
         consumer.stop()
 
     def _remove_consumer(self, consumer: Consumer) -> None:
-        """Remove a consumer that has ended, from the Seis that lists it."""
+        """Remove an ended consumer from its Seis."""
         with self._lock:
             consumer.seis.remove_ended(consumer)
             self._ending = [seis for seis in self._ending if seis.running_consumers()]
@@ -453,7 +455,7 @@ class Registry:
             self._supervisor.try_again(series)
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until no Seis is registered; False when the time is over before, in seconds."""
+        """Wait until no Seis is registered; False after a timeout, in seconds."""
         deadline = Deadline(timeout)
         with self._lock:
             while self._registered:
@@ -468,7 +470,7 @@ class Registry:
         Returns
         -------
         bool
-            False when one has not ended in time.
+            False when a thread has not ended in time.
         """
         self.check_process()
         me = threading.current_thread()
@@ -497,7 +499,7 @@ class Registry:
                 logger.warning(text, consumer.name, extra=facts(consumer, consumer=consumer.name))
             self._abort(late)
         except BaseException:
-            # A second Ctrl-C: the user does not want to wait for the consumers either.
+            # A second Ctrl-C: the user does not want to wait for consumers.
             with self._lock:
                 consumers = self._running_consumers()
             self._abort(consumers)
@@ -507,13 +509,13 @@ class Registry:
         return has_ended and not late
 
     def _abort(self, consumers: list[Consumer]) -> None:
-        """Let the process end although these consumers have not."""
+        """Stop keeping the process alive for these consumers."""
         for consumer in consumers:
             consumer.stop()
             self._remove_consumer(consumer)
 
     def _may_wait_for(self, thread: threading.Thread | None) -> bool:
-        """Whether a thread does not wait for this one: two callbacks may close the feed at once."""
+        """Return whether a thread may be joined: two callbacks may close the feed at once."""
         me = threading.current_thread()
         if thread is None or thread is me:
             return False

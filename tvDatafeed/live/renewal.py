@@ -1,7 +1,7 @@
-"""The data token of a feed: had without a wait, and renewed before it ends.
+"""The data token of a feed: available without a wait, and renewed before it expires.
 
 The thread of the supervisor never waits for TradingView's sign-in: it opens series with the present
-token while that is good, and goes on with its other work while there is none.
+token while that is valid, and does its other work while there is no token.
 """
 
 import functools
@@ -19,27 +19,27 @@ from tvDatafeed.network.pool import WebSocketManager
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Not longer, since the wall clock, by which a token ends, may be set.
+# Not longer, since a token expires by the wall clock, which may be set.
 _LONGEST_PAUSE_S = 60.0
 _CHECK_PAUSE_S = 1.0
 
 
 class RenewableTokens(TokenSource, Protocol):
-    """Where data tokens come from, and when the next one does; `auth.account.Account` is one."""
+    """A source of data tokens that can renew them, such as `auth.account.Account`."""
 
     def good_token(self, refused: str | None = None) -> str | None:
-        """Return a token at once; None: `token` or `token_after` has to wait for one."""
+        """Return a token at once; None if `token` or `token_after` would have to wait for one."""
 
     @property
     def is_renewing(self) -> bool:
         """Whether a renewal or a sign-in is under way."""
 
     def next_renewal_s(self) -> float | None:
-        """Return when the token is to be renewed, epoch seconds; None: never."""
+        """Return when the token should be renewed, epoch seconds; None for never."""
 
 
 class _SignIn:
-    """A call that waits for a token, in a thread of its own."""
+    """A call that waits for a token in a separate thread."""
 
     def __init__(self, refused: str | None, obtain: Callable[[], str | None]) -> None:
         self.refused = refused
@@ -62,7 +62,7 @@ class _SignIn:
         threading.Thread(target=run, name="tvDatafeed-sign-in", daemon=True).start()
 
     def token(self) -> str | None:
-        """Return the token, or raise why there is none."""
+        """Return the token, or raise the error of the sign-in."""
         if self._error is not None:
             raise self._error
         return self._token
@@ -89,11 +89,11 @@ class FeedTokens:
         self._is_overdue = False
 
     def token(self) -> str | None:
-        """Return the token to use; None while a thread signs in, which wakes the supervisor."""
+        """Return the token to use; None during a sign-in, whose thread wakes the supervisor."""
         return self._get(None, self._tokens.token)
 
     def is_refused(self, token: str, error: TvDatafeedError) -> bool:
-        """Whether a request has failed because of its token, so that another one may help."""
+        """Return whether a request failed because of its token, so that another may help."""
         return self._tokens.is_refused(token, error)
 
     def token_after(self, token: str, error: TvDatafeedError) -> str | None:
@@ -113,12 +113,12 @@ class FeedTokens:
         return None
 
     def begin(self) -> None:
-        """Sign in, unless that is under way; called without a series that waits for it.
+        """Start a sign-in, unless one is running; called when no series waits for it.
 
         Raises
         ------
         ThreadingError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._begin(None, self._tokens.token)
 
@@ -133,7 +133,7 @@ class FeedTokens:
         self._sign_in = sign_in
 
     def forget(self) -> None:
-        """Forget how a sign-in has ended that no series waits for."""
+        """Discard the result of a sign-in that no series waits for."""
         sign_in = self._sign_in
         if sign_in is None or not sign_in.is_finished:
             return
@@ -162,11 +162,11 @@ class TokenRenewal:
     tokens
         Where tokens come from.
     feed_tokens
-        The same, without a wait.
+        The same source, without a wait.
     connections
         Returns the connections.
     on_renewed
-        Called after they were signed in with another token.
+        Called after the connections got another token.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class TokenRenewal:
         if not self._is_renewing and wait_s > 0:
             return now + min(wait_s, _LONGEST_PAUSE_S)
         if token is None and wait_s <= 0:
-            # The next time after a pause, however this one ends.
+            # The next try comes after a pause, whatever the result of this one.
             self._not_before = now + _LONGEST_PAUSE_S
             try:
                 self._feed_tokens.begin()

@@ -1,6 +1,6 @@
-"""What a program holds of a live feed: a Seis, and the consumers that receive its bars.
+"""The objects that a program gets from a live feed: a Seis, and the consumers of its bars.
 
-Both stand here, since each names the other in its public types.
+Both are in one module, since each uses the other in its public types.
 """
 
 import logging
@@ -39,7 +39,7 @@ WhichBars = Literal["closed", "all"]
 OnSlow = Literal["drop_oldest", "block"]
 
 DEFAULT_QUEUE_SIZE = 1000
-# A callback that always raises is logged once in this time; the errors between are counted.
+# A callback that always raises is logged once in this time; the errors in between are counted.
 _LOG_PAUSE_S = 60.0
 
 
@@ -86,14 +86,14 @@ class Seis:
     Parameters
     ----------
     symbol, exchange : str
-        As TradingView has them, such as "AAPL" and "NASDAQ".
+        As TradingView writes them, such as "AAPL" and "NASDAQ".
     interval : Interval or str
-        The length of a bar; text such as "1h" is the same as its member.
+        The length of a bar; text such as "1h" stands for the member.
 
     Raises
     ------
     InvalidIntervalError
-        The interval is a text that names none.
+        The text is not an interval.
 
     Examples
     --------
@@ -106,8 +106,8 @@ class Seis:
         self._exchange = exchange
         self._interval = as_interval(interval) if isinstance(interval, str) else interval
         self._feed: Feed | None = None
-        # The consumers whose threads run, and whether bars go to them. This is the only list of
-        # them. Each change and each copy of it is atomic, so that it needs no lock.
+        # The consumers whose threads run, and whether they receive bars. No other list of consumers
+        # exists. Each change and each copy is atomic, so that it needs no lock.
         self._consumers: dict[Consumer, bool] = {}
         self._newest: Any = None
         self._newest_lock = threading.Lock()
@@ -121,7 +121,7 @@ class Seis:
         return hash(self._key)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied: the feed that it belongs to cannot be either."""
+        """Refuse to be pickled or copied, like the feed that it belongs to."""
         refuse_copy(self, "TvDatafeedLive")
 
     def __repr__(self) -> str:
@@ -149,12 +149,12 @@ class Seis:
 
     @property
     def interval(self) -> Interval | CustomInterval:
-        """The length of a bar; a `CustomInterval` where `Interval` has no member of it."""
+        """The length of a bar; a `CustomInterval` if `Interval` has no such member."""
         return self._interval
 
     @property
     def full_symbol(self) -> str:
-        """The symbol as `TvDatafeed.get_hist` takes it: "NASDAQ:AAPL"."""
+        """The symbol as `TvDatafeed.get_hist` accepts it: "NASDAQ:AAPL"."""
         return f"{self._exchange}:{self._symbol}"
 
     @property
@@ -195,7 +195,7 @@ class Seis:
         return self._registered_feed().hist_of(self, n_bars, timeout)
 
     def del_seis(self, timeout: float = -1) -> bool:
-        """Stop following it; see `TvDatafeedLive.del_seis`."""
+        """Stop following this Seis; see `TvDatafeedLive.del_seis`."""
         return self._registered_feed().del_seis(self, timeout)
 
     def _registered_feed(self) -> Feed:
@@ -205,11 +205,11 @@ class Seis:
         return feed
 
     def add_consumer(self, consumer: "Consumer") -> None:
-        """Add a consumer; bars of the feed go to it from now on."""
+        """Add a consumer; it receives the bars of the feed from now on."""
         self._consumers[consumer] = True
 
     def pop_consumer(self, consumer: "Consumer") -> None:
-        """Send no more bars to a consumer; its thread is not ended by that.
+        """Send no more bars to a consumer; its thread does not end.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class Seis:
         Raises
         ------
         NameError
-            It does not receive bars of this Seis.
+            The consumer does not receive bars of this Seis.
         """
         if not self._consumers.get(consumer):
             raise NameError("Consumer does not exist in the list")
@@ -231,7 +231,7 @@ class Seis:
 
     def running_consumers(self) -> "list[Consumer]":
         """Return the consumers whose threads have not ended, in a new list."""
-        # Not by `is_alive`: after a `join` that Ctrl-C has interrupted it says False.
+        # Not by `is_alive`, which returns False after a `join` that Ctrl-C has interrupted.
         return [c for c in tuple(self._consumers) if c.ident is not None and c.callback]
 
     def remove_ended(self, consumer: "Consumer") -> None:
@@ -239,7 +239,7 @@ class Seis:
         self._consumers.pop(consumer, None)
 
     def is_new_data(self, data: "pd.DataFrame") -> bool:
-        """Whether the first bar of a frame is newer than that of all earlier frames.
+        """Return whether the first bar of a frame is newer than those of all earlier frames.
 
         Parameters
         ----------
@@ -264,16 +264,17 @@ class Consumer(threading.Thread):
     callback : callable
         Called with ``(seis, data)``, strictly in order and never while it still runs.
     on_error : callable, optional
-        Called with ``(consumer, exception)`` when the callback raises, in this thread, and when it
+        Called with ``(consumer, exception)`` when the callback raises (in this thread) and when it
         is too slow.
     bars : {"closed", "all"}, default "closed"
         Whether the callback is also called with the forming bar, at each change.
     max_queue : int, default 1000
-        How many bars wait for it at most, not counting those that come at once after an outage.
+        How many bars wait for the callback at most, not counting bars missed during an outage.
     on_slow : {"drop_oldest", "block"}, default "drop_oldest"
-        What happens beyond that: the oldest bar goes, or as many again wait before it does.
+        What happens to more bars: "drop_oldest" drops the oldest bar; "block" does so only after
+        twice as many wait.
     stop_on_error : bool, default False
-        Whether the first exception of the callback is its last.
+        Whether the consumer ends after the first exception of the callback.
     queue_call : callable, optional
         Calls a function with arguments in another thread.
 
@@ -285,7 +286,7 @@ class Consumer(threading.Thread):
     Raises
     ------
     DataValidationError
-        When an option cannot be right.
+        When an option is invalid.
     """
 
     def __init__(
@@ -324,8 +325,8 @@ class Consumer(threading.Thread):
         self._callback_name = getattr(callback, "__name__", "callback")
         interval = getattr(seis.interval, "value", seis.interval)
         name = f"{self._callback_name}_{seis.symbol}_{seis.exchange}_{interval}"
-        # The feed keeps the process alive, so that a callback which never returns does not, once
-        # the feed is closed.
+        # A daemon thread: the feed keeps the process alive, so that after `close` a callback that
+        # never returns does not.
         super().__init__(name=name, daemon=True)
 
     def __reduce__(self) -> NoReturn:
@@ -377,7 +378,7 @@ class Consumer(threading.Thread):
         Raises
         ------
         ThreadingError
-            The system gives no thread.
+            The system cannot start a thread.
         """
         self._on_end = on_end
         try:
@@ -386,7 +387,7 @@ class Consumer(threading.Thread):
             raise ThreadingError(f"no thread for {self}: {error}") from error
 
     def deliver(self, item: LiveItem) -> bool:
-        """Accept a bar, if it is wanted; quick, and called in any thread.
+        """Accept a bar, if it is wanted; quick, and may be called in any thread.
 
         Parameters
         ----------
@@ -396,17 +397,17 @@ class Consumer(threading.Thread):
         Returns
         -------
         bool
-            Whether the callback became too slow with it.
+            Whether the callback became too slow.
         """
         return (item.is_closed or self._wants_all) and self._mailbox.deliver(item)
 
     def begin_with(self, fetch: "Callable[[], Iterable[LiveItem]]") -> None:
-        """Call the callback with items of before first, fetched in its thread.
+        """Call the callback with older items first, fetched in its thread.
 
         Parameters
         ----------
         fetch : callable
-            Returns them, oldest first.
+            Returns the items, oldest first.
         """
         self._mailbox.put_backlog(Backlog(fetch))
 
@@ -426,7 +427,7 @@ class Consumer(threading.Thread):
         self._mailbox.abort()
 
     def del_consumer(self, timeout: float = -1) -> bool:
-        """Remove the consumer from its Seis; True when it is removed, also when it was before.
+        """Remove the consumer from its Seis; True also if it was removed before.
 
         Parameters
         ----------
@@ -454,7 +455,7 @@ class Consumer(threading.Thread):
             self._on_end(self)
 
     def _call(self, item: LiveItem) -> bool:
-        """Call the callback, and return whether to go on."""
+        """Call the callback, and return whether to continue."""
         callback = self.callback
         if callback is None:
             return False
@@ -522,7 +523,7 @@ class Consumer(threading.Thread):
 
     def notify_slow(self, _seis: Seis) -> None:
         """Report that the callback is slower than the bars come."""
-        # In another thread: the callback blocks that of this consumer.
+        # In another thread, since the callback blocks the thread of this consumer.
         if self._queue_call is not None:
             what = (
                 f"the callback is slower than the bars come: {self._max_queue} wait, "
@@ -539,7 +540,7 @@ class Consumer(threading.Thread):
 
 @dataclass(frozen=True)
 class _ProgramFrame:
-    """A frame that a program has put into the mailbox of a consumer itself."""
+    """A frame that a program has put into the mailbox of a consumer."""
 
     data: "pd.DataFrame"
     is_closed: bool = True

@@ -16,14 +16,14 @@ class SeriesEvent(Enum):
     RELEASED = "no program wants it any more"
 
 
-# Every change of a series' state. What is not here does not happen.
+# Every change of a series' state. Other changes do not happen.
 NEXT_STATE: dict[tuple[State, SeriesEvent], State] = {
     (State.STARTING, SeriesEvent.WANTED): State.STARTING,
     (State.STARTING, SeriesEvent.OPENED): State.LIVE,
     (State.STARTING, SeriesEvent.DELAYED): State.RECONNECTING,
     (State.STARTING, SeriesEvent.REFUSED): State.FAILED,
     (State.STARTING, SeriesEvent.RELEASED): State.STOPPED,
-    # A silent series is opened again, and a polled one each time.
+    # A silent series is opened again; a polled series is opened for each bar.
     (State.LIVE, SeriesEvent.OPENED): State.LIVE,
     (State.LIVE, SeriesEvent.LOST): State.RECONNECTING,
     (State.LIVE, SeriesEvent.DELAYED): State.RECONNECTING,

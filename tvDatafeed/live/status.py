@@ -1,4 +1,4 @@
-"""How the Seises of a feed are doing."""
+"""The status of the Seises of a feed."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SeisStatus:
-    """How one Seis is doing.
+    """The status of one Seis.
 
     Attributes
     ----------
@@ -25,26 +25,26 @@ class SeisStatus:
     last_bar : datetime or None
         When the last closed bar opened, aware UTC; None before the first.
     delivered : int
-        How many closed bars have come.
+        How many closed bars were delivered.
     dropped : int
-        How many bars consumers and iterators were too slow for.
+        How many bars were dropped because consumers and iterators were too slow.
     corrections : int
         How many bars have changed after they were delivered as closed.
     lag_ms : float or None
         How long after its close the last bar was delivered, by the server's clock, in milliseconds;
-        while the series is not LIVE at least as long as the next one is overdue.
+        while the series is not LIVE, at least the time for which the next bar is overdue.
     error : TvDatafeedError or None
         Why it has failed.
     heard_s : float or None
-        Seconds since the server sent anything on the connection of the series; None before it has.
+        Seconds since the last message on the connection of the series; None before the first.
     queued : int
         How many bars wait for callbacks and iterators.
     is_market_open : bool or None
-        Whether the symbol is traded at this moment, by its own sessions and holidays and the
-        server's clock; None where they are not known.
+        Whether the market is open now, by the symbol's sessions and holidays and the server's
+        clock; None if they are not known.
     overdue_s : float
         Seconds since the next bar should have closed; 0 while the market is closed. A symbol
-        without trades has no bars, so that this alone is no fault.
+        without trades has no bars, so this alone does not mean a fault.
     """
 
     seis: Seis
@@ -62,7 +62,7 @@ class SeisStatus:
 
 
 class Statuses(list[SeisStatus]):
-    """How the Seises of a feed are doing: a list, which a notebook shows as a table."""
+    """The status of the Seises of a feed: a list, which a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
         from tvDatafeed.frames.bars import html_table  # noqa: PLC0415 - pandas takes its time

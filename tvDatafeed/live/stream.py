@@ -1,4 +1,4 @@
-"""One live series: what it was doing last, and the way of its bars to its subscribers."""
+"""One live series: its state, and the delivery of its bars to its subscribers."""
 
 import datetime as dt
 import math
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _MILLISECONDS = 1000
 
-# Returns the closed bars of a series for a consumer, between the opens of two, epoch seconds UTC.
+# Returns the closed bars of a series that open between two moments, epoch seconds UTC.
 MissedBars = Callable[[Consumer, float, float], Iterable[Bar]]
 
 
 class SeriesHooks(Protocol):
-    """The receiver of a series' events; called without locks, and quick."""
+    """The receiver of a series' events; called without locks, and must be quick."""
 
     def notify_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
         """Report missing bars; epoch seconds UTC."""
@@ -46,10 +46,10 @@ class SeriesHooks(Protocol):
 
 
 class Attempt:
-    """One try to open a series, and the session that comes of it.
+    """One try to open a series, and the session that results.
 
-    Its bars count only while it is the series' present attempt, so that a late update changes
-    nothing. Other events go on to the dispatcher, which ignores those of unknown sessions.
+    Its bars count only while it is the series' present attempt, so that a late update has no
+    effect. Other events are passed to the dispatcher, which ignores those of unknown sessions.
     """
 
     def __init__(self, series: "LiveSeries") -> None:
@@ -63,9 +63,9 @@ class Attempt:
 class LiveSeries:
     """One series that a live feed keeps open.
 
-    The attributes are grouped by the thread that writes them. What the delivering thread shares
-    with others is guarded by the lock of the series, which is held for one update: never over a
-    hook, the network or a wait. Below it comes the lock of a mailbox.
+    The attributes are grouped by the thread that writes them. The lock of the series guards the
+    attributes that the delivering thread shares with others. It is held for one update: never over
+    a hook, the network or a wait. The lock of a mailbox is below it.
 
     Parameters
     ----------
@@ -74,26 +74,26 @@ class LiveSeries:
     bar_format
         The format of its rows.
     hooks
-        Where its events go.
+        Receives its events.
     recorder
-        What stores its closed bars; None without a store.
+        Stores its closed bars; None without a store.
     stored_bar
-        The newest bar that is stored: the bars since then are stored at the start.
+        The newest stored bar: the bars since then are stored at the start.
 
     Attributes
     ----------
     stored_bar : Bar or None
-        As given.
+        As passed.
     settled : threading.Event
-        Set when the series has opened for the first time, or never will.
+        Set when the series has opened for the first time, or cannot be opened.
     is_wanted : bool
-        Whether it is to be kept open.
+        Whether it should be kept open.
     state : State
-        What it is doing.
+        Its present state.
     error : TvDatafeedError or None
         Why it has failed.
     last_closed : Bar or None
-        The bar that was delivered as closed last, with the values that it has now.
+        The last bar that was delivered as closed, with its present values.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class LiveSeries:
         self._lock = threading.Lock()
         self._fanout = Fanout(seis, bar_format)
         # Set once, before the series is opened. Called when the clock has closed the last bar, and
-        # when the series is to be opened again before that.
+        # when the series must be opened again before that.
         self.on_silence: Callable[[LiveSeries], object] = lambda _series: None
         self.on_doubt: Callable[[LiveSeries], object] = lambda _series: None
 
@@ -131,22 +131,23 @@ class LiveSeries:
         self._connection: Connection | None = None
         self._last_connection: Connection | None = None
         self.session: str | None = None
-        # Where it was open before it is opened again because of its silence.
+        # The connection on which it was open, while it is opened again after a silence.
         self.left_connection: Connection | None = None
         # When it was opened last, epoch seconds UTC.
         self.opened_s: float = 0.0
-        # Tries in a row that failed to open it, and sessions in a row that were lost unused.
+        # Tries in a row that failed to open it, and sessions in a row that were lost without an
+        # update.
         self.failed_openings = 0
         self.unused_sessions = 0
-        # Openings since the last one that failed by a bad answer, such as one without bars.
+        # Openings since the last bad answer, such as one without bars.
         self.bad_answers = 0
-        # Openings in a row that brought no news, and the number of updates at the last one.
+        # Openings in a row without updates, and the number of updates at the last one.
         self.silent_reopens = 0
         self.updates_at_opening = 0
         self.updates_at_check = 0
 
-        # Written under the lock of the series: by the thread that delivers its events, but the
-        # attempt by the supervisor.
+        # Written under the lock of the series by the thread that delivers its events; the
+        # supervisor writes the attempt.
         self._attempt: Attempt | None = None
         self.last_closed: Bar | None = None
         self.updates: int = 0
@@ -165,7 +166,7 @@ class LiveSeries:
 
     @property
     def connection(self) -> Connection | None:
-        """Where it is open; None while it is not."""
+        """The connection on which it is open; None while it is not."""
         return self._connection
 
     @connection.setter
@@ -176,10 +177,10 @@ class LiveSeries:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server answers, as far as that is known."""
+        """Whether the server answers, as far as is known."""
         if self.state is not State.LIVE:
             return False
-        # A series that is polled has no connection between two polls.
+        # A polled series has no connection between two polls.
         connection = self._connection
         return connection is None or connection.is_answering
 
@@ -210,7 +211,7 @@ class LiveSeries:
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether it is to be opened again, because a bar would close after a silence."""
+        """Whether it must be opened again, because a bar would close after a silence."""
         return self._confirmation.is_awaited
 
     def _doubts(self, attempt: Attempt, update: LiveUpdate, silent_s: float) -> bool:
@@ -236,13 +237,13 @@ class LiveSeries:
                 self._hours = TradingHours.of(started.info)
                 self._confirmation.receive(update, time.monotonic())
             if self._recorder is not None:
-                # Before the delivery, after which a program may close the feed.
+                # Before the delivery, since the program may close the feed in it.
                 self._recorder.record(update, started)
             is_first = started is not None and self.last_closed is None
             shown = _newest_alone(update) if is_first else update
             is_refill = not is_first and _has_missed_bars(started)
             slow = self._fanout.deliver(shown, is_refill=is_refill)
-            # After the delivery: if that fails, the bars are asked for once more.
+            # After the delivery: if that fails, the bars are requested again.
             self.last_closed = update.last or self.last_closed
             self.is_forming = update.forming is not None
             self.updates += not update.by_clock
@@ -260,7 +261,7 @@ class LiveSeries:
         subscriber
             The consumer or iterator.
         add
-            Puts it into its list.
+            Adds it to its list.
         replay
             Whether it begins with the bar that closed last.
         """
@@ -277,20 +278,20 @@ class LiveSeries:
         consumer
             The consumer.
         start_s
-            No earlier bar is wanted, epoch seconds UTC.
+            The open of the earliest wanted bar, epoch seconds UTC.
         missed
-            Returns the closed bars between the opens of two, epoch seconds UTC.
+            Returns the closed bars that open between two moments, epoch seconds UTC.
         """
         with self._lock:
             self.seis.add_consumer(consumer)
             last = self.last_closed
-            # All later bars are delivered, so that those up to this one complete them.
+            # All later bars are delivered live, so the bars up to this one complete them.
             if last is not None and last.time >= start_s:
                 until_s, bar_format = last.time, self._format
                 consumer.begin_with(lambda: bar_format.refill(missed(consumer, start_s, until_s)))
 
     def add_iterator(self, subscriber: Subscriber, *, replay: bool) -> None:
-        """Add a subscriber that is no consumer, for as long as the program holds it."""
+        """Add a subscriber other than a consumer, for as long as the program holds it."""
         self.subscribe(subscriber, lambda: self._fanout.add_iterator(subscriber), replay=replay)
 
     def finish(self) -> None:
@@ -311,7 +312,7 @@ class LiveSeries:
         self._hooks.notify_failure(self.seis, error)
 
     def status(self) -> SeisStatus:
-        """Return how the series is doing."""
+        """Return the status of the series."""
         connection = self._last_connection
         server_s = None if connection is None else connection.server_time_s()
         heard_s = math.inf if connection is None else connection.silent_s()
@@ -349,13 +350,13 @@ class LiveSeries:
 
 
 def _newest_alone(update: LiveUpdate) -> LiveUpdate:
-    """Return the first update of a series as subscribers receive it: the bar that closed last."""
+    """Return the first update of a series as subscribers receive it: only the last closed bar."""
     closed = update.closed[-1:] or ((update.last,) if update.last is not None else ())
     return replace(update, closed=closed, gaps=(), corrections=0)
 
 
 def _has_missed_bars(started: StreamStarted | None) -> bool:
-    """Whether the closed bars of an opening were missed: one for each poll was not."""
+    """Return whether the closed bars of an opening were missed: one per poll is expected."""
     if started is None:
         return False
     return started.request.follow or len(started.update.closed) > 1

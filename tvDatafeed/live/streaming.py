@@ -1,7 +1,7 @@
 """Live mode "stream": sessions stay open, and the server sends each update.
 
-A series whose last bar is over and that stays silent is opened again after a while, since the
-reason may be the series and not the market. The pause doubles each time there is no news.
+If a series stays silent after the end of its last bar, it is opened again after a while, since the
+series may have stalled. The pause doubles each time no update came.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Streaming:
             self.check_silence(series)
 
     def check_silence(self, series: LiveSeries) -> None:
-        """Look at a series after a pause, and open it again if there were no updates since."""
+        """Check a series after a pause, and open it again if no update came since."""
         updates, session = series.updates, series.session
         if session is None:
             return  # lost or released meanwhile
@@ -54,7 +54,7 @@ class Streaming:
             if series.updates == updates:
                 self._reopen(series)
             elif not series.is_forming:
-                # An update of closed bars, such as a correction, and nothing since.
+                # The last update had only closed bars, such as a correction.
                 self.check_silence(series)
 
         pause_s = doubled_s(series.silent_reopens, SILENCE_S, LONGEST_PAUSE_S)

@@ -1,7 +1,7 @@
 """The supervisor: keeps the series of a live feed open through outages.
 
-A thread of its own opens them, a few at a time, and opens again what was lost. Updates do not pass
-here: the thread that delivers a connection's events hands them to the series.
+Its thread opens series, a few at a time, and opens lost series again. Updates do not pass through
+it: the thread that delivers a connection's events calls the series directly.
 """
 
 import logging
@@ -41,11 +41,11 @@ from tvDatafeed.protocol.refusals import is_connections_limit
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# How many series are being opened at a time: as fast as answers come, and no faster.
+# How many series are opened at the same time: the next one starts when an answer arrives.
 WINDOW = 20
 _PAUSE_AFTER_BUG_S = 1.0
-# A series that had bars and cannot be opened for want of a sound answer may start without bars
-# after this many pauses: the server may have forgotten them.
+# After this many pauses without a valid answer, a series that had bars may start without bars: the
+# server may have lost them.
 _PAUSES_FOR_BARS = 2
 
 
@@ -59,13 +59,13 @@ class StreamSupervisor:
     tokens
         Where data tokens come from.
     limits
-        Returns how long one opening may take.
+        Returns the limits on the time of one opening.
     network, threads
         Settings: the pauses between tries; whether to stream or to poll, and how.
     max_bars
         How many bars are requested at most to fill a gap.
     callbacks
-        Run while any series is followed.
+        Runs while any series is followed.
     on_reconnect
         Called after an outage; see `Outage`.
     feed
@@ -113,7 +113,7 @@ class StreamSupervisor:
         self._timers: TimerQueue[LiveSeries] = TimerQueue()
         # Ended connections whose failure was counted.
         self._counted: set[Connection] = set()
-        # Where the series was opened that was opened last.
+        # The connection of the series that was opened last.
         self._url: str | None = None
         self._outage = Outage(self._on_reconnect)
         self._renewal = TokenRenewal(
@@ -144,7 +144,7 @@ class StreamSupervisor:
             self.command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
-        """Open a series that has failed, or whose host is not that of the token, again.
+        """Open a series again that has failed, or whose host differs from the token's.
 
         The feed's lock is held.
         """
@@ -167,12 +167,12 @@ class StreamSupervisor:
         Raises
         ------
         ThreadingError
-            The system gives no thread; no series is followed then.
+            The system cannot start a thread; no series is followed then.
         """
         manager, limits = self._connections(), self._limits()
 
         def prepare() -> bool:
-            """Whether a thread is needed; what it needs is made then."""
+            """Return whether a thread is needed; if so, create what it needs."""
             if self._followed:
                 self._dispatcher = self._new_dispatcher(manager, limits)
                 for callbacks in self._callbacks:
@@ -184,7 +184,7 @@ class StreamSupervisor:
             for callbacks in self._callbacks:
                 callbacks.start()
         except BaseException as error:
-            # No thread; or Ctrl-C.
+            # The thread did not start, or Ctrl-C came.
             self._give_up(error)
             if isinstance(error, RuntimeError):
                 raise ThreadingError(f"no thread for the live feed: {error}") from error
@@ -194,7 +194,7 @@ class StreamSupervisor:
         """Fail all series that wait for a thread which was not started."""
         with self._feed.lock:
             if self._thread.thread is not None:
-                return  # that of another call, or one that has begun
+                return  # the thread of another call, or one that runs
             self._dispatcher = None
             failed, self._followed = self._followed, set()
             self._commands.clear()
@@ -220,13 +220,13 @@ class StreamSupervisor:
         while self._is_needed():
             try:
                 if dispatcher.is_stopped:
-                    # The connections were closed just when a series was registered.
+                    # The connections were closed while a series was registered.
                     dispatcher = self._replace(dispatcher)
                 self._run_once(dispatcher)
             except Exception:
-                logger.exception("the live feed failed and goes on; please report this")
+                logger.exception("the live feed failed and continues; please report this")
                 time.sleep(_PAUSE_AFTER_BUG_S)
-        # What has come meanwhile belongs to released series.
+        # Results that came meanwhile belong to released series.
         dispatcher.release()
 
     def _is_needed(self) -> bool:
@@ -240,7 +240,7 @@ class StreamSupervisor:
             return False
 
     def _replace(self, stopped: Dispatcher) -> Dispatcher:
-        """Continue with new connections where the old ones were closed on purpose."""
+        """Continue with new connections if the old ones were closed on purpose."""
         manager, limits = self._connections(), self._limits()
         with self._feed.lock:
             self._dispatcher = dispatcher = self._new_dispatcher(manager, limits)
@@ -262,7 +262,7 @@ class StreamSupervisor:
         return dispatcher
 
     def _run_once(self, dispatcher: Dispatcher) -> None:
-        """Do what is due, and wait for the next result, command or moment."""
+        """Do the work that is due, then wait for the next result, command or timer."""
         while self._commands:
             call, series = self._commands.popleft()
             call(series)
@@ -304,7 +304,7 @@ class StreamSupervisor:
     def _move(self, series: LiveSeries) -> None:
         """Open a series again if the newest token belongs to another host than its connection.
 
-        It goes on from its last closed bar, so that no bar is lost.
+        It continues after its last closed bar, so that no bar is lost.
         """
         connection = series.connection
         if series.session and connection and self._connections().has_other_host(connection):
@@ -385,13 +385,13 @@ class StreamSupervisor:
         series.updates_at_check = series.updates_at_opening = series.updates
         self._source.opened(series, started)
         if connection.configured_url == self._url:
-            # The token may have been assigned while this was on its way.
+            # The token may have been assigned while this request was running.
             self._move(series)
         else:
-            # This one may be the first that has a token which was renewed for it.
+            # This may be the first series with a token that was renewed for it.
             self._url = connection.configured_url
             self._move_all()
-        # It may be in doubt already, by an update that came meanwhile.
+        # An update that came meanwhile may already need confirmation.
         self._confirm(series)
 
     def _not_opened(self, series: LiveSeries, error: TvDatafeedError) -> None:
@@ -407,7 +407,7 @@ class StreamSupervisor:
         left = series.left_connection
         if left is not None and not left.is_answering:
             self._record_loss(series, left)
-        # Also where no session was lost: one that is opened again for a look, or for each bar.
+        # Also for a series that lost no session, but is opened again for a check or for each bar.
         self._outage.add(series, series.opened_s)
         self._advance(series, SeriesEvent.DELAYED)
         if isinstance(error, RateLimitError | ThreadingError) or not error.retryable:
@@ -422,8 +422,8 @@ class StreamSupervisor:
         if not isinstance(error, NetworkError):
             return True
         if isinstance(error, ProtocolError) and not error.retryable:
-            # A message that cannot be read ends a running series for a while alone, and this one
-            # too, however many connections such messages have cost.
+            # An unreadable message ends a running series only for a while. The same holds here,
+            # however many connections such messages have cost.
             return False
         return not error.retryable or self._connections().has_given_up
 
@@ -456,7 +456,7 @@ class StreamSupervisor:
         if connection.is_usable:
             manager.record_failure(connection, error)
             if not manager.excuses(connection, error):
-                # A token that is refused here may have been renewed: the opening decides.
+                # A refused token may have been renewed since: the next opening decides.
                 if not isinstance(error, AuthenticationError | ProtocolError | RateLimitError):
                     self._fail(series, error)
                     return
@@ -489,11 +489,11 @@ class StreamSupervisor:
         self._advance(series, SeriesEvent.LOST)
 
     def _pause_before_reopening_s(self, series: LiveSeries, error: TvDatafeedError) -> float:
-        """Return the pause after the server, or a message of it, has ended a sound session."""
+        """Return the pause after the server, or a bad message, has ended a working session."""
         if isinstance(error, RateLimitError):
             self._complain(series, error)
             return self._pause_s(error, 1)
-        # At once, unless it ends again before any update.
+        # Reopen at once, unless it ends again before any update.
         is_unused = series.updates == series.updates_at_opening
         series.unused_sessions = series.unused_sessions + 1 if is_unused else 0
         if series.unused_sessions <= 1:
@@ -501,9 +501,9 @@ class StreamSupervisor:
         return self._pause_s(error, series.unused_sessions + 1)
 
     def _complain(self, series: LiveSeries, error: TvDatafeedError) -> None:
-        """Report an error that waiting may cure, once for all tries."""
+        """Report a temporary error, once for all tries."""
         if is_connections_limit(error):
-            # That of the account is the same for all series, and no success ends it.
+            # The account's error is the same for all series, and stays after a success.
             if self._connections().begins_connections_limit():
                 series.report(error)
         elif not series.has_complained:
@@ -521,7 +521,7 @@ class StreamSupervisor:
 
     @staticmethod
     def _advance(series: LiveSeries, event: SeriesEvent) -> None:
-        """Change the state of a series as the table says, and report it."""
+        """Change the state of a series by the table, and report it."""
         state = NEXT_STATE[series.state, event]
         if state is not series.state or event is SeriesEvent.WANTED:
             series.change_state(state)

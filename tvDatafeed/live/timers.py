@@ -9,14 +9,14 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-# Cancelled timers stay in the heap up to this number, since a search for them takes its time.
+# Cancelled timers stay in the heap up to this number, since a search for them is slow.
 _KEPT_CANCELLED = 100
 
 
 class TimerQueue(Generic[K]):
     """Calls that are due later; a new timer for a key replaces the one before.
 
-    It belongs to one thread, and has no lock.
+    Used by one thread only; it has no lock.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class TimerQueue(Generic[K]):
         self._calls.pop(key, None)
 
     def run_due(self) -> float:
-        """Run what is due; return when the next timer is, on the monotonic clock, or infinity."""
+        """Run all due timers; return when the next is due, on the monotonic clock, or infinity."""
         while self._heap:
             timer = self._heap[0]
             due_at, _number, key = timer

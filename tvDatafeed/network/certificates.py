@@ -1,7 +1,7 @@
-"""Who issued a certificate, read from its bytes.
+"""The issuer of a certificate, read from its bytes.
 
-Python shows what stands in a certificate only after it was verified, and one that cannot be
-verified is where its issuer matters: it names what inspects TLS on the way.
+Python shows the content of a certificate only after it was verified. The issuer matters if it
+cannot be verified: it names the software that inspects TLS on the way.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def issuer_of(certificate: bytes) -> str:
     Returns
     -------
     str
-        Such as "Let's Encrypt, R11"; empty where the bytes are no certificate or say neither.
+        Such as "Let's Encrypt, R11"; empty if the bytes are not a certificate or contain neither.
     """
     try:
         return ", ".join(_names(certificate))

@@ -1,11 +1,10 @@
 """A connection: a machine, a transport and the thread that reads.
 
-Who touches what: the reader thread owns the read side of the socket. The connection's lock guards
-the machine and the fields beside it, and is held for one change of state. After it is released, the
-thread that made the change delivers the outcomes: updates of a series come from received messages
-alone, so that the reader delivers them in order. Packets are sent after that, by one thread at a
-time. A thread that waits for an answer waits at a queue of its own, with the deadlines that the
-machine keeps.
+The reader thread owns the read side of the socket. The connection's lock guards the machine and the
+fields beside it, and is held for one change of state. After it is released, the thread that made
+the change delivers the outcomes: only received messages cause updates of a series, so that the
+reader delivers them in order. Then one thread at a time sends the packets. A thread that waits for
+an answer waits on its own queue, with the deadlines that the machine keeps.
 """
 
 import functools
@@ -47,14 +46,14 @@ from tvDatafeed.protocol.machine import Machine, Timers
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A send that takes longer than this is stuck: the peer has stopped reading.
+# A send that takes longer than this is stuck: the peer does not read.
 _STUCK_SEND_S = 0.2
-# A peer that does not read its close frame at once does not get one.
+# The close frame is dropped if the peer does not read it within this time.
 _CLOSE_GRACE_S = 0.2
-# Only the last ping needs an answer (RFC 6455, 5.5.3); a flood of them is not kept.
+# Only the last ping needs an answer (RFC 6455, 5.5.3); earlier ones are dropped.
 _KEPT_CONTROL_FRAMES = 16
-# A reader that is still connecting notices an abort within a tenth of this, unless it looks up a
-# name: how long that takes is up to the system.
+# A reader that is still connecting notices an abort within a tenth of this, except during a name
+# lookup, whose time the system decides.
 _CONNECTING_PATIENCE_S = 1.0
 _READER_FAILED = "the reader of the connection failed"
 
@@ -67,20 +66,20 @@ class Connection(Pinged):
     network
         How to connect, and the limits.
     url
-        Where to connect.
+        The URL to connect to.
     token
         The data token of the first sign-in.
     known_limit
-        What is known of how many requests may run on a connection at a time.
+        The known limit of requests that run on a connection at a time.
     show_frames
-        Whether outgoing packets are logged at DEBUG, the token redacted.
+        Whether outgoing packets are logged at DEBUG, with the token redacted.
 
     Attributes
     ----------
     show_frames : bool
-        As given; may be assigned.
+        As passed; may be assigned.
     has_answered : bool
-        Whether a request has been answered here, if only by a refusal: the proof of health.
+        Whether the server has answered or refused a request here: the proof of health.
     redirected_to : str or None
         The host that the server redirects its clients to.
     """
@@ -102,7 +101,7 @@ class Connection(Pinged):
         # Everything below is guarded by this lock. It is held for one change of state: never over
         # a send, a receive or a delivery.
         self._lock = threading.Lock()
-        # All tokens that were used here, in order: any of them may stand in what is logged.
+        # All tokens that were used here, in order: a log message may contain any of them.
         self._tokens = [token]
         self._machine = Machine(
             token,
@@ -114,20 +113,20 @@ class Connection(Pinged):
             ),
         )
         self._limit = SessionLimit(known_limit)
-        # The sessions that have a slot here, whether a request was sent on them yet or not.
+        # The sessions that have a slot here, with or without a request sent on them.
         self._sessions: set[str] = set()
         self._receivers: dict[str, OutcomeReceiver] = {}
         self._transport: Transport | None = None
         self._error: TvDatafeedError | None = None
         self._is_deliberate = False
         self._lost_requests = 0
-        # What is to be delivered when the lock is released.
+        # The events to deliver when the lock is released.
         self._deliveries: list[tuple[OutcomeReceiver, Outcome]] = []
-        # One thread at a time sends; the others leave their part to it.
+        # One thread at a time sends; it also sends the packets of the others.
         self._control_frames: list[bytes] = []
         self._sender: int | None = None
         self._sending_since = 0.0
-        # A transport that its reader has left while another thread was sending.
+        # A transport whose reader ended while another thread was sending.
         self._left_transport: Transport | None = None
         self._reader: threading.Thread | None = None
 
@@ -136,19 +135,19 @@ class Connection(Pinged):
         return f"<Connection {state} {self._url} {self._machine!r}>"
 
     def start(self) -> None:
-        """Start to connect.
+        """Start the thread that connects and reads.
 
         Raises
         ------
         ThreadingError
-            The system gives no thread; the connection is broken then.
+            The system cannot start a thread; the connection is broken then.
         """
         reader = threading.Thread(target=self._read, name="tvDatafeed-reader", daemon=True)
         self._reader = reader
         try:
             reader.start()
         except RuntimeError as error:
-            # A thread that never started refers to its target for ever.
+            # A thread that never started keeps a reference to its target.
             self._reader = None
             del reader
             cut_tracebacks(error)
@@ -156,7 +155,7 @@ class Connection(Pinged):
             self.abort(ThreadingError(reason))
             raise ThreadingError(reason) from error
         except BaseException:
-            # Ctrl-C: the thread may have begun; other threads may wait for it already.
+            # Ctrl-C came: the thread may be running, and other threads may wait for it.
             self.abort(WebSocketError("interrupted"))
             raise
 
@@ -177,7 +176,7 @@ class Connection(Pinged):
 
     @property
     def failed_with_work(self) -> bool:
-        """Whether it ended by a fault, and before its first answer or with requests on it."""
+        """Whether it ended by a fault before its first answer, or with requests on it."""
         return not self._is_deliberate and (not self.has_answered or self._lost_requests > 0)
 
     @property
@@ -192,7 +191,7 @@ class Connection(Pinged):
 
     @property
     def free_slots(self) -> int:
-        """How many more requests may run here, as far as it is known."""
+        """How many more requests may run here, as far as is known."""
         return self._limit.room(len(self._sessions))
 
     def server_time_s(self) -> float | None:
@@ -200,21 +199,21 @@ class Connection(Pinged):
         return self._machine.server_time_s(time.monotonic())
 
     def last_received_time_s(self) -> float | None:
-        """Return the server's clock when it served last, epoch seconds UTC; None as above."""
+        """Return the server's clock at its last message, epoch seconds UTC; None if unknown."""
         return self._machine.server_time_s(self._machine.last_served_at)
 
     def silent_s(self) -> float:
-        """Return for how long the server has sent nothing, in seconds; infinity: it never has."""
+        """Return the seconds since the last message of the server; infinity before the first."""
         return time.monotonic() - self._machine.last_received_at
 
     @property
     def is_answering(self) -> bool:
-        """Whether the server still answers here, as far as that is known."""
+        """Whether the server still answers here, as far as is known."""
         return self._error is None and not self._machine.is_unresponsive
 
     @property
     def counters(self) -> Counter[str]:
-        """What was counted here: messages, heartbeats, violations and others."""
+        """The counters of this connection: messages, heartbeats, violations and others."""
         return self._machine.counters
 
     def sign_in(self, token: str) -> None:
@@ -227,11 +226,11 @@ class Connection(Pinged):
             machine.set_token(token)
 
     def only_used_token(self, token: str) -> bool:
-        """Whether no other token than this one was ever used here."""
+        """Return whether this is the only token that was used here."""
         return self._tokens == [token]
 
     def acquire_slot(self, token: str, session: str) -> bool:
-        """Reserve a slot for a session, and sign in with its token; `release` gives it back.
+        """Reserve a slot for a session, and sign in with its token; `release` frees the slot.
 
         Returns
         -------
@@ -240,11 +239,11 @@ class Connection(Pinged):
         """
         with self._lock:
             is_stuck = self._sender and time.monotonic() - self._sending_since > _STUCK_SEND_S
-            # An unresponsive server sends heartbeats and answers no request.
+            # An unresponsive server sends heartbeats but does not answer requests.
             is_broken = self._error or is_stuck or self._machine.is_unresponsive
             if is_broken or not self._limit.acquire(len(self._sessions)):
                 return False
-            # Sent together with the next request.
+            # The packets are sent together with the next request.
             self._use_token(self._machine, token)
             self._sessions.add(session)
             return True
@@ -268,11 +267,11 @@ class Connection(Pinged):
         deadline
             When the answer must be complete, on the monotonic clock.
         limits
-            How long its parts may take.
+            The limits on the time of its parts.
         receiver
-            Where its events go: `Paged` for each part of a long answer, and one of `Answered` and
-            `RequestFailed` in the end. A stream has `StreamStarted` instead of an answer, and then
-            each `StreamUpdated`, until it is released or has a `RequestFailed`.
+            Receives its events: `Paged` for each part of a long answer, and finally `Answered` or
+            `RequestFailed`. A stream has `StreamStarted` instead of an answer, and then each
+            `StreamUpdated`, until it is released or has a `RequestFailed`.
 
         Raises
         ------
@@ -297,14 +296,15 @@ class Connection(Pinged):
         self._exchange(send)
 
     def release(self, sessions: Iterable[str]) -> None:
-        """Give the slots of sessions back; requests without an outcome are cancelled.
+        """Free the slots of sessions; requests without an outcome are cancelled.
 
-        Sessions without a slot here are ignored, so that one may be released twice.
+        Sessions without a slot here are ignored, so that a session may be released twice.
         """
 
         def free(machine: Machine) -> None:
             for session in self._sessions.intersection(sessions):
-                # After Ctrl-C the session is freed, and a late answer dropped by its id.
+                # After Ctrl-C the session is freed; a late answer is recognized by its id and
+                # dropped.
                 self._receivers.pop(session, None)
                 machine.close(session)
                 self._limit.forget(session)
@@ -318,7 +318,7 @@ class Connection(Pinged):
 
     @property
     def wakes_at(self) -> float | None:
-        """When `tick` must be called next, on the monotonic clock; None: never."""
+        """When `tick` must be called next, on the monotonic clock; None for never."""
         with self._lock:
             return self._machine.next_deadline()
 
@@ -330,19 +330,19 @@ class Connection(Pinged):
         self._exchange(lambda machine: machine.tick(time.monotonic()))
 
     def excuses_refusal(self) -> bool:
-        """Whether a refused session is excused: once for each sent before the limit was known."""
+        """Return whether to ignore a refusal: once per session sent before the limit was known."""
         with self._lock:
             return self._limit.excuse()
 
     def abort(self, error: TvDatafeedError) -> None:
-        """End the connection from any thread, on purpose; waiting requests fail with ``error``."""
+        """Close the connection on purpose, in any thread; waiting requests fail with ``error``."""
         self._exchange(lambda _machine: self._close(error))
 
     def abort_unlocked(self, error: TvDatafeedError) -> None:
-        """End the connection without its lock; the reader does the rest.
+        """Close the connection without its lock; the reader does the rest.
 
-        The garbage collector and signal handlers run in any thread at any point, also in one
-        that holds the lock.
+        The garbage collector and signal handlers run in any thread at any point, also while it
+        holds the lock.
         """
         self._is_deliberate = True
         self._error = self._error or error
@@ -363,14 +363,14 @@ class Connection(Pinged):
         return not reader.is_alive()
 
     def release_in_child(self) -> None:
-        """Free the descriptor in a forked child, without a byte to the parent's server."""
+        """Free the descriptor in a forked child; nothing is sent to the parent's server."""
         if self._transport is not None:
             self._transport.release()
 
     def _exchange(self, change: Callable[[Machine], None]) -> None:
         """Change the machine's state; then deliver its events and send its packets."""
-        # A plain "with" alone gives the lock back whenever Ctrl-C may come; a context manager of
-        # our own, or an acquire with a timeout, may be interrupted while it holds the lock.
+        # Only a plain "with" always releases the lock when Ctrl-C comes; our own context manager,
+        # or an acquire with a timeout, may be interrupted while it holds the lock.
         deliveries: list[tuple[OutcomeReceiver, Outcome]] = []
         is_changing = False
         try:
@@ -402,7 +402,7 @@ class Connection(Pinged):
         """Break the connection if Ctrl-C came in the middle of a change or of a send.
 
         Outcomes that other threads wait for are delivered again. Updates of series are not: the
-        series is opened again, and goes on from the last bar that was delivered.
+        series is opened again, and continues after the last delivered bar.
         """
         interrupted: TvDatafeedError = WebSocketError("interrupted in the middle of a message")
         if threading.current_thread() is self._reader:
@@ -449,7 +449,7 @@ class Connection(Pinged):
 
     def _complete(self, outcome: events.Answered | events.RequestFailed) -> None:
         error = outcome.error if isinstance(outcome, events.RequestFailed) else None
-        # A refusal proves health as well as an answer; silence and noise do not.
+        # A refusal proves health like an answer; silence and unknown messages do not.
         self.has_answered = self.has_answered or not isinstance(error, NetworkError)
         self._queue_delivery(outcome)
         if isinstance(error, RateLimitError):
@@ -474,7 +474,7 @@ class Connection(Pinged):
             self._break(error)
 
     def _break(self, error: TvDatafeedError) -> None:
-        # Those of a reader or a sender refer to this connection, and would keep it.
+        # Tracebacks of a reader or a sender refer to this connection, and would keep it alive.
         cut_tracebacks(error)
         if self._error is None:
             self._error = error
@@ -483,7 +483,7 @@ class Connection(Pinged):
         if self._transport is not None:
             self._transport.abort()
             return
-        # No reader will come to its end: the waiting requests fail now.
+        # No reader will end and fail the waiting requests, so fail them now.
         for session, receiver in self._receivers.items():
             self._deliveries.append(
                 (receiver, events.RequestFailed(session, own_copy(self._error)))
@@ -491,9 +491,9 @@ class Connection(Pinged):
         self._receivers.clear()
 
     def _claim_sending(self) -> Outgoing | None:
-        """Return what this thread is to send; None when there is nothing; the lock is held.
+        """Return what this thread must send, or None; the lock is held.
 
-        Another thread that is sending comes here again afterwards, so that it leaves nothing.
+        A thread that is sending calls this again afterwards, so that nothing is left.
         """
         transport, frames = self._transport, self._control_frames
         is_closing = self._error is not None and bool(frames)
@@ -523,7 +523,7 @@ class Connection(Pinged):
             outgoing = self._finish_send(failure, is_last=outgoing.is_closing)
 
     def _finish_send(self, failure: TvDatafeedError | None, *, is_last: bool) -> Outgoing | None:
-        """Record the end of a send, and return what has come meanwhile."""
+        """Record the end of a send, and return the packets that were added meanwhile."""
         with self._lock:
             self._sender = None
             left, self._left_transport = self._left_transport, None
@@ -580,10 +580,10 @@ class Connection(Pinged):
             self._break(error)
             error = self._error or error
             self._transport = None
-            # Those that came while it was open still wait.
+            # Requests that were added while it was open still wait.
             self._break(error)
             if self._sender is not None:
-                # A descriptor that another thread uses is freed by that thread.
+                # If another thread uses the descriptor, that thread frees it.
                 self._left_transport, transport = transport, None
             deliveries = self._take_deliveries()
         if transport is not None:

@@ -1,9 +1,9 @@
 """The dispatcher: sends requests over the connections, a few at a time, in the calling thread.
 
-One request is a window of one; the live feed's dispatcher keeps running. Each request has its own
-deadline, tries and result; when the connection breaks under some, they are sent again on the next
-one. No thread is started, so Ctrl-C is an exception like any other: leaving the dispatcher early
-frees its sessions on the server.
+A single request has a window of one; the live feed's dispatcher keeps running. Each request has its
+own deadline, tries and result; if the connection breaks, its requests are sent again on the next
+one. The dispatcher starts no thread, so Ctrl-C is an exception like any other: leaving the
+dispatcher early frees its sessions on the server.
 """
 
 import math
@@ -37,7 +37,7 @@ from tvDatafeed.protocol.events import (
 from tvDatafeed.protocol.refusals import is_connections_limit
 from tvDatafeed.utils import generate_session_id
 
-# A longer wait is cut into pieces: timers of the system overflow.
+# A longer wait is split: system timers overflow.
 _LONGEST_WAIT_S = 3600.0
 
 
@@ -51,7 +51,7 @@ class OpenStream:
 
 @dataclass(frozen=True)
 class Refused:
-    """A request that goes on waiting, since its account has too many connections."""
+    """A request that continues to wait, since its account has too many connections."""
 
     error: TvDatafeedError
 
@@ -66,11 +66,11 @@ class PendingRequest:
     key: Any
     request: Request
     receiver: OutcomeReceiver
-    # Both from the first try on.
+    # Both are set at the first try.
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
     started: float = 0.0
     token: str | None = None
-    # Why its token was refused, until there is another one.
+    # The error of a refused token, until another token is available.
     refusal: TvDatafeedError | None = None
     connection: Connection | None = None
     tries: int = 0
@@ -79,16 +79,16 @@ class PendingRequest:
 
 
 class TokenSource(Protocol):
-    """Where data tokens come from; `auth.account.Account` is one."""
+    """A source of data tokens, such as `auth.account.Account`."""
 
     def token(self) -> str | None:
-        """Return the token to use; raise a `TvDatafeedError` when there is none.
+        """Return the token to use; raise a `TvDatafeedError` if none is available.
 
-        None: it is being obtained, and `Dispatcher.wake` is called when that has ended.
+        None means that a sign-in is running; `Dispatcher.wake` is called at its end.
         """
 
     def is_refused(self, token: str, error: TvDatafeedError) -> bool:
-        """Whether a request has failed because of its token, so that another one may help."""
+        """Return whether a request failed because of its token, so that another may help."""
 
     def token_after(self, token: str, error: TvDatafeedError) -> str | None:
         """Return another token after one was refused, as `token` does."""
@@ -104,12 +104,12 @@ class Dispatcher:
     tokens
         Where data tokens come from.
     limits
-        How long each request may take, from the moment it is sent; connecting and tries included.
+        How long each request may take after it is sent, including connecting and retries.
     window
         How many requests are in flight at a time.
     keeps_running
-        Whether to wait for a connection without limit, and to return failures of open streams
-        too, as results without a key, and each `Refused` of a request that is sent again.
+        Whether to wait for a connection without limit, and also to return failures of open streams
+        (as results without a key) and each `Refused` of a request that is sent again.
     """
 
     def __init__(
@@ -127,17 +127,17 @@ class Dispatcher:
         self._window = window
         self._keeps_running = keeps_running
         self._stop = manager.stop
-        # None: look again, a slot may be free or the connections are closed.
+        # None means: check again, a slot may be free or the connections may be closed.
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._next_try = math.inf
         self._waiting: deque[PendingRequest] = deque()
         self._running: dict[str, PendingRequest] = {}
         self._ready: deque[tuple[Any, Result]] = deque()
-        # The tokens that were refused since this was idle last, and why there is no other.
+        # The tokens refused since the dispatcher was last idle, and why no other is available.
         self._refused: dict[str, TvDatafeedError] = {}
 
     def run(self, requests: Sequence[Request]) -> "Generator[tuple[int, Result]]":
-        """Send requests, and yield each result as soon as it has arrived.
+        """Send requests, and yield each result as soon as it arrives.
 
         Close the generator to cancel the rest.
 
@@ -149,7 +149,7 @@ class Dispatcher:
         Raises
         ------
         TvDatafeedError
-            When there is no token, which is not the failure of one request.
+            If no token is available, which is not the failure of a single request.
         """
         for index, request in enumerate(requests):
             self.add(index, request)
@@ -174,13 +174,13 @@ class Dispatcher:
         Parameters
         ----------
         key
-            What identifies its result.
+            The key of its result.
         request
             The request.
         receiver
-            Where the events of a stream go; it passes all but `StreamUpdated` on to `deliver`.
+            Receives the events of a stream; it passes all except `StreamUpdated` to `deliver`.
         first
-            Whether it is sent before those that wait already.
+            Whether it is sent before the requests that already wait.
         """
         pending = PendingRequest(key, request, receiver or self)
         if first:
@@ -189,15 +189,15 @@ class Dispatcher:
             self._waiting.append(pending)
 
     def deliver(self, outcome: Outcome) -> None:
-        """Accept an outcome; called in any thread."""
+        """Accept an outcome; may be called in any thread."""
         self._outcomes.put(outcome)
 
     def wake(self) -> None:
-        """Wake the thread that waits in `next`; called in any thread."""
+        """Wake the thread that waits in `next`; may be called in any thread."""
         self._outcomes.put(None)
 
     def next(self, until: float = math.inf) -> "tuple[Any, Result] | None":
-        """Return the next result as soon as it has arrived, with its key.
+        """Return the next result as soon as it arrives, with its key.
 
         Parameters
         ----------
@@ -207,15 +207,15 @@ class Dispatcher:
         Returns
         -------
         tuple or None
-            None when that time is over, or after `wake`.
+            None when that time has passed, or after `wake`.
 
         Raises
         ------
         TvDatafeedError
-            When there is no token; the waiting requests stay.
+            If no token is available; the requests keep waiting.
         """
         self._fill_window()
-        # The window is kept full while the caller works on results.
+        # Keep the window full while the caller processes results.
         self._receive_outcomes(until, wait=not self._ready)
         if not self._ready:
             return None
@@ -227,11 +227,11 @@ class Dispatcher:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the connections were closed on purpose; no answer comes here any more."""
+        """Whether the connections were closed on purpose; no more answers arrive."""
         return self._stop.is_set()
 
     def cancel(self, key: Any) -> None:
-        """Cancel the request with a key whose result was not returned yet."""
+        """Cancel the request with a key, if its result was not returned yet."""
         self._waiting = deque(pending for pending in self._waiting if pending.key != key)
         sessions = [session for session, pending in self._running.items() if pending.key == key]
         for session in sessions:
@@ -262,7 +262,7 @@ class Dispatcher:
         self._ready.clear()
 
     def _fill_window(self) -> None:
-        """Send as many requests as the window has room for, and note when to try again."""
+        """Send as many requests as fit into the window, and record when to try again."""
         self._next_try = math.inf
         while self._waiting and len(self._running) < self._window:
             pending = self._waiting[0]
@@ -274,7 +274,7 @@ class Dispatcher:
                 token = pending.token
                 self._refuse_for_all(token, no_way)
             if token is None:
-                # Its time begins when it can be sent.
+                # Its time starts when it can be sent.
                 pending.started = 0.0
                 break
             self._waiting.popleft()
@@ -287,7 +287,7 @@ class Dispatcher:
                 no_slot = self._send(pending, token)
             except TvDatafeedError as error:
                 self._waiting.appendleft(pending)
-                # Requests in flight may still be answered, and then there is room again.
+                # Answers to requests in flight will free room.
                 if not self._running:
                     self._fail_all(error)
                 break
@@ -296,7 +296,7 @@ class Dispatcher:
                 break
 
     def _begin(self, pending: PendingRequest, token: str) -> TvDatafeedError | None:
-        """Begin the time of a request; return why it is not worth sending."""
+        """Start the time of a request; return an error if sending it is pointless."""
         if not pending.started:
             pending.started = time.monotonic()
             pending.deadline = Deadline(self._limits.response_s)
@@ -315,14 +315,14 @@ class Dispatcher:
         return self._tokens.token_after(pending.token, pending.refusal)
 
     def _refuse_for_all(self, token: str, error: TvDatafeedError) -> None:
-        """Record that a token is refused and there is no other, for all that wait."""
+        """Record for all waiting requests that a token is refused and no other is available."""
         self._refused[token] = error
         for pending in self._waiting:
-            # None is asked for again meanwhile.
+            # No token is requested again meanwhile.
             pending.token = pending.token or token
 
     def _wait_for_slot(self, pending: PendingRequest, no_slot: NoSlot) -> None:
-        """Put a request back that has no slot, or fail it if its deadline comes first.
+        """Queue a request without a slot again, or fail it if its deadline comes first.
 
         While other requests run, each of them may free its slot before that.
         """
@@ -335,7 +335,7 @@ class Dispatcher:
             self._next_try = 0.0
             return
         if self._keeps_running or (self._running and not pending.tries):
-            # It waits for other requests of its own window, as those behind it do.
+            # It waits for other requests of its own window, like the requests behind it.
             pending.started = 0.0
             until = math.inf
         self._waiting.appendleft(pending)
@@ -350,7 +350,7 @@ class Dispatcher:
     def _send(self, pending: PendingRequest, token: str) -> NoSlot | None:
         pending.token, pending.connection = token, None
         session = generate_session_id(pending.request.prefix)
-        # Registered first, so that an interrupt leaves no slot taken.
+        # Registered first, so that an interrupt does not leak a slot.
         self._running[session] = pending
         try:
             connection = self._manager.acquire_slot(
@@ -371,13 +371,13 @@ class Dispatcher:
         try:
             connection.send_request(session, pending.request, until, self._limits, pending.receiver)
         except TvDatafeedError as error:
-            # It may be kept by what handles log records.
+            # Handlers of log records may keep it.
             cut_tracebacks(error)
             self._process(RequestFailed(session, error))
         return None
 
     def _receive_outcomes(self, until: float, *, wait: bool) -> None:
-        """Process the outcomes that have arrived; wait for the first one if asked to."""
+        """Process the outcomes that have arrived; optionally wait for the first one."""
         while True:
             try:
                 outcome = self._next_outcome(until) if wait else self._outcomes.get_nowait()
@@ -388,10 +388,10 @@ class Dispatcher:
                 self._process(outcome)
 
     def _next_outcome(self, until: float) -> Outcome | None:
-        """Wait for an outcome; return None when it is time to look again."""
+        """Wait for an outcome; return None when it is time to check again."""
         until = min(until, self._next_try)
         if not (self._waiting or self._running) and self._outcomes.empty():
-            # What is requested from now on may try these tokens again.
+            # New requests may try these tokens again.
             self._refused.clear()
         while True:
             connections = {
@@ -417,7 +417,7 @@ class Dispatcher:
                 self._ready.append((None, outcome))
             return
         if isinstance(outcome, Paged):
-            # Each page has the whole time again, on another connection too.
+            # Each page gets the full time again, also on another connection.
             pending.deadline = Deadline(self._limits.response_s)
             return
         if isinstance(outcome, StreamStarted):
@@ -425,7 +425,7 @@ class Dispatcher:
             self._manager.record_success(outcome.at - pending.started)
             self._ready.append((pending.key, OpenStream(outcome, pending.connection)))
             return
-        # Released first, so that Ctrl-C leaves no slot taken.
+        # Released first, so that Ctrl-C does not leak a slot.
         pending.connection.release([outcome.session])
         self._manager.notify_all()
         del self._running[outcome.session]
@@ -454,14 +454,14 @@ class Dispatcher:
         ):
             return False
         if self._keeps_running and is_connections_limit(error):
-            # It may wait for minutes: the feed reports it now.
+            # The request may wait for minutes, so the feed reports it now.
             self._ready.append((pending.key, Refused(own_copy(error))))
         else:
             self._manager.log_retry(pending.request.symbol, error, pending.tries)
         return True
 
     def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:
-        """Fail a request, unless another token may help; that is tried once."""
+        """Fail a request, unless another token may help; one other token is tried."""
         token = pending.token
         if pending.has_renewed or token is None or not self._tokens.is_refused(token, error):
             if self._is_token_refused(pending, error):
@@ -473,7 +473,7 @@ class Dispatcher:
 
     @staticmethod
     def _is_token_refused(pending: PendingRequest, error: TvDatafeedError) -> bool:
-        """Whether the server has refused a request's token, and cannot mean another one."""
+        """Return whether the server has refused the token of this request, not another one."""
         connection, token = pending.connection, pending.token
         if connection is None or token is None or not isinstance(error, AuthenticationError):
             return False

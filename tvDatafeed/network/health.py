@@ -1,4 +1,4 @@
-"""The health of an object's connections: faults, pauses between tries, and what was counted."""
+"""The health of an object's connections: faults, pauses between tries, and counters."""
 
 import math
 import time
@@ -16,25 +16,25 @@ from tvDatafeed.exceptions import (
 from tvDatafeed.protocol.refusals import is_connections_limit
 from tvDatafeed.ratelimit import CircuitBreaker
 
-# A server that breaks the protocol, or says that we do, three times in a row will go on.
+# A server that reports or commits three protocol violations in a row will do so again.
 MAX_PROTOCOL_FAILURES = 3
-# Percentiles are about the recent past, and memory is bounded.
+# Percentiles cover the recent past, and memory is limited.
 KEPT_LATENCIES = 1000
 
 _POLICY_VIOLATION = 1008
-# After a short outage nothing waits for long: the pause grows no faster than what it follows.
+# The pause is at most this share of the outage, so that nothing waits long after a short one.
 _LONGEST_SHARE_OF_OUTAGE = 0.2
-# Where an account has too many connections, the wait grows to this many times the longest pause...
+# If an account has too many connections, the wait grows to this many times the longest pause...
 _CONNECTIONS_LIMIT_PAUSES = 10
-# ...and begins anew after this many times that without such a refusal. Two clients that close each
-# other's connections have one at least after each other's wait.
+# ...and is reset after this many times that without such a refusal. Two clients that close each
+# other's connections are refused at least once per wait.
 _CONNECTIONS_LIMIT_MEMORY = 4
 
 
 class ConnectionHealth:
-    """What is known of the server from the connections so far.
+    """The knowledge of the server from the connections so far.
 
-    It has no lock of its own: it is guarded by that of the `WebSocketManager` that it belongs to.
+    It has no lock: the lock of its `WebSocketManager` guards it.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class ConnectionHealth:
     no_try_before : float
         When the next connection may be opened for a single request, on the monotonic clock.
     no_patient_try_before : float
-        The same for a live feed, which waits for as long as an outage lasts: it is back soon after
-        the server is.
+        The same for a live feed, which waits as long as an outage lasts, and connects soon after
+        the server is back.
     """
 
     def __init__(self, network: NetworkConfig) -> None:
@@ -60,13 +60,13 @@ class ConnectionHealth:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the faults; what was counted stays."""
+        """Forget the faults; the counters stay."""
         network = self._network
         self._breaker = CircuitBreaker(network.failure_threshold, network.recovery_timeout)
         self._failures = 0
         self._failing_since = -math.inf
         self._protocol_failures = 0
-        # An answer does not reset it: each new connection closes another one of the account.
+        # An answer does not reset this: each new connection closes another one of the account.
         self._connections_limits = 0
         self._connections_limit_at = self._connections_limit_until = -math.inf
         self._is_new_connections_limit = False
@@ -80,15 +80,15 @@ class ConnectionHealth:
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the protocol was broken so often in a row that it will be again."""
+        """Whether retrying is pointless after several violations in a row."""
         return self._protocol_failures >= MAX_PROTOCOL_FAILURES
 
     def check_breaker(self, url: str) -> None:
-        """Raise a `WebSocketError` while no connection is tried after too many failures."""
+        """Raise a `WebSocketError` while the circuit breaker is open after too many failures."""
         try:
             self._breaker.before()
         except RateLimitError as error:
-            # The cause is what failed: the breaker's own error speaks of too many requests.
+            # The cause is the last failure: the breaker's own error is about too many requests.
             reason = str(error.reason).removesuffix(f" (URL: {url})")
             raise WebSocketError(
                 f"no connection is tried for another {math.ceil(error.retry_after or 0)} s, after "
@@ -102,15 +102,15 @@ class ConnectionHealth:
         self._totals["reconnects"] += self.last_error is not None
 
     def record_no_try(self) -> None:
-        """Note that a connection which the breaker allowed was not tried, or showed nothing."""
+        """Record that a connection which the breaker allowed was not tried, or had no result."""
         self._breaker.abandoned()
 
     def record_no_thread(self, error: TvDatafeedError) -> None:
-        """Note that a connection could not be started."""
+        """Record that a connection could not be started."""
         self._breaker.failed(error)
 
     def record_end(self, counters: Counter[str]) -> None:
-        """Keep what an ended connection has counted."""
+        """Add the counters of an ended connection."""
         self._totals += Counter(dict(counters))
 
     def record_connection_failure(self, error: TvDatafeedError, *, has_answered: bool) -> None:
@@ -148,7 +148,7 @@ class ConnectionHealth:
         self._connections_limit_until = now + pause_s
 
     def record_same_fault(self, error: TvDatafeedError) -> None:
-        """Note that one more connection was lost to the fault that was counted last."""
+        """Record that another connection was lost to the fault that was counted last."""
         self.record_no_try()
         asked_s = error.retry_after if isinstance(error, RateLimitError) else None
         asked_until = time.monotonic() + (asked_s or 0.0)
@@ -162,9 +162,9 @@ class ConnectionHealth:
         return max(pause_s, asked_s or 0.0)
 
     def _patient_pause_s(self, error: TvDatafeedError, pause_s: float) -> float:
-        """Shorten a pause to a share of the outage, which is as old as its first failure."""
+        """Shorten a pause to a share of the time since the first failure of the outage."""
         if isinstance(error, RateLimitError):
-            # A server that refuses is not away: each try makes it worse.
+            # A server that refuses is running: each try adds to its load.
             return pause_s
         network = self._network
         outage_s = time.monotonic() - self._failing_since
@@ -176,37 +176,37 @@ class ConnectionHealth:
         self._errors[type(error).__name__] += 1
 
     def record_success(self, seconds: float) -> None:
-        """Count a request that was answered after so many seconds."""
+        """Count an answered request and the seconds it took."""
         self._latencies_s.append(seconds)
         self._totals["requests"] += 1
         self.record_answer()
 
     def record_answer(self) -> None:
-        """Note that the server answers: earlier faults do not count any more."""
+        """Record that the server answers: earlier faults no longer count."""
         self._failures = self._protocol_failures = 0
         self.last_error = None
         self._breaker.succeeded()
 
     def begins_episode(self) -> bool:
-        """Whether this is the first call since connections began to fail."""
+        """Return whether this is the first call since connections began to fail."""
         is_new, self._is_new_episode = self._is_new_episode, False
         return is_new
 
     def begins_connections_limit(self) -> bool:
-        """Whether this is the first call since an account was found to have too many connections.
+        """Return whether this is the first call since an account had too many connections.
 
-        An answer does not begin that anew, as it does not end the wait.
+        An answer does not reset this, since it does not end the wait.
         """
         is_new, self._is_new_connections_limit = self._is_new_connections_limit, False
         return is_new
 
     def counts(self, open_connections: list[Counter[str]]) -> dict[str, Any]:
-        """Return what was counted, by the names of `TvDatafeed.stats`.
+        """Return the counters, by the names of `TvDatafeed.stats`.
 
         Parameters
         ----------
         open_connections
-            What the connections have counted that have not ended.
+            The counters of the connections that have not ended.
         """
         totals = sum((Counter(dict(c)) for c in open_connections), Counter(self._totals))
         latencies_s = sorted(self._latencies_s)

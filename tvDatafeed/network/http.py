@@ -1,10 +1,10 @@
-"""HTTP whose every request has an end, a size, and one site.
+"""HTTP requests with a limit on time and size, each to one site.
 
-The only module that touches ``requests`` and ``urllib3``, and the one place where their exceptions
-become ours. TCP, TLS and every read go through `DeadlineSocket`, because the timeouts of these
-libraries are per read: a server that drips a byte now and then never meets them. Each request has
-a connection of its own, so there is nothing to leak, to share or to find stale: a password is
-never lost on a connection that the server had closed long ago.
+Only this module uses ``requests`` and ``urllib3``, and it maps their exceptions to ours. TCP, TLS
+and every read use `DeadlineSocket`, because the timeouts of these libraries are per read: a server
+that sends a byte now and then never exceeds them. Each request opens its own connection, so that no
+connection can leak, be shared or be stale: a password is never sent on a connection that the server
+has closed.
 """
 
 import dataclasses
@@ -56,20 +56,20 @@ __all__ = ["HttpClient", "HttpReply", "new_session"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# TradingView's home page is about 1 MB; nothing else that is asked for comes near it.
+# TradingView's home page is about 1 MB; all other answers are much smaller.
 MAX_BODY_BYTES = 8 * 1024 * 1024
-# TradingView localises its home page with one redirect; more than three go in circles.
+# TradingView localises its home page with one redirect; more than three are a loop.
 MAX_REDIRECTS = 3
 
-# http.client takes 100 header lines of at most 64 KB; a real reply's headers are 10 KB.
+# http.client accepts 100 header lines of at most 64 KB; a real reply's headers are 10 KB.
 _MAX_HEADERS_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# These two repeat the request as it was; after the others a form is not sent again.
+# These two repeat the request unchanged; after other redirects a form is not sent again.
 _REPEATING_REDIRECTS = frozenset({307, 308})
 _USER_AGENT = "tvDatafeed"
-# Of all that is wrapped into an error, the first of these that is there says what happened.
+# If an error wraps others, the first of these classes that it contains is the reason.
 _TELLING = (
     ssl.SSLCertVerificationError,
     ProxyError,
@@ -86,24 +86,23 @@ _HIDDEN_HEADERS = frozenset({"set-cookie", "set-cookie2"})
 
 
 class HttpClient:
-    """HTTP requests that end in time, within a size, and tell nobody else what they carry.
+    """HTTP requests with limits on time and size, which keep their secrets to one site.
 
-    It may be used by any number of threads. Nothing of one request - no cookie, no connection -
-    is kept for the next one.
+    Any number of threads may use it. Requests share nothing: no cookies and no connections.
 
     Parameters
     ----------
     network : NetworkConfig
-        Limits, proxy and certificates. Other programs' proxy variables are not asked.
+        Limits, proxy and certificates. Proxy variables of other programs are ignored.
     limiter : RateLimiter, optional
-        Gives a token for each request, redirects included. Default: no limit.
+        Limits the requests, redirects included. Default: no limit.
     user_agent : str, default "tvDatafeed"
-        What the requests call themselves.
+        The User-Agent header of the requests.
 
     Attributes
     ----------
     session : requests.Session
-        What sends the requests.
+        The session that sends the requests.
     """
 
     def __init__(
@@ -136,12 +135,12 @@ class HttpClient:
         url : str
             Where.
         cookies : mapping of str to str, optional
-            Sent to the URL's site alone.
+            Cookies that are sent only to the URL's site.
         headers : mapping of str to str, optional
-            Headers besides those of each request.
+            Additional headers.
         deadline : float, optional
-            The moment by which the whole answer must be there, redirects included, on the
-            monotonic clock. Default: `NetworkConfig.max_response_time` from now.
+            The deadline of the whole answer, redirects included, on the monotonic clock. Default:
+            `NetworkConfig.max_response_time` from now.
 
         Returns
         -------
@@ -151,13 +150,13 @@ class HttpClient:
         Raises
         ------
         ConnectionError
-            Not reachable, broken off, or not in time; a certificate that is not valid, which
-            is not ``retryable``.
+            The server is not reachable, ended the connection, or exceeded the deadline; or its
+            certificate is invalid, which is not ``retryable``.
         NetworkError
-            No HTTP, more than `MAX_BODY_BYTES`, more than `MAX_REDIRECTS`, or a redirect to
-            another site.
+            The answer is not HTTP, exceeds `MAX_BODY_BYTES`, has more than `MAX_REDIRECTS`, or
+            redirects to another site.
         RateLimitError
-            The limiter has no token before the deadline.
+            The limiter has no slot before the deadline.
         """
         return self._exchange("GET", url, None, cookies, headers, deadline)
 
@@ -169,7 +168,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> HttpReply:
-        """Post bytes as they are.
+        """Post bytes unchanged.
 
         Parameters
         ----------
@@ -270,7 +269,7 @@ class HttpClient:
             data = urlencode(form, encoding="utf-8").encode("ascii")
         if self._network.record is None:
             return self._send(method, url, fields, data, deadline)
-        # Imported here, since few programs are recorded.
+        # Imported here, since few programs use recordings.
         from tvDatafeed.network.recording import recorded_exchange  # noqa: PLC0415
 
         with recorded_exchange(self._network, method, url, fields, data) as record_answer:
@@ -290,7 +289,8 @@ class HttpClient:
         try:
             request = requests.Request(method, url, headers=fields, data=data)
             prepared = self.session.prepare_request(request)
-            # Not the session's own send: it would follow redirects, read bodies and keep cookies.
+            # Not the session's own send, which would follow redirects, read bodies and keep
+            # cookies.
             with _applied(limits):
                 response = self.session.get_adapter(url).send(prepared, stream=True)
             with closing(response):
@@ -303,19 +303,20 @@ class HttpClient:
             http.client.HTTPException,
             zlib.error,
             OSError,
-            # Garbage where a number or a header is due.
+            # The answer has garbage instead of a number or a header.
             ValueError,
             LookupError,
         ) as error:
             failure, cause = mapped_error(error, url, limits)
         if self._limiter is not None and was_never_connected(cause):
             self._limiter.put_back()
-        # Outside of the handler: the original holds the request, and with it cookie and form.
+        # Raised outside of the handler: the original error contains the request with cookie and
+        # form.
         raise failure from cause
 
 
 def new_session(network: NetworkConfig) -> requests.Session:
-    """Make a session whose requests are bound by a configuration.
+    """Return a session whose requests follow a configuration.
 
     Parameters
     ----------
@@ -325,7 +326,7 @@ def new_session(network: NetworkConfig) -> requests.Session:
     Returns
     -------
     requests.Session
-        It asks neither the environment nor ``.netrc``, and keeps no connection open.
+        A session that reads neither the environment nor ``.netrc``, and keeps no connection open.
     """
     session = requests.Session()
     session.trust_env = False
@@ -337,23 +338,23 @@ def new_session(network: NetworkConfig) -> requests.Session:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take."""
+    """The limits of one request."""
 
     network: NetworkConfig
     deadline: float
     started: float = field(default_factory=time.monotonic)
 
     def next_byte(self) -> float:
-        """Return the moment by which something more must have come or gone."""
+        """Return the deadline of the next byte in either direction."""
         patience = self.network.recv_timeout
         return self.deadline if patience < 0 else min(self.deadline, time.monotonic() + patience)
 
     def connected(self) -> float:
-        """Return the moment by which the connection must be there, TLS included."""
+        """Return the deadline of the connection, TLS included."""
         return min(self.deadline, time.monotonic() + self.network.connect_timeout)
 
 
-# How a request's limits reach the connection that urllib3 makes for it, in the same thread.
+# Passes a request's limits to the connection that urllib3 creates for it in the same thread.
 _limits: ContextVar[Limits] = ContextVar("_limits")
 
 
@@ -376,13 +377,13 @@ class HttpStream:
         self._is_given_up = False
 
     def begin(self, limits: Limits, max_bytes: int) -> None:
-        """Begin another request, whose reply may have `max_bytes`."""
+        """Start another request, whose reply may have `max_bytes`."""
         self._limits = limits
         self._sock.byte_budget = max_bytes
 
     @property
     def is_dropped(self) -> bool:
-        """Whether the server has ended the connection, or has sent what no request asked for."""
+        """Whether the server has ended the connection, or has sent unexpected bytes."""
         return wait_for_read(self._sock, 0.0)  # type: ignore[arg-type]  # a descriptor is enough
 
     def sendall(self, data: bytes) -> None:
@@ -396,13 +397,13 @@ class HttpStream:
         return self._sock.recv(size)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Give the stream as a file, which keeps the socket open until it is closed itself."""
+        """Return the stream as a file, which keeps the socket open until the file is closed."""
         assert mode == "rb"  # noqa: S101 - http.client reads replies and nothing else
         self._readers += 1
         return io.BufferedReader(_Reader(self))
 
     def settimeout(self, timeout: float | None) -> None:
-        """Ignore urllib3's timeout: the deadlines are what counts."""
+        """Ignore urllib3's timeout: the deadlines apply."""
 
     def shutdown(self, _how: int) -> None:
         """End the connection."""
@@ -415,7 +416,7 @@ class HttpStream:
             self._sock.close()
 
     def end_reader(self) -> None:
-        """Take note that a file was closed."""
+        """Record that a file was closed."""
         self._readers -= 1
         if self._is_given_up:
             self.close()
@@ -461,7 +462,7 @@ def _never() -> bool:
 
 
 class _HttpConnection(HTTPConnection):
-    # Whoever turns http.client's own debugging on would have cookies and passwords printed.
+    # http.client's debug output, if a program enables it, would print cookies and passwords.
     debuglevel = 0
 
     def connect(self) -> None:
@@ -493,21 +494,21 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """What makes the connections of a session those of this module."""
+    """An adapter that creates the connections of a session with this module."""
 
     def __init__(self, network: NetworkConfig) -> None:
         self._network = network
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools."""
+        """Create the pools."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def send(
         self, request: requests.PreparedRequest, stream: bool = False, *_others: Any, **_more: Any
     ) -> requests.Response:
-        """Send a request; timeouts, certificates and proxy are those of the configuration."""
+        """Send a request with the timeouts, certificates and proxy of the configuration."""
         limits = _limits.get(None)
         if limits is None:
             deadline = time.monotonic() + self._network.max_response_time
@@ -528,13 +529,13 @@ def _reply(response: requests.Response, url: str, deadline: float) -> HttpReply:
 
 
 def _body(raw: Any, encoding: str, url: str, deadline: float) -> bytes:
-    """Read a body that may neither be too long, nor take too long, nor end too early."""
-    # urllib3 would decompress a whole chunk, however much it becomes.
+    """Read a body within the limits of size and time; raise if it ends too early."""
+    # urllib3 would decompress a whole chunk, whatever the size of the result.
     decoder = zlib.decompressobj(_GZIP_WINDOW_BITS)
     is_compressed = encoding.strip().lower() in {"gzip", "x-gzip"}
     if not is_compressed and encoding.strip().lower() not in {"identity", ""}:
         raise NetworkError(
-            f"{host_of(url)} sent an encoding that was not asked for", retryable=False
+            f"{host_of(url)} sent an encoding that was not requested", retryable=False
         )
     body = bytearray()
     for piece in raw.stream(_CHUNK_BYTES, decode_content=False):
@@ -544,7 +545,7 @@ def _body(raw: Any, encoding: str, url: str, deadline: float) -> bytes:
             raise TooManyBytesError
         if time.monotonic() >= deadline:
             raise TimeoutError
-    # A reply without a body may name an encoding all the same.
+    # A reply without a body may still have an encoding.
     if is_compressed and body and not decoder.eof:
         raise http.client.IncompleteRead(b"")
     return bytes(body)
@@ -558,9 +559,9 @@ def mapped_error(
     *,
     max_bytes: int = MAX_BODY_BYTES,
 ) -> tuple[NetworkError, Exception]:
-    """Return our error for a foreign one, and a cause that holds nothing of the request."""
+    """Return our error for a foreign one, with a cause that contains nothing of the request."""
     host = host_of(url)
-    # All errors of requests are OSErrors too.
+    # All errors of requests are also OSErrors.
     causes = [c for c in causes_of(error) if not isinstance(c, requests.RequestException)]
     telling = (c for kind in _TELLING for c in causes if isinstance(c, kind))
     mapped: NetworkError
@@ -583,16 +584,16 @@ def mapped_error(
             text = f"the name {host} cannot be looked up: {look_up_problem(unknown)}"
             mapped, cause = ConnectionError(text), socket.gaierror(number, reason)
         case HostNameError() as failure:
-            mapped = ConnectionError(f"{host} is no host name", retryable=False)
+            mapped = ConnectionError(f"{host} is not a host name", retryable=False)
             cause = HostNameError(str(failure))
         case (
             http.client.IncompleteRead()
             | http.client.RemoteDisconnected()
-            # Its text alone means that a chunked body ended too early; garbage has a cause.
+            # Without a cause, it means that a chunked body ended too early; garbage has a cause.
             | urllib3.exceptions.ProtocolError(args=(str(),)) as broken
         ):
             advice = tls_advice(url, settings)
-            mapped = ConnectionError(f"{host} broke its answer off{advice}")
+            mapped = ConnectionError(f"{host} ended its answer early{advice}")
             cause = http.client.HTTPException(type(broken).__name__)
         case OSError() as failure if is_not_tls(failure):
             reason = plain_text_problem(settings)
@@ -604,7 +605,7 @@ def mapped_error(
             mapped = ConnectionError(f"{host} cannot be reached: {reason}{advice}")
             cause = OSError(failure.errno, reason) if failure.errno else OSError(reason)
         case other:
-            # The texts of these may repeat headers and lines of the body.
+            # The texts of these errors may contain headers and lines of the body.
             advice = tls_advice(url, settings)
             mapped = NetworkError(f"{host} did not answer as HTTP does{advice}", retryable=False)
             cause = http.client.HTTPException(type(other).__name__)

@@ -1,6 +1,6 @@
 """One WebSocket connection that is opened layer by layer, to find the layer that fails.
 
-Each step is the one that `network.websocket.dial` takes at that point, with the same functions.
+Each step calls the functions that `network.websocket.dial` calls at that point.
 """
 
 import socket
@@ -45,26 +45,26 @@ class LayeredConnection:
     """A connection to TradingView's WebSocket, opened by one method after the other.
 
     Each method takes a deadline on the monotonic clock in seconds, and raises a `WebSocketError`
-    when its layer fails. They are called in the order in which they stand here: `look_up` and
+    when its layer fails. Call them in this order: `look_up` and
     `connect`, or with a proxy `open_tunnel`; then `secure`, `shake_hands`, `receive_hello`, `ping`.
 
     Parameters
     ----------
     network
-        Where to connect, and how.
+        The URL, and how to connect.
     stop
-        Asked all the while: True ends a step within a tenth of a second.
+        Called during each step: True ends the step within a tenth of a second.
 
     Attributes
     ----------
     url : str
-        Where the connection is, or will be; another one after a redirect.
+        The URL of the connection; another one after a redirect.
     host : str
         The host of the settings.
     port : int
         Its port.
     proxy : str or None
-        The proxy that is used, with its credentials; None for this machine and without one.
+        The proxy in use, with its credentials; None for loopback hosts and without a proxy.
     is_secure : bool
         Whether TLS is used.
     """
@@ -83,7 +83,7 @@ class LayeredConnection:
         self._transport: Transport | None = None
 
     def look_up(self, deadline: float) -> dict[int, list[str]]:
-        """Look the host up, IPv4 and IPv6 separately; at least one of them has addresses.
+        """Look the host up, IPv4 and IPv6 separately; at least one result has addresses.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class LayeredConnection:
         return found
 
     def connect(self, deadline: float) -> str:
-        """Connect to one of the addresses, and return which; empty if it is lost at once."""
+        """Connect to one of the addresses, and return it; empty if it is lost at once."""
         with self._errors(deadline):
             sock = open_tcp(self._addresses, deadline, self._stop)
         self._sock = DeadlineSocket(sock)
@@ -120,14 +120,14 @@ class LayeredConnection:
             self._sock = open_tunnel(self.proxy or "", (self.host, self.port), deadline, self._stop)
 
     def secure(self, deadline: float) -> str:
-        """Put TLS on the connection, and return who has issued the certificate."""
+        """Start TLS on the connection, and return the issuer of the certificate."""
         sock = self._armed(deadline)
         with self._errors(deadline):
             sock.secure(tls_context(self._network.ca_file), self.host)
         return issuer_of(sock.peer_certificate() or b"")
 
     def is_private_authority(self, deadline: float) -> bool:
-        """Whether the certificate is trusted because of ``TV_CA_FILE`` alone."""
+        """Return whether the certificate is trusted only because of ``TV_CA_FILE``."""
         try:
             self._handshake(tls_context(None), deadline)
         except ssl.SSLCertVerificationError:
@@ -137,9 +137,9 @@ class LayeredConnection:
         return False
 
     def unverified_issuer(self, deadline: float) -> str:
-        """Return who has issued a certificate that cannot be verified; empty if that fails.
+        """Return the issuer of a certificate that cannot be verified; empty if that fails.
 
-        Nothing is sent on that connection but the handshake.
+        Only the handshake is sent on that connection.
         """
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -154,9 +154,10 @@ class LayeredConnection:
             self._transport = upgrade(self._armed(deadline), self._network, self.url)
 
     def receive_hello(self, deadline: float) -> tuple[Hello, float]:
-        """Return the server's first message, and when it came on the wall clock, epoch seconds.
+        """Return the server's first message, and its time on the wall clock, epoch seconds.
 
-        If it names another host, as TradingView does to move its clients, connect there.
+        If the message contains another host, as TradingView sends to move its clients, connect
+        there.
         """
         for _ in range(MAX_REDIRECTS):
             packet = self._first_packet(deadline)

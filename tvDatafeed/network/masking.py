@@ -1,8 +1,8 @@
-"""Secrets in recorded traffic: found by their place or by their value, replaced in length.
+"""Secrets in recorded traffic: found by place or by value, replaced by text of equal length.
 
-A secret becomes as many asterisks as it has UTF-16 units, so that each declared length of a packet
-stays right. What is masked once - a token, a cookie, a name in a form - is masked wherever it
-comes again.
+Each UTF-16 unit of a secret becomes an asterisk, so that the declared lengths of packets stay
+right. A secret that was masked once (a token, a cookie, a name in a form) is masked everywhere
+after that.
 """
 
 import html
@@ -21,7 +21,7 @@ _JSON_STRING = r'"(?:[^"\\]|\\.)*"'
 _SIGNED_IN = re.compile(rf'("m":"set_auth_token","p":\[)({_JSON_STRING})')
 _STRINGS = re.compile(_JSON_STRING)
 _NUMBER = re.compile(r"[-+0-9.eE]+")
-# Where the server was connected to from: an address says where a user is.
+# The client's address: it reveals where a user is.
 _VIA = re.compile(rf'("via"\s*:\s*)({_JSON_STRING})')
 _PRIVATE_KEYS = (
     "auth_token",
@@ -36,13 +36,13 @@ _PRIVATE_KEYS = (
     "username",
 )
 _PRIVATE_FIELD = re.compile(rf'("(?:{"|".join(_PRIVATE_KEYS)})"\s*:\s*)({_JSON_STRING})')
-# What describes a user: in an answer to a sign-in, and in a page.
+# The description of a user: in an answer to a sign-in, and in a page.
 _USER = re.compile(r'(?:"user"\s*:|\buser\s*=)\s*(?=\{)')
 # A key with its colon, or a text or a number.
 _JSON_TOKEN = re.compile(rf"({_JSON_STRING})\s*:\s*|({_JSON_STRING}|-?\d[-+.\deE]*)")
 _HARMLESS_KEYS = frozenset({"pro_plan"})
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-# Whether the cookies may live for weeks.
+# Whether the cookies are kept for weeks.
 _HARMLESS_FORM_FIELDS = frozenset({"remember"})
 _SHOWN_REQUEST_HEADERS = frozenset({"accept-encoding", "connection", "content-type", "origin"})
 _SHOWN_ANSWER_HEADERS = frozenset({"content-type", "date", "location", "retry-after"})
@@ -60,7 +60,7 @@ def _in_utf8_json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-# How a secret looks in a text, in JSON, in a URL, in a form and in HTML.
+# The spellings of a secret in a text, in JSON, in a URL, in a form and in HTML.
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
     _in_json,
@@ -77,24 +77,24 @@ class Masker:
     def __init__(self) -> None:
         self.reset_lock()
         self._known: frozenset[str] = frozenset()
-        # All spellings: those that may stand anywhere, numbers, and names; the longest first.
+        # All spellings, longest first: those masked anywhere, numbers, and names.
         self._texts: tuple[str, ...] = ()
         self._numbers: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
 
     def reset_lock(self) -> None:
-        """Use another lock in a forked child: no thread there releases that of its parent."""
+        """Use a new lock in a forked child: no thread there releases the parent's lock."""
         self._lock = threading.Lock()
 
     def learn(self, secrets: Iterable[str], *, are_names: bool = False) -> None:
-        """Mask these from now on; those shorter than 4 characters would occur by chance.
+        """Mask these secrets from now on, except those below 4 characters, which occur by chance.
 
         Parameters
         ----------
         secrets
             The secrets.
         are_names
-            Whether they are names of users, which are masked where they stand as whole words.
+            Whether they are names of users, which are masked only as whole words.
         """
         new = {
             secret
@@ -114,7 +114,7 @@ class Masker:
                 self._numbers = _longest_first({*self._numbers, *numbers})
 
     def text(self, text: str) -> str:
-        """Mask what is known, and what looks like a token."""
+        """Mask known secrets, and texts that look like a token."""
         for secret in self._texts:
             if secret in text:
                 text = text.replace(secret, _stars(secret))
@@ -123,7 +123,7 @@ class Masker:
                 text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", _stars(name), text)
         numbers = [number for number in self._numbers if number in text]
         if numbers:
-            # A price may have the same digits; a number that a text repeats stands in its strings.
+            # A price may have the same digits; only numbers in strings are masked.
             text = _STRINGS.sub(lambda found: _replaced(found[0], numbers), text)
         return TOKEN.sub(lambda found: _stars(found[0]), text)
 
@@ -144,7 +144,7 @@ class Masker:
         return self.text(f"{scheme}{separator}{_stars(user)}{at}{place}{question}{shown}")
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Mask the values of all headers but those that hold no secret."""
+        """Mask the values of all headers except those without secrets."""
         for cookie in headers.get("Cookie", "").split("; "):
             self.learn([cookie.partition("=")[2]])
         return {
@@ -153,13 +153,13 @@ class Masker:
         }
 
     def request_body(self, body: bytes | None, content_type: str) -> str:
-        """Mask the values of a form, and all of any other body."""
+        """Mask the values of a form, or all of any other body."""
         text = (body or b"").decode("utf-8", "replace")
         is_form = content_type.startswith("application/x-www-form-urlencoded")
         return self._form(text, is_learned=True) if is_form else _stars(text)
 
     def answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the headers that matter to a client, masked."""
+        """Return the headers that a client uses, masked."""
         shown = {name: text for name, text in headers.items() if name in _SHOWN_ANSWER_HEADERS}
         if "location" in shown:
             place, question, query = shown["location"].partition("?")
@@ -167,14 +167,14 @@ class Masker:
         return {name: self.text(text) for name, text in shown.items()}
 
     def answer_body(self, body: str, sent: str) -> str:
-        """Mask an answer, and in it what the form of its request held.
+        """Mask an answer, including the values of its request's form.
 
         Parameters
         ----------
         body
             The text of the answer.
         sent
-            The form as it was sent; empty for another request.
+            The form as it was sent; empty for other requests.
         """
         body = _PRIVATE_FIELD.sub(self._mask_field, body)
         body = self._mask_user(body)
@@ -189,7 +189,7 @@ class Masker:
             name, equals, value = pair.partition("=")
             is_harmless = name in _HARMLESS_FORM_FIELDS
             pairs.append(pair if is_harmless else f"{name}{equals}{_stars(value)}")
-            # A code is worth nothing later, and its digits stand in many numbers.
+            # A code expires soon, and its digits occur in many numbers.
             if is_learned and not is_harmless and name != "code":
                 self.learn([unquote_plus(value)], are_names=name == "username")
         return "&".join(pairs)
@@ -253,7 +253,7 @@ def _replaced(text: str, secrets: Iterable[str]) -> str:
 
 
 def _longest_first(texts: Iterable[str]) -> tuple[str, ...]:
-    # So that nothing remains of a secret that contains another.
+    # Longest first, so that a secret that contains another is masked completely.
     return tuple(sorted(texts, key=len, reverse=True))
 
 

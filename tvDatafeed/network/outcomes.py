@@ -1,4 +1,4 @@
-"""The outcomes of requests, where they go, and how long a request may take."""
+"""The outcomes of requests, their receivers, and the limits on the time of a request."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -15,13 +15,13 @@ Outcome: TypeAlias = Answered | RequestFailed | Paged | StreamStarted | StreamUp
 
 
 class OutcomeReceiver(Protocol):
-    """Where the events of a request go."""
+    """The receiver of a request's events."""
 
     def deliver(self, outcome: Outcome, /) -> object:
         """Accept an event, quickly; called without locks.
 
-        `StreamStarted` and `StreamUpdated` come in the reader's thread, others in any. After Ctrl-C
-        one may come twice.
+        `StreamStarted` and `StreamUpdated` are delivered in the reader's thread, other events in
+        any. After Ctrl-C an event may be delivered twice.
         """
 
 
@@ -34,7 +34,7 @@ class Limits:
     response_s
         The whole answer; of a long one, each further part.
     message_s
-        One message of it; None for no limit of its own.
+        One message of the answer; None for no such limit.
     """
 
     response_s: float

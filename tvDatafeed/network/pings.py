@@ -1,4 +1,4 @@
-"""Pings that a program sends to know whether a connection lives, beside those of its machine."""
+"""Pings with which a program checks a connection, independent of the machine's pings."""
 
 import itertools
 import queue
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tvDatafeed.exceptions import TvDatafeedError
     from tvDatafeed.protocol.machine import Machine
 
-# Others than those of the machine.
+# Payloads that the machine does not use.
 _PREFIX = b"ask"
 
 

@@ -1,11 +1,11 @@
 """The connections of one object: shared by its threads, opened when needed, replaced when broken.
 
-A request goes to the first connection with a free slot. If there is none, the thread that needs
-one opens it, and threads that come meanwhile share it. All threads share the pause after a fault:
-it grows with every fault, up to a share of the time since the first one, and only an answered
-request resets it. A fault counts once, however many connections it ends.
+A request goes to the first connection with a free slot. If there is none, the thread opens a
+connection, and other threads share it. All threads share the pause after a fault: it grows with
+every fault, up to a share of the time since the first one, and only an answered request resets it.
+A fault counts once, even if it ends many connections.
 
-The host belongs to the token, and a request goes to a connection of the host of its token.
+Each token has a host, and a request goes to a connection of its token's host.
 """
 
 import logging
@@ -40,12 +40,12 @@ from tvDatafeed.network.verbs import ConnectionVerbs
 from tvDatafeed.protocol.refusals import is_connections_limit, is_limit_of_connection
 from tvDatafeed.ratelimit import RateLimiter
 
-# The promised name; modules of this folder log below it.
+# The documented name of the logger; modules of this folder log below it.
 logger: logging.Logger = logging.getLogger("tvDatafeed.network")
 
-# What the official client follows before it gives up.
+# The official client follows this many redirects.
 MAX_REDIRECTS = 20
-# Threads that come late have one of the last few tokens.
+# Slow threads have one of the last few tokens.
 KEPT_TOKENS = 20
 
 _LAST_PORT = 65535
@@ -59,11 +59,11 @@ class WebSocketManager(ConnectionVerbs):
     Parameters
     ----------
     network
-        Where to connect, and the limits; of a `TvDatafeedConfig` its part `network`.
+        The URL to connect to, and the limits; a `TvDatafeedConfig` stands for its part `network`.
     limiter
-        Shared with everything else that sends to TradingView; None for one of its own.
+        Shared with all other requests to TradingView; None for a new one.
     network_of
-        Returns where to connect with a token, called without locks; None: all tokens have one host.
+        Returns the settings for a token, called without locks; None: all tokens have one host.
     """
 
     def __init__(
@@ -92,35 +92,35 @@ class WebSocketManager(ConnectionVerbs):
         return f"<WebSocketManager {self._network.ws_url} {connections} {self._health!r}>"
 
     def _reset(self) -> None:
-        """Forget all connections; in a forked child the lock may be held by a thread gone."""
+        """Forget all connections; in a forked child, a missing thread may hold the lock."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._connections: list[Connection] = []
         self._notifiers: list[Notifier] = []
-        # The connections that existed when the last fault was counted: it ends them too, and one
-        # that is half open shows that by its silence, at the latest then (monotonic clock).
+        # The connections that existed when the last fault was counted: the fault ends them too. A
+        # half-open one stays silent, and is counted until this moment (monotonic clock).
         self._met_fault: set[Connection] = set()
         self._fault_shows_until = -math.inf
         # The connections whose refusals to open more sessions were counted.
         self._refusing: set[Connection] = set()
         network = self._network
         self._known_limit = KnownLimit(network.max_sessions, network.max_connection_age)
-        # Where the server redirects its clients, by the URL of the settings.
+        # The URL that the server redirects to, by the URL of the settings.
         self._redirects: dict[str, str] = {}
         self._health.reset()
 
     @property
     def max_retries(self) -> int:
-        """How often a request is sent again after a fault that may pass."""
+        """How often a request is sent again after a temporary fault."""
         return self._network.max_retries
 
     @property
     def stop(self) -> threading.Event:
-        """An event that `close` sets for all present requests; later ones have another."""
+        """An event that `close` sets for all present requests; later requests get another."""
         return self._stop
 
     def use_token(self, token: str) -> None:
-        """Make a token the newest, also one that was used before."""
+        """Make a token the newest, also if it was used before."""
         with self._lock:
             self._tokens = [*(t for t in self._tokens if t != token), token][-KEPT_TOKENS:]
 
@@ -131,13 +131,13 @@ class WebSocketManager(ConnectionVerbs):
             connection.sign_in(token)
 
     def has_other_host(self, connection: Connection) -> bool:
-        """Whether the newest token belongs to another host than that of a connection."""
+        """Return whether the host of the newest token differs from the host of a connection."""
         with self._lock:
             newest = self._tokens[-1:]
         return any(self._network_of(t).ws_url != connection.configured_url for t in newest)
 
     def show_frames(self, wanted: bool) -> None:
-        """Log the outgoing packets of all connections at DEBUG, the tokens redacted; or stop it."""
+        """Start or stop logging the outgoing packets at DEBUG, with the tokens redacted."""
         if wanted == self._shows_frames:
             return
         with self._lock:
@@ -146,11 +146,11 @@ class WebSocketManager(ConnectionVerbs):
                 connection.show_frames = wanted
 
     def newest_token(self, token: str) -> str:
-        """Return the token that replaces one which a slow thread may still hold.
+        """Return the token that replaces the one of a thread, which may be old.
 
-        A connection that was signed in with a renewed token must not be signed back with the one
-        that was refused. A token that is new is also used on the open connections of its host, so
-        that nothing there ends with the token before it.
+        A connection that was signed in with a renewed token must not be signed in again with the
+        refused one. A new token is also used on the open connections of its host, so that they do
+        not end when the previous token expires.
         """
         with self._lock:
             is_new = token not in self._tokens
@@ -166,7 +166,7 @@ class WebSocketManager(ConnectionVerbs):
         return newest
 
     def stats(self) -> dict[str, Any]:
-        """Return what was counted so far; see `TvDatafeed.stats`."""
+        """Return the counters; see `TvDatafeed.stats`."""
         with self._lock:
             usable = [c for c in self._connections if c.is_usable]
             return {
@@ -176,7 +176,7 @@ class WebSocketManager(ConnectionVerbs):
             }
 
     def close(self, timeout: float) -> bool:
-        """End the connections and wake all waiters; a later request opens another connection.
+        """Close the connections and wake all waiters; a later request opens another connection.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class WebSocketManager(ConnectionVerbs):
         return any(connection.is_usable for connection in self._connections)
 
     def abort_unlocked(self) -> None:
-        """End the connections at once and without locks; see `Connection.abort_unlocked`."""
+        """Close the connections at once and without locks; see `Connection.abort_unlocked`."""
         for connection in list(self._connections):
             connection.abort_unlocked(_closed())
 
@@ -220,12 +220,12 @@ class WebSocketManager(ConnectionVerbs):
         *,
         is_patient: bool = False,
     ) -> Connection | NoSlot:
-        """Return a connection with a slot for a session, or when to ask again.
+        """Return a connection with a slot for a session, or when to try again.
 
         Parameters
         ----------
         session
-            The session that has the slot until `release`.
+            The session that occupies the slot until `release`.
         token
             The data token to sign in with.
         stop
@@ -233,12 +233,12 @@ class WebSocketManager(ConnectionVerbs):
         notifier
             Woken once after a `NoSlot`, when a slot becomes free or `close` is called.
         is_patient
-            Whether to keep trying after so many failures that other requests fail at once.
+            Whether to try even while the circuit breaker fails other requests at once.
 
         Raises
         ------
         TvDatafeedError
-            No connection is tried for now, or there is no thread for it, or `close` was called.
+            The circuit breaker is open, the system cannot start a thread, or `close` was called.
         """
         made: list[Connection] = []
         network = self._network_of(token)
@@ -247,7 +247,8 @@ class WebSocketManager(ConnectionVerbs):
                 self._check_open(stop)
                 self._remove_ended()
                 if token in self._tokens:
-                    # Another one may have been assigned meanwhile, and sent to those open then.
+                    # Another token may have been assigned meanwhile, and sent to the open
+                    # connections.
                     token = self._tokens[-1]
                 is_shared = network.reuse_connections or is_patient
                 for connection in self._connections if is_shared else ():
@@ -259,7 +260,7 @@ class WebSocketManager(ConnectionVerbs):
                     if notifier not in self._notifiers:
                         self._notifiers.append(notifier)
                     return NoSlot(retry_at, self._reason_for_no_slot(retry_at))
-                # One that is not shared is closed after its request.
+                # A connection that is not shared is closed after its request.
                 known = self._known_limit if is_shared else KnownLimit(1, 0.0, lifetime=1)
                 connection = self._new_connection(network, session, token, made, known)
             # A thread is never started under the lock.
@@ -275,9 +276,9 @@ class WebSocketManager(ConnectionVerbs):
             raise _closed()
 
     def _ask_to_open(self, url: str, *, is_patient: bool) -> float | None:
-        """Return None if a connection may be opened now, else when, on the monotonic clock.
+        """Return None if a connection may be opened now, else the time, on the monotonic clock.
 
-        A None uses one handshake of the limiter, and the probe of a half-open breaker.
+        If None, one handshake of the limiter and the probe of a half-open breaker are used.
         """
         now = time.monotonic()
         health = self._health
@@ -301,7 +302,7 @@ class WebSocketManager(ConnectionVerbs):
         made: list[Connection],
         known_limit: KnownLimit,
     ) -> Connection:
-        """Add a connection that has a slot for a session; it is put into ``made`` first."""
+        """Add a connection with a slot for a session; it is appended to ``made`` first."""
         connection = Connection(
             network,
             self._redirects.get(network.ws_url, network.ws_url),
@@ -310,7 +311,7 @@ class WebSocketManager(ConnectionVerbs):
             show_frames=self._shows_frames,
         )
         connection.acquire_slot(token, session)
-        # So that Ctrl-C leaves no connection here that is never started.
+        # Appended first, so that Ctrl-C does not leave a connection that is never started.
         made.append(connection)
         self._connections.append(connection)
         self._health.record_opening()
@@ -326,13 +327,13 @@ class WebSocketManager(ConnectionVerbs):
                 self._health.record_no_thread(own_copy(error))
 
     def release(self, sessions: Collection[str]) -> None:
-        """Give the slots of sessions back, on whatever connections they are."""
+        """Free the slots of sessions, on all connections."""
         for connection in list(self._connections):
             connection.release(sessions)
         self.notify_all()
 
     def notify_all(self) -> None:
-        """Wake all that wait for a slot: one has become free."""
+        """Wake all waiters for a slot: one is free."""
         with self._lock:
             notifiers, self._notifiers = self._notifiers, []
         for notifier in notifiers:
@@ -350,13 +351,14 @@ class WebSocketManager(ConnectionVerbs):
             self._connections.remove(connection)
             self._health.record_end(connection.counters)
             error, has_answered = connection.error, connection.has_answered
-            # One that was closed because of the next one is a fault although it was idle.
+            # If a connection was closed because of the next one, it counts as a fault although it
+            # was idle.
             is_fault = connection.failed_with_work or (error and is_connections_limit(error))
             if was_never_connected(error):
                 self._limiter.put_back()
             if error is None or not is_fault or connection.redirected_to:
                 if not has_answered:
-                    # Perhaps the probe of a half-open breaker, which has shown nothing.
+                    # It may be the probe of a half-open breaker, which had no result.
                     self._health.record_no_try()
                 continue
             if not has_answered:
@@ -365,7 +367,7 @@ class WebSocketManager(ConnectionVerbs):
             self._record_end_by_fault(connection, error)
 
     def _record_end_by_fault(self, connection: Connection, error: TvDatafeedError) -> None:
-        """Count a fault, unless the connection has met the one that was counted last."""
+        """Count a fault, unless it is the last counted one."""
         now = time.monotonic()
         if connection in self._met_fault and now <= self._fault_shows_until:
             self._met_fault.discard(connection)
@@ -379,7 +381,7 @@ class WebSocketManager(ConnectionVerbs):
         self._health.record_connection_failure(error, has_answered=connection.has_answered)
 
     def record_failure(self, connection: Connection, error: TvDatafeedError) -> None:
-        """Count the failure of a request, or that of its connection if it is lost with that."""
+        """Count the failure of a request, or of its connection if that is lost too."""
         with self._lock:
             is_lost = not connection.is_usable and connection.lost_requests > 0
             if not is_lost or connection.redirected_to:
@@ -391,7 +393,7 @@ class WebSocketManager(ConnectionVerbs):
             self._remove_ended()
 
     def record_unconnected(self, connection: Connection, error: TvDatafeedError) -> None:
-        """End a connection that has failed, or whose server answers no ping: count one fault."""
+        """End a connection that failed, or whose server does not answer a ping: count one fault."""
         with self._lock:
             if connection.is_usable:
                 self._record_end_by_fault(connection, error)
@@ -399,7 +401,7 @@ class WebSocketManager(ConnectionVerbs):
         connection.abort(error)
 
     def _record_limit_of_connection(self, connection: Connection, error: TvDatafeedError) -> None:
-        """Wait before the next connection is opened; once for all sessions refused on this one."""
+        """Delay the opening of the next connection; once for all sessions refused on this one."""
         is_new = connection not in self._refusing
         self._refusing = {c for c in self._refusing if c.is_usable} | {connection}
         if is_new:
@@ -411,7 +413,7 @@ class WebSocketManager(ConnectionVerbs):
             self._health.record_error(error)
 
     def record_success(self, seconds: float) -> None:
-        """Count a request that was answered after so many seconds."""
+        """Count an answered request and the seconds it took."""
         with self._lock:
             self._health.record_success(seconds)
 
@@ -427,35 +429,36 @@ class WebSocketManager(ConnectionVerbs):
         logger.log(level, "%s is asked for again: %s", symbol, error, extra=extra)
 
     def begins_connections_limit(self) -> bool:
-        """Whether no call has reported yet that the account has too many connections."""
+        """Return whether this is the first report that the account has too many connections."""
         with self._lock:
             return self._health.begins_connections_limit()
 
     def is_worth_retrying(self, connection: Connection, error: TvDatafeedError, token: str) -> bool:
-        """Whether another try may succeed after this error on this connection."""
+        """Return whether another try may succeed after this error on this connection."""
         if isinstance(error, AuthenticationError):
-            # The server may mean another token that was used on the same connection.
+            # The error may be about another token that was used on the same connection.
             return not connection.only_used_token(token)
         if connection.is_usable:
             if isinstance(error, RateLimitError):
                 return True
-            # A part of the answer was lost on the way; the connection itself is sound.
+            # A part of the answer was lost; the connection itself works.
             return isinstance(error, ProtocolError) and error.retryable
         return error.retryable and not self.has_given_up
 
     def excuses(self, connection: Connection, error: TvDatafeedError) -> bool:
-        """Whether a request was refused that was sent before the limit of sessions was known.
+        """Return whether the refused request was sent before the limit of sessions was known.
 
-        It costs no try. The connection has lowered its limit, and later ones begin with that.
+        It does not count as a try. The connection has lowered its limit, and later ones start with
+        it.
         """
         is_refusal = isinstance(error, RateLimitError) and connection.is_usable
         return is_refusal and connection.excuses_refusal()
 
     def connection_to_leave(self) -> Connection | None:
-        """Return a connection that carries few requests, which have room on earlier ones.
+        """Return a connection with few requests, which fit on earlier connections.
 
-        Each that is sent again goes to the first connection with a free slot. One that carries
-        more than half of what it may is not left: that would save little.
+        A request that is sent again goes to the first connection with a free slot. A connection
+        that is more than half full is kept: leaving it would save little.
         """
         with self._lock:
             connections = [c for c in self._connections if c.is_answering and c.open_sessions]
@@ -474,11 +477,11 @@ class WebSocketManager(ConnectionVerbs):
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the protocol was broken so often in a row that it will be again."""
+        """Whether retrying is pointless after several violations in a row."""
         return self._health.has_given_up
 
     def follow_redirect(self, connection: Connection) -> bool:
-        """Use the host that the server redirects its clients to, if it is of the same site."""
+        """Use the host that the server redirects its clients to, if it belongs to the same site."""
         host = connection.redirected_to
         if host is None:
             return False
@@ -491,7 +494,7 @@ class WebSocketManager(ConnectionVerbs):
             return True
 
     def _reset_in_child(self) -> None:
-        """Free the parent's connections in a forked child; its locks may be held by no thread."""
+        """Free the parent's connections in a forked child, where locks may never be released."""
         connections = self._connections
         self._reset()
         for connection in connections:
@@ -505,7 +508,7 @@ def _closed() -> WebSocketError:
 def redirected_url(url: str, host: str) -> str | None:
     """Return a URL with another host; None for a host of another site.
 
-    The token goes where the URL points, so a redirect to any other site is not followed.
+    The token is sent to that URL, so a redirect to another site is not followed.
     """
     parts = urlsplit(url)
     name, _, port = host.lower().partition(":")

@@ -1,4 +1,4 @@
-"""Posts to one URL over a connection that is kept: no redirect, no cookie, no proxy of others."""
+"""Posts to one URL over a kept connection, without redirects, cookies and system proxies."""
 
 import builtins
 import http.client
@@ -17,30 +17,31 @@ from tvDatafeed.network.replies import HttpReply
 
 __all__ = ["DroppedError", "Poster", "request_target"]
 
-# What a receiver of messages answers is for people who look for a mistake.
+# The answer of a receiver is kept only to help people find a mistake.
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = _MAX_BODY_BYTES + 256 * 1024
 _PORTS = {"http": 80, "https": 443}
 
 
 class DroppedError(ConnectionError):
-    """A kept connection ended before an answer came; a new one may do."""
+    """A kept connection ended before an answer came; a new one may work."""
 
 
 def request_target(url: str) -> str:
-    """Return the path of a URL with its query, as a request has it."""
+    """Return the path and query of a URL, as a request contains them."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
     return _ascii(f"{parts.path or '/'}{query}")
 
 
 def _ascii(text: str) -> str:
-    # As requests does: what is not ASCII is UTF-8, percent-encoded; the rest stays as it is.
+    # As requests does: other characters than ASCII are percent-encoded UTF-8; the rest is
+    # unchanged.
     return "".join(c if c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
 
 
 class Poster:
-    """Posts to one URL; of one thread.
+    """Posts to one URL; used by one thread.
 
     Parameters
     ----------
@@ -75,12 +76,12 @@ class Poster:
         headers
             Headers besides Host and Content-Length; printable ASCII.
         deadline
-            The moment by which the whole answer must be there, on the monotonic clock.
+            The deadline of the whole answer, on the monotonic clock.
 
         Returns
         -------
         HttpReply
-            The answer, whatever its status.
+            The answer, with any status.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class Poster:
         try:
             stream.begin(limits, _MAX_REPLY_BYTES)
             stream.sendall(data)
-            # It needs makefile alone.
+            # http.client calls only makefile.
             response = http.client.HTTPResponse(stream, method="POST")  # type: ignore[arg-type]
             try:
                 response.begin()

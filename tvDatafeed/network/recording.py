@@ -1,11 +1,11 @@
-"""Recordings: what a client and TradingView say to each other, in a file that can be replayed.
+"""Recordings: the traffic of a client and TradingView, in a file that can be replayed.
 
 The setting `NetworkConfig.record` (``TV_RECORD``) or ``tvdatafeed record FILE -- COMMAND`` makes
 one; ``tvdatafeed serve --replay FILE`` and `tvDatafeed.testing.FakeTradingView.replay` play it.
-Secrets - tokens, cookies, passwords, codes, names of users - are replaced by as many asterisks, and
-numbers that identify a user by ones.
+Secrets (tokens, cookies, passwords, codes, names of users) are replaced by asterisks of equal
+number, and numbers that identify a user by ones.
 
-A recording is a text file of one JSON object a line. The first line is
+A recording is a text file with one JSON object per line. The first line is
 ``{"t": 0.0, "format": "tvdatafeed recording 1", "started": epoch seconds, ...}``. In all lines
 ``t`` is in seconds since the first one, by the monotonic clock, and ``from`` is "client" or
 "server":
@@ -22,9 +22,9 @@ A recording is a text file of one JSON object a line. The first line is
 ``{"end": REASON}``                                  the last line of a finished recording
 =================================================== =============================================
 
-The file is made for this program alone (mode 0600) and must not exist: a recording is never mixed
-with another one. A forked child writes to a file of its own, ``FILE.PID``. A file that cannot be
-written is one WARNING, and the program goes on without a recording.
+The file is readable only by its owner (mode 0600) and must not exist before: two recordings are
+never mixed. A forked child writes to another file, ``FILE.PID``. If the file cannot be written, one
+WARNING is logged, and the program continues without a recording.
 """
 
 import atexit
@@ -61,7 +61,7 @@ __all__ = [
 logger: logging.Logger = logging.getLogger(__name__)
 
 FORMAT = "tvdatafeed recording 1"
-# The line that says why a recording ends always has room.
+# The file always has room for the line with the reason of the end.
 _END_BYTES = 256
 _NAMES = frozenset({"username"})
 
@@ -74,14 +74,14 @@ class Recorder:
     path
         The file, which must not exist.
     max_bytes
-        Bytes that it may have.
+        The maximum size of the file in bytes.
 
     Attributes
     ----------
     masker : Masker
-        What is masked in this recording.
+        The secrets of this recording.
     problem : str or None
-        Why nothing is written any more; None while it is.
+        Why the recording has stopped; None while it runs.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
@@ -94,7 +94,7 @@ class Recorder:
     def _reset(self, path: str) -> None:
         self._file = path
         self.problem: str | None = None
-        # Held for one change of state: the file is written without it, by one thread at a time.
+        # Held for one change of state, but not while one thread at a time writes the file.
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._is_writing = False
@@ -118,7 +118,7 @@ class Recorder:
         self._reset(f"{self._path}.{os.getpid()}")
 
     def connection(self, url: str) -> "ConnectionTape":
-        """Record that a connection is opened, and return what records it."""
+        """Record the opening of a connection, and return the tape that records it."""
         return ConnectionTape(self, next(self._connections), url)
 
     def exchange(
@@ -130,7 +130,7 @@ class Recorder:
         *,
         keeps_query: bool,
     ) -> "ExchangeTape":
-        """Record an HTTP request, and return what records its answer."""
+        """Record an HTTP request, and return the tape that records its answer."""
         sent = (body or b"").decode("utf-8", "replace")
         tape = ExchangeTape(self, next(self._exchanges), sent)
         content_type = headers.get("Content-Type", "")
@@ -146,14 +146,14 @@ class Recorder:
         return tape
 
     def write(self, entry: dict[str, Any], *, is_written: bool = True) -> None:
-        """Add a line; it never raises an error of the file.
+        """Add a line; errors of the file are not raised.
 
         Parameters
         ----------
         entry
             The line without its time.
         is_written
-            Whether it goes to the file now; else it goes there with the next line.
+            Whether it is written now; else it is written with the next line.
         """
         rest = json.dumps(entry)[1:]
         with self._lock:
@@ -167,7 +167,7 @@ class Recorder:
         self._write_lines()
 
     def end(self, reason: str) -> None:
-        """Write the last line, unless nothing was recorded; what comes later is ignored."""
+        """Write the last line, unless nothing was recorded; later lines are ignored."""
         if self._bytes:
             self.write({"end": reason})
         with self._lock:
@@ -179,7 +179,7 @@ class Recorder:
         return self._bytes
 
     def _write_lines(self) -> None:
-        """Write all lines; other threads leave theirs to the one that writes."""
+        """Write all lines, including those that other threads add meanwhile."""
         is_done = False
         try:
             while True:
@@ -218,7 +218,7 @@ class Recorder:
             self._give_up(f"{self._file} has reached its {reason} and ends here")
 
     def _append_bytes(self, data: bytes) -> None:
-        # The file is not kept open: nothing is to be closed, or shared with a forked child.
+        # The file is not kept open: it never needs closing, and no forked child shares it.
         flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
         if not self._bytes:
             flags |= os.O_CREAT | os.O_EXCL
@@ -313,16 +313,16 @@ class ExchangeTape:
         return reply
 
     def record_end(self, what: str) -> None:
-        """Record why there is no answer."""
+        """Record the error that came instead of an answer."""
         self.write("client", lost=self._masker.text(what))
 
 
-# One for each file, for all clients of this process.
+# One recorder per file, for all clients of this process.
 _recorders: dict[str, Recorder] = {}
 
 
 def recorder_of(network: NetworkConfig) -> Recorder:
-    """Return what records the traffic of clients with these settings.
+    """Return the recorder of the traffic of clients with these settings.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def recorder_of(network: NetworkConfig) -> Recorder:
     path = os.path.abspath(network.record or "")  # noqa: PTH100 - no link is followed
     recorder = _recorders.get(path)
     if recorder is None:
-        # The first of several threads wins; nothing is written before that.
+        # The first of several threads wins; none has written yet.
         recorder = _recorders.setdefault(path, Recorder(path, network.record_max_bytes))
     return recorder
 
@@ -345,7 +345,7 @@ def recorded_exchange(
     headers: Mapping[str, str],
     body: bytes | None,
 ) -> Iterator[Callable[[HttpReply], HttpReply]]:
-    """Record an HTTP request, and yield what records its answer and returns it."""
+    """Record an HTTP request, and yield a function that records its answer and returns it."""
     is_search = url.startswith(network.search_url.partition("?")[0])
     tape = recorder_of(network).exchange(method, url, headers, body, keeps_query=is_search)
     try:
@@ -381,7 +381,7 @@ def _secrets_of(config: TvDatafeedConfig) -> Iterator[tuple[str, str]]:
 
 
 def finish_recording(path: str) -> Recorder | None:
-    """End a recording of this process, and return what has written it; None if nothing was."""
+    """End a recording of this process, and return its recorder; None if nothing was recorded."""
     recorder = _recorders.pop(os.path.abspath(path), None)  # noqa: PTH100 - as above
     if recorder is not None:
         recorder.end("finished")

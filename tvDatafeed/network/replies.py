@@ -1,4 +1,4 @@
-"""What an HTTP server answered: the reply, the cookies it set, and where it may send us."""
+"""The answer of an HTTP server: the reply, its cookies, and the redirects that are followed."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +14,10 @@ from tvDatafeed.exceptions import NetworkError
 
 __all__ = ["HttpReply", "cookies_set_by", "followed", "host_of", "retry_after_s"]
 
-# A longer Retry-After is a mistake or a lock-out; either is for the user to decide.
+# A longer Retry-After is a mistake or a lock-out; the user must decide then.
 MAX_RETRY_AFTER_S = 3600.0
 
-# The end of a host that makes it one site: tradingview.com.
+# How many last labels of a host identify its site: tradingview.com.
 _SITE_LABELS = 2
 # No name is longer.
 _SHOWN_HOST_LENGTH = 253
@@ -25,7 +25,7 @@ _SHOWN_HOST_LENGTH = 253
 
 @dataclass(frozen=True)
 class HttpReply:
-    """What a server answered, whatever its status.
+    """The answer of a server, with any status.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class HttpReply:
     body : bytes
         The whole body, decompressed.
     url : str
-        Where it came from in the end.
+        The URL of the last answer.
     cookies : mapping of str to str
-        The cookies that were set on the way here; those that were deleted are not among them.
+        The cookies that were set by this answer and its redirects, without deleted ones.
     """
 
     status: int
@@ -48,12 +48,12 @@ class HttpReply:
     cookies: Mapping[str, str]
 
     def __repr__(self) -> str:
-        # Any of the rest may hold a token or a cookie.
+        # All other parts may contain a token or a cookie.
         return f"<HttpReply {self.status} {_without_query(self.url)}, {len(self.body)} bytes>"
 
     @property
     def text(self) -> str:
-        """The body as text; what is no UTF-8 is replaced."""
+        """The body as text; invalid UTF-8 is replaced."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
@@ -62,18 +62,18 @@ class HttpReply:
         Raises
         ------
         ValueError
-            When it is none.
+            If it is invalid.
         """
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError, ValueError):
-            reason = "the body is no JSON"
-        # Outside of the handler, since the original may repeat the body.
+            reason = "the body is not JSON"
+        # Raised outside of the handler, since the original error may repeat the body.
         raise ValueError(reason)
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; None when it says nothing that can be waited."""
+        """Seconds that the server asks the client to wait; None without a valid number."""
         return retry_after_s(self.headers.get("retry-after"))
 
     @property
@@ -91,12 +91,12 @@ def http_date_s(text: str) -> float:
     Raises
     ------
     ValueError
-        When it is none.
+        If it is invalid.
     """
     try:
         return parsedate_to_datetime(text).timestamp()
     except (TypeError, OverflowError):
-        # What Python makes of some texts that are no dates, and of years beyond any.
+        # Python raises these for some invalid dates, and for years out of range.
         raise ValueError("no date") from None
 
 
@@ -106,8 +106,8 @@ def retry_after_s(header: str | None) -> float | None:
     Returns
     -------
     float or None
-        Seconds from now, at least 0 and at most `MAX_RETRY_AFTER_S`; None when the header says
-        nothing that can be waited.
+        Seconds from now, at least 0 and at most `MAX_RETRY_AFTER_S`; None when the header is
+        invalid.
     """
     text = (header or "").strip()
     try:
@@ -118,7 +118,7 @@ def retry_after_s(header: str | None) -> float | None:
 
 
 def cookies_set_by(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the cookies of a reply; those that it deletes have an empty value."""
+    """Yield the cookies of a reply; deleted cookies have an empty value."""
     for header in headers:
         pair, *attributes = (part.strip() for part in header.split(";"))
         name, equals, value = pair.partition("=")
@@ -128,13 +128,13 @@ def cookies_set_by(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def followed(url: str, location: str) -> str:
-    """Return where a redirect leads, unless cookies and forms must not go there."""
+    """Return the target of a redirect; raise if cookies and forms must not go there."""
     try:
         target = urljoin(url, location)
         here, there = urlsplit(url), urlsplit(target)
         host, _port = there.hostname, there.port
     except ValueError:
-        raise NetworkError(f"{host_of(url)} redirects to no valid URL", retryable=False) from None
+        raise NetworkError(f"{host_of(url)} redirects to an invalid URL", retryable=False) from None
     if not is_same_site(here.hostname or "", host or ""):
         raise NetworkError(
             f"{host_of(url)} redirects to another site, {_shown(host)}: not followed",
@@ -150,20 +150,20 @@ def followed(url: str, location: str) -> str:
 
 
 def is_same_site(here: str, there: str) -> bool:
-    """Whether two hosts belong to one site, so that one may be told what the other knows."""
+    """Return whether two hosts belong to one site, so that both may receive the same secrets."""
     if here == there:
         return bool(here)
     labels, others = here.split("."), there.split(".")
     return (
         len(labels) >= _SITE_LABELS
         and labels[-_SITE_LABELS:] == others[-_SITE_LABELS:]
-        # The parts of an address make no site.
+        # Parts of an IP address do not identify a site.
         and not (labels[-1].isdecimal() or ":" in here)
     )
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL as it can be shown."""
+    """Return the host of a URL in a form that is safe to print."""
     try:
         return _shown(urlsplit(url).hostname)
     except ValueError:
@@ -171,7 +171,7 @@ def host_of(url: str) -> str:
 
 
 def _shown(host: str | None) -> str:
-    """Return a host, which a server may have made up, as it can be shown in one line."""
+    """Return a host, which a server may have invented, in a form that fits in one line."""
     text = "".join(c if c.isprintable() else "?" for c in host or "nowhere")
     return text[:_SHOWN_HOST_LENGTH]
 

@@ -10,29 +10,29 @@ from tvDatafeed.protocol.refusals import is_limit_of_connection
 
 # TradingView ends a connection that has opened about 200 sessions, however many are open.
 MAX_SESSIONS_IN_LIFETIME = 149
-# How long a lower limit is believed at first: a refusal may have had a reason that passes.
+# How long a lower limit is used at first: the reason of a refusal may be temporary.
 _FIRST_MEMORY_S = 30.0
 
 
 class KnownLimit:
-    """What the connections of one object know together; it has a lock of its own.
+    """The knowledge that the connections of one object share; it has its own lock.
 
-    A lower limit is believed for a while, and then more sessions are tried. If they are refused
-    again, the limit is the server's own: it is believed twice as long each time.
+    A lower limit is used for a while, and then more sessions are tried. If they are refused again,
+    the limit is the server's own: it is used twice as long each time.
 
     Parameters
     ----------
     most
-        How many sessions are tried if nothing is known.
+        How many sessions are tried without a known limit.
     longest_s
-        How long a limit is believed at most without being seen again, seconds.
+        How long a limit is used at most without another refusal, seconds.
     lifetime
         How many sessions a connection opens before it is closed.
 
     Attributes
     ----------
     lifetime : int
-        As given.
+        As passed.
     """
 
     def __init__(
@@ -48,18 +48,19 @@ class KnownLimit:
         self._period = 0
 
     def look(self) -> tuple[int, int]:
-        """Return the limit, and the number of the period in which it is believed."""
+        """Return the limit, and the number of the period in which it is used."""
         with self._lock:
             self._forget(time.monotonic())
             return self._limit, self._period
 
     def learn(self, limit: int) -> None:
-        """Record that the server has refused a session when so many were open."""
+        """Record that the server refused a session, with the number of open sessions."""
         now = time.monotonic()
         with self._lock:
             self._forget(now)
             if limit > self._limit:
-                # Seen on a connection that has more: it shows nothing of the others.
+                # The refusal came on a connection with a larger limit: it proves nothing for
+                # others.
                 return
             if self._limit == self._most:
                 is_again = now <= self._until + self._memory_s
@@ -82,30 +83,30 @@ class KnownLimit:
 
 @dataclass
 class _Sent:
-    """What was known when a session was sent."""
+    """The state of a connection when a session was sent."""
 
-    # How many sessions the server had open when it read this one.
+    # How many sessions were open on the server when it read this one.
     open_before: int
-    # How many it accepted, as far as it was known.
+    # How many the server was known to accept.
     limit: int
 
 
 class SessionLimit:
-    """The limit of one connection; it is guarded by the lock of that.
+    """The limit of one connection, guarded by the lock of the connection.
 
-    The server reads sessions in the order in which they were sent. Those that were open when one
-    was sent were open there too, except for those that it has refused since.
+    The server reads sessions in the order in which they were sent. The sessions that were open when
+    a session was sent were also open on the server, except those that it has refused since.
 
     Parameters
     ----------
     known
-        What the connections know together. A connection that has accepted more than the others
-        goes on with that.
+        The shared knowledge of the connections. A connection that has accepted more than others
+        keeps its larger limit.
 
     Attributes
     ----------
     limit : int
-        How many sessions the server accepts here at a time, as far as it is known; at least 1.
+        How many sessions the server accepts here at a time, as far as is known; at least 1.
     """
 
     def __init__(self, known: KnownLimit) -> None:
@@ -119,7 +120,7 @@ class SessionLimit:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether the connection has opened as many sessions as it may in its lifetime."""
+        """Whether the connection has opened all sessions of its lifetime."""
         return self._acquired >= self._known.lifetime
 
     def room(self, open_sessions: int) -> int:
@@ -142,10 +143,9 @@ class SessionLimit:
         self._sent[session] = _Sent(open_sessions, self.limit)
 
     def accept(self, session: str, open_sessions: int) -> None:
-        """Record that a session was accepted, which is one of those that are open.
+        """Record that an open session was accepted.
 
-        Where more are accepted at a time than a limit says, it came of a refusal with another
-        reason.
+        If more sessions are accepted than the limit, the refusal had another reason.
         """
         self.forget(session)
         accepted = open_sessions - len(self._sent)
@@ -158,7 +158,7 @@ class SessionLimit:
         self._sent.pop(session, None)
 
     def refuse(self, session: str, open_sessions: int, error: RateLimitError) -> None:
-        """Lower the limit after the refusal of a session as too many, which is not open now."""
+        """Lower the limit after the server refused a session as one too many; it is closed now."""
         if is_limit_of_connection(error):
             self._acquired = MAX_SESSIONS_IN_LIFETIME
             return
@@ -167,14 +167,14 @@ class SessionLimit:
             if later is sent:
                 break
             later.open_before -= 1
-        # Answers may come in another order than requests: what is accepted here shows more.
+        # Answers may come in another order than requests: accepted sessions prove a larger limit.
         accepted = open_sessions - len(self._sent) + (session in self._sent)
         self.limit = min(self.limit, max(sent.open_before, accepted, 1))
         self._known.learn(self.limit)
         self._excused += sent.limit > self.limit
 
     def excuse(self) -> bool:
-        """Whether a session was refused that was sent before the limit was known; once for each."""
+        """Return whether a refused session was sent before the limit was known; once for each."""
         is_excused = self._excused > 0
         self._excused -= is_excused
         return is_excused

@@ -1,4 +1,4 @@
-"""When a request has no connection yet: until when, why, and who is woken then."""
+"""The state of a request without a connection: when to try again, why, and who is woken."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,10 +7,10 @@ from tvDatafeed.exceptions import TvDatafeedError
 
 
 class Notifier(Protocol):
-    """A waiter that is woken when it may ask for a slot again."""
+    """A waiter that is woken when it may try to get a slot again."""
 
     def wake(self) -> object:
-        """Wake the waiter; called in any thread, without locks."""
+        """Wake the waiter; may be called in any thread, without locks."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class NoSlot:
     retry_at
         When one may be opened, on the monotonic clock; a slot may become free before.
     error
-        What is wrong, for a request whose time ends before.
+        The error for a request whose deadline comes before that.
     """
 
     retry_at: float

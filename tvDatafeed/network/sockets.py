@@ -1,4 +1,4 @@
-"""Sockets whose every wait has an end, and whose bytes are counted."""
+"""Sockets with a deadline for every wait and a limit on the number of bytes."""
 
 import _socket
 import base64
@@ -25,8 +25,8 @@ from tvDatafeed.common.hosts import is_loopback
 
 # Large enough for a reply of 5000 bars in a few reads, small enough for any buffer.
 RECEIVE_BYTES = 256 * 1024
-# What a read asks for while little comes at a time. Each read allocates a block and cuts it to
-# what has come: large blocks of many threads leave holes in the heap.
+# The size of a read while little data arrives. Each read allocates a block and shrinks it to the
+# received size: large blocks of many threads leave holes in the heap.
 _SMALL_RECEIVE_BYTES = 4 * 1024
 
 Stop: TypeAlias = Callable[[], bool]
@@ -38,43 +38,43 @@ _PROXY_ADVICE = "check TV_PROXY"
 _MAX_TUNNEL_BYTES = 64 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 _PROXY_AUTHENTICATION_REQUIRED = b"407"
-# OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_...).
+# OpenSSL's numbers of certificate errors (X509_V_ERR_...).
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _AUTHORITY_NOT_KNOWN = frozenset({18, 19, 20, 21})
-# OpenSSL's names for it.
+# OpenSSL's names of these errors.
 _REASONS_OF_PLAIN_TEXT = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 )
 _NOT_CONNECTED = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH})
-# What an address has before the next one is tried beside it (RFC 8305, 5).
+# How long an address is tried alone before the next one is tried too (RFC 8305, 5).
 _NEXT_ADDRESS_S = 0.25
-# How soon an attempt to connect notices that it is not wanted any more.
+# How often an attempt to connect checks whether it is still wanted.
 _STOP_SLICE_S = 0.1
-# poll() takes no more than 24 days.
+# poll() accepts at most 24 days.
 _LONGEST_WAIT_S = 3600.0
 
 
 class HostNameError(OSError):
-    """The host is no name that could have an address."""
+    """The text is not a valid host name."""
 
 
 class StoppedError(OSError):
-    """The program gave the attempt up."""
+    """The program stopped the attempt."""
 
 
 class ProxyError(OSError):
-    """The proxy failed, not what lies behind it."""
+    """The proxy failed, not the server behind it."""
 
 
 class TooManyBytesError(OSError):
-    """The peer sent more than this phase of the connection may hold."""
+    """The peer sent more bytes than this phase of the connection allows."""
 
 
 class DeadlineSocket:
-    """A connected socket that waits until a moment, not for a span.
+    """A connected socket whose waits have a deadline instead of a timeout.
 
-    One thread reads, others write: each direction has its own deadline, and a TLS object,
-    which is not safe to use from two threads at once, is used by one at a time.
+    One thread reads, others write: each direction has its own deadline. Two threads must not use a
+    TLS object at the same time, so a lock guards it.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class DeadlineSocket:
         self.stop: Stop | None = None
 
     def secure(self, context: ssl.SSLContext, hostname: str) -> None:
-        """Put TLS on the connection, within both deadlines."""
+        """Start TLS on the connection, within both deadlines."""
         secured = context.wrap_socket(
             self._sock, server_hostname=hostname, do_handshake_on_connect=False
         )
@@ -134,13 +134,13 @@ class DeadlineSocket:
         return len(data)
 
     def gettimeout(self) -> None:
-        """Tell websocket-client that there is no timeout for it to handle."""
+        """Return None: websocket-client has no timeout to handle."""
 
     def settimeout(self, timeout: float | None) -> None:
-        """Ignore websocket-client's timeout: the deadlines are what counts."""
+        """Ignore websocket-client's timeout: the deadlines apply."""
 
     def fileno(self) -> int:
-        """Give the descriptor."""
+        """Return the descriptor."""
         return self._sock.fileno()
 
     def peer_certificate(self) -> bytes | None:
@@ -150,8 +150,8 @@ class DeadlineSocket:
 
     def abort(self) -> None:
         """End the connection from any thread; a reader or writer wakes at once."""
-        # The method of the plain class: that of an SSLSocket drops the TLS state, which
-        # another thread may be using. eventlet's sockets are of another class.
+        # The method of the plain class: an SSLSocket's own method drops the TLS state, which
+        # another thread may be using. eventlet's sockets have another class.
         with suppress(OSError):
             sock: object = self._sock
             if isinstance(sock, _socket.socket):
@@ -197,9 +197,9 @@ def open_stream(
     secure: bool,
     ca_file: str | None = None,
 ) -> DeadlineSocket:
-    """Open a connection to a server: name lookup, proxy, TCP and TLS, all before one deadline.
+    """Open a connection to a server: name lookup, proxy, TCP and TLS, with one deadline.
 
-    The socket that is returned keeps `stop` and the deadlines until the caller changes them.
+    The returned socket keeps `stop` and the deadlines until the caller changes them.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def open_stream(
     deadline
         On the monotonic clock, seconds.
     stop
-        Asked all the while: True ends the attempt within a tenth of a second.
+        Called during the attempt: True ends it within a tenth of a second.
     proxy
         URL of an HTTP proxy; None for a direct connection. Loopback hosts never use it.
     secure
@@ -225,7 +225,7 @@ def open_stream(
     StoppedError
         ``stop()`` is true.
     OSError
-        The name is not known, the server cannot be reached, or TLS fails.
+        The name is unknown, the server cannot be reached, or TLS fails.
     """
     if proxy is None or is_loopback(host):
         sock = DeadlineSocket(open_tcp(look_up(host, port), deadline, stop))
@@ -245,19 +245,19 @@ def open_stream(
 def look_up(
     host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
 ) -> Sequence[Address]:
-    """Find the addresses of a host; how long that takes is up to the system.
+    """Look up the addresses of a host; the system decides how long that takes.
 
     Parameters
     ----------
     host, port
         The host.
     family
-        The kind of addresses. Default: all that the system has.
+        The kind of addresses. Default: all kinds of the system.
 
     Raises
     ------
     OSError
-        The name is not known, or is none.
+        The name is unknown or invalid.
     """
     try:
         return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
@@ -266,12 +266,12 @@ def look_up(
 
 
 def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socket.socket:
-    """Connect to the first address that answers, all before one deadline.
+    """Connect to the first address that answers, with one deadline.
 
-    While an address neither answers nor refuses, the next one is tried beside it after a quarter
-    of a second (RFC 8305, 5), and the families take turns (4): one that swallows packets costs no
-    more than that. An address of a family that the system does not have is passed over. Setting
-    ``stop`` ends the attempt within a tenth of a second.
+    If an address does not answer for a quarter of a second, the next one is tried too (RFC 8305,
+    5), and the families alternate (4), so that an address that drops packets costs only this time.
+    Addresses of a family that the system does not have are skipped. Setting ``stop`` ends the
+    attempt within a tenth of a second.
 
     Raises
     ------
@@ -321,7 +321,7 @@ def open_tcp(addresses: Sequence[Address], deadline: float, stop: Stop) -> socke
 
 
 def _in_turns(addresses: Sequence[Address]) -> list[Address]:
-    """Return addresses with their families in turns, each in its own order."""
+    """Return the addresses with alternating families, each family in its own order."""
     families = list(dict.fromkeys(address[0] for address in addresses))
     of_family = [[a for a in addresses if a[0] == family] for family in families]
     rows = itertools.zip_longest(*of_family)
@@ -329,7 +329,7 @@ def _in_turns(addresses: Sequence[Address]) -> list[Address]:
 
 
 def _begin_to_connect(sock: socket.socket, address: Any) -> OSError | None:
-    """Return a `BlockingIOError` if it goes on, another error if it failed, None if it is done."""
+    """Return a `BlockingIOError` while connecting, another error if failed, None if connected."""
     sock.setblocking(False)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -345,7 +345,7 @@ def _problem_of(sock: socket.socket) -> OSError | None:
 
 
 def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
-    """Return what is wrong with a certificate, and the next step."""
+    """Return the problem of a certificate, and the next step."""
     reason = error.verify_message
     if error.verify_code in {_NOT_YET_VALID, _EXPIRED}:
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
@@ -364,7 +364,7 @@ def is_not_tls(error: OSError) -> bool:
 
 
 def plain_text_problem(settings: str) -> str:
-    """Return why a TLS handshake failed that was answered in plain text, and the next step."""
+    """Return the problem after a TLS handshake got a plain-text answer, and the next step."""
     return (
         f"the answer is not TLS; check the port in {settings}, "
         "or set TV_PROXY if this network needs a proxy"
@@ -372,15 +372,15 @@ def plain_text_problem(settings: str) -> str:
 
 
 def tls_advice(url: str, settings: str) -> str:
-    """Return the next step after a request without TLS that its port has not understood."""
+    """Return the next step after a port did not understand a request without TLS."""
     scheme = urlsplit(url).scheme
     if scheme not in {"ws", "http"}:
         return ""
-    return f"; if this port is one of TLS, write {scheme}s:// in {settings}"
+    return f"; if this port uses TLS, write {scheme}s:// in {settings}"
 
 
 def was_never_connected(error: BaseException | None) -> bool:
-    """Whether an error is that there was no connection on which anything could be sent."""
+    """Return whether an error means that there was no connection, so that nothing was sent."""
     return any(
         isinstance(cause, socket.gaierror)
         or (isinstance(cause, OSError) and cause.errno in _NOT_CONNECTED)
@@ -430,7 +430,7 @@ def open_tunnel(proxy: str, target: tuple[str, int], deadline: float, stop: Stop
 
 
 def _refusal_of_tunnel(sock: DeadlineSocket) -> str | None:
-    """Read a proxy's answer to CONNECT; None when the tunnel stands."""
+    """Read a proxy's answer to CONNECT; None when the tunnel is open."""
     reply = b""
     while not reply.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)
@@ -457,7 +457,7 @@ def _connect_request(proxy: SplitResult, host: str, port: int) -> bytes:
 
 @functools.cache
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Give the TLS settings of every connection: certificates are verified.
+    """Return the TLS settings of every connection: certificates are verified.
 
     Parameters
     ----------
@@ -491,7 +491,7 @@ def wait_until_ready(
 
 def _check_patience(now: float, deadline: float | None, stop: Stop | None) -> None:
     if stop is not None and stop():
-        raise StoppedError("the connection was given up")
+        raise StoppedError("the connection attempt was stopped")
     if deadline is not None and now >= deadline:
         raise TimeoutError("deadline passed")
 
@@ -499,15 +499,15 @@ def _check_patience(now: float, deadline: float | None, stop: Stop | None) -> No
 def _ready_ones(
     socks: Sequence[socket.socket], *, write: bool, seconds: float
 ) -> list[socket.socket]:
-    """Return the sockets that can be read or written; none after a wait."""
+    """Return the sockets that can be read or written; empty after a timeout."""
     if hasattr(select, "poll"):
         poll = select.poll()
         for sock in socks:
             poll.register(sock, select.POLLOUT if write else select.POLLIN)
         ready = {descriptor for descriptor, _event in poll.poll(max(seconds * 1000, 1))}
         return [sock for sock in socks if sock.fileno() in ready]
-    # Windows: select has no ceiling on descriptor numbers there, and shows a connect that failed
-    # among the exceptional ones.
+    # Windows: select has no limit on descriptor numbers there, and reports a failed connect as
+    # exceptional.
     readers, writers = ([], socks) if write else (socks, [])
     found = select.select(readers, writers, socks, max(seconds, 0.0))
     return [sock for sock in socks if any(sock in ones for ones in found)]

@@ -1,4 +1,4 @@
-"""Connect, ask and disconnect: what programs call that use the connections alone."""
+"""Connect, request and disconnect: for programs that use only the connections."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ class _Woken:
 
 
 class ConnectionVerbs(ABC):
-    """The verbs of the connections of one object, for those who use them alone."""
+    """The methods of an object's connections for programs that use only these."""
 
     _network: NetworkConfig
     _connections: list[Connection]
@@ -58,11 +58,11 @@ class ConnectionVerbs(ABC):
         *,
         is_patient: bool = False,
     ) -> Connection | NoSlot:
-        """Return a connection with a slot for a session, or when to ask again."""
+        """Return a connection with a slot for a session, or when to try again."""
 
     @abstractmethod
     def record_unconnected(self, connection: Connection, error: TvDatafeedError) -> None:
-        """End a connection that has failed, or whose server answers no ping."""
+        """End a connection that has failed, or whose server does not answer a ping."""
 
     @abstractmethod
     def record_error(self, error: TvDatafeedError) -> None:
@@ -85,16 +85,16 @@ class ConnectionVerbs(ABC):
         self.disconnect()
 
     def connect(self) -> bool:
-        """Open a connection, unless there is one on which the server answers.
+        """Open a connection, unless the server answers on an open one.
 
-        It is tried as often as `NetworkConfig.max_retries` says and once more, with the pauses of
-        `base_retry_delay` and `max_retry_delay`. A connection without requests is closed after
-        `idle_timeout`. Entering `with` connects too, and enters even if that has failed.
+        It makes `NetworkConfig.max_retries` + 1 tries, with the pauses of `base_retry_delay` and
+        `max_retry_delay`. A connection without requests is closed after `idle_timeout`. `with`
+        connects too, and enters its block even if that has failed.
 
         Returns
         -------
         bool
-            False when all tries have failed: `last_error` says why.
+            False when all tries have failed: `last_error` has the reason.
 
         Examples
         --------
@@ -127,7 +127,8 @@ class ConnectionVerbs(ABC):
                 return True
             tries += 1
             self.record_unconnected(
-                connection, WebSocketError("the server answers no ping", self._network.ws_url)
+                connection,
+                WebSocketError("the server does not answer a ping", self._network.ws_url),
             )
         return False
 
@@ -139,7 +140,6 @@ class ConnectionVerbs(ABC):
     def disconnect(self) -> None:
         """Close all connections; requests that wait for an answer fail.
 
-        `connect` or another request opens the next one. It waits for the threads, at most 10
-        seconds.
+        `connect` or another request opens the next one. Waits for the threads, at most 10 seconds.
         """
         self.close(_DISCONNECT_S)

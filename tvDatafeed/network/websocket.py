@@ -1,8 +1,8 @@
-"""Transport: one WebSocket on a socket whose every wait has an end.
+"""Transport: one WebSocket on a socket with a deadline for every wait.
 
-The only module that touches ``websocket``, and the one place where its exceptions become ours.
-The TCP connection, TLS and every read go through `DeadlineSocket`, because the timeouts of
-websocket-client are per read: a peer that drips a byte now and then never meets them.
+Only this module uses ``websocket``, and it maps its exceptions to ours. The TCP connection, TLS and
+every read use `DeadlineSocket`, because the timeouts of websocket-client are per read: a peer that
+sends a byte now and then never exceeds them.
 """
 
 import enum
@@ -50,7 +50,7 @@ from tvDatafeed.network.sockets import (
 logger: logging.Logger = logging.getLogger(__name__)
 
 if not hasattr(websocket, "WebSocketProtocolException"):
-    # There is a package named websocket, and the one that is needed has another name.
+    # Another package is named websocket; the required one is websocket-client.
     raise ConfigurationError(
         "websocket",
         getattr(websocket, "__file__", None),
@@ -58,11 +58,11 @@ if not hasattr(websocket, "WebSocketProtocolException"):
         "pip uninstall --yes websocket websocket-client && pip install websocket-client",
     )
 
-# A reply of 40 000 bars is 4 MB; nothing that TradingView sends comes near this.
+# A reply of 40 000 bars is 4 MB; all other messages of TradingView are smaller.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # A message of 4 MB in fragments of 4 KB; endless tiny fragments burn CPU, not memory.
 MAX_FRAGMENTS = 1024
-# A handshake's headers are 1 KB; an error page may come along.
+# A handshake's headers are 1 KB; an error page may follow.
 MAX_HANDSHAKE_BYTES = 256 * 1024
 
 _SHOWN_BODY_BYTES = 200
@@ -71,21 +71,21 @@ _SETTING = "TV_WS_URL"
 
 
 class ReceiveResult(enum.Enum):
-    """What `Transport.receive` returns where there is no text."""
+    """The results of `Transport.receive` without a text."""
 
     DEADLINE = "deadline"
 
 
 @dataclass(frozen=True)
 class Ping:
-    """A ping of the peer, which wants a pong with the same payload."""
+    """A ping of the peer, which expects a pong with the same payload."""
 
     payload: bytes
 
 
 @dataclass(frozen=True)
 class Pong:
-    """The answer of the peer to a ping, with the payload of that."""
+    """The peer's answer to a ping, with the same payload."""
 
     payload: bytes
 
@@ -116,7 +116,7 @@ class Transport:
     """One open WebSocket: texts in, texts out.
 
     Built by `dial`. One thread calls `receive` and, at the end, `close`; any thread may call
-    `abort`, and `send` where no other thread is sending.
+    `abort`, and `send` while no other thread is sending.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Transport:
 
     @property
     def is_in_a_message(self) -> bool:
-        """Whether a message has begun to arrive and is not whole yet."""
+        """Whether a message has begun to arrive and is not complete yet."""
         return bool(self._fragments) or not self._incoming.needs_header()
 
     def receive(self, deadline: float | None) -> str | Ping | Pong | ReceiveResult:
@@ -141,18 +141,18 @@ class Transport:
         Parameters
         ----------
         deadline
-            Until when to wait, on the monotonic clock; None for as long as it takes.
+            When to stop waiting, on the monotonic clock; None for no limit.
 
         Returns
         -------
         str, Ping, Pong or ReceiveResult
-            `ReceiveResult.DEADLINE` when that came first; a message of which a part has arrived
-            goes on with the next call.
+            `ReceiveResult.DEADLINE` when the deadline came first; the next call continues a message
+            of which a part has arrived.
 
         Raises
         ------
         WebSocketError
-            The connection is over: closed, broken, or its bytes make no WebSocket message.
+            The connection has ended: closed, broken, or its bytes are not a WebSocket message.
         """
         if self._tape is None:
             return self._receive(deadline)
@@ -183,16 +183,16 @@ class Transport:
                     return payload.decode("utf-8")
 
     def send(self, texts: Iterable[str], control_frames: Iterable[bytes], deadline: float) -> None:
-        """Send each text as a message of its own, then control frames, all before the deadline.
+        """Send each text as a separate message, then control frames, all before the deadline.
 
         Raises
         ------
         WebSocketError
-            Some bytes may have left: the connection cannot be used any more.
+            Some bytes may have been sent: the connection cannot be used any more.
         """
         texts = list(texts)
         if self._tape is not None:
-            # Before they are sent, so that they stand before their answers.
+            # Recorded before they are sent, so that they precede their answers.
             for text in texts:
                 self._tape.record_sent(text)
         frames = (websocket.ABNF.create_frame(t, websocket.ABNF.OPCODE_TEXT) for t in texts)
@@ -222,7 +222,7 @@ class Transport:
             incoming.recv_header()
         if incoming.needs_length():
             incoming.recv_length()
-        # The header alone tells: nothing of a giant is ever buffered.
+        # The header contains the length, so that no part of a huge message is buffered.
         if incoming.length + self._fragment_bytes > MAX_MESSAGE_BYTES:
             raise websocket.WebSocketProtocolException(
                 f"a message of more than {MAX_MESSAGE_BYTES} bytes"
@@ -230,7 +230,7 @@ class Transport:
         return incoming.recv_frame()
 
     def _add_fragment(self, frame: websocket.ABNF) -> bytes | None:
-        """Return the payload of a text message that is now whole; None while it is not."""
+        """Return the payload of a text message that is now complete; None while it is not."""
         abnf = websocket.ABNF
         if frame.opcode == abnf.OPCODE_CLOSE:
             code, reason = _close_reason(frame.data)
@@ -258,7 +258,7 @@ class Transport:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What one thread sends at a time; the last of a connection if it is closing."""
+    """The packets that one thread sends at a time; the last ones if the connection is closing."""
 
     transport: Transport
     packets: list[str]
@@ -279,29 +279,29 @@ def pong_frame(payload: bytes) -> bytes:
 
 
 def close_frame() -> bytes:
-    """Return the frame that ends a connection orderly."""
+    """Return the frame that closes a connection."""
     status = struct.pack("!H", websocket.STATUS_NORMAL)
     return bytes(websocket.ABNF.create_frame(status, websocket.ABNF.OPCODE_CLOSE).format())
 
 
 def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], bool]) -> Transport:
-    """Open a WebSocket: name lookup, proxy, TCP, TLS and upgrade, all before one deadline.
+    """Open a WebSocket: name lookup, proxy, TCP, TLS and upgrade, with one deadline.
 
     Parameters
     ----------
     network
         Which headers, proxy and certificates to use.
     url
-        Where to connect.
+        The URL to connect to.
     deadline
         On the monotonic clock, seconds.
     stop
-        Asked all the while: True gives the attempt up, within a tenth of a second.
+        Called during the attempt: True ends it within a tenth of a second.
 
     Raises
     ------
     WebSocketError
-        Not reachable, not a WebSocket endpoint, a certificate that is not valid.
+        The server is not reachable or not a WebSocket endpoint, or its certificate is invalid.
     WebSocketTimeoutError
         The deadline passed.
     RateLimitError
@@ -309,7 +309,7 @@ def dial(network: NetworkConfig, url: str, deadline: float, stop: Callable[[], b
     """
     if network.record is None:
         return _dial(network, url, deadline, stop, None)
-    # Imported here, since few programs are recorded.
+    # Imported here, since few programs use recordings.
     from tvDatafeed.network.recording import recorder_of  # noqa: PLC0415
 
     tape = recorder_of(network).connection(url)
@@ -357,7 +357,7 @@ def _upgrade(
     headers = {name.title(): value for name, value in network.ws_headers.items()}
     origin = headers.pop("Origin", None)
     ws = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
-    # Its own method would make a cycle of it and its buffer, which only the collector frees.
+    # Its own method would create a reference cycle with its buffer, which only the collector frees.
     ws.frame_buffer.recv = functools.partial(_receive_some, sock)
     sock.byte_budget = MAX_HANDSHAKE_BYTES
     try:
@@ -374,7 +374,7 @@ def _upgrade(
             tape.record_refusal(error.status_code, headers, body)
         raise
     except (ValueError, LookupError) as error:
-        # websocket-client reads a status line and headers as if they could not be garbage.
+        # websocket-client does not check status line and headers for garbage.
         raise websocket.WebSocketException("the answer is not HTTP") from error
     if ws.getstatus() != http.HTTPStatus.SWITCHING_PROTOCOLS:
         raise websocket.WebSocketException(f"status {ws.getstatus()}")
@@ -399,7 +399,7 @@ def _close_reason(data: bytes) -> tuple[int | None, str]:
 def _closed_by_peer(code: int | None, reason: str, url: str) -> WebSocketError:
     if code is None:
         return WebSocketError("TradingView closed the connection", url)
-    # A reason is words; what is longer may be what we sent.
+    # A reason is a few words; a longer text may be what we sent.
     words = ("***" if len(w) > _LONGEST_WORD else w for w in redact(reason, ()).split(" "))
     shown = "".join(c if c.isprintable() else " " for c in " ".join(words))
     message = f"TradingView closed the connection: {code} {shown}".rstrip()
@@ -408,19 +408,19 @@ def _closed_by_peer(code: int | None, reason: str, url: str) -> WebSocketError:
 
 @contextmanager
 def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[None]:
-    """Turn what sockets, TLS and websocket-client raise into this library's errors."""
+    """Map the exceptions of sockets, TLS and websocket-client to this library's errors."""
     try:
         yield
     except websocket.WebSocketBadStatusException as error:
         raise _bad_status(error, url) from websocket.WebSocketException(
-            # The original's text holds the response's headers, and those hold cookies.
+            # The original's text contains the response's headers with cookies.
             f"the handshake was answered with status {error.status_code}"
         )
     except (TimeoutError, websocket.WebSocketTimeoutException) as error:
         raise WebSocketTimeoutError(operation, round(timeout_s, 3)) from error
     except websocket.WebSocketConnectionClosedException as error:
         advice = tls_advice(url, _SETTING) if operation == "connect" else ""
-        message = f"TradingView ended the connection without a word{advice}"
+        message = f"TradingView ended the connection without a reason{advice}"
         raise WebSocketError(message, url) from error
     except (websocket.WebSocketProtocolException, UnicodeDecodeError) as error:
         raise ProtocolError(f"TradingView broke the WebSocket protocol: {error}", url) from error
@@ -431,7 +431,7 @@ def _mapped_errors(operation: str, url: str, timeout_s: float = 0) -> Iterator[N
 
 
 def _network_error(error: OSError, operation: str, url: str) -> WebSocketError:
-    """Say what an error of the system, of TLS or of our sockets means."""
+    """Return the error of this library for an error of the system, of TLS or of our sockets."""
     match error:
         case StoppedError() | HostNameError() | ProxyError():
             return WebSocketError(str(error), retryable=isinstance(error, ProxyError))
@@ -477,7 +477,7 @@ def _bad_status(
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return WebSocketError(f"TradingView is not available: status {status}", url)
     if status >= http.HTTPStatus.BAD_REQUEST:
-        # What servers answer to plain HTTP on a port of TLS.
+        # The answers of servers to plain HTTP on a port that uses TLS.
         advice = tls_advice(url, _SETTING) if status == http.HTTPStatus.BAD_REQUEST else ""
         message = f"TradingView refused the handshake: status {status}{advice}"
         return WebSocketError(message, url, retryable=False)
@@ -491,12 +491,12 @@ def upgrade(sock: DeadlineSocket, network: NetworkConfig, url: str) -> Transport
 
 @contextmanager
 def connect_errors(url: str, timeout_s: float) -> Iterator[None]:
-    """Turn the errors of one step of `dial` into this library's, as `dial` does.
+    """Map the errors of one step of `dial` to this library's, as `dial` does.
 
     Parameters
     ----------
     url
-        Where the connection leads.
+        The URL of the connection.
     timeout_s
         How long the step may take.
     """

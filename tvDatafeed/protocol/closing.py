@@ -17,7 +17,7 @@ from tvDatafeed.protocol.series import CLOSED_MARGIN_S
 
 # Corrections concern the last bars; an older bar that arrives again repeats the past.
 KEPT_BARS = 10
-# A message that takes longer than this is on a connection that will be given up.
+# If a message takes longer than this, its connection will be closed.
 PONG_PATIENCE_S = 10.0
 # The server's clock has milliseconds, and a bar is over only after its close time.
 _CLOCK_STEP_S = 0.001
@@ -81,7 +81,7 @@ class CloseTracker:
         self._closed: dict[float, Bar] = {} if after is None else {after.time: after}
         self._closed_s = -math.inf if after is None else after.time
         self._forming: dict[float, Bar] = {}
-        # Which of them have come since the last call of `collect_closed`.
+        # The bars that have come since the last call of `collect_closed`.
         self._fresh: set[float] = set()
         self._newest_s = self._closed_s
         self._close_s = math.inf
@@ -103,7 +103,7 @@ class CloseTracker:
         bars
             The bars as they are on the wire.
         close_time_s
-            The close time of the newest of them, epoch seconds UTC; None when the server gave none.
+            The close time of the newest bar, epoch seconds UTC; None if the server sent none.
         """
         newest_s = -math.inf
         for bar in bars:
@@ -116,7 +116,7 @@ class CloseTracker:
         if newest_s >= self._newest_s and newest_s > self._closed_s:
             before, last = self._server_close_s
             if newest_s == self._newest_s and close_time_s is None:
-                # What was said of this bar still holds.
+                # The earlier close time of this bar is still valid.
                 close_time_s = last
             self._server_close_s = (last if newest_s > self._newest_s else before), close_time_s
             self._newest_s = newest_s
@@ -138,10 +138,10 @@ class CloseTracker:
         Parameters
         ----------
         market_time_s
-            The server's clock less the delay of the data, epoch seconds UTC. None: it is not known,
-            and only a newer bar closes one.
+            The server's clock minus the delay of the data, epoch seconds UTC. None if it is
+            unknown: then only a newer bar closes a bar.
         by_clock
-            Whether the clock may close the last bar; False while updates of it may be on their way.
+            Whether the clock may close the last bar; False while updates of it may still arrive.
         """
         times = sorted(self._forming)
         is_over = by_clock and market_time_s is not None and market_time_s > self.closes_at_s
@@ -182,27 +182,28 @@ def has_same_values(one: Bar, other: Bar) -> bool:
 class CloseSchedule:
     """When the server's clock closes the last bars of the live series of one connection.
 
-    An update that the server sent before a bar's close may arrive after it. So a bar whose time is
-    over becomes *due*, and a ping is sent; the pong of that ping, or of a later one, proves that no
-    earlier update is on its way.
-    An update that arrives first makes the series wait again, with a new ping.
+    An update that the server sent before a bar's close may arrive after it. So a bar whose close
+    time has passed becomes *due*, and a ping is sent; the pong of that ping, or of a later one,
+    proves that all earlier updates have arrived. An update that arrives first makes the series wait
+    again, with a new ping.
 
     Call `plan` after each update of a series and `mark_due` when `next_due_at` has come.
     `confirmed` and `overdue` return the series whose last bars may be closed; call `plan` again for
     each of them.
 
-    The cost of a message does not depend on the number of series: all of them are looked at only
-    when the time of a bar is over.
+    The cost of a message does not depend on the number of series: all series are checked only when
+    a bar's close time has passed.
     """
 
     def __init__(self) -> None:
         # How far the server's clock is ahead of the driver's; None until the server has sent it.
         self._lead_s: float | None = None
-        # A series is in one of these. Waiting: when its last bar closes, by the server's clock.
+        # A series is in one of these dicts. Waiting: when its last bar closes, by the server's
+        # clock.
         self._waiting: dict[str, float] = {}
-        # Due: since when, by the driver's clock; the first is due for the longest time.
+        # Due: since when, by the driver's clock; the first has been due for the longest time.
         self._due: dict[str, float] = {}
-        # No bar of a waiting series closes earlier.
+        # All bars of waiting series close at this moment or later.
         self._next_close_s = math.inf
 
     def set_server_time(self, server_time_s: float, now: float) -> None:
@@ -241,7 +242,7 @@ class CloseSchedule:
         return self._next_close_s - self._lead_s + _CLOCK_STEP_S
 
     def mark_due(self, now: float) -> bool:
-        """Make the series due whose last bar is over; return whether a ping must be sent."""
+        """Mark series due whose last bar's close time has passed; return whether to send a ping."""
         lead_s = self._lead_s
         if lead_s is None or now < self.next_due_at:
             return False
@@ -258,9 +259,9 @@ class CloseSchedule:
         return self._take_due(pinged_at)
 
     def overdue(self, now: float) -> list[str]:
-        """Return the series that are due for `PONG_PATIENCE_S`, for a server that sends no pongs.
+        """Return the series due for `PONG_PATIENCE_S`, in case the server does not send pongs.
 
-        Ask after a message: it shows that the server is alive.
+        Call this after a message, which shows that the server is alive.
         """
         return self._take_due(now - PONG_PATIENCE_S) if self._due else []
 

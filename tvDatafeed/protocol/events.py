@@ -36,12 +36,12 @@ class SeriesRequest:
     page_size
         The number of bars that are requested at a time.
     since_s, until_s
-        Epoch seconds UTC. Bars that open before the first are not needed, and bars that open after
-        the second do not count; the answer may hold both. None: no limit.
+        Epoch seconds UTC. Bars that open before `since_s` or after `until_s` are not wanted; the
+        answer may still contain them. None: no limit.
     is_live
         Whether to start at the latest bar although `until_s` is set, because it is not in the past.
     first_page
-        The number of bars that are requested first, to reach back to `since_s`; then it is known
+        The number of bars of the first page, which should reach back to `since_s`; its answer shows
         how many are missing. None: `page_size`.
     """
 
@@ -97,14 +97,14 @@ class StreamRequest:
         As for `SeriesRequest`.
     after
         The last known closed bar. The bars that have closed since are reported first, up to
-        `max_bars`. None: only the bar that closed last is reported.
+        `max_bars`. None: only the last closed bar is reported.
     max_bars
-        The greatest number of bars that are requested to reach back to `after`.
+        The maximum number of bars that are requested to reach back to `after`.
     follow
         Whether the session stays open for updates; otherwise it ends with its answer.
     accepts_no_bars
         Whether the series starts without bars although `after` is given. Otherwise such an answer
-        is an error, since it can be an accident.
+        is an error, since it may be temporary.
     """
 
     symbol: str
@@ -142,7 +142,7 @@ class History:
     server_time_s
         The server's clock when the last bar had these values, epoch seconds UTC.
     is_partial
-        Whether bars are missing because the store, which was asked alone, does not have them.
+        Whether bars are missing because only the store was used and does not have them.
     """
 
     request: SeriesRequest
@@ -163,8 +163,7 @@ class History:
     def last_bar_is_closed(self) -> bool:
         """Whether the last bar can no longer change.
 
-        Where the server does not say when it closes, a bar is closed twice its length after its
-        open.
+        If the server did not send its close time, a bar is closed twice its length after its open.
         """
         close_time_s = self.close_time_s
         if close_time_s is None and self.bars:
@@ -214,7 +213,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class StreamStarted:
-    """A live series has started. Without `follow` its session is closed again.
+    """A live series has started. Without `follow` its session is already closed.
 
     Parameters
     ----------

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-# Far above the largest reply seen (20 000 bars are 1.9 M characters), far below what hurts.
+# Far above the largest known reply (20 000 bars are 1.9 M characters), far below a problem for
+# memory.
 MAX_PACKET_UNITS = 64 * 1024 * 1024
-# A message of the server holds a handful; a page with several charts came in 42 packets.
+# A message of the server contains a few packets; a page with several charts came in 42.
 MAX_PACKETS_PER_TEXT = 10_000
-# A connection is given up after a few violations, so cutting on would only burn time.
+# A connection is closed after a few violations, so parsing further would waste time.
 MAX_VIOLATIONS_PER_TEXT = 8
 
 _LONGEST_HEADER = len("~m~") + 10 + len("~m~")
@@ -34,8 +35,8 @@ class Violation:
     what
         The rule that was broken, in words.
     lost
-        All of the text that was lost with it; whose part of an answer it was can be told by the
-        session ids in it, and by nothing else.
+        All of the text that was lost with it; only the session ids in it show whose answer it
+        belonged to.
     is_whole
         Whether the lost text is one whole message, so that it names its session if it has one.
         Otherwise it may be for any session.
@@ -63,14 +64,14 @@ def encode(payload: str) -> str:
 
 
 class PacketDecoder:
-    """Cut a stream of text into payloads, however it was sliced on its way.
+    """Cut a stream of text into payloads, in any slicing.
 
-    A packet may be whole, glued to others, or spread over several texts. A wrong length or
-    text outside a packet gives a `Violation`, and the decoder goes on at the next header.
-    Time is linear in the text fed, and what is kept is bounded by the size of one packet.
+    A packet may be complete, joined to others, or spread over several texts. A wrong length or text
+    outside a packet yields a `Violation`, and the decoder continues at the next header. Time is
+    linear in the length of the text, and the buffer is limited to one packet.
 
-    A packet whose declared length is too long is ended by the next text that begins with a
-    packet. TradingView itself never splits a packet over two messages (recorded 2025-12-18).
+    A packet whose declared length is too long ends at the next text that begins with a packet.
+    TradingView itself never splits a packet over two messages (recorded 2025-12-18).
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class PacketDecoder:
         self._missing_bytes = 0
 
     def feed(self, text: str) -> list[str | Violation]:
-        """Take the next text and give the payloads that are now whole, in order."""
+        """Add the next text, and return the payloads that are now complete, in order."""
         if not text:
             return []
         if self._held and self._ends_held(text):
@@ -96,7 +97,8 @@ class PacketDecoder:
             self._held.append(text)
             self._missing_units -= _units(text)
             self._missing_bytes -= _utf8_bytes(text)
-            # Nothing is joined, and so nothing is copied twice, before the packet can be whole.
+            # Texts are joined only when the packet can be complete, so that nothing is copied
+            # twice.
             if self._missing_units > 0 and self._missing_bytes != 0:
                 return []
             text = "".join(self._held)
@@ -104,7 +106,7 @@ class PacketDecoder:
         return self._cut(text)
 
     def _ends_held(self, text: str) -> bool:
-        """Whether a text is not the continuation of what is held, but a message of its own."""
+        """Return whether a text is a new message, not the continuation of the held one."""
         header = _HEADER.match(text)
         if header is None:
             return False
@@ -112,9 +114,9 @@ class PacketDecoder:
         if end is not None and _is_readable(text[header.end() : end]):
             return True
         if len(self._held) > 1:
-            return False  # what is held is read once, so that time stays linear
+            return False  # the held text is read once, so that time stays linear
         first = _HEADER.match(self._held[0])
-        # A JSON object that has ended does not go on.
+        # A complete JSON object has no continuation.
         return first is None or _is_readable(self._held[0][first.end() :])
 
     def _cut(self, text: str, *, is_final: bool = False) -> list[str | Violation]:
@@ -155,8 +157,8 @@ class PacketDecoder:
                 break
             if end is None or end < 0:
                 end = _next_header(text, start)
-                # Its payload is passed on: whether that was lost, its JSON will tell. One that was
-                # waited for and did not come is lost with its header, as one violation.
+                # Its payload is returned: parsing its JSON shows whether a part was lost. A packet
+                # whose rest did not come is lost with its header, as one violation.
                 if is_final and not _is_readable(text[start:end]):
                     start = end
                 packets.append(_violation("wrong packet length", text, position, start))
@@ -173,7 +175,7 @@ class PacketDecoder:
 
 
 def _payload_end(text: str, start: int, declared: int) -> int | None:
-    """Where the payload ends: None when it is not whole yet, -1 when the length is wrong."""
+    """Return where the payload ends: None if it is incomplete, -1 if the length is wrong."""
     exact = _units_end(text, start, declared)
     if exact is not None and _is_boundary(text, exact):
         return exact
@@ -182,12 +184,12 @@ def _payload_end(text: str, start: int, declared: int) -> int | None:
         if code_points <= len(text) and _is_boundary(text, code_points):
             return code_points
         in_bytes = _bytes_end(text, start, declared)
-        # A packet cut short never is a JSON document, so a whole one was counted in bytes.
+        # A truncated packet is never a JSON document, so the length was counted in bytes.
         if in_bytes is not None and _is_boundary(text, in_bytes) and _is_json(text[start:in_bytes]):
             return in_bytes
     if exact is None:
         return None
-    # What follows is garbage, which is no fault of a packet that is whole.
+    # Garbage follows, but the packet itself is complete.
     return exact if _is_json(text[start:exact]) else -1
 
 

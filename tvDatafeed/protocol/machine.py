@@ -54,7 +54,7 @@ class ConnectionState(enum.Enum):
 
     CONNECTING = "connecting"
     OPEN = "open"
-    # The server was silent for too long; the driver was asked to ping.
+    # The server was silent for too long; the driver was requested to ping.
     PROBING = "probing"
     # Idle or too old: the driver closes the connection, or cancels the retirement.
     RETIRED = "retired"
@@ -94,17 +94,18 @@ TRANSITIONS: dict[tuple[ConnectionState, Trigger], ConnectionState] = {
     (PROBING, Trigger.IDLE): RETIRED,
     (RETIRED, Trigger.RETIREMENT_CANCELLED): OPEN,
 }
-# Tuples, because they are searched by identity: hashing a member of an enum takes a Python call.
+# Tuples, which are searched by identity: hashing a member of an enum needs a Python call.
 _READING = (OPEN, CONNECTING)
 _RUNS_TIMERS = (OPEN, PROBING)
 
 
-# One broken packet can be an accident of the network; more than three are another protocol. What
-# packets hold does not count: a message of a new form is no reason to end all requests.
+# One broken packet can be a fault of the network; more than three mean another protocol. The
+# content of packets does not count: a message of a new form must not end all requests.
 MAX_VIOLATIONS = 3
-# A driver that keeps an old connection is asked again after this, however short the idle time.
+# After this time a driver that keeps an old connection gets the event again, even if the idle time
+# is shorter.
 _RETIREMENT_PAUSE_S = 1.0
-# More pings than this wait for their pongs at a server that answers none.
+# The number of pings without a pong that are kept, if a server answers none.
 _KEPT_PINGS = 100
 _NEVER = -math.inf
 
@@ -116,7 +117,7 @@ class Timers:
     Parameters
     ----------
     silence_s
-        The driver is asked to ping when nothing was received for this long.
+        The driver is requested to ping when nothing was received for this long.
     ping_s
         The connection fails when nothing was received for this long after that.
     idle_s
@@ -133,14 +134,14 @@ class Timers:
 
 @dataclass
 class _Moments:
-    """When things happened last, on the driver's clock in seconds."""
+    """The last moments of events, on the driver's clock in seconds."""
 
     timers_started_at: float = _NEVER
     # Any message or pong.
     last_received_at: float = _NEVER
-    # A message of any session; heartbeats do not count.
+    # A message of any session, without heartbeats.
     last_answered_at: float = _NEVER
-    # The driver was asked to ping a silent server.
+    # The driver was requested to ping a silent server.
     probed_at: float = _NEVER
     # The last open session ended, or the connection opened.
     idle_since: float = _NEVER
@@ -188,7 +189,7 @@ class Machine:
         self._token = ""
         # All tokens of this connection: the server may repeat an earlier one.
         self._secrets: set[str] = set()
-        # Bound to the tokens alone: handlers keep it, and the machine keeps them.
+        # Bound only to the tokens: handlers keep it, and the machine keeps the handlers.
         self._text = partial(refusals.reason_text, secrets=self._secrets)
         self.counters: Counter[str] = Counter()
         self.set_token(token)
@@ -237,7 +238,7 @@ class Machine:
             pending.last_received_at = now
 
     def cancel_retirement(self, now: float) -> None:
-        """Keep a retired connection open, because the driver has a use for it.
+        """Keep a retired connection open, because the driver needs it.
 
         It is retired again after the idle time, or by `allow_retirement`.
         """
@@ -247,13 +248,13 @@ class Machine:
         self._moments.not_retired_before = now + pause_s
 
     def allow_retirement(self, now: float) -> None:
-        """End the delay after `cancel_retirement`: the driver has no use for the connection."""
+        """End the delay after `cancel_retirement`: the driver does not need the connection."""
         if self._moments.not_retired_before > _NEVER:
             self._moments.not_retired_before, self._moments.idle_since = _NEVER, now
             self._retire_if_due(now)
 
     def receive_pong(self, now: float, payload: bytes | None = None) -> None:
-        """Record a pong: the server is alive, and what it sent before has arrived.
+        """Record a pong: the server is alive, and everything it sent before has arrived.
 
         Parameters
         ----------
@@ -261,14 +262,14 @@ class Machine:
             The driver's monotonic clock, seconds.
         payload
             The payload of the pong; None for that of the newest ping. A pong that answers none of
-            the pings shows that the server is alive, and nothing else.
+            the pings only shows that the server is alive.
         """
         self._record_receipt(now)
         if payload is None:
             payload = next(reversed(self._pings), None)
         if payload not in self._pings:
             return
-        # Those before are answered too: a peer may answer the newest of several pings alone.
+        # Earlier pings are answered too: a peer may answer only the newest of several pings.
         answered = list(self._pings).index(payload) + 1
         pinged_at = [self._pings.pop(ping) for ping in list(self._pings)[:answered]][-1]
         self._close_bars(self._schedule.confirmed(pinged_at), now)
@@ -342,7 +343,7 @@ class Machine:
         """Fail requests whose deadline has passed, and run the timers of the connection."""
         for session, pending in list(self._sessions.awaiting.items()):
             if now >= pending.deadline:
-                # The whole time allowed: connecting and earlier tries used a part of it.
+                # The full limit: connecting and earlier tries used a part of it.
                 limit_s = pending.page_timeout_s or pending.deadline - pending.requested_at
                 self._time_out(session, pending, "answer", limit_s)
             elif now >= self._deadline_of(pending):
@@ -360,7 +361,7 @@ class Machine:
             self._retire_if_due(now)
 
     def next_deadline(self) -> float | None:
-        """Return when `tick` must be called next, on the driver's clock; None: never."""
+        """Return when `tick` must be called next, on the driver's clock; None for never."""
         deadlines = [self._deadline_of(pending) for pending in self._sessions.awaiting.values()]
         if self._state in _RUNS_TIMERS:
             deadlines += (self._silence_ends_at(), self._schedule.next_due_at)
@@ -388,7 +389,7 @@ class Machine:
             self._change_state(Trigger.RECEIVED)
 
     def _deadline_of(self, pending: Pending) -> float:
-        # While connecting, the driver has a deadline of its own for that.
+        # While connecting, the driver has its own deadline.
         if pending.message_timeout_s is None or self._state is CONNECTING:
             return pending.deadline
         return min(pending.deadline, pending.last_received_at + pending.message_timeout_s)
@@ -399,7 +400,7 @@ class Machine:
         return self._moments.last_received_at + self._timers.silence_s
 
     def _end_silence(self, now: float) -> None:
-        """Ask for a ping after the first silence, and fail the connection after the second."""
+        """Request a ping after the first silence, and fail the connection after the second."""
         self._change_state(Trigger.SILENCE)
         if self._state is PROBING:
             self._moments.probed_at = now
@@ -469,10 +470,10 @@ class Machine:
             return
         self.counters["violations"] += 1
         if not lost:
-            # The lost text names no session. A handler that would notice its loss can go on.
+            # The lost text has no session id. A handler that would notice its loss can continue.
             lost = {s: p for s, p in sessions.items() if not p.handler.detects_losses}
         for session, pending in lost.items():
-            # An answer that has lost a part must not be returned as complete.
+            # An answer with a lost part must not be returned as complete.
             what = f"a part of the answer for {pending.symbol} was lost: {violation.what}"
             self._fail_request(session, ProtocolError(what))
 
@@ -560,7 +561,7 @@ class Machine:
         self._events.append(Paged(session))
 
     def _close_bars(self, sessions: Iterable[str], now: float) -> None:
-        """Close the last bars of live series whose time is over by the server's clock."""
+        """Close the last bars of live series whose close time has passed by the server's clock."""
         for session in sessions:
             pending = self._sessions.by_id[session]
             update = pending.stream.close_by_clock(self.server_time_s(now))
@@ -569,7 +570,7 @@ class Machine:
             self._schedule.plan(session, pending.stream.closes_at_s)
 
     def _time_out(self, session: str, pending: Pending, awaited: str, limit_s: float) -> None:
-        # No session was answered since: the next request would not be answered either.
+        # No session got an answer since, and the next request would not either.
         self.is_unresponsive = self._moments.last_answered_at < pending.requested_at
         operation = f"{awaited} for {pending.symbol}"
         error = WebSocketTimeoutError(operation, round(limit_s, 3), detail=pending.handler.progress)

@@ -1,8 +1,8 @@
-"""Messages: what a payload says, as typed values, and what the client says, as payloads.
+"""Messages: payloads of the server as typed values, and messages of the client as payloads.
 
-The envelope is ``{"m": method, "p": [...]}``. Each method known here has a class whose ``p``
-gives the parameters names; parameters that come beyond the named ones are ignored, so that the
-server may grow. A payload that no class fits is `Other`; one that cannot be read is a `Violation`.
+The envelope is ``{"m": method, "p": [...]}``. Each known method has a class whose ``p`` names the
+parameters; additional parameters are ignored, so that the server may add some. A payload that fits
+no class is `Other`; an unreadable payload is a `Violation`.
 """
 
 import math
@@ -15,10 +15,10 @@ from tvDatafeed.protocol.framing import Violation
 
 
 class Bar(Struct, array_like=True, frozen=True, gc=False):
-    """One bar as the wire has it: ``[time, open, high, low, close, volume]``.
+    """One bar in the form of the wire: ``[time, open, high, low, close, volume]``.
 
-    ``time`` is the bar's open in epoch seconds UTC. A cell without a number is NaN: indices have
-    no volume (five cells), and null and text have been seen to stand in a number's place.
+    ``time`` is the bar's open in epoch seconds UTC. A cell without a number is NaN: indices have no
+    volume (five cells), and null and text have been seen instead of numbers.
     """
 
     time: float
@@ -30,7 +30,7 @@ class Bar(Struct, array_like=True, frozen=True, gc=False):
 
 
 class BarItem(Struct, frozen=True, gc=False):
-    """A bar in its place; the index ``i`` is left out, since only times are stable."""
+    """An item with a bar; its index ``i`` is not read, since only times are stable."""
 
     v: Bar
 
@@ -42,7 +42,7 @@ class LastBarState(Struct, frozen=True):
 
 
 class SeriesUpdate(Struct, frozen=True):
-    """What an update says of one series: bars ``s``, turnaround ``t``."""
+    """The update of one series: bars ``s``, turnaround ``t``."""
 
     s: list[BarItem] = []
     t: str | None = None
@@ -61,7 +61,7 @@ class SeriesInfo(Struct, frozen=True):
 
 
 class QuoteState(Struct, frozen=True):
-    """A quote: symbol ``n`` as it was asked for, status ``s``, values ``v``."""
+    """A quote: symbol ``n`` as it was requested, status ``s``, values ``v``."""
 
     n: str
     s: str
@@ -72,7 +72,7 @@ class QuoteState(Struct, frozen=True):
 class _Parameters(Struct, array_like=True, frozen=True):
     """The ``p`` of a message: an array, whose first items are named.
 
-    What this library does not read has no type, so that the server may change it.
+    Parameters that this library does not read have no type, so that the server may change them.
     """
 
 
@@ -200,13 +200,13 @@ class DataUpdate(_Message, frozen=True, kw_only=True, tag="du"):
 
 
 class SeriesTimeframe(_Message, frozen=True, kw_only=True, tag="series_timeframe"):
-    """Which bars of the series lie in the range that was asked for."""
+    """Which bars of the series are in the requested range."""
 
     p: TimeframeParameters
 
 
 class SeriesCompleted(_Message, frozen=True, kw_only=True, tag="series_completed"):
-    """The answer is whole; what comes later is live."""
+    """The answer is complete; later messages are live."""
 
     p: CompletedParameters
 
@@ -224,7 +224,7 @@ class SeriesError(_Message, frozen=True, kw_only=True, tag="series_error"):
 
 
 class CriticalError(_Message, frozen=True, kw_only=True, tag="critical_error"):
-    """A request was refused and its session is dead."""
+    """A request was refused and its session has ended."""
 
     p: CriticalErrorParameters
 
@@ -236,44 +236,44 @@ class ProtocolErrorReply(_Message, frozen=True, kw_only=True, tag="protocol_erro
 
 
 class QuoteData(_Message, frozen=True, kw_only=True, tag="qsd"):
-    """Values of a quote: first all that were asked for, later the changed ones."""
+    """Values of a quote: first all requested ones, later the changed ones."""
 
     p: QuoteParameters
 
 
 class QuoteCompleted(_Message, frozen=True, kw_only=True, tag="quote_completed"):
-    """The first values of a quote are whole."""
+    """The first values of a quote are complete."""
 
     p: QuoteSymbolParameters
 
 
 class Heartbeat(Struct, frozen=True):
-    """``~h~<n>``: to be sent back as it is."""
+    """``~h~<n>``: the client sends it back unchanged."""
 
     payload: str
 
 
 class Hello(Struct, frozen=True):
-    """The server's first words: its session and its clock in epoch milliseconds UTC."""
+    """The server's first message: its session and its clock in epoch milliseconds UTC."""
 
     session_id: str
     timestamp_ms: float | None = None
 
 
 class Redirect(Struct, frozen=True):
-    """A hello that names another host to connect to."""
+    """A hello with another host to connect to."""
 
     host: str
 
 
 class Other(Struct, frozen=True):
-    """A message that is not understood; ``parameters`` is raw JSON, empty where there is none."""
+    """An unknown message; ``parameters`` is raw JSON, empty without any."""
 
     method: str
     parameters: bytes = b""
 
 
-# Those that belong to one session, which is their first parameter.
+# Messages of one session, whose id is their first parameter.
 SessionMessage: TypeAlias = (
     SeriesLoading
     | SymbolResolved
@@ -317,13 +317,13 @@ def decode(payload: str) -> Message | Violation:
     Parameters
     ----------
     payload
-        What stood in one packet.
+        The payload of one packet.
 
     Returns
     -------
     Message or Violation
-        The typed message; a `Violation` when the payload cannot be read, or when a known method
-        carries parameters of the wrong kind. Never raises on what the server says.
+        The typed message; a `Violation` when the payload cannot be read, or when a known method has
+        parameters of the wrong kind. Input of the server never raises.
     """
     if payload.startswith("~h~"):
         digits = payload[3:]
@@ -380,7 +380,7 @@ def _decode_method(
 
 
 def _decode_without_numbers(document: str) -> Message | None:
-    """Read bars in which null or text stands in a number's place, as NaN there."""
+    """Read bars that have null or text instead of a number; such cells become NaN."""
     try:
         message = msgspec.json.decode(document)
         for update in message["p"][1].values():
@@ -391,7 +391,7 @@ def _decode_without_numbers(document: str) -> Message | None:
         mended: Message = msgspec.convert(message, ServerMessage)
     except (msgspec.DecodeError, RecursionError, ArithmeticError, LookupError):
         return None
-    except (AttributeError, TypeError, ValueError):  # a list where an object should be, or such
+    except (AttributeError, TypeError, ValueError):  # for example a list instead of an object
         return None
     return mended
 
@@ -402,7 +402,7 @@ def _unreadable(what: str, payload: str) -> Violation:
 
 def _milliseconds(hello: _Envelope) -> float | None:
     for value, milliseconds in ((hello.timestamp_ms, 1), (hello.timestamp, 1000)):
-        # An int of JSON has no limit, and a float of it may become infinite here.
+        # A JSON integer has no limit, and may become infinite as a float here.
         if isinstance(value, int | float) and abs(value) < _LATEST_MS:
             return float(value) * milliseconds
     return None

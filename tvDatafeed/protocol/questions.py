@@ -1,7 +1,7 @@
 """Request handlers: the commands of each kind of request, and when its answer is complete.
 
-A handler returns the commands to send - a method and its parameters - and receives the messages of
-its own session. It knows neither the connection nor the time.
+A handler returns the commands to send (a method and its parameters) and receives the messages of
+its session. It uses neither the connection nor the time.
 """
 
 import math
@@ -32,12 +32,12 @@ from tvDatafeed.protocol.series import Series, check_time, delay_seconds
 _SERIES_ID = "sds_1"
 _SYMBOL_ID = "sds_sym_1"
 _TURNAROUND = "s1"
-# The next bar opens earlier than after this many lengths of a bar: months differ, and days with a
-# change of the clock.
+# The next bar opens within this many lengths of a bar: months differ in length, and so do days on
+# which clocks change.
 _NEXT_BAR = 1.5
 
 Command: TypeAlias = tuple[object, ...]
-# What follows from a message: the answer, a change of a live series, the refusal, the commands that
+# The result of a message: the answer, a change of a live series, the refusal, the commands that
 # request the next page, or nothing yet.
 Step: TypeAlias = "Answer | StreamStarted | StreamUpdated | TvDatafeedError | list[Command] | None"
 Text: TypeAlias = Callable[[object], str]
@@ -147,8 +147,8 @@ class HistoryHandler(_ChartHandler):
         self._is_probing = False
         # The latest time at which the server sent a message, epoch milliseconds.
         self._newest_ms = 0.0
-        # When the newest bar opens, and the server's clock when it was known to be as it is now:
-        # pages that come later say nothing of it.
+        # When the newest bar opens, and the server's clock when it had its present values: later
+        # pages do not contain it.
         self._newest_s = -math.inf
         self._newest_at_s: float | None = None
         self._has_completed = False
@@ -168,8 +168,8 @@ class HistoryHandler(_ChartHandler):
         request = self._request
         count: object = self._next_size()
         if request.until_s is not None and not request.is_live:
-            # One second later, so that the page has a bar which opens at this moment whether the
-            # server includes the end or not.
+            # One second later, so that the page contains a bar that opens at this moment, whether
+            # or not the server includes the end.
             count = ["bar_count", int(request.until_s // 1) + 1, count]
         create = self._session, _SERIES_ID, _TURNAROUND, _SYMBOL_ID, request.interval, count, ""
         resolve = self._resolve_commands(
@@ -211,12 +211,12 @@ class HistoryHandler(_ChartHandler):
     def _is_outdated(
         self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate
     ) -> bool:
-        """Whether newer values have arrived already: it was overtaken, or it is a duplicate."""
+        """Return whether newer values have already arrived: it is late, or a duplicate."""
         newest_ms, sent_ms = self._newest_ms, message.t_ms or 0
         self._newest_ms = max(newest_ms, sent_ms)
         if 0 < sent_ms < newest_ms:
             return True
-        # Live updates are newer than an older page, whenever that arrives.
+        # Live updates are newer than an older page, regardless of when it arrives.
         is_page = isinstance(message, messages.TimescaleUpdate)
         return is_page and self._series.overlaps_from_below(update)
 
@@ -231,8 +231,8 @@ class HistoryHandler(_ChartHandler):
         self._oldest_s = oldest_s
         is_whole = oldest_s is None or data_completed in ("end", "limit") or self._has_enough()
         if not is_whole and (has_grown or not self._is_probing):
-            # A completion without older bars can be a second one of the page before. Older bars do
-            # not exist when the answer to one more request has none either.
+            # A completion without older bars can be a second one of the previous page. If the
+            # answer to one more request has none either, no older bars exist.
             is_requested, self._is_probing = self._is_probing, not has_grown
             return None if is_requested else [self._more()]
         return History(
@@ -292,7 +292,7 @@ class StreamHandler(HistoryHandler):
         self._length_s = bar_seconds(request.interval)
         self._delay_s = 0.0
         self._tracker: CloseTracker | None = None
-        # The last known bar, if the server has no bars; what follows may be after a gap.
+        # The last known bar, if the server has no bars; later bars may follow a gap.
         self._last_s: float | None = None
 
     @property
@@ -360,9 +360,9 @@ class StreamHandler(HistoryHandler):
         elif not bars:
             self._last_s = after.time
         elif self._is_gap(after.time, bars[0].time):
-            # Also where the server has no older bars: it may have forgotten those between.
+            # Also if the server has no older bars: it may have lost the bars in between.
             update = replace(update, gaps=((after.time, bars[0].time), *update.gaps))
-        # From here on the tracker keeps the bars that are needed.
+        # From now on the tracker keeps the necessary bars.
         self._series, self._info = Series(), {}
         return StreamStarted(
             session=self._session,
@@ -375,7 +375,7 @@ class StreamHandler(HistoryHandler):
         )
 
     def _is_gap(self, last_s: float, first_s: float) -> bool:
-        """Whether there may be bars between two; without a known length, wherever they differ."""
+        """Return whether bars may exist between two; without a known length, if they differ."""
         known_s = self._length_s if math.isfinite(self._length_s) else 0.0
         return first_s - last_s > known_s * _NEXT_BAR
 

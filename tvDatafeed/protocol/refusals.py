@@ -1,4 +1,4 @@
-"""Refusals: which of the server's error messages is which exception, in one table.
+"""Refusals: the table from the server's error messages to exceptions.
 
 The literals are those of TradingView: ``invalid symbol`` and ``resolve error`` from recordings,
 the entitlement reasons from the web client's own list, ``bad auth token`` from several clients.
@@ -23,7 +23,7 @@ from tvDatafeed.exceptions import (
     WebSocketError,
 )
 
-# A reason is a few words; what is longer is no reason and would drown the message.
+# A reason is a few words; a longer text would hide the rest of the message.
 MAX_REASON_CHARACTERS = 200
 
 _NOT_FOUND = frozenset(
@@ -32,14 +32,14 @@ _NOT_FOUND = frozenset(
 _PERMISSION_DENIED = "permission denied"
 _ENTITLEMENT_ENDING = " not entitled"
 _ENTITLEMENT_BEGINNINGS = ("custom resolution", "study not auth")
-# What TradingView's price list says of what is refused with these words.
+# TradingView's price list on the data that it refuses with these words.
 _NEEDS = {
     "seconds not entitled": "bars of seconds come with the Premium plan and those above it",
     "ticks not entitled": "bars of ticks come with the Expert plan and those above it",
     "resolution not entitled": "bars of this interval come with a paid plan",
     "custom resolution": "intervals of one's own come with a paid plan",
 }
-# Whatever a server says of the token, the token is what it refuses.
+# Any message about the token means that the token is refused.
 _AUTH_TOKEN = re.compile(r"\bauth(entication|orization)? ?token\b")
 _CONNECTIONS_LIMIT = re.compile(r"\bconnections? limit\b|\btoo many connections\b")
 # A connection may open about 200 sessions in its lifetime.
@@ -51,7 +51,7 @@ _BANNED = re.compile(r"(user |ip )?(is )?banned\b")
 def symbol_refused(
     symbol: str, reason: str, details: str = "", *, currency: str | None = None
 ) -> TvDatafeedError:
-    """Say what a symbol_error means; the currency is that which prices were asked in."""
+    """Return the error for a symbol_error; `currency` is the requested currency."""
     words = _words(reason)
     if words in _NOT_FOUND:
         return _not_found(symbol, currency)
@@ -62,7 +62,7 @@ def symbol_refused(
 
 
 def series_refused(symbol: str, reason: str) -> TvDatafeedError:
-    """Say what a series_error means."""
+    """Return the error for a series_error."""
     words = _words(reason)
     if words in _NOT_FOUND:
         return _not_found(symbol)
@@ -73,7 +73,7 @@ def series_refused(symbol: str, reason: str) -> TvDatafeedError:
 
 
 def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> TvDatafeedError:
-    """Say what the status of a quote means that is not "ok"."""
+    """Return the error for a quote whose status is not "ok"."""
     whole = _whole(reason, details)
     words = {_words(status), _words(reason)}
     if words & _NOT_FOUND:
@@ -84,11 +84,10 @@ def quote_refused(symbol: str, status: str, reason: str, details: str = "") -> T
 
 
 def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedError:
-    """Say what a critical_error of a session means.
+    """Return the error for a critical_error of a session.
 
-    The details begin with the method that was refused: a session that may not be created is one
-    too many for this connection. What the server says of the client is the same error in a
-    protocol_error.
+    The details begin with the refused method: if the session could not be created, the connection
+    has too many. A message about the client means the same as in a protocol_error.
     """
     refused = _client_refused(reason)
     if refused is not None:
@@ -100,13 +99,13 @@ def session_refused(symbol: str, reason: str, details: str = "") -> TvDatafeedEr
 
 
 def connection_refused(reason: str) -> TvDatafeedError:
-    """Say what a protocol_error means."""
+    """Return the error for a protocol_error."""
     refused = _client_refused(reason)
     return refused or ProtocolError(f"TradingView ended the connection: {reason}")
 
 
 def _client_refused(reason: str) -> TvDatafeedError | None:
-    """Say what is refused if it is the client, its account or its connection; else None."""
+    """Return the error if the client, its account or its connection is refused; else None."""
     words = _words(reason)
     if _AUTH_TOKEN.search(words):
         return AuthenticationError(
@@ -123,12 +122,12 @@ def _client_refused(reason: str) -> TvDatafeedError | None:
 
 
 def is_connections_limit(error: TvDatafeedError) -> bool:
-    """Whether an account has too many connections, so that each new one closes the oldest."""
+    """Return whether an account has too many connections: each new one closes the oldest."""
     return _is_rate_limit(error, _CONNECTIONS_LIMIT)
 
 
 def is_limit_of_connection(error: TvDatafeedError) -> bool:
-    """Whether a connection can open no more sessions, however few of them are open."""
+    """Return whether a connection cannot open more sessions, even if few are open."""
     return is_connections_limit(error) or _is_rate_limit(error, _SESSIONS_LIMIT)
 
 
@@ -138,13 +137,13 @@ def _is_rate_limit(error: TvDatafeedError, words: re.Pattern[str]) -> bool:
 
 
 def reason_text(reason: Any, secrets: Iterable[str] = ()) -> str:
-    """Make a reason of any JSON type a short printable text without secrets."""
+    """Return a reason of any JSON type as a short printable text without secrets."""
     if isinstance(reason, dict) and reason.get("error"):
         reason = reason["error"]
     if reason is None:
         return ""
     text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
-    # First masked, then cut: half a secret would not be known for one.
+    # First masked, then cut: half a secret would not be recognized.
     printable = "".join(c if c.isprintable() else " " for c in redact(text, secrets))
     if len(printable) > MAX_REASON_CHARACTERS:
         return printable[:MAX_REASON_CHARACTERS] + "..."
@@ -157,7 +156,7 @@ def _words(text: str) -> str:
 
 
 def _subscription(details: str) -> str | None:
-    """Say what a permission needs: the words after the refusal name it, as "group nse"."""
+    """Return the subscription that a permission needs; the reason names it, as in "group nse"."""
     kind, _, name = details.rpartition(" ")
     is_named = name and kind != "symbol"
     return f"TradingView sells these data as the subscription {name!r}" if is_named else None

@@ -12,14 +12,14 @@ from typing import overload
 
 from tvDatafeed.protocol.messages import Bar, SeriesUpdate
 
-# What a nanosecond index can hold is 1677-09-21 to 2262-04-11; whole years inside it.
+# A nanosecond index covers 1677-09-21 to 2262-04-11; these are the whole years inside it.
 EARLIEST_BAR_S = -9_214_560_000  # 1678-01-01T00:00:00Z
 LATEST_BAR_S = 9_214_646_400  # 2262-01-01T00:00:00Z
 
 # The server's clock and its close times are whole seconds, and trades are reported late.
 CLOSED_MARGIN_S = 2.0
 
-# 25 times the deepest plan's history; what is longer is no answer.
+# 25 times the history of the largest plan; a longer answer is invalid.
 MAX_BARS = 1_000_000
 
 _ROW = struct.Struct("6d")
@@ -27,11 +27,11 @@ _DELAYED = re.compile("delayed_streaming_([0-9]{1,6})")
 
 
 class BadUpdateError(ValueError):
-    """Bars that no market can have; nothing of their update was taken."""
+    """Bars that are impossible in a market; their whole update was ignored."""
 
 
 class Bars(Sequence[Bar]):
-    """Bars in the memory of their numbers alone: 48 bytes each.
+    """Bars packed as numbers: 48 bytes each.
 
     Parameters
     ----------
@@ -76,26 +76,26 @@ class Bars(Sequence[Bar]):
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Bars that came together, ascending by time; no other stretch has bars between them."""
+    """Bars that came together, ascending by time; other stretches have no bars between them."""
 
     times: "array[float]"
     bars: Bars
 
 
 class Series:
-    """Bars keyed by time: ascending, unique, the newest word on each time winning.
+    """Bars keyed by time: ascending and unique; the newest values of each bar are kept.
 
-    The index ``i`` of the wire shifts when older pages arrive, so time is the only key.
-    Merging the same update twice, or updates in another order, ends in the same times.
+    The index ``i`` of the wire shifts when older pages arrive, so time is the only key. Merging the
+    same update twice, or updates in another order, results in the same times.
 
-    A page that lies before or after all that came so far is kept as it is; whatever overlaps is
-    laid over it, and both are made one when somebody asks.
+    A page before or after all earlier bars is kept as it is. Overlapping updates are kept
+    separately, and merged when the bars are read.
     """
 
     def __init__(self) -> None:
         self._stretches: list[_Stretch] = []
         self._over: dict[float, Bar] = {}
-        self._count = 0  # of updates too, until they are laid over the bars they change
+        self._count = 0  # includes updates until they are merged
         self._newest_s = -math.inf
         self._close_time_s: float | None = None
 
@@ -119,21 +119,21 @@ class Series:
 
     @property
     def close_time_s(self) -> float | None:
-        """When the last bar closes, epoch seconds UTC; None when the server did not say."""
+        """When the last bar closes, epoch seconds UTC; None if the server did not send it."""
         return self._close_time_s
 
     def count(self, until_s: float) -> int:
-        """Return how many bars open at a moment or before, epoch seconds UTC."""
+        """Return how many bars open at or before a moment, epoch seconds UTC."""
         self._flatten()
         return sum(bisect_right(stretch.times, until_s) for stretch in self._stretches)
 
     def overlaps_from_below(self, update: SeriesUpdate) -> bool:
-        """Whether an update begins before all that is there, and reaches into it."""
+        """Return whether an update begins before all known bars, and overlaps them."""
         times, oldest_s = [item.v.time for item in update.s], self.oldest_s
         return bool(times) and oldest_s is not None and min(times) < oldest_s <= max(times)
 
     def add(self, update: SeriesUpdate) -> None:
-        """Take those bars of an update that are not there yet.
+        """Add those bars of an update that are new.
 
         Raises
         ------
@@ -146,13 +146,13 @@ class Series:
         self.merge(SeriesUpdate(s=items, t=update.t, lbs=update.lbs))
 
     def merge(self, update: SeriesUpdate) -> None:
-        """Take the bars of one update; the last word on a bar counts.
+        """Add the bars of one update; they replace known bars.
 
         Raises
         ------
         BadUpdateError
-            When a bar lies before 1678 or after 2261, as times in milliseconds do, or when the
-            series becomes longer than any.
+            If a bar is before 1678 or after 2261, as times in milliseconds are, or if the series
+            becomes too long.
         """
         bars = [item.v for item in update.s]
         if not bars:
@@ -174,7 +174,7 @@ class Series:
             self._over.update(zip(times, bars, strict=True))
         if last > self._newest_s:
             self._newest_s = last
-            # What was said of the bar before says nothing of this one.
+            # The close time of the previous bar does not apply to this one.
             self._close_time_s = None
         if last == self._newest_s and update.lbs is not None:
             self._close_time_s = update.lbs.bar_close_time
@@ -196,7 +196,7 @@ class Series:
 def last_bar_is_closed(
     close_time_s: float | None, server_time_s: float | None, *, delay_s: float
 ) -> bool:
-    """Whether the last bar can no longer change, by the server's own clock.
+    """Return whether the last bar can no longer change, by the server's own clock.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def last_bar_is_closed(
     Returns
     -------
     bool
-        False also where the server did not say, and until `CLOSED_MARGIN_S` after the close.
+        False also without a close time, and until `CLOSED_MARGIN_S` after the close.
     """
     if close_time_s is None or server_time_s is None:
         return False
@@ -228,12 +228,12 @@ def _is_ascending(times: list[float]) -> bool:
 
 
 def check_time(time_s: float) -> None:
-    """Refuse the time of a bar that no index can hold.
+    """Raise if the time of a bar does not fit into an index.
 
     Raises
     ------
     BadUpdateError
-        When it lies before 1678 or after 2261, as times in milliseconds do.
+        If it is before 1678 or after 2261, as times in milliseconds are.
     """
     if not EARLIEST_BAR_S <= time_s <= LATEST_BAR_S:
         raise BadUpdateError(f"a bar at {time_s:.15g} s, outside the years 1678 to 2261")

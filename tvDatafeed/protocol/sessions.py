@@ -11,7 +11,7 @@ from tvDatafeed.protocol.questions import RequestHandler, StreamHandler
 class SessionState(enum.Enum):
     """The life of a session; it ends when it leaves `Sessions`."""
 
-    # The answer is not complete; the deadlines of the request hold.
+    # The answer is not complete; the deadlines of the request apply.
     AWAITING = "awaiting"
     # A live series; it has no deadline, and `CloseSchedule` knows when its last bar closes.
     FOLLOWING = "following"
@@ -41,8 +41,8 @@ class Pending:
 class Sessions:
     """The open sessions by id.
 
-    `awaiting` holds those of them in AWAITING. They are few, and each has a deadline that is looked
-    at after every message; a connection may have a thousand more in FOLLOWING.
+    `awaiting` contains the sessions in AWAITING. They are few, and their deadlines are checked
+    after every message; a connection may have a thousand more in FOLLOWING.
     """
 
     def __init__(self) -> None:

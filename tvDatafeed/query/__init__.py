@@ -1,1 +1,1 @@
-"""From the arguments of a call to a request: checks and meanings, without I/O."""
+"""From the arguments of a call to a request: checks and conversions, without I/O."""

@@ -1,7 +1,7 @@
-"""Dates: the moments that a caller's limits mean, and the zones they are told in.
+"""Dates: a caller's limits as moments, and their zones.
 
-A limit is a moment, a wall time of some zone, or a whole day. Which day a bar belongs to is the
-exchange's matter: a session that opens the evening before belongs to the next day.
+A limit is a moment, a wall time of some zone, or a whole day. The exchange decides which day a bar
+belongs to: a session that opens the evening before belongs to the next day.
 """
 
 import math
@@ -19,11 +19,11 @@ from tvDatafeed.exceptions import ConfigurationError, DataValidationError
 if TYPE_CHECKING:
     import numpy as np
 
-# The zone's name that stands for "that of the symbol's exchange".
+# The name for the zone of the symbol's exchange.
 EXCHANGE_TIMEZONE = "exchange"
 
 Limit: TypeAlias = datetime | date
-# Known without zone files too; crypto exchanges are in the first.
+# Also known without zone files; crypto exchanges use the first.
 _UTC_NAMES = ("Etc/UTC", "Etc/GMT", "GMT")
 if TYPE_CHECKING:
     DateLike: TypeAlias = (
@@ -33,18 +33,18 @@ else:
     # numpy is not imported before the first DataFrame.
     DateLike = datetime | date | str | float
 
-# A time follows a day after one of these; Python itself takes any character there.
+# These separate a day from a time; Python itself accepts any character there.
 _ISO = re.compile(r"(\d{4}-\d{2}-\d{2})([T ].+)?")
 _BASIC_ISO = re.compile(
     r"(\d{4})(\d{2})(\d{2})"
     r"(?:[T ](\d{2})(?:(\d{2})(?:(\d{2})([.,]\d+)?)?)?(?:([zZ])|([+-]\d{2}):?(\d{2})?)?)?",
     re.ASCII,
 )
-# Epoch seconds reach the year 2286 below this; today's milliseconds are beyond it.
+# Epoch seconds until the year 2286 are below this; present milliseconds are above it.
 _FIRST_MILLISECONDS = 1e10
 _UNITS_OF_EPOCH = ((1e16, "nanoseconds", 1e9), (1e13, "microseconds", 1e6))
 _MICROSECONDS = 1_000_000
-# Written as numbers, these days are read as moments of August and September 1970.
+# As numbers, these days would be moments of August and September 1970.
 _DAYS_AS_NUMBERS = (19000101, 21001231)
 _FORMS = (
     "must be a datetime, a date, a text such as '2026-01-31T09:30', a numpy.datetime64, or epoch "
@@ -53,11 +53,11 @@ _FORMS = (
 _DAY_S = 86400.0
 _LINEAGE_YEAR = 2000
 
-# Clocks are ahead of UTC by 14 hours at most, and behind it by 12.
+# Zones are at most 14 hours ahead of UTC, and 12 hours behind it.
 _MOST_AHEAD_S, _MOST_BEHIND_S = 14 * 3600.0, 12 * 3600.0
-# A session that opens the evening before does so at 17:00 or later.
+# A session that opens the evening before opens at 17:00 or later.
 _EVENING_S = 7 * 3600.0
-# An F with a number says how many days before its own a range begins.
+# An F with a number means that a range begins that number of days earlier.
 _RANGE = re.compile(r"(\d{2})(\d{2})(F\d)?-(\d{2})(\d{2})")
 _MINUTES_A_DAY = 24 * 60
 # The offset of local time is compared with the system's own now and half a year from now.
@@ -70,12 +70,12 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
     Parameters
     ----------
     name : str or tzinfo
-        "UTC" in any case, or an IANA name; a timezone is returned as it is.
+        "UTC" in upper or lower case, or an IANA name; a tzinfo is returned unchanged.
 
     Raises
     ------
     ConfigurationError
-        When there is no such zone, or the machine has no zone files.
+        If the zone does not exist, or the machine has no zone files.
     """
     if isinstance(name, tzinfo):
         return name
@@ -83,7 +83,7 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
         return timezone.utc
     try:
         return zoneinfo.ZoneInfo(name)
-    # A name may also be a path that leads out of the zones, or to a folder of them.
+    # A name may also be a path that leads outside of the zone files, or to a folder.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
         if name in _UTC_NAMES:
             return timezone.utc
@@ -96,12 +96,12 @@ def timezone_named(name: str | tzinfo) -> tzinfo:
 def zone_choice(
     timezone: str | tzinfo | None, default: str | tzinfo | None = None
 ) -> str | tzinfo | None:
-    """Return the zone that a caller names, else a default.
+    """Return the zone that a caller passes, else a default.
 
     Parameters
     ----------
     timezone, default
-        "UTC", an IANA name, "exchange", or a tzinfo; None: not given; an empty text: naive local
+        "UTC", an IANA name, "exchange", or a tzinfo; None: not passed; an empty text: naive local
         time.
 
     Returns
@@ -112,7 +112,7 @@ def zone_choice(
     Raises
     ------
     ConfigurationError
-        When there is no such zone, or the machine has no zone files.
+        If the zone does not exist, or the machine has no zone files.
     """
     chosen = default if timezone is None else timezone
     if isinstance(chosen, str):
@@ -125,7 +125,7 @@ def zone_choice(
 def with_timezone(
     config: TvDatafeedConfig, timezone: str | tzinfo | None = None
 ) -> TvDatafeedConfig:
-    """Return settings with a default zone, or as they are where none is given.
+    """Return settings with a default zone; without one, return them unchanged.
 
     Raises
     ------
@@ -150,8 +150,8 @@ def local_timezone() -> tzinfo | None:
     Returns
     -------
     tzinfo or None
-        None where only the system knows local time: it is a rule of its own without a zone's name,
-        or the zone that the machine names is not the one in use.
+        None if only the system knows local time: a rule without a zone's name, or a configured zone
+        that is not the one in use.
     """
     import tzlocal  # noqa: PLC0415 - asked for where local time is
 
@@ -162,7 +162,7 @@ def local_timezone() -> tzinfo | None:
             try:
                 is_named = _is_in_use(tzlocal.reload_localzone())
             finally:
-                # Not before it is known: another thread may ask at the same moment.
+                # Only after it is known: another thread may call this at the same time.
                 _Local.is_named = is_named
                 _Local.names = names
         return tzlocal.get_localzone() if _Local.is_named else None
@@ -179,7 +179,7 @@ class _Local:
 
 
 def _is_in_use(zone: tzinfo) -> bool:
-    """Whether the system's local time is that of a zone; where it cannot be set, it is."""
+    """Return whether the system's local time is that of a zone; True if it cannot be set."""
     if not hasattr(time, "tzset"):
         return True
     now_s = time.time()
@@ -192,22 +192,21 @@ def _is_in_use(zone: tzinfo) -> bool:
 
 @dataclass(frozen=True)
 class DateRange:
-    """From when until when bars are wanted, both included.
+    """The range of wanted bars, both limits included.
 
     Parameters
     ----------
     start, end
-        A datetime, which compares with the open of a bar, or a date: its begin as start, its end
-        as end. None: no limit.
+        A datetime, which is compared with the open of a bar, or a date, which begins as start and
+        ends as end. None: no limit.
     zone
-        Of a datetime without one, and of a day; None for the machine's local time.
+        The zone of days, and of datetimes without one; None for the machine's local time.
     of_exchange
-        Whether the zone is that of the symbol's exchange, which only the answer tells.
+        Whether the zone is that of the symbol's exchange, which is known only from the answer.
     of_trading_days
         Whether a date means a day of trading, as it does for daily and longer bars.
     sessions
-        Instead of a start: how many trading days with bars the range has, the last ones up to its
-        end.
+        Instead of a start: the number of trading days with bars up to the end.
     """
 
     start: Limit | None
@@ -218,7 +217,7 @@ class DateRange:
     sessions: int | None = None
 
     def __str__(self) -> str:
-        """Write the range as ISO 8601 does: ``start/end``, with ``..`` for no limit.
+        """Return the range in ISO 8601: ``start/end``, with ``..`` for no limit.
 
         Trading days are a duration: ``P5D/..``.
         """
@@ -227,21 +226,21 @@ class DateRange:
 
     @property
     def start_year(self) -> int:
-        """The year of the start, as its own zone counts it; 1 without a start."""
+        """The year of the start in its own zone; 1 without a start."""
         return self.start.year if self.start else 1
 
     @property
     def first_trading_day(self) -> date | None:
-        """The start, where it is a day of trading."""
+        """The start, if it is a trading day."""
         return self._trading_day(self.start)
 
     @property
     def last_trading_day(self) -> date | None:
-        """The end, where it is a day of trading."""
+        """The end, if it is a trading day."""
         return self._trading_day(self.end)
 
     def since_s(self, zone: tzinfo | None) -> float | None:
-        """Return the start as epoch seconds UTC, `zone` being that of the exchange if need be."""
+        """Return the start as epoch seconds UTC; `zone` is the exchange's, if it is needed."""
         return None if self.start is None else _begin_s(self.start, self._zone(zone))
 
     def until_s(self, zone: tzinfo | None) -> float | None:
@@ -250,7 +249,7 @@ class DateRange:
 
     @property
     def earliest_s(self) -> float | None:
-        """When the range begins, epoch seconds UTC, or before that where it is not known yet."""
+        """When the range begins, epoch seconds UTC; an earlier moment if it is not known yet."""
         since_s = self.since_s(timezone.utc)
         if since_s is None or self._is_exact(self.start):
             return since_s
@@ -259,14 +258,14 @@ class DateRange:
 
     @property
     def latest_s(self) -> float | None:
-        """When the range ends, epoch seconds UTC, or after that where it is not known yet."""
+        """When the range ends, epoch seconds UTC; a later moment if it is not known yet."""
         until_s = self.until_s(timezone.utc)
         if until_s is None or self._is_exact(self.end):
             return until_s
         return until_s + _MOST_BEHIND_S
 
     def surplus_bars(self, bar_s: float) -> int:
-        """Return how many bars may lie between the end and `latest_s`."""
+        """Return how many bars may open between the end and `latest_s`."""
         if self.end is None or self._is_exact(self.end):
             return 0
         return math.ceil((_MOST_AHEAD_S + _MOST_BEHIND_S + _EVENING_S) / bar_s) + 1
@@ -292,7 +291,7 @@ def date_range(
     of_exchange: bool,
     of_trading_days: bool,
 ) -> DateRange:
-    """Check the limits that a caller gives.
+    """Check a caller's limits.
 
     Parameters
     ----------
@@ -304,8 +303,8 @@ def date_range(
     Raises
     ------
     DataValidationError
-        With field "start_date" or "end_date" when one is no date, and with "date_range" when the
-        range does not begin before it ends, or lies more than a day ahead.
+        With field "start_date" or "end_date" if it is not a date, and with "date_range" if the
+        range does not start before it ends, or begins more than a day ahead.
     """
     wanted = DateRange(
         None if start is None else date_or_moment("start_date", start),
@@ -325,16 +324,16 @@ def moment_s(field: str, value: DateLike, zone: tzinfo | None) -> float:
     Parameters
     ----------
     field
-        What an error calls it.
+        Its name in an error.
     value
         A datetime, a date, which begins in the zone, or an ISO 8601 text.
     zone
-        Of a datetime without one; None for the machine's local time.
+        The zone of a datetime without one; None for the machine's local time.
 
     Raises
     ------
     DataValidationError
-        It is no date, or lies more than a day ahead.
+        It is not a date, or is more than a day ahead.
     """
     found_s = _begin_s(date_or_moment(field, value), zone)
     if found_s > time.time() + _DAY_S:
@@ -343,7 +342,7 @@ def moment_s(field: str, value: DateLike, zone: tzinfo | None) -> float:
 
 
 def legacy_problems(start: Any, end: Any) -> list[str]:
-    """Say what the old check of a range finds wrong with it: order, future, and before 2000."""
+    """Return the problems that the old check of a range reports: order, future, before 2000."""
     try:
         limits = [
             DateRange(date_or_moment(name, value), None, None)
@@ -383,14 +382,14 @@ def evening_open_minute(session: str) -> int | None:
     ]
     for opens, days_before, closes in ranges:
         ends_next_day = 0 < opens < _MINUTES_A_DAY and (closes or _MINUTES_A_DAY) <= opens
-        # A night session may end before midnight; it is told first, and the day follows it.
+        # A night session may end before midnight; it is listed first, and the day session after it.
         if ends_next_day or days_before or opens > ranges[-1][0]:
             return opens
     return None
 
 
 def date_or_moment(field: str, value: Any) -> Limit:
-    """Return what a caller's date means: a whole day, or a moment.
+    """Return a caller's date as a whole day or a moment.
 
     Parameters
     ----------
@@ -398,19 +397,19 @@ def date_or_moment(field: str, value: Any) -> Limit:
         Its name, for errors.
     value
         A datetime, a date, a pandas.Timestamp, an ISO 8601 text in the extended or the basic form,
-        a numpy.datetime64 (a day, where its unit is a day), or a number: epoch seconds UTC.
+        a numpy.datetime64 (a day, if its unit is a day), or a number: epoch seconds UTC.
 
     Returns
     -------
     datetime or date
-        A plain datetime, aware where the value names a zone or is a number; or a date.
+        A plain datetime, aware if the value has a zone or is a number; or a date.
 
     Raises
     ------
     DataValidationError
-        When it is none of these.
+        If the value is invalid.
     """
-    # Of numpy's kinds a duration calls itself a whole number.
+    # A numpy duration counts as a whole number.
     numpy_kind = type(value).__name__ if type(value).__module__ == "numpy" else None
     if isinstance(value, str):
         value = _parsed(field, value.strip())
@@ -418,19 +417,19 @@ def date_or_moment(field: str, value: Any) -> Limit:
         value = _of_numpy(field, value)
     elif not isinstance(value, bool) and numpy_kind != "timedelta64" and isinstance(value, Real):
         return _of_epoch(field, value)
-    # pandas.NaT calls itself a datetime; it is the one that differs from itself.
+    # pandas.NaT is an instance of datetime; only NaT differs from itself.
     if not isinstance(value, date) or value != value:  # noqa: PLR0124
         raise DataValidationError(field, value, _FORMS)
     if not isinstance(value, datetime):
         return value
-    # A plain datetime, since a pandas.Timestamp reckons with zones in a way of its own; and one
-    # whose zone does not know its offset is naive. Of an hour that comes twice, fold says which.
+    # A plain datetime, since a pandas.Timestamp computes with zones in another way. A zone without
+    # an offset means a naive datetime. In a repeated hour, fold decides.
     plain = datetime.combine(value.date(), value.time()).replace(fold=value.fold)
     return plain if value.utcoffset() is None else plain.replace(tzinfo=value.tzinfo)
 
 
 def utc_moment(epoch_s: float) -> datetime:
-    """Return epoch seconds as an aware datetime, before 1970 too on every system."""
+    """Return epoch seconds as an aware datetime, also before 1970 on every system."""
     whole = math.floor(epoch_s)
     microseconds = round((epoch_s - whole) * _MICROSECONDS)
     begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -452,14 +451,14 @@ def _parsed(field: str, text: str) -> Limit:
     try:
         if found[2] is None:
             return date.fromisoformat(text)
-        # Python 3.10 does not know the Z.
+        # Python 3.10 does not accept the Z.
         return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1] in "zZ" else text)
     except ValueError:
         raise mistake from None
 
 
 def _extended(text: str) -> str:
-    """Write the basic form of ISO 8601 in the extended one, which all versions of Python read."""
+    """Convert the basic form of ISO 8601 to the extended one, which all versions of Python read."""
     found = _BASIC_ISO.fullmatch(text)
     if found is None:
         return text
@@ -528,13 +527,13 @@ def _check_order(wanted: DateRange) -> None:
 
 
 def _are_alike(start: Limit, end: Limit, wanted: DateRange) -> bool:
-    """Whether two limits can be compared before the zone of the exchange is known."""
+    """Return whether two limits can be compared before the zone of the exchange is known."""
     days = [not isinstance(limit, datetime) for limit in (start, end)]
     if any(days):
-        # A trading day is the exchange's, and a moment is not.
+        # A trading day depends on the exchange, a moment does not.
         return all(days) or not (wanted.of_trading_days or wanted.of_exchange)
     moments = [limit for limit in (start, end) if isinstance(limit, datetime)]
-    # Of an hour that comes twice only the zone tells which is which.
+    # In a repeated hour, only the zone distinguishes the two.
     is_sure = not wanted.of_exchange or len({moment.fold for moment in moments}) == 1
     return is_sure and len({moment.tzinfo is None for moment in moments}) == 1
 
@@ -571,5 +570,5 @@ def _moment_s(moment: datetime, zone: tzinfo | None) -> float:
     try:
         return (moment if local is None else moment.replace(tzinfo=local)).timestamp()
     except (OverflowError, OSError, ValueError):
-        # The first and last years a datetime knows, which no market does.
+        # The first and last years of datetime, in which there are no markets.
         return moment.replace(tzinfo=timezone.utc).timestamp()

@@ -1,4 +1,4 @@
-"""Queries: the arguments of a call, checked, and what they ask TradingView for."""
+"""Queries: the checked arguments of a call, and the requests made from them."""
 
 import sys
 import time
@@ -44,7 +44,7 @@ _VALIDATIONS = ("raise", "off")
 
 @dataclass(frozen=True)
 class RangeOptions:
-    """Which bars a caller of `TvDatafeed.get_hist` asks for, as it was given."""
+    """The arguments of `TvDatafeed.get_hist` that select bars."""
 
     interval: IntervalLike
     n_bars: int | None
@@ -56,7 +56,7 @@ class RangeOptions:
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """Which prices of the symbol a caller of `TvDatafeed.get_hist` asks for, as it was given."""
+    """The arguments of `TvDatafeed.get_hist` that select prices."""
 
     extended_session: bool
     adjustment: Adjustment
@@ -66,7 +66,7 @@ class SeriesOptions:
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """What the frame for a caller of `TvDatafeed.get_hist` contains, as it was given."""
+    """The arguments of `TvDatafeed.get_hist` that select the content of the frame."""
 
     dates: Dates
     closed_only: bool
@@ -81,12 +81,12 @@ class HistoryQuery:
     bars, series, frame
         The options of `TvDatafeed.get_hist`.
     data
-        The settings that are used where an option is not given.
+        The settings for options that are not passed.
 
     Raises
     ------
     ConfigurationError, InvalidIntervalError, DataValidationError
-        When one of the options cannot be right.
+        If an option is invalid.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class HistoryQuery:
         self._currency = _checked_currency(series.currency)
 
     def request(self, symbol: str) -> "SeriesRequest":
-        """Say what to ask TradingView for, for a full symbol."""
-        # JSON takes its time.
+        """Return the request for a full symbol."""
+        # JSON is slow to import.
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415
         from tvDatafeed.protocol.series import EARLIEST_BAR_S  # noqa: PLC0415
 
@@ -132,8 +132,8 @@ class HistoryQuery:
         if dates and dates.sessions:
             count = session_bars(dates.sessions, self._interval)
         if count is not None:
-            # The bar that forms is not among the closed ones, and what may lie beyond an end that
-            # is not known exactly yet is not among those up to it.
+            # Request more bars: the forming bar is not closed, and bars may open after an end that
+            # is not known exactly yet.
             count += bool(self._frame.closed_only) + (
                 dates.surplus_bars(interval_s) if dates else 0
             )
@@ -157,7 +157,7 @@ class HistoryQuery:
         )
 
     def view(self) -> View:
-        """Say which bars of the answer are shown, and how."""
+        """Return which bars of the answer are shown, and how."""
         frame = self._frame
         return View(
             count=self._count,

@@ -1,4 +1,4 @@
-"""Mistakes in calls: a name of other libraries gets the name that is meant here."""
+"""Mistakes in calls: parameter names of other libraries, with the names in this library."""
 
 import difflib
 import functools
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 _C = TypeVar("_C")
 
-# What other libraries call our parameters, the likelier one first.
+# The names of our parameters in other libraries, the most likely first.
 _MEANT = {
     "start": ("start_date",),
     "since": ("start_date", "start"),
@@ -46,14 +46,14 @@ _MEANT = {
     "max_workers": ("max_concurrent",),
     "threads": ("max_concurrent",),
 }
-# Where a call has no such parameter.
+# Advice for parameters that a call does not have.
 _ELSEWHERE = {
     "timezone": "set it for the whole object: TvDatafeedLive(timezone=...)",
 }
 
 
 def explains_names(*methods: str) -> Callable[[_C], _C]:
-    """Make the `TypeError` of an unknown keyword say which one is meant; decorates a class.
+    """Decorate a class: the `TypeError` of an unknown keyword names the right one.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def explains_names(*methods: str) -> Callable[[_C], _C]:
 
 
 def _explaining(method: Callable[..., object]) -> Callable[..., object]:
-    # The first one is the object itself.
+    # The first parameter is the object itself.
     _self, *names = inspect.signature(method).parameters
 
     @functools.wraps(method)

@@ -1,8 +1,8 @@
 """Periods: "1y" and its like, as ranges that end now or at a date.
 
 A period is calendar arithmetic on whole days: three months before the 31st of May is the last day
-of February. Its days are those of the zone of the call, or without one of the symbol's exchange,
-which the answer names.
+of February. Its days are in the zone of the call, or without one in the zone of the symbol's
+exchange, which is known from the answer.
 """
 
 import calendar
@@ -21,24 +21,24 @@ PERIODS: tuple[str, ...] = get_args(Period)
 _SESSIONS = {"1d": 1, "5d": 5}
 _MONTHS = {"1mo": 1, "3mo": 3, "6mo": 6, "1y": 12, "2y": 24, "5y": 60, "10y": 120}
 _DAY_S = 86_400
-# Clocks are behind UTC by 12 hours at most.
+# Zones are at most 12 hours behind UTC.
 _MOST_BEHIND = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class PeriodRange:
-    """A period whose first day is known once its zone is.
+    """A period whose first day depends on its zone.
 
     Parameters
     ----------
     period
         Months, or "ytd".
     limits
-        Its end, without a start; and what a date means.
+        Its end, without a start, and the meaning of dates.
     now_s
-        When it ends without a limit, epoch seconds UTC.
+        When it ends if it has no limit, epoch seconds UTC.
     least_days
-        Days before its last one that it has at the least, so that a long bar opens in it.
+        The minimum number of days before its last one, so that a long bar opens in it.
     """
 
     period: str
@@ -47,11 +47,11 @@ class PeriodRange:
     least_days: int
 
     def in_zone(self, exchange: tzinfo) -> DateRange:
-        """Return the range, `exchange` being the zone of the exchange if need be."""
+        """Return the range; `exchange` is the exchange's zone, if it is needed."""
         return self._since(self._last_day(exchange if self.limits.of_exchange else None))
 
     def widest(self) -> DateRange:
-        """Return a range that holds the period, whatever the zone of the exchange is."""
+        """Return a range that contains the period for any zone of the exchange."""
         if not self.limits.of_exchange:
             return self._since(self._last_day(None))
         return self._since(self._last_day(timezone(-_MOST_BEHIND)))
@@ -76,7 +76,7 @@ def checked_period(period: Any, *, n_bars: int | None, start_date: DateLike | No
     Raises
     ------
     DataValidationError
-        With field "period", when it is unknown or goes with `n_bars` or `start_date`.
+        With field "period", if it is unknown or combined with `n_bars` or `start_date`.
     """
     if period is None:
         return None
@@ -112,12 +112,12 @@ def period_range(
     period
         As from `checked_period`.
     end
-        Where it ends, as for `date_or_moment`; None for now.
+        Its end, as for `date_or_moment`; None for now.
     interval
         The length of its bars.
     zone, of_exchange
-        The zone of the call. Without one a period is in that of the exchange, and an end that is a
-        naive datetime in local time.
+        The zone of the call. Without one, a period is in the zone of the exchange, and an end that
+        is a naive datetime is in local time.
     now_s
         Now, epoch seconds UTC.
 
@@ -160,9 +160,9 @@ def first_day(period: str, last: date) -> date:
 
 
 def session_bars(sessions: int, interval: Interval | CustomInterval) -> int:
-    """Return how many bars some trading days have at the most, and a bar of the day before.
+    """Return the maximum number of bars of some trading days, and one bar of the day before.
 
-    One day more than that, since days around holidays may be one trading day.
+    Includes one more day, since days around holidays may be one trading day.
     """
     return math.ceil((sessions + 1) * _DAY_S / min(interval.seconds, _DAY_S)) + 1
 

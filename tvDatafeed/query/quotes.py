@@ -1,4 +1,4 @@
-"""The arguments of a call for quotes, and what they ask TradingView for."""
+"""The arguments of a call for quotes, and the request made from them."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tvDatafeed.protocol.events import Quotes, QuotesRequest
 
 
-# What a quote shows unless fields are named: our columns and TradingView's fields.
+# The default columns of a quote: our names and TradingView's fields.
 QUOTE_COLUMNS: Mapping[str, str] = {
     "last": "lp",
     "change": "ch",
@@ -29,7 +29,7 @@ QUOTE_COLUMNS: Mapping[str, str] = {
     "currency": "currency_code",
     "update_mode": "update_mode",
 }
-# Those of them that are texts, also where no quote has one.
+# The columns of texts, also if all quotes lack them.
 TEXT_FIELDS = frozenset({"current_session", "description", "currency_code", "update_mode"})
 
 
@@ -44,14 +44,14 @@ class QuotesQuery:
     Attributes
     ----------
     rows : dict of str to str
-        The full symbols, by the symbols as the caller wrote them.
+        The full symbols, by the symbols as the caller passed them.
     columns : dict of str to str
-        TradingView's fields, by the names that the caller gave them.
+        TradingView's fields, by the names that the caller passed.
 
     Raises
     ------
     DataValidationError
-        When one of the symbols or fields can be none, or there is none.
+        If a symbol or a field is invalid, or there is none.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class QuotesQuery:
         return quotes
 
     def request(self) -> "QuotesRequest":
-        """Say what to ask TradingView for."""
+        """Return the request."""
         from tvDatafeed.protocol.events import QuotesRequest  # noqa: PLC0415 - as above
 
         symbols, fields = self.rows.values(), self.columns.values()

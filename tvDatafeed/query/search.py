@@ -5,7 +5,7 @@ import re
 from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.validators import Validators, check_count
 
-# The kinds that the search knows.
+# The kinds of symbols that the search accepts.
 SEARCH_TYPES = frozenset(
     {
         "",
@@ -23,7 +23,7 @@ SEARCH_TYPES = frozenset(
         "cfd",
     }
 )
-# One symbol, neither a spread nor words with a colon among them.
+# One symbol, not a spread or words with a colon.
 _SYMBOL_ON_EXCHANGE = re.compile(r"(?P<exchange>[^\W_][\w.&-]{0,127}):(?P<name>[^\s:]+)\Z")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -39,14 +39,14 @@ class SearchQuery:
     Attributes
     ----------
     text, exchange, search_type : str
-        What to look for, where, and of which kind; empty for everywhere and for all kinds.
+        The text, the exchange and the kind of symbol; empty for all exchanges or kinds.
     limit : int
-        How many results at the most.
+        The maximum number of results.
 
     Raises
     ------
     DataValidationError
-        When one of them cannot be right.
+        If an argument is invalid.
     """
 
     def __init__(self, text: str, exchange: str, search_type: str, limit: int) -> None:
@@ -56,7 +56,7 @@ class SearchQuery:
             raise DataValidationError("search_text", text, "has half a character; pass whole ones")
         self.text: str = text.strip()
         self.exchange: str = Validators.validate_exchange(exchange) if exchange else ""
-        # As symbols are written, which the search itself does not understand.
+        # The form EXCHANGE:SYMBOL, which the search itself does not accept.
         if written := _SYMBOL_ON_EXCHANGE.match(self.text):
             named = written["exchange"].upper()
             if self.exchange in {"", named}:

@@ -9,18 +9,18 @@ from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.validators import Validators
 
 _MONTH = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
-# A continuous contract (ES1!), or one of a month: its letter and the year (ESZ2026, ESZ26), or its
-# name as Indian brokers write it (NIFTY26DEC, NIFTY24DEC26FUT, NIFTYDEC26). At least two characters
-# stand before a letter with two digits, as HNX:VN30 is a root that ends in a number.
+# A continuous contract (ES1!), or one of a month: its letter and the year (ESZ2026, ESZ26), or the
+# form of Indian brokers (NIFTY26DEC, NIFTY24DEC26FUT, NIFTYDEC26). A letter with two digits needs
+# at least two characters before it, since HNX:VN30 is a root that ends in a number.
 _CONTRACT = re.compile(
     rf"\d!|[FGHJKMNQUVXZ]20\d\d\Z|[^:]{{2}}[FGHJKMNQUVXZ][23]\d\Z"
     rf"|[^:]\d\d({_MONTH})(FUT)?\Z|[^:]({_MONTH})(20)?[23]\d(FUT)?\Z"
 )
-# What joins symbols in TradingView's expressions; '-' and '&' are in the names of shares too.
+# The operators in TradingView's expressions; names of shares also contain '-' and '&'.
 _EXPRESSION = re.compile(r"[/*+^()]|:.*:")
 
 
-# One symbol, several, or several with the exchange of each.
+# One symbol, several, or a mapping from symbols to exchanges.
 SymbolsLike: TypeAlias = str | Iterable[str] | Mapping[str, str]
 
 
@@ -30,14 +30,14 @@ def unique_names(names: str | Iterable[str]) -> list[str]:
 
 
 def names_with_exchanges(symbols: SymbolsLike, exchange: str | None) -> "dict[str, str | None]":
-    """Return the exchange of each symbol, by the symbols as they were written.
+    """Return the exchange of each symbol, by the symbols as they were passed.
 
     Parameters
     ----------
     symbols
         One symbol, several, or a mapping of symbols to exchanges.
     exchange
-        That of those without one.
+        The exchange of symbols without one.
     """
     if isinstance(symbols, Mapping):
         return {name: place or exchange for name, place in symbols.items()}
@@ -45,19 +45,19 @@ def names_with_exchanges(symbols: SymbolsLike, exchange: str | None) -> "dict[st
 
 
 def full_symbol(symbol: str, exchange: str | None) -> str:
-    """Return a symbol as TradingView has it, ``EXCHANGE:SYMBOL``.
+    """Return a symbol in TradingView's form, ``EXCHANGE:SYMBOL``.
 
     Parameters
     ----------
     symbol
-        With its exchange or without.
+        The symbol, with or without its exchange.
     exchange
-        Not looked at when the symbol names one.
+        Ignored if the symbol has one.
 
     Raises
     ------
     DataValidationError
-        When symbol or exchange can be none.
+        If the symbol or the exchange is invalid.
     """
     if isinstance(symbol, Iterable) and not isinstance(symbol, str | bytes):
         raise DataValidationError(
@@ -85,9 +85,9 @@ def contract_symbol(full: str, contract: Any) -> str:
     Raises
     ------
     ValueError
-        When it is no whole number of at least 1.
+        If it is not a whole number of at least 1.
     DataValidationError
-        When the symbol is a contract already, or an expression of several symbols.
+        If the symbol is already a contract, or an expression of several symbols.
     """
     if contract is None:
         return full
@@ -111,7 +111,7 @@ def contract_symbol(full: str, contract: Any) -> str:
 def named_symbols(
     symbols: SymbolsLike, exchange: str | None, fut_contract: int | None
 ) -> "dict[str, str | DataValidationError]":
-    """Return the full symbol of each symbol as it was written, or why it has none."""
+    """Return the full symbol of each symbol as it was passed, or the error if it is invalid."""
     named: dict[str, str | DataValidationError] = {}
     for name, place in names_with_exchanges(symbols, exchange).items():
         try:

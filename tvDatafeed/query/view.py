@@ -1,4 +1,4 @@
-"""What of an answer is shown, and how."""
+"""Which part of an answer is shown, and how."""
 
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -18,16 +18,16 @@ class View:
     Parameters
     ----------
     count
-        The newest so many; None for all.
+        How many of the newest bars are shown; None for all.
     dates
-        Those of a range, or of a period; None for no limits.
+        The range or the period of the bars; None for no limits.
     closed_only
-        Without a bar that is still forming.
+        Whether to leave out a bar that is still forming.
     timezone
-        The index's zone or its name, "exchange" being the symbol's own; None for the machine's
-        local time without a zone.
+        The index's zone or its name, "exchange" for the symbol's own; None for the machine's local
+        time without a zone.
     with_trading_days
-        Whether daily and longer bars have the midnight of their trading day, without a zone.
+        Whether daily and longer bars have midnight of their trading day, without a zone.
     fill_missing_volume, validation
         As for `bars_to_frame`.
     """

@@ -48,7 +48,7 @@ def closed_part(history: History) -> ClosedPart:
     if history.server_time_s is not None:
         market_s = history.server_time_s - history.delay_s
     hi = min(until_s, market_s - length_s - CLOSED_MARGIN_S, just_before(forming_s))
-    # Only the server itself knows that there are no older bars: a plan's limit is no such word.
+    # Only the server knows that there are no older bars: a plan's limit does not prove it.
     no_older = history.data_completed == "end"
     times = times_in(packed)
     if times:

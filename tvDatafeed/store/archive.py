@@ -231,7 +231,7 @@ class Archive:
         self._evict(keep=key)
 
     def forget(self, error: StoreCorruptError) -> None:
-        """Forget what is damaged, so that it is asked for again."""
+        """Remove damaged bars, so that they are requested again."""
         if error.damaged is None:
             self.engine.move_aside(error)
             return

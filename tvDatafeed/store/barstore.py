@@ -579,7 +579,7 @@ backadjusted, feed
         Parameters
         ----------
         symbol : str, optional
-            Of this symbol alone, by any name it was asked for. Default: of all.
+            Only of this symbol, by any requested name. Default: of all.
         exchange : str, optional
             Its exchange. Default: any.
         interval : Interval or str, optional

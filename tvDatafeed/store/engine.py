@@ -108,7 +108,7 @@ class Engine(Protocol):
         """
 
     def move_aside(self, error: StoreError) -> None:
-        """Put what is damaged as a whole aside and begin anew; raise the error if that cannot be.
+        """Move a wholly damaged store aside and start a new one; raise if that is impossible.
 
         Nothing is deleted.
         """

@@ -16,7 +16,7 @@ from tvDatafeed.store.engine import Transaction
 from tvDatafeed.store.records import SeriesNotes, StoredSeries
 from tvDatafeed.store.spans import Span, Spans, newest_until
 
-# Bars of the tail that are asked for again: corrections of the last days, and a page of 2 KB.
+# Bars of the tail that are requested again: corrections of the last days, and a page of 2 KB.
 LEAST_OVERLAP_BARS, MOST_OVERLAP_BARS = 20, 100
 # The pages that are compared now and then.
 _PAGE_BARS = 20
@@ -37,7 +37,7 @@ class Stored:
 
 
 def needs_newest(request: SeriesRequest) -> bool:
-    """Whether the newest bars are asked for, of which the last one may still form."""
+    """Whether the newest bars are requested, of which the last one may still form."""
     return request.until_s is None or request.is_live
 
 
@@ -86,7 +86,7 @@ def missing_older(
     Parameters
     ----------
     stored, request
-        The series and what is asked for of it.
+        The series, and the request for it.
     base
         The span.
     missing
@@ -131,9 +131,9 @@ def pages_to_compare(
     Parameters
     ----------
     stored, request
-        The series and what is asked for of it.
+        The series, and the request for it.
     is_tail_asked
-        Whether the newest bars of all are asked for anyway.
+        Whether the newest bars of all are requested anyway.
     """
     questions = []
     for span in stored.spans:

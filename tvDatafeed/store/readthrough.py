@@ -1,4 +1,4 @@
-"""Reading through: a request is answered from the store, and TradingView is asked for the rest.
+"""Reading through: answer a request from the store, and request the rest from TradingView.
 
 A conversation is a generator: it yields questions for TradingView and receives the answers. It
 does no network I/O itself, so that many of them can share a dispatcher.
@@ -32,14 +32,14 @@ from tvDatafeed.store.spans import newest_until
 Answers: TypeAlias = "list[History | TvDatafeedError]"
 Conversation: TypeAlias = "Generator[list[SeriesRequest], Answers, History]"
 
-# Each step fills a hole; with more of them than this the whole range is asked for.
+# Each step fills a hole; if there are more, the whole range is requested.
 _MAX_STEPS = 20
 
 
 def conversation(
     archive: Archive, request: SeriesRequest, account: str, *, refresh: bool = False
 ) -> Conversation:
-    """Answer a request with what is stored and what TradingView is asked for.
+    """Answer a request from the store, and request the rest from TradingView.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def conversation(
     account
         Who asks: accounts may receive different bars.
     refresh
-        Whether TradingView is asked for everything, and the answer stored.
+        Whether everything is requested from TradingView, and the answer stored.
 
     Yields
     ------
@@ -133,7 +133,7 @@ def _advance(
     talk: Conversation,
     received: "list[History | TvDatafeedError | None] | None",
 ) -> "History | TvDatafeedError | None":
-    """Go on with a conversation; return its result, or None when it has asked more."""
+    """Continue a conversation; return its result, or None if it has sent another request."""
     open_ones.pop(index, None)
     try:
         questions = next(talk) if received is None else talk.send(cast("Answers", received))
@@ -195,7 +195,7 @@ class _Reading:
                 self._archive.warn(again)
 
     def from_store(self) -> "Generator[list[SeriesRequest], Answers, History | None]":
-        """Answer from the store; return None when everything must be asked for."""
+        """Answer from the store; return None if everything must be requested."""
         known = self._archive.keys_for(self._request.symbol, self._account)
         if not known:
             return None
@@ -252,7 +252,7 @@ class _Reading:
         return True
 
     def _next(self, stored: Stored, progress: _Progress) -> "SeriesRequest | History | None":
-        """Return the next question, or the answer, or None when everything must be asked for."""
+        """Return the next question, or the answer, or None if everything must be requested."""
         request = self._request
         end_s = end_of(request)
         base = newest_until(stored.spans, end_s)

@@ -163,7 +163,7 @@ class StoreStats:
     size_bytes : int
         The size on disk.
     hot_symbols : list of (str, int)
-        The symbols that are asked for most, with their hits.
+        The symbols that are requested most, with their hits.
     engine, url : str
         "sqlite", "postgresql" or "tdengine"; where it is, without its password.
     """

@@ -14,7 +14,7 @@ def clear(archive: Archive, symbol: str | None, exchange: str | None, interval: 
     archive
         The store.
     symbol, exchange
-        By any name that it was asked for; None for any.
+        By any requested name; None for any.
     interval
         TradingView's text; None for any.
     """

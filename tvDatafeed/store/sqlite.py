@@ -130,7 +130,7 @@ class SqliteEngine:
 
     @contextmanager
     def _mapped(self) -> Generator[None]:
-        """Raise a `StoreError`; after one that a removed file may cause, look at the file anew."""
+        """Raise a `StoreError`; after one that a removed file may cause, check the file again."""
         try:
             with self._file.mapped():
                 yield

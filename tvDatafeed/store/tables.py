@@ -201,8 +201,8 @@ class TableTransaction:
     def write(self, series: StoredSeries, packed: bytes) -> None:
         """See `engine.Transaction`.
 
-        The blocks that the bars reach into, and those beside them that are not full, are cut anew.
-        Bars that are appended a few at a time first grow a small block of their own.
+        The blocks that the bars reach into, and those beside them that are not full, are divided
+        again. Bars that are appended a few at a time first grow a small block of their own.
         """
         if not packed:
             return
@@ -306,7 +306,7 @@ class TableTransaction:
         return len(names)
 
     def _last_blocks(self, series: StoredSeries, count: int) -> list[Row]:
-        """Return the last blocks that so many bars are appended to: none for a new block."""
+        """Return the last blocks to which the bars are appended: empty for a new block."""
         query, ours = f"{_BLOCK} ORDER BY first DESC", (series.id, series.generation)
         last = self._execute(f"{query} LIMIT 1", ours)
         bars = last[0][2] if last else BLOCK_BARS

@@ -2,8 +2,8 @@
 
 TDengine has no transactions. What a transaction changes is collected, and written when its block
 ends, in an order in which each state between two statements is a right one; `tdengine_series` says
-how. Writers of one process take turns. Writers of several processes do not: the spans of one may
-be lost in the same few milliseconds, and are asked for again.
+how. Writers of one process take turns. Writers of several processes do not: the spans of one may be
+lost in the same few milliseconds, and are requested again.
 """
 
 import json
@@ -54,7 +54,7 @@ _TABLES = {
     ),
     PARTS: ("`ts` TIMESTAMP, `data` VARCHAR(40000)", "`document` VARCHAR(32)"),
 }
-# How many series are asked for in one statement: of 60 KB each they fit into one answer.
+# How many series one statement reads: of 60 KB each they fit into one answer.
 _RECORDS_AT_ONCE = 100
 _DAY_MINUTES = {"m": 1440.0, "h": 24.0, "d": 1.0, "": 1.0}
 _KEEP = re.compile(r"([0-9]+)([mhd]?)")

@@ -74,7 +74,7 @@ class Record:
         Raises
         ------
         StoreError
-            When it is none.
+            If the record is invalid.
         """
         try:
             values = json.loads(text)

@@ -15,7 +15,7 @@ There are no transactions. These rules make every state that a reader can meet a
   forgotten and asked for again.
 - Two writers of one record: each reads it once more before it is written and adds what the other
   has added. If both do so in the same few milliseconds, the spans of one are lost, and with them
-  its bars; these are asked for again. A span is never kept without its bars.
+  its bars; these are requested again. A span is never kept without its bars.
 """
 
 import dataclasses
@@ -230,7 +230,7 @@ class SeriesState:
                 f"WHERE `ts` >= {lo} AND `ts` <= {hi} ORDER BY `ts` {order} LIMIT {limit}"
             )
             rows += page
-            # A server may send fewer than it was asked for: only an empty page is the end.
+            # A server may send fewer rows than requested: only an empty page is the end.
             if not page or (count is not None and len(rows) >= count) or self._is_end(page, order):
                 break
             lo, hi = (lo, page[-1][0] - 1) if is_newest else (page[-1][0] + 1, hi)
@@ -349,7 +349,7 @@ class SeriesState:
         return found
 
     def _adopt(self, theirs: Record | None) -> None:
-        """Go on with the record that another writer has made meanwhile."""
+        """Continue with the record that another writer has made meanwhile."""
         if theirs is None:
             return
         ours = self.record
@@ -399,7 +399,7 @@ class SeriesState:
         record = self.record
         text = record.text
         while len(text) > MAX_RECORD_CHARS and record.spans:
-            # What is not known to be answered is asked for again.
+            # Ranges that are not known to be answered are requested again.
             record.spans = record.spans[len(record.spans) // 2 + 1 :]
             record.vouched = list(record.spans)
             text = record.text

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tvDatafeed.protocol.events import History, SeriesRequest
 
-# Symbols that are asked for at a time, as `get_hist_multi` does by default.
+# Symbols that are requested at a time, as `get_hist_multi` does by default.
 _WINDOW = 10
 
 

@@ -117,9 +117,7 @@ class _BarsQuestion(_SeriesQuestion):
     n_bars: int | None = Field(None, ge=1, le=_MAX_BARS, description="default: 10")
     start_date: str | None = Field(None, description="ISO 8601; a naive one is local time")
     end_date: str | None = None
-    days: float | None = Field(
-        None, ge=0, le=100_000, description="all bars of the last so many days"
-    )
+    days: float | None = Field(None, ge=0, le=100_000, description="all bars of the last N days")
 
 
 class _CoverageQuestion(_SeriesQuestion):
@@ -240,7 +238,7 @@ def make_server(app: FastAPI, listener: socket.socket) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Whoever the client is: no header of a proxy is believed.
+        # Independent of the client: headers of a proxy are ignored.
         proxy_headers=False,
         ws="none",
         limit_concurrency=_MAX_REQUESTS,
@@ -449,7 +447,7 @@ def _add_changes(app: FastAPI, store: BarStore, warmer: Warmer) -> None:
 
 
 class _Collector:
-    """The figures of a store at the moment they are asked for."""
+    """The figures of a store at the moment of a request."""
 
     def __init__(self, store: BarStore, warmer: Warmer) -> None:
         self._store = store

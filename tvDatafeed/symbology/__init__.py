@@ -1,1 +1,1 @@
-"""Which symbols exist, and what they are."""
+"""Symbols: search, descriptions and trading hours."""

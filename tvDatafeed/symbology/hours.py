@@ -1,11 +1,11 @@
-"""When a symbol is traded: its sessions, holidays and shortened days, as TradingView writes them.
+"""Trading hours of a symbol: sessions, holidays and shortened days, in TradingView's format.
 
 The texts are those of symbol_resolved. A session is ``"24x7"``, or ranges ``HHMM-HHMM`` of local
 time, joined by commas; ``:days`` after a range names its trading days (1 is Sunday; default Monday
-to Friday), and ``|`` separates groups of days. A range that ends at or before its begin, such as
-``1800-1700``, opens the evening before its trading day; ``F`` and a number after a time says how
-many days before. Corrections are ``ranges:dates`` joined by semicolons, with ``dayoff`` for a day
-without trading.
+to Friday), and ``|`` separates groups of days. A range that ends at or before its start, such as
+``1800-1700``, opens the evening before its trading day; ``F`` and a number after a time is the
+number of days before. Corrections are ``ranges:dates`` joined by semicolons, with ``dayoff`` for a
+day without trading.
 """
 
 import math
@@ -39,7 +39,7 @@ class _Range:
 
 @dataclass(frozen=True)
 class TradingHours:
-    """When a symbol is traded.
+    """The trading hours of a symbol.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ class TradingHours:
         Returns
         -------
         TradingHours or None
-            None when they are not given, or not in a form that is known.
+            None if they are missing, or in an unknown form.
         """
         names = ("session", "session_holidays", "timezone")
         session, holidays, zone = (str(info.get(name) or "") for name in names)
         return _parsed(session, holidays, _correction_of(info), zone)
 
     def session_at(self, time_s: float) -> tuple[float, float] | None:
-        """Return the range that a moment is in.
+        """Return the range that contains a moment.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class TradingHours:
         if self.weekdays is None:
             return -math.inf, math.inf
         today = datetime.fromtimestamp(time_s, self.zone).date()
-        # A range belongs to a later day when it opens before that, and may end the day after.
+        # A range may open before its trading day, and end the day after it.
         for ahead in range(-1, self._days_ahead + 1):
             for opens_s, closes_s in self._ranges_of(today + timedelta(days=ahead)):
                 if opens_s <= time_s < closes_s:
@@ -101,7 +101,7 @@ class TradingHours:
 
     @cached_property
     def _days_ahead(self) -> int:
-        """How many days before its trading day a range opens at most."""
+        """The maximum number of days that a range opens before its trading day."""
         days = (*(self.weekdays or {}).values(), *self.days.values())
         first = min((each.open_minute for ranges in days for each in ranges), default=0)
         return -(first // _MINUTES_A_DAY)
@@ -115,11 +115,11 @@ class TradingHours:
     def _moment_s(self, day: date, minute: int) -> float:
         days, minutes = divmod(minute, _MINUTES_A_DAY)
         midnight = datetime(day.year, day.month, day.day, tzinfo=self.zone)
-        # Reckoned in wall time, as sessions are when clocks change.
+        # Computed in wall time, like sessions when clocks change.
         return (midnight + timedelta(days=days, minutes=minutes)).timestamp()
 
 
-# The symbols of an exchange have the same hours, and years of holidays.
+# Cached, since all symbols of an exchange have the same hours, with years of holidays.
 @lru_cache(maxsize=256)
 def _parsed(session: str, holidays: str, corrections: str, zone_name: str) -> TradingHours | None:
     try:
@@ -134,7 +134,7 @@ def _parsed(session: str, holidays: str, corrections: str, zone_name: str) -> Tr
 
 def _weekdays(session: str) -> dict[int, tuple[_Range, ...]]:
     found: dict[int, list[_Range]] = {day: [] for day in range(7)}
-    # What follows a semicolon is the first day of a week.
+    # The part after a semicolon is the first day of a week.
     groups = session.partition(";")[0].split("|")
     for group in groups:
         names = [each for each in group.split(":")[1:2] if "," not in each]

@@ -1,4 +1,4 @@
-"""Results: what comes back where one DataFrame is not enough."""
+"""The description of a symbol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from typing import Any
 class SymbolInfo:
     """A symbol as TradingView describes it (``symbol_resolved``).
 
-    Texts that TradingView leaves out are empty, numbers are None.
+    Missing texts are empty, missing numbers are ``None``.
 
     Attributes
     ----------
     symbol : str
-        The full symbol that was asked for, ``EXCHANGE:SYMBOL``.
+        The requested full symbol, ``EXCHANGE:SYMBOL``.
     full_name : str
         The source of the data, which may be another exchange: ``BATS:AAPL`` for ``NASDAQ:AAPL``.
     name, description, exchange, type, country : str
         Short name; name for people; exchange that lists it; kind, such as "stock", "index",
         "futures", "spot"; ISO code of the country.
     typespecs : tuple of str
-        The kind more closely, such as ``("continuous", "synthetic")``.
+        More details of the kind, such as ``("continuous", "synthetic")``.
     currency : str
         Currency code of the prices.
     timezone : str
@@ -29,15 +29,15 @@ class SymbolInfo:
     session : str
         Trading hours in that zone, such as "0930-1600", "1800-1700" or "24x7".
     subsession : str
-        "regular" or "extended": which hours the bars are of.
+        "regular" or "extended": the hours of the bars.
     holidays : tuple of str
         Days without trading, ISO 8601 dates.
     tick_size : float or None
         The smallest step of the price, in `currency`.
     point_value : float or None
-        What a move of 1 is worth for one contract, in `currency`.
+        The value of a move of 1 for one contract, in `currency`.
     has_intraday, has_extended_hours, has_volume : bool
-        Which bars there are.
+        Which bars exist.
     raw : mapping
         The whole description, as TradingView sent it.
     """
@@ -64,7 +64,7 @@ class SymbolInfo:
 
 
 def symbol_info(symbol: str, info: Mapping[str, Any]) -> SymbolInfo:
-    """Read a description."""
+    """Read TradingView's description of a symbol."""
 
     def text(*names: str) -> str:
         return next((str(info[name]) for name in names if info.get(name)), "")

@@ -1,19 +1,19 @@
-"""Search results as lines of text, and the symbols that they name."""
+"""Search results as lines of text, and their full symbols."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-# What a line about a symbol tells, and what stands there when it is missing.
+# The fields of a line about a symbol, and the texts for missing ones.
 _TOLD = ("exchange", "symbol", "description", "type")
 _MISSING = "N/A"
 
 
 def full_name(item: Mapping[str, Any]) -> str:
-    """Return what `TvDatafeed.get_hist` takes for a symbol that a search has found.
+    """Return the name of a found symbol that `TvDatafeed.get_hist` accepts.
 
-    The exchange is the item's prefix, or else the first word of its exchange, as TradingView's own
-    clients have it.
+    The exchange is the item's prefix, or else the first word of its exchange, as in TradingView's
+    own clients.
     """
     symbol = text_of(item.get("symbol"))
     words = text_of(item.get("exchange")).split()
@@ -23,14 +23,14 @@ def full_name(item: Mapping[str, Any]) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a text or a number as a text; anything else, NaN included, is an empty one."""
+    """Return a text or a number as text; anything else, including NaN, as an empty text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return "" if isinstance(value, float) and math.isnan(value) else str(value)
 
 
 def format_search_results(results: Any, max_results: int = 10) -> str:
-    """Write what a search has found as a table of text; see `TvDatafeed.format_search_results`."""
+    """Format search results as a table of text; see `TvDatafeed.format_search_results`."""
     items = results.to_dict("records") if hasattr(results, "to_dict") else list(results or ())
     if not items:
         return "No results found."
@@ -40,7 +40,8 @@ def format_search_results(results: Any, max_results: int = 10) -> str:
         told = {key: text_of(item.get(key)) or _MISSING for key in _TOLD}
         name = full_name({"prefix": item.get("prefix"), **told})
         lines.append(f"{number:2d}. {name:30s} | {told['description']:40s} | Type: {told['type']}")
-    # The root of a future is no symbol, but its contracts are. A frame has no lists of them.
+    # The root of a future is not tradable, but its contracts are. A frame has no lists of
+    # contracts.
     roots = {full_name({**item, "symbol": item.get("root")}) for item in items}
     usable = (full_name(item) for item in items if not item.get("contracts"))
     example = next((name for name in usable if name not in roots), full_name(items[0]))

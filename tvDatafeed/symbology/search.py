@@ -1,8 +1,8 @@
-"""Symbol search: TradingView's v3 endpoint, page by page, its marks removed.
+"""Symbol search: TradingView's v3 endpoint, page by page, with its marks removed.
 
-The endpoint answers ``{"symbols_remaining": n, "symbols": [...]}``, fifty at a time, and wants the
-Origin of TradingView's site, else 403. Older ones answered a list, which is understood too. A
-future is one item for its root, which cannot be charted, with its ``contracts``, which can.
+The endpoint answers ``{"symbols_remaining": n, "symbols": [...]}``, fifty at a time, and requires
+the Origin of TradingView's site, else 403. Older endpoints answered a list, which is accepted too.
+A future is one item for its root, which cannot be charted, with its ``contracts``, which can.
 """
 
 import logging
@@ -28,14 +28,14 @@ from tvDatafeed.ratelimit import RateLimiter
 from tvDatafeed.symbology.results import full_name, text_of
 
 logger: logging.Logger = logging.getLogger(__name__)
-# Where a search that fails has always been reported.
+# The logger of failed searches in all versions.
 client_logger: logging.Logger = logging.getLogger("tvDatafeed.main")
 
 ORIGIN = "https://www.tradingview.com"
-# At fifty symbols a page more than any word has; a server that never ends is not followed.
+# At fifty symbols per page, more than any word has; limits an endless server.
 MAX_PAGES = 100
 
-# How many are looked at for those that are most like a name, and how many of these are shown.
+# How many symbols are compared with a name, and how many of the most similar are shown.
 _CANDIDATES = 50
 _SUGGESTIONS = 3
 _SUGGESTIONS_S = 3.0
@@ -43,38 +43,38 @@ _BEGINNING = 2
 
 _KEYS = ("symbol", "description", "exchange", "type")
 _MARK = re.compile(r"</?em>")
-# TradingView's items are three levels deep; what is far deeper is no answer.
+# TradingView's items are three levels deep; a much deeper answer is invalid.
 _MAX_DEPTH = 32
 
 
 def search(client: HttpClient, url: str, query: SearchQuery, deadline: float) -> Iterator[Any]:
-    """Find symbols, the ones that fit best first.
+    """Find symbols, the best matches first.
 
     Parameters
     ----------
     client
-        Asks.
+        Sends the requests.
     url
         The endpoint.
     query
-        What to look for, and how many at the most.
+        The search text, and the maximum number of results.
     deadline
-        Of all pages, on the monotonic clock, seconds.
+        The deadline of all pages, on the monotonic clock, seconds.
 
     Yields
     ------
     dict
-        As TradingView describes a symbol, with at least symbol, description, exchange, type and
-        full_name, which is what `get_hist` takes.
+        TradingView's description of a symbol, with at least symbol, description, exchange, type and
+        full_name, which `get_hist` accepts.
 
     Raises
     ------
     NetworkError
         The search cannot be reached, or does not answer.
     RateLimitError
-        It asks to wait.
+        The server limits the rate.
     DataError
-        Its answer is none.
+        The answer is invalid.
     """
     start = given = 0
     for _ in range(MAX_PAGES):
@@ -98,25 +98,25 @@ def find(
     *,
     raise_on_error: bool,
 ) -> list[dict[str, Any]]:
-    """Find symbols, the ones that fit best first.
+    """Find symbols, the best matches first.
 
     Parameters
     ----------
     query
-        What to look for, and how many at the most.
+        The search text, and the maximum number of results.
     network
-        Where to search.
+        The URL of the search, and limits.
     limiter
-        Asked before each request.
+        Called before each request.
     seconds
         How long all pages may take.
     raise_on_error
-        Whether a search that fails raises. Otherwise it is a WARNING, and what came before.
+        Whether a failed search raises. Otherwise it logs a WARNING and returns the results so far.
 
     Raises
     ------
     NetworkError, DataError
-        With `raise_on_error`: the search cannot be reached, or answers no symbols.
+        With `raise_on_error`: the search cannot be reached, or its answer has no symbols.
     """
     found: list[dict[str, Any]] = []
     client = HttpClient(network, limiter=limiter)
@@ -142,11 +142,11 @@ def with_suggestions(
     error
         The error of the symbol.
     network
-        Where to search.
+        The URL of the search, and limits.
     limiter
-        Asked before each request.
+        Called before each request.
     seconds
-        How long that may take; never more than three.
+        The time limit; at most three seconds are used.
 
     Returns
     -------
@@ -175,10 +175,11 @@ def _nearest(
     _place, _, name = symbol.rpartition(":")
     found: dict[str, float] = {}
     try:
-        # What is misspelt at its end is found by its beginning.
+        # The beginning finds symbols that are misspelt at their end.
         for text in dict.fromkeys((name, name[:_BEGINNING])):
             query = SearchQuery(text, "", "", _CANDIDATES)
-            # One page each: an error is not delayed, and handshakes keep a quarter of the burst.
+            # One page each, so that an error is not delayed, and handshakes keep a quarter of the
+            # burst.
             limiter.acquire_spare(max(limiter.burst_size // 4, 1))
             for item in search(client, network.search_url, query, deadline):
                 found[item["full_name"]] = _likeness(symbol, item["full_name"])
@@ -194,7 +195,7 @@ def _is_at_home(url: str) -> bool:
 
 
 def _likeness(one: str, other: str) -> float:
-    """Say how much two symbols are alike; the exchange counts less than the name."""
+    """Return the similarity of two symbols; the exchange counts less than the name."""
     name, other_name = (text.rpartition(":")[2] for text in (one, other))
     likeness_of_names = SequenceMatcher(a=name, b=other_name).ratio()
     return likeness_of_names + SequenceMatcher(a=one, b=other).ratio()
@@ -203,7 +204,7 @@ def _likeness(one: str, other: str) -> float:
 def _page(
     client: HttpClient, url: str, query: SearchQuery, start: int, deadline: float
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Ask for a page; gives its items, its size with all that is none, and what remains."""
+    """Fetch one page. Return its valid items, its size, and how many symbols remain."""
     asked = {
         "text": query.text,
         "exchange": query.exchange,
@@ -215,17 +216,17 @@ def _page(
     headers = {"Origin": ORIGIN, "Referer": f"{ORIGIN}/"}
     reply = client.get(_with_query(url, asked), headers=headers, deadline=deadline)
     if reply.status == 429:  # noqa: PLR2004 - Too Many Requests
-        raise RateLimitError(retry_after=reply.retry_after, reason="the symbol search says 429")
+        raise RateLimitError(retry_after=reply.retry_after, reason="the symbol search answers 429")
     if reply.status != 200:  # noqa: PLR2004 - OK
         retryable = reply.status >= 500  # noqa: PLR2004 - errors of the server
         raise NetworkError(f"the symbol search answers {reply.status}", retryable=retryable)
     try:
         answer = reply.json()
     except ValueError as error:
-        raise DataError(f"the symbol search answers no JSON: {error}") from None
+        raise DataError(f"the answer of the symbol search is not JSON: {error}") from None
     found = answer.get("symbols") if isinstance(answer, dict) else answer
     if not isinstance(found, list):
-        raise DataError("the symbol search answers no list of symbols")
+        raise DataError("the answer of the symbol search has no list of symbols")
     remaining = answer.get("symbols_remaining") if isinstance(answer, dict) else 0
     items = [_unmarked(item) for item in found if isinstance(item, dict)]
     return items, len(found), remaining if isinstance(remaining, int) else 0
@@ -252,7 +253,7 @@ def _complete(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unmarked(value: Any, depth: int = 0) -> Any:
-    """Remove the marks around what was found."""
+    """Remove the marks around matches."""
     if depth > _MAX_DEPTH:
         raise DataError(f"the symbol search answers with more than {_MAX_DEPTH} levels")
     if isinstance(value, str):

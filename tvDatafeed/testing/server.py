@@ -340,7 +340,7 @@ class FakeTradingView(AccountControls):
         Parameters
         ----------
         symbol
-            The file; or ``"EXCHANGE:NAME"``, which need not be in the market.
+            The file; or ``"EXCHANGE:NAME"``, which may be missing in the market.
         payloads
             JSON texts as captured; see `load_packets`. A recorded hello is not sent again.
         session

@@ -44,7 +44,7 @@ class TestTokens:
             assert last in names
 
     def test_expired(self, server, connect):
-        """Tokens that a test expires are refused; open connections go on."""
+        """Tokens that a test expires are refused; open connections continue."""
         token = server.issue_token("alice")
         live = connect(token)
         assert live.reply() == ["symbol_resolved"]

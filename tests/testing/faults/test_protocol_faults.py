@@ -28,7 +28,7 @@ from tvDatafeed.testing import (
 class TestProtocolFaults:
     @pytest.fixture
     def ask(self, server, client):
-        """Have a fault strike the answer of one request."""
+        """Inject a fault into the answer of one request."""
 
         def asked(*faults):
             server.inject(*faults)

@@ -97,7 +97,7 @@ class TestHandshakeFaults:
         assert b"\r\nlocation: https://example.com/\r\n" in client.rest()
 
     def test_upgrade_garbage(self, server, client):
-        """UpgradeGarbage answers by something that is no HTTP."""
+        """UpgradeGarbage answers with something that is not HTTP."""
         server.inject(UpgradeGarbage())
         client.ask_for_upgrade()
         assert not client.rest().startswith(b"HTTP")
@@ -111,7 +111,7 @@ class TestHandshakeFaults:
 class TestWireFaults:
     @pytest.fixture
     def ask(self, server, client):
-        """Have a fault strike the answer of one request."""
+        """Inject a fault into the answer of one request."""
 
         def asked(*faults):
             client.open()
@@ -167,7 +167,7 @@ class TestWireFaults:
         assert ask(GiantHeader()).take(10) == b"\x81\x7f" + (1 << 40).to_bytes(8, "big")
 
     def test_endless_fragments(self, ask, server):
-        """EndlessFragments goes on without an end of the message, until the client leaves."""
+        """EndlessFragments continues without an end of the message, until the client leaves."""
         client = ask(EndlessFragments(3))
         assert client.frame() == (TEXT, b"xxx", False, 0)
         assert {client.frame() for _ in range(5000)} == {(0, b"xxx", False, 0)}

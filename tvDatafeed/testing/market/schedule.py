@@ -101,7 +101,7 @@ def bar_schedule(
     count = int(interval[:-1] or 1) if longer else 0
     period_days = {"": 0, "D": 1, "W": 7, "M": 31}[unit] * count
     # The trade date can be a day later than in UTC: zones east of Greenwich, evening opens. A
-    # window ends with a whole period but can begin with a partial one: hence n + 1.
+    # window ends with a whole period but can begin with a partial one: so it is n + 1.
     last = day_of(now) + timedelta(days=2 + period_days)
     days = 16 + (n + 1) * (period_days or (step_s or 0) / SECONDS_A_DAY) * 1.5
     while True:

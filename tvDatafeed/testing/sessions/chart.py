@@ -18,7 +18,8 @@ class ChartSymbol:
     symbol: str
     listing: Listing | None
     options: tuple[tuple[str, Any], ...] = ()
-    # What is asked for instead of the market's bars: such as "BarSetRenko@tv-prostudies-40".
+    # The data that are requested instead of the market's bars, such as
+    # "BarSetRenko@tv-prostudies-40".
     bar_set: str = ""
     is_answered: bool = False
 

@@ -381,7 +381,7 @@ class Play:
         if not fitting:
             self._differ(live)
             return
-        # Another command may follow, and tell which one it is.
+        # Another command may follow, and show which one it is.
         ready = [s for s in fitting if not _is_command_after(s, count)]
         if is_sure and not ready:
             line, method = fitting[0].commands[count].line, fitting[0].commands[count].method
@@ -411,7 +411,7 @@ class Play:
         self._follow(live, now)
 
     def _advance(self, live: _Live, command: tuple[str, list[Any]], now: float) -> None:
-        """Go on to the recorded command that is equal to one of the client, and learn its ids."""
+        """Advance to the recorded command that is equal to one of the client, and learn its ids."""
         assert live.script is not None  # noqa: S101 - as the caller found
         items = live.script.items
         while not isinstance(items[live.position][1], RecordedCommand):

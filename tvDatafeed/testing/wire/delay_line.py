@@ -57,7 +57,7 @@ class DelayLine:
     """The messages on their way to one client, in order.
 
     The bytes of a message are sent after those of the previous message, and the whole message
-    arrives one round trip later. Thus delays overlap, and transmission times add up.
+    arrives one round trip later. So delays overlap, and transmission times add up.
 
     Parameters
     ----------

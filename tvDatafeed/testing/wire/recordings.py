@@ -122,7 +122,7 @@ class Recording:
         ]
 
     def page_payloads(self, ids: SeriesIds, number: int) -> list[str]:
-        """Return a recorded answer to request_more_data; empty if there are not so many.
+        """Return a recorded answer to request_more_data; empty if there are fewer.
 
         Parameters
         ----------
