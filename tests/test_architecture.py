@@ -57,6 +57,7 @@ DOORS = {
         "frames.rows",
         "frames.search",
     },
+    "shtab": {"cli.completion"},
     "sqlite3": {"common.sqlitefile"},
     "psycopg": {"store.postgres"},
     "redis": {"delivery.redisserver"},
@@ -64,7 +65,6 @@ DOORS = {
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
     "prometheus_client": {"store.web"},
-    "shtab": {"cli.completion"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {
