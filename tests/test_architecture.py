@@ -58,6 +58,7 @@ DOORS = {
         "frames.rows",
         "frames.search",
     },
+    "shtab": {"cli.completion"},
     "sqlite3": {"common.sqlitefile"},
     "psycopg": {"store.postgres"},
     "redis": {"delivery.redisserver"},
