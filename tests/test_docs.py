@@ -1,11 +1,9 @@
-"""What the pages in docs/ say is true."""
+"""What the pages of store and delivery say is true; their blocks run in test_pages.py."""
 
 import contextlib
 import json
 import re
 import shlex
-import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,8 @@ from tests.delivery.hooks import SEIS, bar
 from tests.delivery.receiver import SECRET, Receiver
 from tests.delivery.redisserver import NO_SERVER, RedisServer, has_server
 from tests.loopback import NOW
-from tests.programs import urls
+from tests.pages import PAGES, blocks
+from tests.programs import ROOT, urls
 from tests.scale import PATIENCE_S
 from tests.store.webserver import serving
 from tvDatafeed import exceptions
@@ -23,23 +22,8 @@ from tvDatafeed.config import environment_variables
 from tvDatafeed.delivery import Webhook
 from tvDatafeed.testing import FakeTradingView
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-
-
-def blocks(text, language):
-    """Return the blocks of a language, without the indentation of the list that they stand in."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _indentation, block in found]
-
-
-BLOCKS = [
-    pytest.param(page.stem, block, id=f"{page.stem}-{number}")
-    for page in PAGES
-    for number, block in enumerate(blocks(page.read_text("utf-8"), "python"), 1)
-]
-STORE = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
-DELIVERY = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
+STORE = PAGES["store"]
+DELIVERY = PAGES["delivery"]
 # The commands that the page and the README of its examples show.
 COMMANDS = sorted(
     {
@@ -101,16 +85,6 @@ def redis():
     server = RedisServer()
     yield server
     server.close()
-
-
-@pytest.mark.parametrize(("page", "block"), BLOCKS)
-@pytest.mark.slow
-def test_block_runs(page, block, environment, request):
-    """Each Python block runs as it stands, in an empty folder and against loopback servers."""
-    if "Redis" in block:
-        environment({"TV_REDIS_URL": request.getfixturevalue("redis").url})
-    with deliveries(environment) if page == "delivery" else contextlib.nullcontext():
-        run(block)
 
 
 def block_with(words):
@@ -184,11 +158,6 @@ def test_message_is_shown_as_it_is(environment):
         (body,) = receiver.bodies()
     shown = json.loads(blocks(DELIVERY, "json")[0])
     assert (list(shown), list(shown["data"])) == (list(body), list(body["data"]))
-
-
-def test_blocks_are_found():
-    """The page of the store has blocks at all."""
-    assert len(BLOCKS) >= 6
 
 
 @pytest.mark.parametrize(
