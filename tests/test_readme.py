@@ -36,6 +36,28 @@ def test_relative_link(link):
     assert (ROOT / link.partition("#")[0]).exists()
 
 
+URLS = {"Documentation": "https://docs.example/", "Repository": "https://git.example/x"}
+
+
+@pytest.mark.parametrize(
+    ("link", "with_urls"),
+    [
+        ("docs/index.md", "https://docs.example/"),
+        ("docs/history.md#depth", "https://docs.example/history/#depth"),
+        ("docs/reference/index.md", "https://docs.example/reference/"),
+        ("docs/reference/client.md", "https://docs.example/reference/client/"),
+        ("CHANGELOG.md", "https://git.example/x/blob/main/CHANGELOG.md"),
+        ("https://www.tradingview.com/policies/", "https://www.tradingview.com/policies/"),
+    ],
+)
+def test_links_of_the_distribution(link, with_urls):
+    """A built distribution has absolute links, or the words alone where a URL is not filled in."""
+    hook = pytest.importorskip("hatch_build", reason="needs hatchling")
+    assert hook.with_absolute_links(f"[it]({link})", URLS) == f"[it]({with_urls})"
+    without = f"[it]({link})" if "://" in link else "it"
+    assert hook.with_absolute_links(f"[it]({link})", {}) == without
+
+
 def test_each_page_is_linked():
     """The README names each page of the site."""
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
