@@ -22,6 +22,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"__init__"},
+    {"metrics"},
     {"datafeed", "seis", "consumer"},
     {"main", "live"},
     {"store", "delivery"},
@@ -63,7 +64,7 @@ DOORS = {
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
-    "prometheus_client": {"store.web"},
+    "prometheus_client": {"common.prometheus"},
 }
 # The wire without I/O, threads and clock.
 FORBIDDEN_IN_PROTOCOL = {

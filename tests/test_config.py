@@ -5,6 +5,7 @@ import dataclasses
 import doctest
 import itertools
 import math
+import os
 import pickle
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from tvDatafeed.config import (
     ThreadingConfig,
     TvDatafeedConfig,
     environment_variables,
+    notify_socket,
     validate_timeout,
+    watchdog_s,
 )
 from tvDatafeed.exceptions import ConfigurationError
 
@@ -683,3 +686,37 @@ def test_the_example_file_shows_the_defaults(monkeypatch):
 def test_the_examples_run():
     """What the documentation shows is what happens."""
     assert doctest.testmod(config).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": ""}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+        ({"WATCHDOG_USEC": "1e6"}, None),
+        ({"WATCHDOG_USEC": "\u0663"}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "x"}, None),
+    ],
+)
+def test_watchdog_of_the_service_manager(monkeypatch, variables, expected):
+    """Its time counts in seconds, and only where it was meant for this process."""
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert watchdog_s() == expected
+
+
+def test_socket_of_the_service_manager(monkeypatch):
+    """An empty one is none."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert notify_socket() is None
+    monkeypatch.setenv("NOTIFY_SOCKET", "")
+    assert notify_socket() is None
+    monkeypatch.setenv("NOTIFY_SOCKET", "@systemd")
+    assert notify_socket() == "@systemd"

@@ -10,9 +10,16 @@ import pytest
 import tvDatafeed
 import tvDatafeed.config
 import tvDatafeed.delivery
+import tvDatafeed.metrics
 import tvDatafeed.testing
 
-PACKAGES = (tvDatafeed, tvDatafeed.testing, tvDatafeed.config, tvDatafeed.delivery)
+PACKAGES = (
+    tvDatafeed,
+    tvDatafeed.testing,
+    tvDatafeed.config,
+    tvDatafeed.delivery,
+    tvDatafeed.metrics,
+)
 UNITS = re.compile(
     r"\b(seconds?|minutes?|hours?|bars?|bytes|prices?|volume|symbols?|requests?|connections?|times|"
     r"results?|contracts?|failures?|messages?|sessions?|polls?|number of|how many|in a row|sends?|"

@@ -35,6 +35,7 @@ PATHS = {
     "tvDatafeed.ratelimit": "RateLimiter CircuitBreaker",
     "tvDatafeed.auth": "TradingViewAuth Authenticator Credentials Identity",
     "tvDatafeed.interval": "Interval interval_len",
+    "tvDatafeed.metrics": "MetricsServer TvDatafeedCollector",
     "tvDatafeed.cli": "main",
 }
 

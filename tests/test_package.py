@@ -93,7 +93,7 @@ def test_star_import():
 
 def test_completion_lists_the_public_names():
     """After ``tvDatafeed.`` come the names to import and the parts, and no module of ours."""
-    parts = {"delivery", "network", "store", "testing", "__version__"}
+    parts = {"delivery", "metrics", "network", "store", "testing", "__version__"}
     assert dir(tvDatafeed) == sorted({*tvDatafeed.__all__, *parts})
     assert all(hasattr(tvDatafeed, name) for name in dir(tvDatafeed))
 

@@ -112,7 +112,7 @@ __version__ = "3.0.0.dev0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Import paths that nothing above imports.
-_PARTS = frozenset({"consumer", "delivery", "network", "seis", "store", "testing"})
+_PARTS = frozenset({"consumer", "delivery", "metrics", "network", "seis", "store", "testing"})
 
 # Those of them that a program names; the other two are old paths of names above.
 _SHOWN_PARTS = _PARTS - {"consumer", "seis"}

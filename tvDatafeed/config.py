@@ -79,8 +79,10 @@ __all__ = [
     "ThreadingConfig",
     "TvDatafeedConfig",
     "environment_variables",
+    "notify_socket",
     "terminal_is_dumb",
     "validate_timeout",
+    "watchdog_s",
 ]
 
 
@@ -117,6 +119,20 @@ def environment_variables() -> tuple[str, ...]:
 def terminal_is_dumb() -> bool:
     """Whether the terminal says of itself that it can only write line after line."""
     return os.environ.get("TERM") == "dumb"
+
+
+def notify_socket() -> str | None:
+    """Return the socket of the service manager that has started this process, if one has."""
+    return os.environ.get("NOTIFY_SOCKET") or None
+
+
+def watchdog_s() -> float | None:
+    """Return after how many seconds without a sign of life the service manager acts, if it does."""
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not (usec.isascii() and usec.isdecimal()) or int(usec) == 0:
+        return None
+    # Otherwise it was set for a process that has started this one.
+    return int(usec) / 1e6 if pid in {"", str(os.getpid())} else None
 
 
 @contextmanager

@@ -558,6 +558,23 @@ class TvDatafeedLive(TvDatafeed, Feed):
         """
         return self._registry.health()
 
+    def is_responsive(self, timeout: float = 5.0) -> bool:
+        """Check that the feed's own thread works, as a watchdog does.
+
+        An outage of TradingView does not count: `health` has that.
+
+        Parameters
+        ----------
+        timeout : float, default 5.0
+            Seconds for the thread that keeps the series open to answer.
+
+        Returns
+        -------
+        bool
+            False when it does not answer in time, and this process should be started anew.
+        """
+        return self._registry.is_responsive(_checked_timeout(timeout))
+
     def get_hist(  # type: ignore[override]  # noqa: PLR0917 - timeout stands where it always stood
         self,
         symbol: str,

@@ -19,6 +19,7 @@ from tvDatafeed.cli.arguments import (
 from tvDatafeed.cli.console import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CommandError, note
 from tvDatafeed.cli.destinations import Destination, RedisDestination, WebhookDestination
 from tvDatafeed.cli.live import opened_seis
+from tvDatafeed.cli.service import add_metrics_options, as_service
 from tvDatafeed.cli.signals import both_interrupt
 from tvDatafeed.config import DeliveryConfig, RedisConfig, TelegramConfig, TvDatafeedConfig
 from tvDatafeed.datafeed import TvDatafeedLive
@@ -28,7 +29,7 @@ from tvDatafeed.live.seis import Seis
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.delivery import AlertService
+    from tvDatafeed.delivery import AlertService, Webhook
 
 __all__ = ["add_run_command"]
 
@@ -45,6 +46,10 @@ Each bar that closes is posted, signed with TV_WEBHOOK_SECRET, or published in
 Redis for `tvdatafeed live --from-redis` on other machines; or both. Without
 --url and --redis, bars go where TV_WEBHOOK_URL and TV_REDIS_URL say. Other
 users of the machine can read arguments: put URLs with passwords into variables.
+
+With --metrics-port it serves /metrics (Prometheus) and /health (200, or 503
+while bars do not come). A service manager that set NOTIFY_SOCKET is notified:
+READY, WATCHDOG while the feed works (also while TradingView is away), STOPPING.
 
 Ctrl-C and SIGTERM end it, with exit code 0. What is not delivered by then waits
 in the outbox until it runs again. With TV_TELEGRAM_TOKEN and
@@ -91,6 +96,7 @@ def add_run_command(part: AddCommand) -> None:
     run.add_argument(
         "--json", action="store_true", help="write the result of each attempt as a line of JSON"
     )
+    add_metrics_options(run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -149,6 +155,7 @@ class _Run:
         self._is_over = threading.Event()
         self._destinations: list[Destination] = []
         self._gates: list[_Gate] = []
+        self._webhook: Webhook | None = None
         self._has_failed = False
         self.failure: Exception | None = None
 
@@ -177,7 +184,9 @@ class _Run:
                 EXIT_USAGE,
             )
         if posts:
-            self._destinations.append(WebhookDestination(arguments, config, self._fail))
+            posting = WebhookDestination(arguments, config, self._fail)
+            self._destinations.append(posting)
+            self._webhook = posting.hook
         if publishes:
             self._destinations.append(RedisDestination(arguments.redis or redis_url))
 
@@ -207,10 +216,11 @@ class _Run:
             for seis in seises:
                 for gate in self._gates:
                     feed.new_consumer(seis, gate, on_slow="block")
-            # Windows interrupts no wait that has no end.
-            while not self._is_over.wait(_LOOK_S):
-                for destination in self._destinations:
-                    destination.look()
+            with as_service(arguments, feed, self._webhook):
+                # Windows interrupts no wait that has no end.
+                while not self._is_over.wait(_LOOK_S):
+                    for destination in self._destinations:
+                        destination.look()
             self._has_failed = any(status.error is not None for status in feed.status())
 
     def _check(self) -> None:

@@ -16,7 +16,7 @@ from tvDatafeed.exceptions import OutboxError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tvDatafeed.delivery import AlertService, DeliveryResult
+    from tvDatafeed.delivery import AlertService, DeliveryResult, Webhook
     from tvDatafeed.live.seis import Seis
 
 __all__ = ["Destination", "RedisDestination", "WebhookDestination", "signing_secret"]
@@ -116,6 +116,11 @@ class WebhookDestination(Destination):
         self._delivered = self._dead = 0
         self._is_failing = False
         self._hook.results(self._hear)
+
+    @property
+    def hook(self) -> "Webhook":
+        """What posts."""
+        return self._hook
 
     @property
     def place(self) -> str:

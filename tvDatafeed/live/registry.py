@@ -427,6 +427,20 @@ class Registry:
             seises=statuses,
         )
 
+    def is_responsive(self, timeout: float | None) -> bool:
+        """Return whether the thread that keeps the series open answers within a time, in seconds.
+
+        It has nothing to do without series, and counts as one that answers.
+        """
+        self.check_process()
+        answered = threading.Event()
+        with self._lock:
+            series = next((each.series for each in self._registered.values()), None)
+            if series is None:
+                return True
+            self._supervisor.command(lambda _series: answered.set(), series)
+        return answered.wait(timeout)
+
     def try_all_again(self) -> None:
         """Try again to open what has failed."""
         self.check_process()

@@ -132,7 +132,7 @@ class StreamSupervisor:
         series.on_silence = self._notice_silence
         series.on_doubt = self._notice_doubt
         self._followed.add(series)
-        self._command(self._begin, series)
+        self.command(self._begin, series)
 
     def release(self, series: LiveSeries) -> None:
         """Close a series; the feed's lock is held. Its state becomes STOPPED."""
@@ -141,7 +141,7 @@ class StreamSupervisor:
         if self._thread.thread is None:
             series.settled.set()
         else:
-            self._command(self._stop_following, series)
+            self.command(self._stop_following, series)
 
     def try_again(self, series: LiveSeries) -> None:
         """Open a series that has failed, or whose host is not that of the token, again.
@@ -149,9 +149,9 @@ class StreamSupervisor:
         The feed's lock is held.
         """
         if series in self._followed and self._thread.thread is not None:
-            self._command(self._restart, series)
+            self.command(self._restart, series)
 
-    def _command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
+    def command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
         """Have the supervisor's thread call a function; called in any thread."""
         self._commands.append((call, series))
         self._wake()
@@ -435,11 +435,11 @@ class StreamSupervisor:
 
     def _notice_silence(self, series: LiveSeries) -> None:
         """Watch a series whose last bar the clock has closed; called in the delivering thread."""
-        self._command(self._source.check_silence, series)
+        self.command(self._source.check_silence, series)
 
     def _notice_doubt(self, series: LiveSeries) -> None:
         """Open a series again before a bar of it closes; called in the delivering thread."""
-        self._command(self._confirm, series)
+        self.command(self._confirm, series)
 
     def _confirm(self, series: LiveSeries) -> None:
         if series.awaits_confirmation and series.session is not None:

@@ -16,11 +16,9 @@ from fastapi import Body, FastAPI, HTTPException, Query, Request, Response, Secu
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
+from tvDatafeed.common.prometheus import CONTENT_TYPE, Family, gauge, rendered
 from tvDatafeed.exceptions import (
     ConfigurationError,
     DataNotFoundError,
@@ -32,6 +30,7 @@ from tvDatafeed.query.history import Adjustment
 from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.store.access import Access, Verdict
 from tvDatafeed.store.barstore import BarStore
+from tvDatafeed.store.figures import store_figures
 from tvDatafeed.store.views import (
     bars_view,
     coverage_view,
@@ -374,9 +373,7 @@ def _add_state(app: FastAPI, store: BarStore, warmer: Warmer) -> None:
 
     @app.get("/metrics", summary="Figures for Prometheus")
     def metrics() -> Response:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(store, warmer))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(rendered(_Collector(store, warmer)), media_type=CONTENT_TYPE)
 
 
 def _add_contents(app: FastAPI, store: BarStore) -> None:
@@ -458,27 +455,8 @@ class _Collector:
         self._store = store
         self._warmer = warmer
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Yield the figures; of a store that fails that alone."""
-        prefix = "tvdatafeed_store_"
-        try:
-            stats = self._store.stats()
-        except StoreError:
-            stats = None
-        yield GaugeMetricFamily(f"{prefix}up", "Whether the store can be read.", int(bool(stats)))
+        yield from store_figures(self._store)
         is_warming = self._warmer.progress.state == "running"
-        yield GaugeMetricFamily(f"{prefix}warming", "Whether bars are fetched.", int(is_warming))
-        if stats is None:
-            return
-        gauges = {
-            "records": ("Bars and documents.", stats.total_records),
-            "documents": ("Documents.", stats.documents),
-            "series": ("Series.", stats.series),
-            "symbols": ("Symbols with bars.", stats.unique_symbols),
-            "size_bytes": ("The size on disk.", stats.size_bytes),
-            "hit_ratio": ("Hits of all requests, from 0 to 1.", stats.hit_rate),
-        }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(prefix + name, text, value)
-        yield CounterMetricFamily(f"{prefix}hits", "Requests that needed no page.", stats.hits)
-        yield CounterMetricFamily(f"{prefix}misses", "Requests that needed bars.", stats.misses)
+        yield gauge("tvdatafeed_store_warming", "Whether bars are fetched.", is_warming)
