@@ -21,7 +21,7 @@ _LARGEST_PAGE_BYTES = 1_000_000
 _PACKAGES = (
     *("tvDatafeed", "tvDatafeed.config", "tvDatafeed.delivery", "tvDatafeed.store"),
     *("tvDatafeed.testing", "tvDatafeed.network", "tvDatafeed.ratelimit", "tvDatafeed.auth"),
-    *("tvDatafeed.interval", "tvDatafeed.utils", "tvDatafeed.validators"),
+    *("tvDatafeed.interval", "tvDatafeed.utils", "tvDatafeed.metrics", "tvDatafeed.validators"),
 )
 
 
