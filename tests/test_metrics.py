@@ -300,7 +300,7 @@ def test_many_at_a_time(tvl):
 
 
 def test_client_that_goes(tvl, capsys):
-    """A client that hangs up or sends nonsense is no line on stderr, and harms no other."""
+    """A client that hangs up or sends nonsense leaves stderr empty, and harms no other."""
     with MetricsServer(tvl, 0) as metrics:
         for text in (b"", b"GET /metrics", b"\x16\x03\x01" * 50, b"GET /health HTTP/1.1\r\n\r\n"):
             with socket.create_connection((metrics.host, metrics.port)) as connection:

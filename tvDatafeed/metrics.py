@@ -117,7 +117,7 @@ class MetricsServer:
 
     ``/health`` is JSON, `Health.as_dict` of the feed: with status 200 while it is ok, and else 503.
     The server runs in threads of its own until it is closed. It asks for no password, and what it
-    shows is no secret: open it to the machines that read it alone.
+    shows is not secret: let only the machines reach it that read it.
 
     Parameters
     ----------

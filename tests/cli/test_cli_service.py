@@ -191,7 +191,7 @@ def test_reports_of_a_command(loopback, capsys, manager):
 
 @needs_unix
 def test_a_command_that_fails_is_never_ready(loopback, capsys, manager):
-    """A symbol that nobody knows: the manager hears nothing, and has the exit code."""
+    """A symbol that TradingView does not know: the manager hears nothing, and has the exit code."""
     assert main(["live", "NASDAQ:NOPE"]) == 1
     with pytest.raises(TimeoutError):
         manager.hear("READY", 0.01)

@@ -43,7 +43,7 @@ def test_report(path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 def test_abstract_name():
-    """A name that begins with @ is no file."""
+    """A name that begins with @ is not a file."""
     name = f"tvdatafeed-test-{os.getpid()}"
     with listening(f"\0{name}") as receiver:
         assert ServiceManager(f"@{name}").notify(WATCHDOG=1)

@@ -1,7 +1,7 @@
 """An hour of the bot in ``examples/service``: is each bar handled once, and is its health right?
 
 ``python -m tests.soak.service_hour [--minutes 1] [--speed 60] [--warm-up-s S]``: the bot runs as a
-program, with the defaults of the library, against a loopback market that is so many times as fast
+program, with the defaults of the library, against a loopback market that is SPEED times as fast
 as time. Meanwhile the server is stopped and started again three times, and the bot is ended twice:
 once by SIGTERM, once by SIGKILL. A program that has ended is started again, as systemd would do.
 

@@ -81,7 +81,7 @@ def _live(arguments: argparse.Namespace) -> int:
         try:
             return _follow(arguments)
         except KeyboardInterrupt:
-            # A service is ended by SIGTERM, which is no failure.
+            # SIGTERM ends a service, and is not a failure.
             if signals[:1] == [signal.SIGTERM]:
                 return EXIT_OK
             raise

@@ -56,7 +56,7 @@ def _port(text: str) -> int:
 
 
 def check_has_no_metrics(arguments: argparse.Namespace) -> None:
-    """Refuse ``--metrics-port`` where there is no feed of this process.
+    """Refuse ``--metrics-port`` where this process has no feed.
 
     Raises
     ------
