@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.scale import scaled
 
 ROOT = Path(__file__).parents[1]
+# What a program without an account and without configured logging has on stderr.
+NO_ACCOUNT = "no account: TradingView limits what it gives to anonymous users\n"
 # Far beyond what any of them needs; a test that hangs should fail and say where.
 TIMEOUT_S = scaled(60.0)
 

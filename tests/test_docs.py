@@ -1,4 +1,4 @@
-"""What the pages of store and delivery say is true; their blocks run in test_pages.py."""
+"""What the pages of store, delivery, asyncio and logging say; blocks run in test_pages.py."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from tests import programs
 from tests.delivery import telegram
 from tests.delivery.hooks import SEIS, bar
 from tests.delivery.receiver import SECRET, Receiver
@@ -20,7 +21,7 @@ from tvDatafeed import exceptions
 from tvDatafeed.cli import main
 from tvDatafeed.config import environment_variables
 from tvDatafeed.delivery import Webhook
-from tvDatafeed.testing import FakeTradingView
+from tvDatafeed.testing import FakeTradingView, FinMidFrame
 
 STORE = PAGES["store"]
 DELIVERY = PAGES["delivery"]
@@ -89,8 +90,7 @@ def redis():
 
 def block_with(words):
     """Return the block of the page of delivery that has some words."""
-    (found,) = [block for block in blocks(DELIVERY, "python") if words in block]
-    return found
+    return block_of("delivery", words)
 
 
 @pytest.mark.slow
@@ -136,6 +136,73 @@ def test_feed_is_shared(environment, redis, capsys):
     assert not capsys.readouterr().out
     run(block_with("RedisFeed("))
     assert "BINANCE:BTCUSDT" in capsys.readouterr().out
+
+
+def block_of(page, words):
+    """Return the block of a page that has some words."""
+    (found,) = [block for block in blocks(PAGES[page], "python") if words in block]
+    return found
+
+
+@pytest.mark.slow
+def test_a_coroutine_is_refused_with_the_line_that_works(environment, capsys):
+    """The block prints the error; the line in it is the one of the block, and brings a bar."""
+    block = block_of("asyncio", "DataValidationError")
+    run(block)
+    refused, bar = capsys.readouterr().out.splitlines()
+    line = "lambda seis, data: asyncio.run_coroutine_threadsafe(f(seis, data), loop)"
+    assert line in refused
+    assert line in block
+    assert bar.startswith("BTCUSDT ")
+
+
+@pytest.mark.slow
+def test_fastapi(environment):
+    """The application answers history, a mistake, and the bar that closed last as an event."""
+    app = run(block_of("asyncio", "FastAPI"))["app"]
+    with serving(app) as client:
+        bars = client.get("/bars/NASDAQ/AAPL", params={"n": 3}).json()
+        assert [bar["symbol"] for bar in bars] == ["NASDAQ:AAPL"] * 3
+        assert client.get("/bars/NASDAQ/NOSUCH").status_code == 404
+        with client.get("/live", stream=True) as live:
+            line = next(live.iter_lines())
+    (bar,) = json.loads(line.decode().removeprefix("data: "))
+    assert bar["symbol"] == "BINANCE:BTCUSDT"
+
+
+@pytest.mark.slow
+def test_chat(environment, capsys):
+    """The bot answers a question, and says why it cannot answer another one."""
+    run(block_of("asyncio", "class Chat"))
+    out = capsys.readouterr().out
+    assert "AAPL: " in out
+    assert "'NOSUCH' not found on NASDAQ" in out
+
+
+@pytest.mark.slow
+def test_fields_are_read(server):
+    """A handler of the page reads the fields of an outage."""
+    server.inject(FinMidFrame(times=1))
+    done = programs.run("-c", block_of("logging", "class Outages"), server=server)
+    assert done.stdout.startswith("tried again: AAPL 1 ")
+
+
+@pytest.mark.slow
+def test_record_with_info(server):
+    """With the configuration of the page there is a line for each answer."""
+    done = programs.run("-c", block_of("logging", "level=logging.INFO, format"), server=server)
+    *_others, line = done.stderr.splitlines()
+    assert re.fullmatch(r"\S+ \S+ INFO tvDatafeed.main: NASDAQ:AAPL: 100 bars in \d.\d+ s", line)
+
+
+@pytest.mark.documentation
+def test_structlog(server):
+    """Records of the library and of the program are JSON, with their fields."""
+    done = programs.run("-c", block_of("logging", "structlog"), server=server)
+    found = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (found[0]["event"], found[0]["strategy"]) == ("started", "trend")
+    (answer,) = [one for one in found if one["logger"] == "tvDatafeed.main" and "bars" in one]
+    assert (answer["symbol"], answer["bars"], answer["level"]) == ("AAPL", 100, "info")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.loopback import at_once, expected
+from tests.programs import run
 from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import (
     AuthenticationError,
@@ -523,13 +524,22 @@ def test_verbose_is_about_our_own_records(server, caplog, verbose, records):
     assert logging.getLogger("tvDatafeed").level == level
 
 
-def test_anonymous_use_is_told_once(server, caplog):
-    """Without an account there is one WARNING, with a token there is none."""
-    with caplog.at_level(logging.WARNING, "tvDatafeed"):
-        TvDatafeed(config=server.config())
-        assert len(caplog.records) == 1
-        TvDatafeed(auth_token=ACCOUNT_TOKEN, config=server.config())
-    assert len(caplog.records) == 1
+@pytest.mark.slow
+def test_anonymous_use_is_a_warning_once(server):
+    """A program without an account has one WARNING, at its first object; with one it has none."""
+    program = """
+import logging
+from tvDatafeed import TvDatafeed, TvDatafeedLive
+logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
+for token in TOKENS:
+    TvDatafeed(auth_token=token).close()
+    TvDatafeedLive(auth_token=token).close()
+"""
+    anonymous = run("-c", program.replace("TOKENS", "(None, None)"), server=server)
+    (line,) = anonymous.stderr.splitlines()
+    assert line.startswith("WARNING tvDatafeed.main no account: ")
+    token = run("-c", program.replace("TOKENS", f"({ACCOUNT_TOKEN!r},)"), server=server)
+    assert (token.returncode, token.stderr) == (0, "")
 
 
 def test_attributes_that_programs_read(server):

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import tvDatafeed
+from tests import programs
 from tests.delivery import telegram
 from tests.delivery.receiver import SECRET, Receiver
 from tests.delivery.redisserver import NO_SERVER, RedisServer, has_server
@@ -117,7 +118,12 @@ def test_block_runs(block, server, monkeypatch, request, tmp_path):
     for variable, value in asked.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(builtins, "input", lambda _prompt: ACCOUNTS[2].sms_code)
-    has_servers = block.page == "delivery"
+    if block.page == "logging":
+        # In a process of its own: it configures logging.
+        done = programs.run("-c", block.code, server=server)
+        assert done.returncode == 0, done.stderr
+        return
+    has_servers = block.page == "delivery" or "Webhook" in block.code
     with deliveries(monkeypatch) if has_servers else contextlib.nullcontext():
         run(block)
     users = [user for words, user in SIGNED_IN.items() if words in block.code]
@@ -132,9 +138,12 @@ def test_block_runs(block, server, monkeypatch, request, tmp_path):
 
 @pytest.mark.documentation
 @pytest.mark.parametrize("block", OUTER)
-@pytest.mark.usefixtures("server")
-def test_block_with_another_package_runs(block):
+def test_block_with_another_package_runs(block, server):
     """Each of these runs too, where its package is."""
+    if block.page == "logging":
+        done = programs.run("-c", block.code, server=server)
+        assert done.returncode == 0, done.stderr
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of other packages are theirs
         run(block)

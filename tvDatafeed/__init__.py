@@ -3,7 +3,6 @@
 >>> from tvDatafeed import Interval, TvDatafeed
 """
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +106,6 @@ __all__ = [
 ]
 
 __version__ = "3.0.0.dev0"
-
-# Where our records go is the application's business.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Import paths that nothing above imports.
 _PARTS = frozenset({"consumer", "delivery", "metrics", "network", "seis", "store", "testing"})

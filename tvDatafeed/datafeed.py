@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.functions import HOOKS, check_not_async
 from tvDatafeed.config import DEFAULT_CONFIG, TvDatafeedConfig
 from tvDatafeed.exceptions import (
     DataValidationError,
@@ -14,7 +15,6 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
 )
 from tvDatafeed.interval import Interval, IntervalLike, as_interval
-from tvDatafeed.live.functions import HOOKS, check_not_async
 from tvDatafeed.live.seis import (
     DEFAULT_QUEUE_SIZE,
     Callback,

@@ -19,6 +19,7 @@ from tvDatafeed.auth.account import (
     with_credentials,
 )
 from tvDatafeed.common.copies import refuse_copy
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.listing import ListsPublicNames
 from tvDatafeed.common.progress import Report, reporting
 from tvDatafeed.config import TvDatafeedConfig, validate_timeout
@@ -201,19 +202,15 @@ class TvDatafeed(ListsPublicNames):
         self.session: str = generate_session_id()
         self.chart_session: str = generate_chart_session_id()
         self.verbose: bool = self._config.verbose if verbose is None else verbose
-        self.ws_timeout: float = (
-            network.recv_timeout
-            if ws_timeout is None
-            else validate_timeout(ws_timeout, "ws_timeout")
-        )
+        timeout = network.recv_timeout if ws_timeout is None else ws_timeout
+        self.ws_timeout: float = validate_timeout(timeout, "ws_timeout")
         self.max_response_time: float = network.max_response_time
         self._limiter = RateLimiter(network.requests_per_minute, network.burst_size)
         self._account = Account(make_authenticator(self._config, self._limiter))
         self._lazy = LazyConnections(
             self, network, self._limiter, functools.partial(self._account.network, network)
         )
-        if self._account.is_anonymous:
-            logger.warning("no account: TradingView limits what it gives to anonymous users")
+        self._account.log_anonymous(logger)
         self._repeated_hours = RepeatedHours()
         self._store, self._owns_store = open_store(store, self._config.store)
 
@@ -438,7 +435,8 @@ float, optional
         frame = history_to_frame(history, query.view(), self._repeated_hours)
         if self.verbose:
             seconds = time.monotonic() - started
-            logger.info("%s: %d bars in %.3f s", full, len(frame), seconds)
+            extra = facts(history.request, bars=len(frame), seconds=seconds)
+            logger.info("%s: %d bars in %.3f s", full, len(frame), seconds, extra=extra)
         return frame
 
     def get_hist_multi(  # noqa: PLR0917 - the positions of get_hist
@@ -541,7 +539,8 @@ float, optional
         frames = Frames.of({name: results[name] for name in named})
         if self.verbose:
             seconds = time.monotonic() - started
-            logger.info("%d of %d symbols in %.3f s", len(frames), len(named), seconds)
+            extra = facts(answered=len(frames), symbols=len(named), seconds=seconds)
+            logger.info("%d of %d symbols in %.3f s", *extra.values(), extra=extra)
         return frames
 
     def get_symbol_info(
@@ -676,7 +675,7 @@ float, optional
         """
         problems = legacy_problems(start, end)
         for problem in problems:
-            logger.warning("invalid date range: %s", problem)
+            logger.warning("invalid date range: %s", problem, extra=facts(reason=problem))
         return not problems
 
     @overload

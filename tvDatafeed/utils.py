@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.redaction import mask_sensitive_data, redact
 
 if TYPE_CHECKING:
@@ -129,7 +130,13 @@ def retry_with_backoff(  # noqa: PLR0917 - as in 2.x
         except exceptions as error:
             if attempt > max_retries:
                 raise
-            logger.debug("attempt %d failed with %s", attempt, type(error).__name__)
+            name = type(error).__name__
+            logger.debug(
+                "attempt %d failed with %s",
+                attempt,
+                name,
+                extra=facts(attempt=attempt, error_type=name),
+            )
             if on_retry is not None:
                 on_retry(attempt, error)
         time.sleep(delay * random.uniform(1 - _JITTER, 1 + _JITTER))
@@ -184,11 +191,22 @@ class ContextTimer:
     ) -> None:
         self.elapsed = time.perf_counter() - self._started
         if exc_type is None:
-            self.logger.debug("%s took %.3f s", self.name, self.elapsed)
+            self.logger.debug(
+                "%s took %.3f s",
+                self.name,
+                self.elapsed,
+                extra=facts(operation=self.name, seconds=self.elapsed),
+            )
         else:
             # The class alone: an exception's text may hold what must not be logged.
             self.logger.error(
-                "%s failed after %.3f s with %s", self.name, self.elapsed, exc_type.__name__
+                "%s failed after %.3f s with %s",
+                self.name,
+                self.elapsed,
+                exc_type.__name__,
+                extra=facts(
+                    operation=self.name, seconds=self.elapsed, error_type=exc_type.__name__
+                ),
             )
 
 

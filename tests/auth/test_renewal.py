@@ -1,5 +1,6 @@
 """Tokens are renewed before they end and after a refusal, once for all threads."""
 
+import logging
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from tests.auth.accounts import ANN, TEXT, Clock, authenticator, cookies_of, refusal
 from tests.scale import PATIENCE_S
+from tvDatafeed.auth.renewal import Overdue
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -249,3 +251,19 @@ def test_a_forked_child_signs_in_by_itself(server):
     finally:
         typed.set()
         thread.join(PATIENCE_S)
+
+
+def test_failures_are_one_warning(caplog):
+    """A token that is due and cannot be renewed is a WARNING once, until there is another one."""
+    caplog.set_level(logging.DEBUG)
+    overdue = Overdue(logging.getLogger("tvDatafeed.auth"))
+    assert overdue.pause_s == 0
+    for _ in range(3):
+        overdue.log("not renewed: %s", "busy", reason="busy")
+    assert 0 < overdue.pause_s <= 30
+    overdue.end()
+    assert overdue.pause_s == 0
+    overdue.log("not renewed: %s", "busy", reason="busy")
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+    assert {record.reason for record in caplog.records} == {"busy"}

@@ -613,14 +613,16 @@ def test_hooks_that_are_set_are_kept():
     assert len(calls) == 4
 
 
-def test_errors_without_a_hook_are_still_shown(capsys, monkeypatch):
-    """Where the program has no hook, errors of callbacks go to stderr as without alerts."""
+def test_errors_without_a_hook(capsys):
+    """Where the program has no hook, an error is an alert, and nothing is printed."""
     tvl = feed()
-    box, _chat, _clock = service()
+    box, chat, _clock = service()
     box.attach(tvl)
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    tvl.on_error(CONSUMER, ZeroDivisionError("made up"))
-    assert "made up" in capsys.readouterr().err
+    tvl.on_error(CONSUMER, OutboxFullError("made up"))
+    assert box.close(PATIENCE_S) is True
+    assert capsys.readouterr() == ("", "")
+    (text,) = chat.texts
+    assert "was not accepted" in text
 
 
 def test_a_real_feed_is_not_blocked():

@@ -118,3 +118,45 @@ def test_the_canary(tmp_path, caplog, capfd, monkeypatch, scheme):
     texts = [*records, *capfd.readouterr(), *map(str, shown), *bot.texts]
     for secret in secrets:
         assert [text for text in texts if secret in text] == []
+
+
+class Attempts(logging.Handler):
+    """Counts the failures of the sender by level."""
+
+    def __init__(self):
+        super().__init__()
+        self.levels = []
+        self.came = threading.Semaphore(0)
+
+    def emit(self, record):
+        if "cannot be sent for now" in record.getMessage():
+            self.levels.append(record.levelname)
+            self.came.release()
+
+
+@pytest.mark.slow
+def test_a_file_that_does_not_work_is_one_warning(tmp_path):
+    """While the lock of the sender cannot be opened, there is one WARNING; nothing is lost."""
+    attempts, library = Attempts(), logging.getLogger("tvDatafeed.delivery")
+    level = library.level
+    library.addHandler(attempts)
+    library.setLevel(logging.DEBUG)
+    try:
+        with Receiver() as receiver:
+            with make_hook(receiver.url, tmp_path) as hook:
+                hook(SERIES[0], bar(0))
+                assert hook.flush(PATIENCE_S)
+            (lock,) = tmp_path.glob("*.owner")
+            lock.unlink()
+            lock.mkdir()
+            with make_hook(receiver.url, tmp_path) as hook:
+                hook(SERIES[0], bar(1))
+                for _attempt in range(3):
+                    assert attempts.came.acquire(timeout=PATIENCE_S)
+                lock.rmdir()
+                assert hook.flush(PATIENCE_S)
+        assert len(receiver.requests) == 2
+    finally:
+        library.setLevel(level)
+        library.removeHandler(attempts)
+    assert attempts.levels[:3] == ["WARNING", "DEBUG", "DEBUG"]

@@ -401,6 +401,15 @@ def test_bad_subscriptions(feed, arguments, options, error):
     assert feed.status()["series"] == {}
 
 
+def test_a_coroutine_function(feed):
+    """As callback or hook it is refused, with the line that works."""
+    works = r"pass lambda seis, data: asyncio\.run_coroutine_threadsafe\(f\(seis, data\), loop\)"
+    with pytest.raises(DataValidationError, match=works):
+        feed.subscribe(*SERIES, _coroutine)
+    with pytest.raises(DataValidationError, match="pass lambda seis, start, end: asyncio"):
+        RedisFeed("redis://h", on_gap=_coroutine)
+
+
 def test_one_subscription_for_a_series(feed):
     """A series is followed once in a feed; a loop needs a series without a callback."""
     feed.subscribe(*SERIES, Bars())

@@ -59,6 +59,23 @@ def test_callback(server, tvl, callback):
     assert (tvl.status(), server.accepted) == ([], 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("callback", "seis, data"), *HOOKS.items()], ids=["callback", *HOOKS]
+)
+def test_sentence(tvl, name, parameters):
+    """The error names the function, why it is refused, and the line to pass instead."""
+    register = functools.partial(setattr, tvl, name)
+    if name == "callback":
+        register = functools.partial(tvl.subscribe, *BTC)
+    with pytest.raises(DataValidationError) as caught:
+        register(function)
+    assert str(caught.value) == (
+        f"Data validation failed for {name}={repr(function)!r}: a coroutine function would "
+        f"never run in the threads of the feed; pass lambda {parameters}: "
+        f"asyncio.run_coroutine_threadsafe(f({parameters}), loop)"
+    )
+
+
 @pytest.mark.parametrize("name", HOOKS)
 @pytest.mark.parametrize("hook", ASYNC, ids=lambda f: type(f).__name__)
 def test_hooks(server, tvl, name, hook):

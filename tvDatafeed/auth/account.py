@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from tvDatafeed.common.once import Once
 from tvDatafeed.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from tvDatafeed.auth.authenticator import Authenticator
     from tvDatafeed.config import AuthConfig, NetworkConfig, TvDatafeedConfig
     from tvDatafeed.ratelimit import RateLimiter
+
+
+# A program may make an object for each question, and has read it then.
+_NO_ACCOUNT = Once()
 
 
 def make_authenticator(
@@ -89,6 +95,12 @@ class Account:
     def is_anonymous(self) -> bool:
         """Whether nobody is signed in and no token was assigned."""
         return self._authenticator is None and self._assigned[0] == ANONYMOUS_TOKEN
+
+    def log_anonymous(self, logger: logging.Logger) -> None:
+        """Log that there is no account: a WARNING at the first object of a process."""
+        if self.is_anonymous:
+            level = logging.WARNING if _NO_ACCOUNT.is_first() else logging.DEBUG
+            logger.log(level, "no account: TradingView limits what it gives to anonymous users")
 
     def fingerprint(self, auth: "AuthConfig") -> str:
         """Return a short text that is another one for each account and does not show which."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from tvDatafeed.auth.cache import CachedLogin, TokenCache, default_cache_path_if_any
-from tvDatafeed.auth.renewal import SharedRenewal
+from tvDatafeed.auth.renewal import Overdue, SharedRenewal
 from tvDatafeed.auth.signin import Credentials, SignedIn, SignIn
 from tvDatafeed.auth.token import expiry_of, plan_of, renewal_of
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import DEFAULT_CONFIG, NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
@@ -43,8 +44,6 @@ Source = Literal["token", "cookies", "cache", "password", "anonymous"]
 PRO_WS_URL = "wss://prodata.tradingview.com/socket.io/websocket"
 PRO_ORIGIN = "https://www.tradingview.com"
 
-# A renewal that failed while the old token is still good is not tried again at once.
-_RENEWAL_PAUSE_S = 30.0
 # Where TradingView says no more than "later"; users report that it takes some minutes.
 _RATE_LIMIT_PAUSE_S = 60.0
 # A token that is refused sooner than this after it was renewed was never accepted.
@@ -149,7 +148,7 @@ class Authenticator:
         # Not used again while there is a way to another one.
         self._refused_token: str | None = None
         self._refusals: dict[Hashable, AuthenticationError] = {}
-        self._not_before = 0.0
+        self._overdue = Overdue(logger)
         # False: there is no home folder; None: not asked yet.
         self._default_cache: Path | Literal[False] | None = None
         # Until when, on the monotonic clock, and what TradingView said.
@@ -265,7 +264,7 @@ class Authenticator:
         with self._lock:
             self._session = _Session(token, source, plan=plan_of(token))
             self._refused_token = None
-            self._not_before = 0.0
+            self._overdue.end()
 
     def identity(self) -> Identity:
         """Return who is signed in; sign in first, where that has not happened yet.
@@ -287,7 +286,7 @@ class Authenticator:
             session = self._session
         if session is None or session.due_at is None or not self._can_renew(session):
             return None
-        pause_s = max(self._not_before - time.monotonic(), 0.0)
+        pause_s = self._overdue.pause_s
         return max(session.due_at, self._clock() + pause_s) if pause_s else session.due_at
 
     def logout(self) -> bool:
@@ -372,7 +371,7 @@ class Authenticator:
                 renewal.finish()
             if not isinstance(error, RuntimeError):
                 raise
-            logger.debug("no thread to renew the token: %s", error)
+            logger.debug("no thread to renew the token: %s", error, extra=facts(error=error))
 
     def _run_renewal(self, renewal: SharedRenewal[_Session], session: _Session) -> None:
         if self._renewal is not renewal:
@@ -381,11 +380,11 @@ class Authenticator:
             self._lead(renewal, session, None)
         except (AuthenticationError, NetworkError) as error:
             # It has ended meanwhile: whoever needs a token next signs in.
-            logger.debug("the token could not be renewed before its end: %s", error)
+            logger.debug("the token was not renewed: %s", error, extra=facts(error=error))
         except Exception as error:  # noqa: BLE001 - of the program's own function for codes
-            self._not_before = time.monotonic() + _RENEWAL_PAUSE_S
             # Its text may hold anything.
-            logger.warning("the token could not be renewed: %s", type(error).__name__)
+            name = type(error).__name__
+            self._overdue.log("the token could not be renewed: %s", name, error_type=name)
 
     def _lead(
         self, renewal: SharedRenewal[_Session], session: _Session | None, refused: str | None
@@ -409,21 +408,23 @@ class Authenticator:
 
     def _obtain_or_keep(self, session: _Session | None, refused: str | None) -> _Session:
         try:
-            return self._obtain(session, refused)
+            found = self._obtain(session, refused)
         except (AuthenticationError, NetworkError) as error:
             if session is None or session.token == refused:
                 raise
             if _has_ended(session, self._clock()):
                 raise
-            self._not_before = time.monotonic() + _RENEWAL_PAUSE_S
-            logger.warning("the token could not be renewed and is used until it ends: %s", error)
+            what = "the token could not be renewed and is used until it ends: %s"
+            self._overdue.log(what, error, error=error)
             return session
+        self._overdue.end()
+        return found
 
     def _is_due(self, session: _Session) -> bool:
         return (
             session.due_at is not None
             and self._clock() >= session.due_at
-            and time.monotonic() >= self._not_before
+            and not self._overdue.pause_s
             and self._can_renew(session)
         )
 
@@ -450,7 +451,8 @@ class Authenticator:
                 continue
             if found is not None and found.token != refused:
                 if last is not None:
-                    logger.warning("signed in by %s, because: %s", found.source, last)
+                    extra = facts(error=last, source=found.source)
+                    logger.warning("signed in by %s, because: %s", found.source, last, extra=extra)
                 return dataclasses.replace(found, replaces_refused=refused is not None)
         if last is not None:
             raise own_copy(last)
@@ -530,7 +532,8 @@ class Authenticator:
         try:
             return self._by_cookies(session)
         except AuthenticationError as error:
-            logger.info("the cached login of %s has ended", login.username)
+            extra = facts(error=error, username=login.username)
+            logger.info("the cached login of %s has ended", login.username, extra=extra)
             self._refusals[key] = own_copy(error)
             # Where there is no password, this is what the user has to know.
             if not self._has_password:

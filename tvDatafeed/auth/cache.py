@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import ConfigurationError
 
 __all__ = ["CachedLogin", "TokenCache", "default_cache_path"]
@@ -249,7 +250,12 @@ class TokenCache:
         try:
             return _load(path)
         except _UnusableError as error:
-            logger.warning("the token cache %s is ignored: %s", path, error)
+            logger.warning(
+                "the token cache %s is ignored: %s",
+                path,
+                error,
+                extra=facts(error=error, path=path),
+            )
             return []
 
     def _write(self, entries: list[dict[str, str]]) -> None:
@@ -263,7 +269,12 @@ class TokenCache:
                 path.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            logger.warning("the token cache %s cannot be written: %s", path, reason)
+            logger.warning(
+                "the token cache %s cannot be written: %s",
+                path,
+                reason,
+                extra=facts(path=path, reason=reason),
+            )
 
 
 class _UnusableError(Exception):

@@ -1,11 +1,17 @@
-"""A renewal of the data token that several threads share."""
+"""A renewal of the data token that several threads share, and the pause after one that failed."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import ConnectionError  # noqa: A004 - our own
+
+# A renewal that failed while the old token is still good is not tried again at once.
+_PAUSE_S = 30.0
 
 _Session = TypeVar("_Session")
 
@@ -46,3 +52,34 @@ class SharedRenewal(Generic[_Session]):
                 raise ConnectionError(
                     f"another thread's sign-in did not end within {deadline.seconds:g} s"
                 )
+
+
+class Overdue:
+    """The time in which a token is due and cannot be renewed: one WARNING, and pauses.
+
+    Parameters
+    ----------
+    logger
+        Where it is logged.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._is_logged = False
+        self._until = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """How long not to try again, in seconds."""
+        return max(self._until - time.monotonic(), 0.0)
+
+    def log(self, what: str, shown: object, **fields: Any) -> None:
+        """Log a failure, the first one as a WARNING, and begin a pause."""
+        self._until = time.monotonic() + _PAUSE_S
+        level = logging.DEBUG if self._is_logged else logging.WARNING
+        self._is_logged = True
+        self._logger.log(level, what, shown, extra=facts(**fields))
+
+    def end(self) -> None:
+        """Forget the failures, since there is another token."""
+        self._until, self._is_logged = 0.0, False

@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus
 
 from tvDatafeed.auth.token import plan_of
 from tvDatafeed.auth.totp import totp_at
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import AuthConfig, NetworkConfig
 from tvDatafeed.exceptions import (
@@ -311,7 +312,11 @@ class SignIn:
         wait = _TOTP_STEP_S - (self._clock() + skew) % _TOTP_STEP_S + _TOTP_MARGIN_S
         if wait >= attempt.deadline - time.monotonic():
             return reply
-        logger.info("the generated code was refused; the next one is sent in %.0f s", wait)
+        logger.info(
+            "the generated code was refused; the next one is sent in %.0f s",
+            wait,
+            extra=facts(seconds=wait),
+        )
         attempt.cookies.update(reply.cookies)
         self._sleep(wait)
         code, _is_generated = attempt.code(method, self._clock() + skew)
@@ -349,7 +354,7 @@ class _Attempt:
             self._clock_hint = (
                 f"; the clock of this machine is {abs(seconds):.0f} s {way} TradingView's"
             )
-            logger.warning("second factor%s", self._clock_hint)
+            logger.warning("second factor%s", self._clock_hint, extra=facts(seconds=seconds))
 
     def code(self, method: str, at: float) -> tuple[str, bool]:
         """Return the code, and whether it was generated."""

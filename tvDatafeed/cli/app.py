@@ -4,10 +4,9 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 """
 
 import argparse
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from typing import NoReturn
 
 from tvDatafeed import __version__
@@ -30,6 +29,7 @@ from tvDatafeed.cli.deliver import add_deliver_commands
 from tvDatafeed.cli.doctor import add_doctor_command
 from tvDatafeed.cli.live import add_live_command
 from tvDatafeed.cli.record import add_record_command
+from tvDatafeed.cli.records import notes_on_stderr, records_on_stderr
 from tvDatafeed.cli.search import add_search_command
 from tvDatafeed.cli.serve import add_serve_command
 from tvDatafeed.cli.store import add_store_commands
@@ -86,49 +86,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _exit_code(argv: Sequence[str] | None) -> int:
-    try:
-        return _run(argv)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except ClosedPipeError:
-        return EXIT_CLOSED_PIPE
-    except CommandError as error:
-        note(error)
-        return error.exit_code
-    except TvDatafeedError as error:
-        note(error)
-        return EXIT_USAGE if isinstance(error, _MISTAKES) else EXIT_FAILURE
+    with ExitStack() as log:
+        try:
+            return _run(argv, log)
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        except ClosedPipeError:
+            return EXIT_CLOSED_PIPE
+        except CommandError as error:
+            note(error)
+            return error.exit_code
+        except TvDatafeedError as error:
+            note(error)
+            return EXIT_USAGE if isinstance(error, _MISTAKES) else EXIT_FAILURE
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, log: ExitStack) -> int:
     try:
         arguments = _parser().parse_args(mark_missing_urls(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # after --help, --version or a mistake
         exit_code = int(end.code or EXIT_OK)
     else:
+        log.enter_context(notes_on_stderr(arguments))
         has_own_log = getattr(arguments, "has_own_log", False)
-        with nullcontext() if has_own_log else _records_on_stderr(arguments):
+        with nullcontext() if has_own_log else records_on_stderr(arguments):
             exit_code = arguments.command(arguments)
     with stdout_that_may_fail():
         sys.stdout.flush()
     return exit_code
-
-
-@contextmanager
-def _records_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
-    """Show the library's log: warnings always, more when it is asked for."""
-    handler = logging.StreamHandler()
-    layout = "%(asctime)s %(name)s: %(message)s" if arguments.debug else "tvdatafeed: %(message)s"
-    handler.setFormatter(logging.Formatter(layout))
-    library = logging.getLogger("tvDatafeed")
-    level_before = library.level
-    library.addHandler(handler)
-    library.setLevel(logging.DEBUG if arguments.debug else logging.WARNING)
-    try:
-        yield
-    finally:
-        library.setLevel(level_before)
-        library.removeHandler(handler)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from tvDatafeed.cli.console import EXIT_USAGE, CommandError
+from tvDatafeed.cli.records import add_log_options
 from tvDatafeed.exceptions import InvalidIntervalError
 from tvDatafeed.interval import INTERVAL_TEXTS, CustomInterval, Interval, as_interval
 from tvDatafeed.query.symbols import contract_symbol, full_symbol
@@ -38,9 +39,7 @@ def command_adder(
         )
         if run is not None:
             added.set_defaults(command=run)
-            added.add_argument(
-                "--debug", action="store_true", help="log to stderr, with all that is sent"
-            )
+            add_log_options(added)
         return added
 
     return command

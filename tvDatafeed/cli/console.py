@@ -113,9 +113,33 @@ def show(text: str) -> None:
     write_to_stdout(f"{text}\n")
 
 
+def one_line(text: object) -> str:
+    """Return a text, or that of an error, without breaks of lines."""
+    return " ".join(str(text).split())
+
+
+def text_line(text: object) -> str:
+    """Return the line of a note, as people read it."""
+    return f"tvdatafeed: {one_line(text)}"
+
+
+# How notes are written; the last one counts.
+_note_formats: list[Callable[[object], str]] = [text_line]
+
+
+@contextmanager
+def notes_as(line_of: Callable[[object], str]) -> Iterator[None]:
+    """Write notes as the lines that a function makes of texts and errors."""
+    _note_formats.append(line_of)
+    try:
+        yield
+    finally:
+        _note_formats.pop()
+
+
 def note(text: object) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"tvdatafeed: {' '.join(str(text).split())}\n")
+    """Write one line to stderr: a text, or an error."""
+    sys.stderr.write(f"{_note_formats[-1](text)}\n")
 
 
 @contextmanager

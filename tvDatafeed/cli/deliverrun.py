@@ -21,6 +21,7 @@ from tvDatafeed.cli.destinations import Destination, RedisDestination, WebhookDe
 from tvDatafeed.cli.live import opened_seis
 from tvDatafeed.cli.service import add_metrics_options, as_service
 from tvDatafeed.cli.signals import both_interrupt
+from tvDatafeed.common.facts import facts
 from tvDatafeed.config import DeliveryConfig, RedisConfig, TelegramConfig, TvDatafeedConfig
 from tvDatafeed.datafeed import TvDatafeedLive
 from tvDatafeed.exceptions import DeliveryError
@@ -298,7 +299,12 @@ class _Gate:
                 self._is_refusing = refusal is not None
             self._on_done()
         if is_first:
-            logger.warning("a bar of %s was not accepted: %s", seis.full_symbol, refusal)
+            logger.warning(
+                "a bar of %s was not accepted: %s",
+                seis.full_symbol,
+                refusal,
+                extra=facts(seis, error=refusal),
+            )
 
 
 def _named(symbols: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tvDatafeed.cli.console import show, write_to_stdout
 from tvDatafeed.cli.numbers import number_text, price_decimals, volume_decimals
+from tvDatafeed.cli.records import JsonFormatter
 from tvDatafeed.cli.table import cut_to_terminal, encodable, printable, table
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class BarScreen:
         """Show the library's log below the table, and not in the midst of it."""
         library = logging.getLogger("tvDatafeed")
         others = [h for h in library.handlers if isinstance(h, logging.StreamHandler)]
+        # JSON that goes to a file, and not to the terminal, goes on.
+        others = [h for h in others if not _is_json(h) or h.stream.isatty()]
         handler = _News(self.note)
         for other in others:
             library.removeHandler(other)
@@ -150,6 +153,10 @@ class BarScreen:
             "" if math.isnan(change) else f"{change:+.2f}%",
             number_text(volume, volume_decimals([volume])),
         ]
+
+
+def _is_json(handler: logging.Handler) -> bool:
+    return isinstance(handler.formatter, JsonFormatter)
 
 
 class _News(logging.Handler):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tvDatafeed.cli.account import account_config, make_client
 from tvDatafeed.cli.console import EXIT_OK, EXIT_USAGE, CommandError, note, show
+from tvDatafeed.cli.records import add_log_options
 from tvDatafeed.config import StoreConfig, TvDatafeedConfig
 from tvDatafeed.main import TvDatafeed
 
@@ -52,7 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[_Parser]") -> _Parser:
         "--port", type=_port, default=8800, metavar="N", help="default: %(default)s; 0: a free one"
     )
     serve.add_argument("--url", help="the store; default: TV_STORE_URL, else the default file")
-    serve.add_argument("--debug", action="store_true", help="log to stderr, with all that is sent")
+    add_log_options(serve)
     serve.set_defaults(command=run)
     return serve
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.backoff import doubled_s
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.common.numbers import count
 from tvDatafeed.common.settings import checked
-from tvDatafeed.common.unhandled import show_without_log
 from tvDatafeed.config import NetworkConfig, TelegramConfig
 from tvDatafeed.delivery.alertbook import Alert, AlertBook
 from tvDatafeed.delivery.alertrules import (
@@ -145,7 +145,9 @@ class AlertService:
         try:
             return self._add(str(text).strip()[:_MAX_TEXT_LENGTH])
         except Exception as error:  # noqa: BLE001 - an alert changes nothing in what it reports
-            logger.warning("an alert was not accepted: %s", line_of(error))
+            logger.warning(
+                "an alert was not accepted: %s", line_of(error), extra=facts(reason=line_of(error))
+            )
             return False
 
     def send_signal_delivery_error(self, message_id: str, error: object) -> bool:
@@ -202,7 +204,7 @@ class AlertService:
             webhook.refusals(hear_refusal)
 
     def _attach_feed(self, tvl: Any) -> None:
-        on_gap, on_state, on_error = tvl.on_gap, tvl.on_state, tvl.on_error or _show_unhandled
+        on_gap, on_state, on_error = tvl.on_gap, tvl.on_state, tvl.on_error
         failed: set[str] = set()
 
         def hear_gap(seis: Any, start: Any, end: Any) -> None:
@@ -217,7 +219,8 @@ class AlertService:
 
         def hear_error(who: Any, error: BaseException) -> None:
             self._send_all(lambda: alerts_of_error(who, error, failed))
-            on_error(who, error)
+            if on_error is not None:
+                on_error(who, error)
 
         tvl.on_gap, tvl.on_state, tvl.on_error = hear_gap, hear_state, hear_error
 
@@ -227,7 +230,11 @@ class AlertService:
             for text in compose():
                 self.send_owner_alert(text)
         except Exception as error:  # noqa: BLE001 - an alert changes nothing in what it reports
-            logger.warning("an event cannot be made an alert: %s", line_of(error))
+            logger.warning(
+                "an event cannot be made an alert: %s",
+                line_of(error),
+                extra=facts(reason=line_of(error)),
+            )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until no alert waits.
@@ -335,8 +342,12 @@ class AlertService:
         what = line_of(error)
         may_pass = isinstance(error, TvDatafeedError) and error.retryable
         if not may_pass or self._attempts >= _MAX_ATTEMPTS:
+            logger.warning(
+                "an alert was not sent: %s",
+                what,
+                extra=facts(reason=what, error_type=type(error).__name__, attempt=self._attempts),
+            )
             self._attempts = 0
-            logger.warning("an alert was not sent: %s", what)
             with self._lock:
                 self._book.give_up(alert)
             return
@@ -344,7 +355,17 @@ class AlertService:
         asked_s = getattr(error, "retry_after", None)
         if asked_s is not None:
             pause_s = min(float(asked_s), _MAX_RETRY_AFTER_S)
-        logger.info("an alert is sent again in %.0f s: %s", pause_s, what)
+        logger.info(
+            "an alert is sent again in %.0f s: %s",
+            pause_s,
+            what,
+            extra=facts(
+                reason=what,
+                error_type=type(error).__name__,
+                seconds=pause_s,
+                attempt=self._attempts,
+            ),
+        )
         with self._lock:
             self._book.put_back(alert, self._clock(), pause_s)
 
@@ -353,10 +374,6 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValueError("must be a number of seconds, at least 0")
     return float(value)
-
-
-def _show_unhandled(who: object, error: BaseException) -> None:
-    show_without_log(logger, who, error)
 
 
 def _destination_of(webhook: Any) -> str:
@@ -400,7 +417,7 @@ def _environment_service() -> AlertService | None:
                 _of_environment.clear()
             found = _of_environment.setdefault(key, found)
     except TvDatafeedError as error:
-        logger.warning("alerts cannot be sent: %s", error)
+        logger.warning("alerts cannot be sent: %s", error, extra=facts(error=error))
         return None
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.config import DeliveryConfig, NetworkConfig
 from tvDatafeed.delivery.schedule import Lane, judge
 from tvDatafeed.exceptions import NetworkError
@@ -139,7 +140,12 @@ class Courier:
                 error = str(failure)
             except Exception as failure:
                 error = f"it cannot be sent: {type(failure).__name__}"
-                logger.warning("message %s cannot be sent", job.id, exc_info=True)
+                logger.warning(
+                    "message %s cannot be sent",
+                    job.id,
+                    exc_info=True,
+                    extra=facts(message_id=job.id, attempt=attempts),
+                )
             else:
                 status, retry_after_s = reply.status, reply.retry_after
                 if judge(status) != "delivered":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.common.sqlitefile import FileWords, Kind, SqliteConnection, SqliteFile
 from tvDatafeed.config import DeliveryConfig
@@ -209,8 +210,12 @@ class Outbox:
                 function(Rows(execute))
         except _DamagedError as error:
             self._disconnect()
+            place = self._file.move_aside()
             logger.error(  # noqa: TRY400 - the traceback says nothing more
-                "%s: it was renamed to %s, and a new one begins", error, self._file.move_aside()
+                "%s: it was renamed to %s, and a new one begins",
+                error,
+                place,
+                extra=facts(error=error, path=place),
             )
             with self._file.writing(self._connected()) as execute:
                 function(Rows(execute))

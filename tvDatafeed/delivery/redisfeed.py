@@ -1,7 +1,6 @@
 """RedisFeed: the closed bars that a `RedisPublisher` shares, in the shape of a live feed."""
 
 import datetime as dt
-import inspect
 import logging
 import os
 import secrets
@@ -11,7 +10,9 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
+from tvDatafeed.common.functions import check_not_async
 from tvDatafeed.config import RedisConfig, validate_timeout
 from tvDatafeed.delivery.messages import check_name, rfc3339
 from tvDatafeed.delivery.redisentries import START, EntryId, before, stream_key
@@ -128,6 +129,7 @@ class RedisFeed:
         claim_after_s = validate_timeout(claim_after_s, "claim_after_s")
         if claim_after_s < 0:
             raise ConfigurationError("claim_after_s", claim_after_s, "must be more than 0 seconds")
+        check_not_async("on_gap", on_gap)
         self.on_gap: OnGap | None = on_gap
         self._server = RedisServer(url, config)
         made = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -201,8 +203,7 @@ class RedisFeed:
         seis = _checked_seis(symbol, exchange, interval)
         if callback is not None and not callable(callback):
             raise DataValidationError("callback", callback, "must be callable as f(seis, data)")
-        if inspect.iscoroutinefunction(callback):
-            raise DataValidationError("callback", callback, "a coroutine function would never run")
+        check_not_async("callback", callback)
         position = self._position(start)
         key = stream_key(self._prefix, seis.full_symbol, seis.interval.value)
         with self._lock:
@@ -397,7 +398,11 @@ class RedisFeed:
     def _report_gap(self, seis: RedisSeis, gap: Gap) -> None:
         start, end = moment(gap.start_s), moment(gap.end_s)
         logger.warning(
-            "%s: bars from %s to %s were trimmed before they were read", seis, start, end
+            "%s: bars from %s to %s were trimmed before they were read",
+            seis,
+            start,
+            end,
+            extra=facts(seis, start=start, end=end),
         )
         on_gap = self.on_gap
         if on_gap is None:
@@ -405,7 +410,9 @@ class RedisFeed:
         try:
             on_gap(seis, start, end)
         except Exception:
-            logger.exception("the hook on_gap raised an exception")
+            logger.exception(
+                "the hook on_gap raised an exception", extra=facts(seis, hook="on_gap")
+            )
 
 
 def _checked_seis(symbol: str, exchange: str, interval: IntervalLike) -> RedisSeis:

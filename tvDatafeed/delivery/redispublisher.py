@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvDatafeed.common.backoff import backoff_s
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.common.numbers import whole_number
 from tvDatafeed.config import RedisConfig, validate_timeout
@@ -167,6 +168,7 @@ class RedisPublisher:
                 "readers will hear of a gap; a larger maxlen keeps more",
                 self._server.shown,
                 self._maxlen,
+                extra=facts(url=self._server.shown, bars=self._maxlen),
             )
         # In a forked child it does not run yet.
         self._start()
@@ -379,7 +381,13 @@ class RedisPublisher:
         if "WRONGTYPE" not in refusal.reason:
             return False
         if not stream.is_refused:
-            logger.warning("%s: bars of %s: %s", self._server.shown, stream.name, refusal)
+            logger.warning(
+                "%s: bars of %s: %s",
+                self._server.shown,
+                stream.name,
+                refusal,
+                extra=facts(error=refusal, url=self._server.shown, stream=stream.name),
+            )
         stream.is_refused = True
         self._count("refused")
         return True
@@ -430,6 +438,9 @@ class RedisPublisher:
                 self._server.shown,
                 len(lost),
                 len({item.key for item in lost}),
+                extra=facts(
+                    url=self._server.shown, bars=len(lost), series=len({item.key for item in lost})
+                ),
             )
 
     def _count(self, name: str) -> None:
@@ -447,12 +458,18 @@ class RedisPublisher:
             self._is_connected = False
             self._changed.notify_all()
         if not isinstance(error, DeliveryError):
-            logger.error("the publisher to %s failed", self._server.shown, exc_info=error)
+            logger.error(
+                "the publisher to %s failed",
+                self._server.shown,
+                exc_info=error,
+                extra=facts(url=self._server.shown),
+            )
         elif is_first:
             logger.warning(
                 "bars cannot be published for now, and wait in memory (up to %d): %s",
                 self._maxlen,
                 error,
+                extra=facts(error=error, url=self._server.shown),
             )
 
     def _note_success(self) -> None:
@@ -464,7 +481,11 @@ class RedisPublisher:
             was_failing, self._error = self._error is not None, None
             self._reconnects += was_failing
         if was_failing:
-            logger.info("bars are published to %s again", self._server.shown)
+            logger.info(
+                "bars are published to %s again",
+                self._server.shown,
+                extra=facts(url=self._server.shown),
+            )
 
 
 def checked_prefix(prefix: object) -> str:

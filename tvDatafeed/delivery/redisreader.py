@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvDatafeed.common.backoff import backoff_s
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.delivery.redisentries import START, EntryId, parse_id, read_entry
 from tvDatafeed.delivery.redisserver import Command, RedisConnection, RedisServer, RefusedError
@@ -186,7 +187,7 @@ class RedisReader:
                 if self._group is not None and self._is_own_name:
                     self._leave(self._connection)
         except DeliveryError as error:
-            logger.debug("the last bars are not acknowledged: %s", error)
+            logger.debug("the last bars are not acknowledged: %s", error, extra=facts(error=error))
         finally:
             self._disconnect()
             self.is_connected = False
@@ -219,7 +220,8 @@ class RedisReader:
                 if "WRONGTYPE" not in answer.reason:
                     raise answer
                 if not subscription.has_warned:
-                    logger.warning("%s is not read: %s", subscription.seis, answer)
+                    extra = facts(subscription, error=answer)
+                    logger.warning("%s is not read: %s", subscription.seis, answer, extra=extra)
                 subscription.is_broken = subscription.has_warned = True
                 continue
             newest = parse_id(answer[0][0]) if answer else START
@@ -464,15 +466,17 @@ class RedisReader:
 
     def _note_failure(self, error: Exception) -> None:
         is_first, self.error, self.is_connected = self.error is None, str(error), False
+        extra = facts(error=error, url=self._server.shown)
         if not isinstance(error, DeliveryError):
-            logger.error("the reader of %s failed", self._server.shown, exc_info=error)
+            logger.error("the reader of %s failed", extra["url"], exc_info=error, extra=extra)
         elif is_first:
-            logger.warning("bars cannot be read for now: %s", error)
+            logger.warning("bars cannot be read for now: %s", error, extra=extra)
 
     def _note_success(self) -> None:
         was_failing, self.error = self.error is not None, None
         if was_failing:
-            logger.info("bars are read from %s again", self._server.shown)
+            shown = self._server.shown
+            logger.info("bars are read from %s again", shown, extra=facts(url=shown))
 
 
 def _all(connection: RedisConnection, commands: Sequence[Command]) -> list[Any]:

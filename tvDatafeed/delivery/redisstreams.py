@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.delivery.messages import ClosedBar
 from tvDatafeed.delivery.redisentries import START, EntryId, fields_of, parse_id, read_entry
 from tvDatafeed.delivery.redisserver import Command
@@ -124,4 +125,6 @@ class Stream:
             _id, self.numbers, self.previous, _delay_s = read_entry(newest, fields)
         except DeliveryError:
             # The next bar is another one in any case.
-            logger.debug("the newest entry of %s is not a bar", self.name)
+            logger.debug(
+                "the newest entry of %s is not a bar", self.name, extra=facts(stream=self.name)
+            )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S
+from tvDatafeed.common.facts import facts
 from tvDatafeed.delivery.redisentries import START, Entry, EntryId, read_entry
 from tvDatafeed.exceptions import DeliveryError
 
@@ -235,7 +236,12 @@ class Subscription:
             entry = read_entry(entry_id, fields)
         except DeliveryError as error:
             if not self.has_warned:
-                logger.warning("%s: %s; others like it are not reported", self.seis, error)
+                logger.warning(
+                    "%s: %s; others like it are not reported",
+                    self.seis,
+                    error,
+                    extra=facts(self.seis, error=error),
+                )
             self.has_warned = True
             self.handled.append(entry_id)
             return
@@ -281,6 +287,7 @@ class Subscription:
                 "the subscription of %s has ended: its callback raised %s",
                 self.seis,
                 type(error).__name__,
+                extra=facts(self.seis, error_type=type(error).__name__),
             )
             self.is_ended = True
             self.mailbox.abort()
@@ -300,7 +307,13 @@ class Subscription:
             return
         more = f" ({self._unlogged} more since then were not logged)" if self._unlogged else ""
         self._quiet_until, self._unlogged = now + _LOG_PAUSE_S, 0
-        logger.error("the callback of %s raised an exception%s", self.seis, more, exc_info=error)
+        logger.error(
+            "the callback of %s raised an exception%s",
+            self.seis,
+            more,
+            exc_info=error,
+            extra=facts(self.seis),
+        )
 
     def rows(self) -> LiveRows:
         """Return what builds frames, for one thread."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import ConfigurationError, RetryExhaustedError
 
 __all__ = ["RetryPolicy", "calculate_backoff_delay", "retry_async", "with_retry"]
@@ -304,6 +305,7 @@ class _Attempts:
             self._failures,
             type(error).__name__,
             delay_s,
+            extra=facts(attempt=self._failures, error_type=type(error).__name__, seconds=delay_s),
         )
         return delay_s
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.filelock import file_lock, open_lock_file
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import DeliveryConfig
@@ -101,6 +102,7 @@ class Sender:
         self._unsettled: list[tuple[Outcome, DeliveryResult]] = []
         self._schedule = Schedule(self._policy, self._config.connections)
         self._state = "ok"
+        self._is_blocked = False
         self.is_owner: bool = False
 
     def _enabled(self, rows: Rows) -> int:
@@ -181,10 +183,19 @@ class Sender:
                     else:
                         self._drain(_LOOK_S)
             except (TvDatafeedError, OSError) as error:
-                logger.warning("messages to %s cannot be sent for now: %s", self._host, error)
+                self._note_failure(error)
                 self._drain(_FILE_PAUSE_S)
         for _worker in range(self._workers):
             self._jobs.put(None)
+
+    def _note_failure(self, error: Exception) -> None:
+        """Log that the outbox or its lock does not work: one WARNING until it works again."""
+        level = logging.DEBUG if self._is_blocked else logging.WARNING
+        self._is_blocked = True
+        extra = facts(error=error, host=self._host)
+        logger.log(
+            level, "messages to %s cannot be sent for now: %s", self._host, error, extra=extra
+        )
 
     @property
     def _host(self) -> str:
@@ -262,6 +273,7 @@ class Sender:
             return state, [(lane, found[0]) for lane, found in heads if found]
 
         state, heads = self._outbox.run(read)
+        self._is_blocked = False
         self._schedule.is_disabled = state == "disabled"
         if state == "failing" and not self._schedule.is_failing:
             self._schedule.expect_failure()
@@ -415,7 +427,13 @@ class Sender:
         del self._unsettled[: len(settled)]
         if state != self._state:
             level = logging.INFO if state == "ok" else logging.WARNING
-            logger.log(level, "%s is %s", self._host, _STATES[state])
+            logger.log(
+                level,
+                "%s is %s",
+                self._host,
+                _STATES[state],
+                extra=facts(host=self._host, state=state),
+            )
         self._state = state
         waiters, self._settled = self._settled, threading.Event()
         waiters.set()
@@ -427,6 +445,13 @@ class Sender:
                     self._host,
                     result.attempts,
                     result.error,
+                    extra=facts(
+                        message_id=result.id,
+                        host=self._host,
+                        attempt=result.attempts,
+                        status=result.status,
+                        reason=result.error,
+                    ),
                 )
             self._on_result(result)
 

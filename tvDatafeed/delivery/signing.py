@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import ConfigurationError, SigningError, VerificationError
 
 __all__ = ["TOLERANCE_S", "VerifiedMessage", "new_secret", "sign", "verify"]
@@ -363,6 +364,7 @@ def _key(secret: str) -> bytes:
                 "a secret has %d bytes; at least %d are advised: new_secret() makes a good one",
                 len(key),
                 _GOOD_SECRET_BYTES,
+                extra=facts(bytes=len(key)),
             )
         return key
     # Outside of the handlers: the original holds the secret.

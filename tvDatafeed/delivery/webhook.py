@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.settings import validated_headers
 from tvDatafeed.config import DeliveryConfig, validate_timeout
 from tvDatafeed.delivery.bars import Series, closed_bars, series_key
@@ -396,7 +397,7 @@ def _call_all(callbacks: Sequence[Callable[[_T], object]], value: _T, what: str)
         try:
             callback(value)
         except Exception:
-            logger.exception("the callback of %s failed", what)
+            logger.exception("the callback of %s failed", what, extra=facts(hook=what))
 
 
 def _checked_url(url: str | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.settings import FillMissingVolume
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
 from tvDatafeed.frames.repeats import RepeatedHours
@@ -259,7 +260,13 @@ def _validate(values: npt.NDArray[np.float64], symbol: str, *, strict: bool) -> 
     }
     found = [f"{int(rows.sum())} {what}" for what, rows in counts.items() if rows.any()]
     if found:
-        logger.warning("%s: of %d bars, %s; kept as sent", symbol, len(values), ", ".join(found))
+        logger.warning(
+            "%s: of %d bars, %s; kept as sent",
+            symbol,
+            len(values),
+            ", ".join(found),
+            extra=facts(symbol, bars=len(values), reason=", ".join(found)),
+        )
 
 
 def _index(times_s: npt.NDArray[np.float64], timezone: dt.tzinfo | None) -> pd.DatetimeIndex:

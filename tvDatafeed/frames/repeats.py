@@ -2,6 +2,8 @@
 
 import logging
 
+from tvDatafeed.common.facts import facts
+
 logger: logging.Logger = logging.getLogger(__name__)
 
 
@@ -27,4 +29,5 @@ class RepeatedHours:
             'timezone="UTC" (or TV_TIMEZONE=UTC) tells its bars apart (logged once per client)',
             symbol,
             shown,
+            extra=facts(symbol, bar=shown),
         )

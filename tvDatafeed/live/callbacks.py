@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from tvDatafeed.common.deadline import Deadline
-from tvDatafeed.common.unhandled import show_without_log
+from tvDatafeed.common.facts import facts
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -19,14 +19,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 _KEPT_CALLS = 10_000
 
 _Call: TypeAlias = tuple[Callable[..., object], tuple[Any, ...]]
-
-
-def show_unhandled(who: object, error: BaseException) -> None:
-    """Write an error to stderr, unless logging is configured: then it stands in the log already.
-
-    Python does so with the errors of any thread.
-    """
-    show_without_log(logger, who, error)
 
 
 class CallbackThread:
@@ -107,7 +99,8 @@ class CallbackThread:
             except BaseException as error:
                 # Also sys.exit(): one hook does not end the others.
                 name = getattr(function, "__name__", repr(function))
-                logger.exception("the hook %s raised %s", name, type(error).__name__)
+                kind = type(error).__name__
+                logger.exception("the hook %s raised %s", name, kind, extra=facts(hook=name))
 
     def _next(self) -> _Call | None:
         """Wait for a call; return None when the feed is closed and all calls were made."""
@@ -126,6 +119,9 @@ class CallbackThread:
                     self._calls.put(None)
             if dropped:
                 logger.warning(
-                    "%s are too slow: %d of their calls were dropped", self._what, dropped
+                    "%s are too slow: %d of their calls were dropped",
+                    self._what,
+                    dropped,
+                    extra=facts(dropped=dropped),
                 )
         return call

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tvDatafeed.common.deadline import WAIT_SLICE_S, Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.config import TvDatafeedConfig
 from tvDatafeed.exceptions import (
     LockTimeoutError,
@@ -25,7 +26,7 @@ from tvDatafeed.exceptions import (
     own_copy,
 )
 from tvDatafeed.frames.repeats import RepeatedHours
-from tvDatafeed.live.callbacks import CallbackThread, show_unhandled
+from tvDatafeed.live.callbacks import CallbackThread
 from tvDatafeed.live.feedlock import FeedLock, FeedThread
 from tvDatafeed.live.health import Health
 from tvDatafeed.live.iterator import BarIterator
@@ -385,9 +386,9 @@ class Registry:
         self._callbacks.queue(function, *arguments)
 
     def call_on_error(self, who: Any, error: BaseException) -> None:
-        """Call the hook for errors; without one, write the error where it is seen."""
-        hook = self._hooks.on_error or show_unhandled
-        hook(who, error)
+        """Call the hook for errors, if there is one: all of them are in the log."""
+        if self._hooks.on_error is not None:
+            self._hooks.on_error(who, error)
 
     def iterate(
         self, seises: tuple[Seis, ...], bars: WhichBars, max_queue: int, *, replay: bool
@@ -492,7 +493,8 @@ class Registry:
                     has_ended = thread.join(deadline.remaining()) and has_ended
             late = [c for c in consumers if c.is_alive() and self._may_wait_for(c)]
             for consumer in late:
-                logger.warning("the callback of %s still runs, and was left alone", consumer.name)
+                text = "the callback of %s still runs, and was left alone"
+                logger.warning(text, consumer.name, extra=facts(consumer, consumer=consumer.name))
             self._abort(late)
         except BaseException:
             # A second Ctrl-C: the user does not want to wait for the consumers either.
@@ -520,7 +522,7 @@ class Registry:
 
     def notify_failure(self, seis: Seis, error: TvDatafeedError) -> None:
         """Report the error of a series."""
-        logger.warning("%r: %s", seis, error)
+        logger.warning("%r: %s", seis, error, extra=facts(seis, error=error))
         self._callbacks.queue(self.call_on_error, seis, error)
 
     def notify_gap(self, seis: Seis, start_s: float, end_s: float) -> None:
@@ -528,7 +530,8 @@ class Registry:
         self._callbacks.queue(self._call_on_gap, seis, _moment(start_s), _moment(end_s))
 
     def _call_on_gap(self, seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
-        logger.warning("%r: bars from %s to %s were missed and cannot be had", seis, start, end)
+        text = "%r: bars from %s to %s were missed and cannot be had"
+        logger.warning(text, seis, start, end, extra=facts(seis, start=start, end=end))
         if self._hooks.on_gap is not None:
             self._hooks.on_gap(seis, start, end)
 
@@ -543,7 +546,7 @@ class Registry:
         self._callbacks.queue(self._call_on_slow, error)
 
     def _call_on_slow(self, error: SlowConsumerError) -> None:
-        logger.warning("%s", error)
+        logger.warning("%s", error, extra=facts(error.seis, error=error))
         self.call_on_error(error.seis, error)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import ThreadingError, TvDatafeedError
 from tvDatafeed.network.dispatcher import TokenSource
 from tvDatafeed.network.pool import WebSocketManager
@@ -84,6 +85,8 @@ class FeedTokens:
         self._tokens = tokens
         self._wake = wake
         self._sign_in: _SignIn | None = None
+        # Whether a renewal has failed, and that is in the log already.
+        self._is_overdue = False
 
     def token(self) -> str | None:
         """Return the token to use; None while a thread signs in, which wakes the supervisor."""
@@ -138,7 +141,15 @@ class FeedTokens:
         try:
             sign_in.token()
         except TvDatafeedError as error:
-            logger.warning("the token could not be renewed before its end: %s", error)
+            level, self._is_overdue = logging.DEBUG if self._is_overdue else logging.WARNING, True
+            logger.log(
+                level,
+                "the token could not be renewed before its end: %s",
+                error,
+                extra=facts(error=error),
+            )
+        else:
+            self._is_overdue = False
 
 
 class TokenRenewal:
@@ -196,5 +207,9 @@ class TokenRenewal:
             try:
                 self._feed_tokens.begin()
             except ThreadingError as error:
-                logger.warning("the token could not be renewed before its end: %s", error)
+                logger.warning(
+                    "the token could not be renewed before its end: %s",
+                    error,
+                    extra=facts(error=error),
+                )
         return now + _CHECK_PAUSE_S

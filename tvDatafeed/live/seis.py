@@ -13,6 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from tvDatafeed.common.copies import refuse_copy
+from tvDatafeed.common.facts import facts
+from tvDatafeed.common.functions import check_not_async
 from tvDatafeed.exceptions import (
     ConsumerError,
     DataValidationError,
@@ -20,7 +22,6 @@ from tvDatafeed.exceptions import (
     ThreadingError,
 )
 from tvDatafeed.interval import CustomInterval, Interval, IntervalLike, as_interval
-from tvDatafeed.live.functions import check_not_async
 from tvDatafeed.live.mailbox import Backlog, LiveItem, Mailbox
 from tvDatafeed.validators import check_count
 
@@ -445,9 +446,7 @@ class Consumer(threading.Thread):
                 if not all(map(self._call, items)):
                     return
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a callback ends this thread
-            logger.error(  # noqa: TRY400 - the traceback is that of an exit
-                "%s has ended: its callback raised %s", self.name, type(error).__name__
-            )
+            self._log_end(error)
             self.notify(error)
         finally:
             self._mailbox.abort()
@@ -472,10 +471,11 @@ class Consumer(threading.Thread):
         return True
 
     def _handle(self, error: Exception) -> bool:
-        self._log(error)
         if not self._stops_on_error:
+            self._log(error)
             self.notify(error)
             return True
+        self._log_end(error)
         end = ConsumerError(f"the consumer has ended, for its callback raised {error!r}", self.seis)
         end.__cause__ = error
         self.notify(end)
@@ -488,7 +488,24 @@ class Consumer(threading.Thread):
             return
         more = f" ({self._unlogged} more since then were not logged)" if self._unlogged else ""
         self._quiet_until, self._unlogged = now + _LOG_PAUSE_S, 0
-        logger.error("the callback of %s raised an exception%s", self.name, more, exc_info=error)
+        logger.error(
+            "the callback of %s raised an exception%s",
+            self.name,
+            more,
+            exc_info=error,
+            extra=facts(self, consumer=self.name),
+        )
+
+    def _log_end(self, error: BaseException) -> None:
+        name = type(error).__name__
+        logger.error(
+            "%s has ended: its callback raised %s",
+            self.name,
+            name,
+            # The traceback of an exit says nothing.
+            exc_info=error if isinstance(error, Exception) else None,
+            extra=facts(self, consumer=self.name, error_type=name),
+        )
 
     def notify(self, error: BaseException) -> None:
         """Call ``on_error`` with an error."""
@@ -497,7 +514,11 @@ class Consumer(threading.Thread):
         try:
             self.on_error(self, error)
         except Exception:
-            logger.exception("on_error of %s raised an exception itself", self.name)
+            logger.exception(
+                "on_error of %s raised an exception itself",
+                self.name,
+                extra=facts(self, consumer=self.name, hook="on_error"),
+            )
 
     def notify_slow(self, _seis: Seis) -> None:
         """Report that the callback is slower than the bars come."""
@@ -510,7 +531,9 @@ class Consumer(threading.Thread):
             self._queue_call(self._notify_slow, SlowConsumerError(what, self.seis))
 
     def _notify_slow(self, error: SlowConsumerError) -> None:
-        logger.warning("%s: %s", self.name, error)
+        logger.warning(
+            "%s: %s", self.name, error, extra=facts(self, error=error, consumer=self.name)
+        )
         self.notify(error)
 
 

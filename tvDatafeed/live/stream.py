@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.live.confirmation import Confirmation
 from tvDatafeed.live.fanout import Fanout, Subscriber
@@ -156,6 +157,11 @@ class LiveSeries:
     def __repr__(self) -> str:
         symbol, interval = self.seis.full_symbol, self.seis.interval.value
         return f"<LiveSeries {symbol} {interval} {self.state.value}>"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of a record about the series."""
+        return facts(self.seis)
 
     @property
     def connection(self) -> Connection | None:

@@ -308,7 +308,7 @@ class StreamSupervisor:
         """
         connection = series.connection
         if series.session and connection and self._connections().has_other_host(connection):
-            logger.info("%r moves to the host of the new token", series.seis)
+            logger.info("%r moves to the host of the new token", series.seis, extra=series.facts)
             self._reopen(series)
 
     def _move_all(self) -> None:

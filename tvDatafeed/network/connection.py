@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -94,8 +95,7 @@ class Connection(Pinged):
         show_frames: bool = False,
     ) -> None:
         super().__init__()
-        self._network = network
-        self._url = url
+        self._network, self._url = network, url
         self.show_frames = show_frames
         self.has_answered: bool = False
         self.redirected_to: str | None = None
@@ -591,4 +591,4 @@ class Connection(Pinged):
         self._fail_asked()
         for receiver, outcome in deliveries:
             receiver.deliver(outcome)
-        logger.debug("connection ended: %s", error)
+        logger.debug("connection ended: %s", error, extra=facts(error=error, url=self._url))

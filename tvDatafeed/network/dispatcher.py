@@ -457,7 +457,7 @@ class Dispatcher:
             # It may wait for minutes: the feed reports it now.
             self._ready.append((pending.key, Refused(own_copy(error))))
         else:
-            self._manager.log_retry(pending.request.symbol, error)
+            self._manager.log_retry(pending.request.symbol, error, pending.tries)
         return True
 
     def _fail(self, pending: PendingRequest, error: TvDatafeedError) -> None:

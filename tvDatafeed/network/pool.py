@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tvDatafeed.common.copies import refuse_copy
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import (
@@ -414,14 +415,16 @@ class WebSocketManager(ConnectionVerbs):
         with self._lock:
             self._health.record_success(seconds)
 
-    def log_retry(self, symbol: str, error: TvDatafeedError) -> None:
+    def log_retry(self, symbol: str, error: TvDatafeedError, attempt: int | None = None) -> None:
         """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
         with self._lock:
             is_limit = is_connections_limit(error)
             health = self._health
             is_new = health.begins_connections_limit() if is_limit else health.begins_episode()
         level = logging.WARNING if is_new else logging.DEBUG
-        logger.log(level, "%s is asked for again: %s", symbol, error)
+        about = None if attempt is None else symbol
+        extra = facts(about, error=error, attempt=attempt)
+        logger.log(level, "%s is asked for again: %s", symbol, error, extra=extra)
 
     def begins_connections_limit(self) -> bool:
         """Whether no call has reported yet that the account has too many connections."""

@@ -42,6 +42,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.fork import call_in_forked_child
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.exceptions import TvDatafeedError
@@ -234,7 +235,11 @@ class Recorder:
         with self._lock:
             self._is_over, self._is_writing = True, False
             self.problem = problem
-        logger.warning("the recording has ended, the program goes on: %s", problem)
+        logger.warning(
+            "the recording has ended, the program goes on: %s",
+            problem,
+            extra=facts(reason=problem, path=self._file),
+        )
 
 
 class ConnectionTape:

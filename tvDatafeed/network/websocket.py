@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.redaction import redact
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -461,7 +462,12 @@ def _bad_status(
 ) -> WebSocketError | RateLimitError:
     status = error.status_code
     body = (error.resp_body or b"")[:_SHOWN_BODY_BYTES]
-    logger.debug("the handshake was answered with status %s: %r", status, body)
+    logger.debug(
+        "the handshake was answered with status %s: %r",
+        status,
+        body,
+        extra=facts(url=url, status=status),
+    )
     if status == http.HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitError(
             None,

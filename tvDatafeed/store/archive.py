@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Literal
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.exceptions import StoreCorruptError, StoreError
 from tvDatafeed.protocol.events import History
 from tvDatafeed.store.answers import ClosedPart, closed_part, compared, overlaps_of, parts_outside
@@ -129,7 +130,12 @@ class Archive:
             if is_restated and restart == "never":
                 return False
             if restart == "always" or is_restated:
-                logger.info("%s %s was restated: stored anew", key.symbol, key.interval)
+                logger.info(
+                    "%s %s was restated: stored anew",
+                    key.symbol,
+                    key.interval,
+                    extra=facts(key.symbol, interval=key.interval),
+                )
                 transaction.restart(series)
                 spans, overlaps, series.checked_s = [], [], now_s
             for overlap in overlaps:
@@ -230,7 +236,12 @@ class Archive:
             self.engine.move_aside(error)
             return
         text, lo, hi = error.damaged
-        logger.warning("the bar store %s: %s; its bars are asked for again", self.engine.url, error)
+        logger.warning(
+            "the bar store %s: %s; its bars are asked for again",
+            self.engine.url,
+            error,
+            extra=facts(error=error, url=self.engine.url),
+        )
         key = SeriesKey.from_text(text)
         with self.writing(key) as transaction:
             series = transaction.find(key)
@@ -283,7 +294,12 @@ class Archive:
         level = logging.DEBUG if self._is_failing else logging.WARNING
         self._is_failing = True
         self.failures += 1
-        logger.log(level, "the bar store is not used: %s", error)
+        logger.log(
+            level,
+            "the bar store is not used: %s",
+            error,
+            extra=facts(error=error, url=self.engine.url),
+        )
 
     def works(self) -> None:
         """Note that the store has worked, so that its next failure is logged again."""

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.perthread import PerThread
 from tvDatafeed.common.sqlitefile import SQLITE_VERSION, Execute, FileWords, Kind, SqliteFile
 from tvDatafeed.exceptions import (
@@ -96,6 +97,7 @@ class SqliteEngine:
             self.path,
             error,
             place,
+            extra=facts(error=error, path=place),
         )
 
     @contextmanager

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.exceptions import (
@@ -126,7 +127,9 @@ def find(
     except (NetworkError, DataError) as error:
         if raise_on_error:
             raise
-        client_logger.warning("the symbol search failed: %s", error)
+        client_logger.warning(
+            "the symbol search failed: %s", error, extra=facts(error=error, query=query.text)
+        )
     return found
 
 
@@ -185,7 +188,7 @@ def _nearest(
             if found:
                 break
     except (NetworkError, DataError) as error:
-        logger.debug("no suggestions for %s: %s", symbol, error)
+        logger.debug("no suggestions for %s: %s", symbol, error, extra=facts(symbol, error=error))
     return sorted(found, key=lambda full: found[full], reverse=True)[:_SUGGESTIONS]
 
 

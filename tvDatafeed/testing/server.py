@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+from tvDatafeed.common.facts import facts
 from tvDatafeed.common.hosts import is_loopback
 from tvDatafeed.config import NetworkConfig, TvDatafeedConfig
 from tvDatafeed.protocol.framing import encode
@@ -365,7 +366,7 @@ class FakeTradingView(AccountControls):
         self._book = Playbook(load_recording(os.fspath(symbol)), speed, self._report)
 
     def _report(self, difference: str) -> None:
-        logger.warning("the replay differs: %s", difference)
+        logger.warning("the replay differs: %s", difference, extra=facts(reason=difference))
         self._journal.record("differences", difference)
 
     @property

@@ -1,4 +1,4 @@
-"""Which functions of a program a live feed can call: its threads have no event loop."""
+"""Which functions of a program a feed can call: its threads have no event loop."""
 
 import functools
 import inspect
