@@ -25,24 +25,27 @@ from tvDatafeed.testing import FakeTradingView, FinMidFrame
 
 STORE = PAGES["store"]
 DELIVERY = PAGES["delivery"]
-# The commands that the page and the README of its examples show.
+# The commands that the pages and the READMEs of examples show.
+_TEXTS = [*PAGES.values(), (ROOT / "examples" / "delivery" / "README.md").read_text("utf-8")]
 COMMANDS = sorted(
     {
-        line.partition("#")[0].strip()
-        for text in (DELIVERY, (ROOT / "examples" / "delivery" / "README.md").read_text("utf-8"))
+        line.partition("#")[0].partition(" > ")[0].partition(" 2> ")[0].partition(" | ")[0].strip()
+        for text in _TEXTS
         for block in blocks(text, "sh")
         for line in block.splitlines()
         if line.startswith("tvdatafeed ")
     }
     | {
-        f"tvdatafeed deliver {command}"
+        f"tvdatafeed {group} {command}"
+        for group, page in (("store", STORE), ("deliver", DELIVERY))
         for row in re.findall(
-            r"^\| (`[a-z].*?) \|", DELIVERY.partition("| `tvdatafeed deliver ...")[2], re.MULTILINE
+            r"^\| (`[a-z].*?) \|", page.partition(f"| `tvdatafeed {group} ...")[2], re.MULTILINE
         )
         for command in re.findall(r"`(.*?)`", row)
     }
-    | set(re.findall(r"`(tvdatafeed [^`.]*)`", DELIVERY))
+    | {found for text in _TEXTS for found in re.findall(r"`(tvdatafeed [a-z][^`.|\n]*)`", text)}
 )
+_GROUPS = {"store", "deliver"}
 
 
 def run(block):
@@ -209,11 +212,11 @@ def test_structlog(server):
 def test_command_exists(command, capsys):
     """Each command that is shown exists, and has the options that are shown."""
     _program, *words = shlex.split(command)
-    path = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
+    path = words[: 2 if words[0] in _GROUPS and len(words) > 1 else 1]
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"tvdatafeed {' '.join(path)} " in text
-    for option in [word for word in words if word.startswith("--")]:
+    for option in [word for word in words if word.startswith("--") and word != "--"]:
         assert option in text
 
 
