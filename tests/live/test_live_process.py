@@ -16,6 +16,7 @@ import warnings
 import pytest
 
 from tests.feed import BTC, MINUTE, Bars, Calls, LiveServer, live, until
+from tests.programs import NO_ACCOUNT
 from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import ThreadingError, WebSocketError
 from tvDatafeed.testing import CloseCode, ConnectSilence, LateReply, Market, Refuse
@@ -111,7 +112,7 @@ def test_script_that_falls_off_its_end_goes_on(server):
 def test_script_with_daemon_threads_ends(server):
     """With ``TV_DAEMON`` nothing keeps the program, and the server sees its end (row 80)."""
     with bot(server, TV_DAEMON="1") as process:
-        assert ended(process) == (0, "")
+        assert ended(process) == (0, NO_ACCOUNT)
     assert server.wait_until(lambda s: not s.open_connections)
 
 
@@ -126,7 +127,7 @@ def test_script_that_closes_ends(server):
         "for c in tvl.status()[0].seis.get_consumers(): c.del_consumer()",
     ):
         with bot(server, more) as process:
-            assert ended(process) == (0, "")
+            assert ended(process) == (0, NO_ACCOUNT)
     assert server.wait_until(lambda s: not s.open_connections)
 
 
@@ -279,7 +280,7 @@ def test_sigterm_as_the_readme_has_it(server):
     with bot(server, more) as process:
         assert "ready" in lines_of(process, 2)
         process.terminate()
-        assert ended(process) == (0, "")
+        assert ended(process) == (0, NO_ACCOUNT)
     assert server.wait_until(lambda s: not s.open_sessions)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.loopback import impatient
 from tests.network.clients import SYMBOL, ask_in_threads, assert_right, run_program
+from tests.programs import NO_ACCOUNT
 from tests.scale import AT_ONCE_S, PATIENCE_S, at_most
 from tvDatafeed import TvDatafeed, TvDatafeedConfig
 from tvDatafeed.config import NetworkConfig
@@ -84,7 +85,7 @@ def test_script_that_forgets_to_close_ends_cleanly(server):
         """
     with run_program(program, server) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, out.strip(), err) == (0, "10", "")
+    assert (process.returncode, out.strip(), err) == (0, "10", NO_ACCOUNT)
     assert server.wait_until(lambda s: s.open_connections == 0)
 
 
