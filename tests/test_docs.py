@@ -1,11 +1,9 @@
-"""What the pages in docs/ say is true."""
+"""What the pages of store, delivery, asyncio and logging say; blocks run in test_pages.py."""
 
 import contextlib
 import json
 import re
 import shlex
-import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,8 @@ from tests.delivery.hooks import SEIS, bar
 from tests.delivery.receiver import SECRET, Receiver
 from tests.delivery.redisserver import NO_SERVER, RedisServer, has_server
 from tests.loopback import NOW
-from tests.programs import urls
+from tests.pages import PAGES, blocks
+from tests.programs import ROOT, urls
 from tests.scale import PATIENCE_S
 from tests.store.webserver import serving
 from tvDatafeed import exceptions
@@ -24,48 +23,29 @@ from tvDatafeed.config import environment_variables
 from tvDatafeed.delivery import Webhook
 from tvDatafeed.testing import FakeTradingView, FinMidFrame
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-
-
-def blocks(text, language):
-    """Return the blocks of a language, without the indentation of the list that they stand in."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _indentation, block in found]
-
-
-# A block that needs another package says so: it runs on demand.
-NEEDING = re.compile(r"^<!-- needs: \S+ -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = [
-    pytest.param(
-        page.stem,
-        block,
-        id=f"{page.stem}-{number}",
-        marks=[pytest.mark.documentation] * (block in NEEDING.findall(page.read_text("utf-8"))),
-    )
-    for page in PAGES
-    for number, block in enumerate(blocks(page.read_text("utf-8"), "python"), 1)
-]
-STORE = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
-DELIVERY = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
-# The commands that the page and the README of its examples show.
+STORE = PAGES["store"]
+DELIVERY = PAGES["delivery"]
+# The commands that the pages and the READMEs of examples show.
+_TEXTS = [*PAGES.values(), (ROOT / "examples" / "delivery" / "README.md").read_text("utf-8")]
 COMMANDS = sorted(
     {
-        line.partition("#")[0].strip()
-        for text in (DELIVERY, (ROOT / "examples" / "delivery" / "README.md").read_text("utf-8"))
+        line.partition("#")[0].partition(" > ")[0].partition(" 2> ")[0].partition(" | ")[0].strip()
+        for text in _TEXTS
         for block in blocks(text, "sh")
         for line in block.splitlines()
         if line.startswith("tvdatafeed ")
     }
     | {
-        f"tvdatafeed deliver {command}"
+        f"tvdatafeed {group} {command}"
+        for group, page in (("store", STORE), ("deliver", DELIVERY))
         for row in re.findall(
-            r"^\| (`[a-z].*?) \|", DELIVERY.partition("| `tvdatafeed deliver ...")[2], re.MULTILINE
+            r"^\| (`[a-z].*?) \|", page.partition(f"| `tvdatafeed {group} ...")[2], re.MULTILINE
         )
         for command in re.findall(r"`(.*?)`", row)
     }
-    | set(re.findall(r"`(tvdatafeed [^`.]*)`", DELIVERY))
+    | {found for text in _TEXTS for found in re.findall(r"`(tvdatafeed [a-z][^`.|\n]*)`", text)}
 )
+_GROUPS = {"store", "deliver"}
 
 
 def run(block):
@@ -111,26 +91,9 @@ def redis():
     server.close()
 
 
-@pytest.mark.parametrize(("page", "block"), BLOCKS)
-@pytest.mark.slow
-def test_block_runs(page, block, environment, request):
-    """Each Python block runs as it stands, in an empty folder and against loopback servers."""
-    if "Redis" in block:
-        environment({"TV_REDIS_URL": request.getfixturevalue("redis").url})
-    if page == "logging":
-        # Of a process of its own: it configures logging.
-        done = programs.run("-c", block, server=request.getfixturevalue("server"))
-        assert done.returncode == 0, done.stderr
-        return
-    needs_servers = page == "delivery" or "Webhook" in block
-    with deliveries(environment) if needs_servers else contextlib.nullcontext():
-        run(block)
-
-
 def block_with(words):
     """Return the block of the page of delivery that has some words."""
-    (found,) = [block for block in blocks(DELIVERY, "python") if words in block]
-    return found
+    return block_of("delivery", words)
 
 
 @pytest.mark.slow
@@ -180,15 +143,14 @@ def test_feed_is_shared(environment, redis, capsys):
 
 def block_of(page, words):
     """Return the block of a page that has some words."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    (found,) = [block for block in blocks(text, "python") if words in block]
+    (found,) = [block for block in blocks(PAGES[page], "python") if words in block]
     return found
 
 
 @pytest.mark.slow
 def test_a_coroutine_is_refused_with_the_line_that_works(environment, capsys):
     """The block prints the error; the line in it is the one of the block, and brings a bar."""
-    block = block_of("asyncio.md", "DataValidationError")
+    block = block_of("asyncio", "DataValidationError")
     run(block)
     refused, bar = capsys.readouterr().out.splitlines()
     line = "lambda seis, data: asyncio.run_coroutine_threadsafe(f(seis, data), loop)"
@@ -200,7 +162,7 @@ def test_a_coroutine_is_refused_with_the_line_that_works(environment, capsys):
 @pytest.mark.slow
 def test_fastapi(environment):
     """The application answers history, a mistake, and the bar that closed last as an event."""
-    app = run(block_of("asyncio.md", "FastAPI"))["app"]
+    app = run(block_of("asyncio", "FastAPI"))["app"]
     with serving(app) as client:
         bars = client.get("/bars/NASDAQ/AAPL", params={"n": 3}).json()
         assert [bar["symbol"] for bar in bars] == ["NASDAQ:AAPL"] * 3
@@ -214,7 +176,7 @@ def test_fastapi(environment):
 @pytest.mark.slow
 def test_chat(environment, capsys):
     """The bot answers a question, and says why it cannot answer another one."""
-    run(block_of("asyncio.md", "class Chat"))
+    run(block_of("asyncio", "class Chat"))
     out = capsys.readouterr().out
     assert "AAPL: " in out
     assert "'NOSUCH' not found on NASDAQ" in out
@@ -224,14 +186,14 @@ def test_chat(environment, capsys):
 def test_fields_are_read(server):
     """A handler of the page reads the fields of an outage."""
     server.inject(FinMidFrame(times=1))
-    done = programs.run("-c", block_of("logging.md", "class Outages"), server=server)
+    done = programs.run("-c", block_of("logging", "class Outages"), server=server)
     assert done.stdout.startswith("tried again: AAPL 1 ")
 
 
 @pytest.mark.slow
 def test_record_with_info(server):
     """With the configuration of the page there is a line for each answer."""
-    done = programs.run("-c", block_of("logging.md", "level=logging.INFO, format"), server=server)
+    done = programs.run("-c", block_of("logging", "level=logging.INFO, format"), server=server)
     *_others, line = done.stderr.splitlines()
     assert re.fullmatch(r"\S+ \S+ INFO tvDatafeed.main: NASDAQ:AAPL: 100 bars in \d.\d+ s", line)
 
@@ -239,7 +201,7 @@ def test_record_with_info(server):
 @pytest.mark.documentation
 def test_structlog(server):
     """Records of the library and of the program are JSON, with their fields."""
-    done = programs.run("-c", block_of("logging.md", "structlog"), server=server)
+    done = programs.run("-c", block_of("logging", "structlog"), server=server)
     found = [json.loads(line) for line in done.stderr.splitlines()]
     assert (found[0]["event"], found[0]["strategy"]) == ("started", "trend")
     (answer,) = [one for one in found if one["logger"] == "tvDatafeed.main" and "bars" in one]
@@ -250,11 +212,11 @@ def test_structlog(server):
 def test_command_exists(command, capsys):
     """Each command that is shown exists, and has the options that are shown."""
     _program, *words = shlex.split(command)
-    path = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
+    path = words[: 2 if words[0] in _GROUPS and len(words) > 1 else 1]
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"tvdatafeed {' '.join(path)} " in text
-    for option in [word for word in words if word.startswith("--")]:
+    for option in [word for word in words if word.startswith("--") and word != "--"]:
         assert option in text
 
 
@@ -266,11 +228,6 @@ def test_message_is_shown_as_it_is(environment):
         (body,) = receiver.bodies()
     shown = json.loads(blocks(DELIVERY, "json")[0])
     assert (list(shown), list(shown["data"])) == (list(body), list(body["data"]))
-
-
-def test_blocks_are_found():
-    """The page of the store has blocks at all."""
-    assert len(BLOCKS) >= 6
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
-"""Names of the package in the README's sentences can be used as they stand there."""
+"""Names of the package in the sentences of README and docs can be used as they stand there."""
 
 import re
 
 import pytest
 
-from tests.programs import ROOT, run
+from tests.pages import PAGES
+from tests.programs import run
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-_PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+_PROSE = re.sub(r"^ *```.*?^ *```$", "", "\n".join(PAGES.values()), flags=re.MULTILINE | re.DOTALL)
 INLINE = re.findall(r"`([^`\n]+)`", _PROSE)
 NAMES = sorted({n for code in INLINE for n in re.findall(r"\btvDatafeed(?:\.\w+)+", code)})
 
@@ -15,14 +15,14 @@ NAMES = sorted({n for code in INLINE for n in re.findall(r"\btvDatafeed(?:\.\w+)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
 def test_name_exists_after_one_import(name):
-    """`import tvDatafeed` is enough for each name that the README writes in full."""
+    """`import tvDatafeed` is enough for each name that a page writes in full."""
     done = run("-c", f"import tvDatafeed\nprint({name})")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
 def test_login_of_the_command_line_by_inline_code(server):
-    """The README's line that names the token cache works as it is written."""
+    """The line that names the token cache works as it is written."""
     (code,) = [c for c in INLINE if "default_cache_path" in c]
     program = f"import tvDatafeed\nfrom tvDatafeed import TvDatafeed\nprint(repr({code}))"
     done = run("-c", program, server=server)

@@ -69,7 +69,7 @@ def test_version():
     """The version is a valid one, and the distribution's is the same."""
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|(a|b|rc)\d+)?", tvDatafeed.__version__)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert 'dynamic = ["version"]' in project
+    assert 'dynamic = ["version", "readme"]' in project
     assert 'path = "tvDatafeed/__init__.py"' in project
 
 
@@ -129,20 +129,6 @@ except ConfigurationError as error:
     done = run("-c", program)
     assert done.returncode == 0, done.stderr
     assert "pip uninstall --yes websocket websocket-client && pip install" in done.stdout
-
-
-@pytest.mark.documentation
-@pytest.mark.slow
-def test_reference(tmp_path):
-    """The pages of the public names are built from their docstrings, without a warning."""
-    pages = ("tvDatafeed", "tvDatafeed.config", "tvDatafeed.testing")
-    options = ("--docformat", "numpy", "--no-show-source")
-    arguments = ("-m", "pdoc", *options, "--output-directory", str(tmp_path))
-    done = run("-W", "error", *arguments, *pages)
-    assert (done.returncode, done.stderr) == (0, "")
-    shown = (tmp_path / "tvDatafeed.html").read_text(encoding="utf-8")
-    for name in tvDatafeed.__all__:
-        assert f'id="{name}"' in shown
 
 
 def test_metadata():

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import PYTHON_BLOCKS
 from tests.programs import ROOT
 from tests.scale import scaled
 
@@ -18,10 +18,6 @@ STUBS = list(importlib.metadata.distributions(name="pandas-stubs"))
 # Nothing is left out of it: pandas' stubs know all that our pages use.
 STRICT = {"typeCheckingMode": "strict"}
 _TIMEOUT_S = scaled(300.0)
-_BLOCK = re.compile(
-    r"^(?:<!-- needs: (?P<package>\S+) -->\n)?```python\n(?P<block>.*?)^```",
-    re.MULTILINE | re.DOTALL,
-)
 
 pytestmark = [
     pytest.mark.slow,
@@ -82,16 +78,8 @@ TvDatafeedLive().subscribe("AAPL", "NASDAQ", "1h", lambda seis, bar: seis.nonsen
 """
 
 
-def blocks():
-    """The Python blocks of README and docs, by page and number."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for number, found in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")), 1):
-            # The packages that others need refuse, by their own types, what they document.
-            if found["package"] is None:
-                yield f"{page.stem}_{number}", found["block"]
-
-
-BLOCKS = dict(blocks())
+# The packages that others need refuse, by their own types, what they document.
+BLOCKS = {block.name: block.code for block in PYTHON_BLOCKS if block.needs is None}
 PROGRAMS = {**BLOCKS, "revealed": REVEALED.lstrip(), "mistaken": MISTAKES.lstrip()}
 
 
@@ -128,4 +116,4 @@ def test_programs_of_users(tmp_path):
     assert found == {}
     lines = PROGRAMS["mistaken"].splitlines()
     assert underlined == {n for n, line in enumerate(lines, 1) if line.startswith("TvDatafeed")}
-    assert len(BLOCKS) > 30
+    assert len(BLOCKS) > 45
