@@ -65,7 +65,6 @@ DOORS = {
     "pyarrow": {"store.parquet"},
     "fastapi": {"store.web"},
     "uvicorn": {"store.web"},
-    "shtab": {"cli.completion"},
     "prometheus_client": {"common.prometheus"},
 }
 # The wire without I/O, threads and clock.
