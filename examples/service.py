@@ -1,7 +1,7 @@
 """Where the examples get their data: a TradingView that runs inside them, or the service itself.
 
 The market that runs inside is made up. With --real nothing is: settings then come from the
-environment, as in the README, and TradingView is asked.
+environment, and TradingView is asked.
 """
 
 import argparse

@@ -21,7 +21,7 @@ _LONGEST_SLEEP_S = 3600.0
 _TICK_INTERVAL_S = 0.5
 # The first year of the calendars of the made-up market, and a year long after its last bar.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
-# The accounts of the README's section on signing in.
+# The accounts of the documentation's page on signing in.
 _PASSWORD = "open sesame"  # noqa: S105 - of made-up accounts
 _PRACTICE = """\
 accounts, with the password "open sesame": alice; bob, whose app has the secret JBSWY3DPEHPK3PXP;
