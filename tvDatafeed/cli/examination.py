@@ -375,7 +375,7 @@ class _Examination:
         return f"{self._symbol} {row['last']} {row['currency'] or ''}, {row['update_mode']}"
 
     def _way_to_a_token(self) -> str:
-        """Return the next step after a token, or what should give one, was refused."""
+        """Return the next step after a token, or credentials for one, were refused."""
         auth = self._config.auth
         if auth.auth_token:
             return "put a fresh token into TV_AUTH_TOKEN, or unset it and run: tvdatafeed login"
