@@ -486,7 +486,7 @@ float, optional
             True shows a progress bar (``pip install "tvdatafeed[progress]"``); a callable is called
             with ``(done, total, symbol)`` after each symbol, in this thread.
         on_error : {"raise", "collect"}, default "raise"
-            "raise": the first failure is raised and the other requests are cancelled.  "collect":
+            "raise": the first failure is raised and the other requests are cancelled. "collect":
             failed symbols are in ``errors`` of the result.
         adjustment, currency, backadjusted, dates, closed_only, validate, period, store
             As for `get_hist`.
