@@ -485,7 +485,7 @@ float, optional
             True shows a progress bar (``pip install "tvdatafeed[progress]"``); a callable is called
             with ``(done, total, symbol)`` after each symbol, in this thread.
         on_error : {"raise", "collect"}, default "raise"
-            "raise": the first failure is raised and the other requests are cancelled.  "collect":
+            "raise": the first failure is raised and the other requests are cancelled. "collect":
             failed symbols are in ``errors`` of the result.
         adjustment, currency, backadjusted, dates, closed_only, validate, period, store
             As for `get_hist`.
@@ -621,7 +621,7 @@ float, optional
             Default: the columns below.
         on_error : {"raise", "collect"}, default "raise"
             "raise": the error of the first refused symbol is raised. "collect": the other symbols
-            have their rows, and ``attrs["errors"]`` is a dict of the errors by  symbol.
+            have their rows, and ``attrs["errors"]`` is a dict of the errors by symbol.
 
         Returns
         -------
@@ -630,7 +630,7 @@ float, optional
             last, change (in `currency`), change_percent, bid, ask, volume, market_state ("market",
             "out_of_session", "pre_market", "post_market"), description, currency, update_mode
             ("streaming", or "delayed_streaming_900" for data that is 15 minutes old). A missing
-            number is NaN, a missing  text None.
+            number is NaN, a missing text None.
 
         Raises
         ------

@@ -328,7 +328,7 @@ class _Examination:
         except AuthenticationError as error:
             return Finding(False, f"{message}: {explain(error).message}")
         except TvDatafeedError:
-            # What is wrong is found by the checks that follow.
+            # The following checks find the problem.
             return Finding(None, f"{message}; not known whether it is accepted")
         finally:
             self._client.max_response_time = self._network.max_response_time
@@ -338,7 +338,7 @@ class _Examination:
         started = time.monotonic()
         layers = self._opened()
         layers.ping(deadline)
-        # An account may have few connections: the next one is that of the client.
+        # An account may have few connections: the client needs the next one.
         layers.close()
         self._is_alive = True
         return f"a ping was answered after {(time.monotonic() - started) * 1000:.0f} ms"
@@ -375,7 +375,7 @@ class _Examination:
         return f"{self._symbol} {row['last']} {row['currency'] or ''}, {row['update_mode']}"
 
     def _way_to_a_token(self) -> str:
-        """Return the next step after a token, or what should give one, was refused."""
+        """Return the next step after a token, or credentials for one, were refused."""
         auth = self._config.auth
         if auth.auth_token:
             return "put a fresh token into TV_AUTH_TOKEN, or unset it and run: tvdatafeed login"
@@ -389,7 +389,7 @@ class _Examination:
         return "sign in again: tvdatafeed login"
 
     def _network_to_use(self) -> "NetworkConfig":
-        """Return where to connect, as far as that is known without sending anything."""
+        """Return the network settings, as far as known without sending anything."""
         token = self._config.auth.auth_token
         if not token:
             return self._network
@@ -408,7 +408,7 @@ class _Examination:
 
 
 def _versions(_deadline: float) -> Finding | str:
-    # Stands in the way of websocket-client where another package of that name is installed.
+    # Hides websocket-client if another package of that name is installed.
     importlib.import_module("tvDatafeed.network.websocket")
     texts = [f"Python {platform.python_version()}", f"tvDatafeed {tvDatafeed.__version__}"]
     missing = []
@@ -434,7 +434,7 @@ def _zone_files(_deadline: float) -> str:
 
 
 def _unreachable(error: TvDatafeedError, host: str) -> Finding:
-    """Return the finding of a host that cannot be reached; perhaps a proxy can."""
+    """Return the finding of an unreachable host; perhaps a proxy can reach it."""
     found = explain(error)
     unused = None if is_loopback(host) else _proxy_of_the_system()
     if unused is None:

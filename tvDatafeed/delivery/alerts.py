@@ -385,7 +385,7 @@ def _destination_of(webhook: Any) -> str:
 
 @atexit.register
 def _send_last_alerts() -> None:
-    """Wait a moment for the alerts of a program that ends: often they say why."""
+    """Wait a moment for the alerts of a program that ends: they often contain the reason."""
     deadline = Deadline(_EXIT_S)
     for service in list(_services):
         service.flush(deadline.remaining())

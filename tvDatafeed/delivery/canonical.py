@@ -226,7 +226,7 @@ class CanonicalRequest:
 def _canonical(  # noqa: PLR0917 - the lines in their order
     method: str, path: str, timestamp: str, producer: str, nonce: str, body: bytes
 ) -> bytes:
-    """Return what is signed."""
+    """Return the bytes that are signed."""
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
         raise ValueError("the method must be a word such as POST")
     if not isinstance(path, str) or not _PATH.fullmatch(path):

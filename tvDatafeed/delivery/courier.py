@@ -54,7 +54,7 @@ class DeliveryResult:
 
 @dataclass(frozen=True)
 class Job:
-    """A message that is to be posted: the rows it is made of, and its number of attempts so far."""
+    """A message to post: its rows, and its number of attempts so far."""
 
     id: str
     type: str

@@ -21,7 +21,7 @@ _PATIENCE_S = 0.25
 
 
 class _Change(Generic[_Rows, _T]):
-    """What one caller wants to read or write, and what became of it."""
+    """One caller's read or write, and its result."""
 
     def __init__(self, function: Callable[[_Rows], _T]) -> None:
         self._function = function

@@ -117,7 +117,7 @@ def event_body(kind: str, data: Any, created_s: float) -> bytes:
 
 
 def lane_name(lane: str | None, kind: str) -> str:
-    """Return the lane of an event; that of its type where none is given."""
+    """Return the lane of an event; without one, the lane of its type."""
     return kind if lane is None else check_name("lane", lane, _MAX_LANE_LENGTH)
 
 

@@ -1,4 +1,4 @@
-"""Entries of a stream: how a closed bar stands in Redis.
+"""Entries of a stream: the form of a closed bar in Redis.
 
 The fields are those of a webhook's data: texts as they are, numbers as JSON. Two more stand there
 for the readers alone: ``previous``, the id of the entry before, by which a reader knows whether it

@@ -174,7 +174,7 @@ class RedisPublisher:
         self._start()
 
     def _drop_oldest(self) -> bool:
-        """Drop what is too much; return whether this is the first of an episode."""
+        """Drop bars above the limit; return whether this is the first drop of an episode."""
         dropped = 0
         while len(self._waiting) > self._maxlen:
             item = self._waiting.popleft()
@@ -347,7 +347,7 @@ class RedisPublisher:
         return batch
 
     def _publish(self, connection: RedisConnection, batch: list[Item]) -> None:
-        """Publish bars; what remains in the list is to be sent again."""
+        """Publish bars; those that remain in the list must be sent again."""
         for item in batch:
             if item.key not in self._streams:
                 self._streams[item.key] = Stream(item.bar.key)

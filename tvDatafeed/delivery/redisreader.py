@@ -117,7 +117,7 @@ class RedisReader:
                 connection.execute("CLIENT", "UNBLOCK", self._client_id)
 
     def finish(self) -> None:
-        """Read no more; what is handled is still acknowledged."""
+        """Stop reading; handled entries are still acknowledged."""
         self._is_finishing = True
         self.wake()
 
@@ -380,7 +380,7 @@ class RedisReader:
             subscription.needs_check = len(entries) >= READ_COUNT
 
     def _claim(self, connection: RedisConnection, ready: Sequence[Subscription]) -> None:
-        """Keep what is in hand from other readers, and take over what dead readers have left."""
+        """Keep entries in work from other readers, and claim the entries of dead readers."""
         group, idle_ms = self._group or "", max(int(self._claim_after_s * _MILLISECONDS), 1)
         commands: list[Command] = [
             (*("XCLAIM", s.key, group, self._name, 0), *map(str, sorted(s.in_hand)), "JUSTID")

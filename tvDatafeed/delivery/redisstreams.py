@@ -116,7 +116,7 @@ class Stream:
         return [item for item in self.remembered if newest < item.entry_id <= confirmed]
 
     def learn(self, entry_id: bytes, fields: Sequence[bytes]) -> None:
-        """Note the newest entry of the server, where it is newer than what is known."""
+        """Record the newest entry of the server, if it is newer than the known one."""
         newest = parse_id(entry_id)
         if self.newest is not None and newest <= self.newest:
             return

@@ -209,7 +209,7 @@ class Subscription:
 
     @property
     def has_room(self) -> bool:
-        """Whether entries of it may be read now."""
+        """Whether its entries may be read now."""
         is_open = not self.is_broken and not self.is_ended
         return is_open and self.queued <= _CAPACITY - READ_COUNT
 

@@ -282,7 +282,7 @@ class Rows:
         return [Row(*row) for row in rows]
 
     def freeze(self, rows: Sequence[Row]) -> None:
-        """Record that rows are sent as one message, whatever comes after them."""
+        """Record that rows are sent as one message, without later ones."""
         self._update("batch = ?", (rows[-1].seq,), [row.seq for row in rows])
 
     def settle(self, outcome: Outcome) -> None:

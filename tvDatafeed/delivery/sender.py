@@ -119,7 +119,7 @@ class Sender:
             threading.Thread(target=self._run, name="tvDatafeed-delivery", daemon=True).start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Stop sending, and wait a time for what is in flight. Return whether it ended in time."""
+        """Stop sending, and wait for running attempts. Return whether they ended in time."""
         with self._start_lock:
             self._is_stopping = True
         self._events.put(None)
@@ -358,7 +358,7 @@ class Sender:
         return Job(message_id, kind, body, lane, numbers, rows[0].created_s, rows[0].attempts)
 
     def _record(self, answer: Answer) -> None:
-        """Put the outcome of an attempt into the schedule, and among what is to be settled."""
+        """Add the outcome of an attempt to the schedule, and to the results to write."""
         job, lane, now_s = answer.job, answer.job.lane, time.monotonic()
         outcome = Outcome(job.rows, DELIVERED, answer.attempts, answer.status)
         verdict = judge(answer.status)

@@ -223,7 +223,7 @@ class Registry:
         return LiveSeries(seis, bar_format, self, recorder=recorder, stored_bar=stored_bar)
 
     def _register(self, registered: _Registered) -> None:
-        """Register a Seis; the lock is held, and `_remove` undoes whatever part was done."""
+        """Register a Seis; the lock is held, and `_remove` undoes a partial registration."""
         self._registered[registered.seis] = registered
         registered.seis.tvdatafeed = self._feed
         self._supervisor.follow(registered.series)

@@ -124,7 +124,7 @@ class SessionLimit:
         return self._acquired >= self._known.lifetime
 
     def room(self, open_sessions: int) -> int:
-        """Return how many sessions the connection may open beside those."""
+        """Return how many more sessions the connection may open."""
         limit, period = self._known.look()
         limit = self.limit if period == self._period else limit
         return max(min(limit - open_sessions, self._known.lifetime - self._acquired), 0)

@@ -155,7 +155,7 @@ class BarStore:
         return self._archive
 
     def connect(self) -> "BarStore":
-        """Open the store, making it when there is none; each first use does so by itself.
+        """Open the store, and create it if it does not exist; the first use does this too.
 
         Raises
         ------

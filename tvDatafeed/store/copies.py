@@ -63,7 +63,7 @@ def copy_of(archive: Archive, key: SeriesKey) -> SeriesCopy:
 
 
 def put_copy(archive: Archive, copy: SeriesCopy) -> int:
-    """Add a copy to a store; what is there already stays.
+    """Add a copy to a store; existing bars stay.
 
     Returns
     -------

@@ -28,10 +28,10 @@ class Transaction(Protocol):
     """
 
     def find(self, key: SeriesKey) -> StoredSeries | None:
-        """Return a series; when writing, other writers of it wait from here on."""
+        """Return a series; in a writing transaction, its other writers wait from now on."""
 
     def add(self, key: SeriesKey) -> StoredSeries:
-        """Return a series, making it when there is none."""
+        """Return a series; create it if it does not exist."""
 
     def all(self) -> list[StoredSeries]:
         """Return all series; when writing, other writers of each wait from here on."""
@@ -99,7 +99,7 @@ class Engine(Protocol):
     url: str
 
     def open(self) -> None:
-        """Connect, and make the schema when there is none.
+        """Connect, and create the schema if it does not exist.
 
         Raises
         ------

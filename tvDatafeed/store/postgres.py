@@ -109,7 +109,7 @@ _TRY_AGAIN = "the next call connects again"
 
 
 class _Connection(psycopg.Connection[Row]):
-    """A connection that gives up a server which does not even say that a statement is too slow."""
+    """A connection that closes if the server does not even report a slow statement."""
 
     silence_s = math.inf
 

@@ -321,7 +321,7 @@ def stored_history(request: SeriesRequest, packed: bytes, stored: Stored) -> His
 
 
 def _note(progress: _Progress, question: SeriesRequest, answer: History) -> None:
-    """Record what the answer to a question says beside its bars."""
+    """Record the facts of an answer other than its bars."""
     if progress.newest is None and not progress.asked_older:
         progress.newest = answer
         return

@@ -9,7 +9,7 @@ from tvDatafeed.store.key import Feed, SeriesKey
 
 @dataclass
 class SeriesNotes:
-    """What was heard beside the bars of a series.
+    """The facts about a series other than its bars.
 
     Parameters
     ----------

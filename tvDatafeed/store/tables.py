@@ -317,7 +317,7 @@ class TableTransaction:
         return [row for row in last if row[2] < BLOCK_BARS]
 
     def _beside(self, series: StoredSeries, first: float, last: float) -> list[Row]:
-        """Return the blocks that a range reaches into, and those beside it that are not full."""
+        """Return the blocks that overlap a range, and neighbours that are not full."""
         ours = (series.id, series.generation)
         reached = self._execute(
             f"{_BLOCK} AND last >= ? AND first <= ? ORDER BY first", (*ours, first, last)

@@ -349,7 +349,7 @@ class TdengineTransaction:
         return self._documents.remove(documents)
 
     def store(self) -> None:
-        """Write what has changed: each series and document so that no reader sees half of it."""
+        """Write all changes; readers see each series and document before or after its change."""
         for state in self._states.values():
             state.store()
         for (asked, account), resolved in self._names.items():

@@ -1,4 +1,4 @@
-"""The record of a series in TDengine: one row, which says which bars are those of the series."""
+"""The record of a series in TDengine: one row that defines which bars belong to the series."""
 
 import dataclasses
 import hashlib
@@ -105,7 +105,7 @@ class Record:
 
 
 def table_name(key: SeriesKey) -> str:
-    """Return a name for a series in which nothing of its symbol stands."""
+    """Return a name for a series that does not contain its symbol."""
     return name_of(key.text)
 
 

@@ -69,7 +69,7 @@ _MAX_TAG_CHARS = 120
 
 
 class SeriesState:
-    """A series in one transaction: what is stored, and what is to be.
+    """A series in one transaction: the stored state, and the state to store.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class SeriesState:
         return not self.is_removed and (self._before is not None or self.is_changed)
 
     def begin(self) -> None:
-        """Make the series when there is none."""
+        """Create the series if it does not exist."""
         if self.is_removed:
             self.is_removed = False
             self._restart()
@@ -301,7 +301,7 @@ class SeriesState:
             self._rest.ask(head + "".join(rows))
 
     def _remove_strays(self) -> None:
-        """Remove the bars in newly vouched ranges that are not those of the series."""
+        """Remove the bars in newly confirmed ranges that do not belong to the series."""
         old = self._kept_before()
         ranges: Spans = []
         for span in self.record.vouched:

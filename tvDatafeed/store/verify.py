@@ -61,7 +61,7 @@ class _FailedError(Exception):
 
 
 class _UndoneError(Exception):
-    """Ends a transaction so that nothing of it is stored."""
+    """Ends a transaction so that none of its changes is stored."""
 
 
 class _Check(NamedTuple):

@@ -87,7 +87,7 @@ _REFUSALS: dict[Verdict, tuple[int, str]] = {
 
 
 class _Question(BaseModel):
-    """Parameters of which none may be unknown: a typing error must not change what is meant."""
+    """Parameters; unknown ones are refused, since a typing error must not change a request."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -176,7 +176,7 @@ class Playbook:
             script.times_played += 1
 
     def nearest(self, commands: list[tuple[str, ...]]) -> RecordedCommand | None:
-        """Return where the most similar recorded session goes another way; None if it ends."""
+        """Return where the most similar recorded session differs; None if it ends."""
         best: tuple[int, RecordedCommand | None] = (-1, None)
         for script in self._scripts:
             pairs = zip(script.meanings, commands, strict=False)
@@ -258,7 +258,7 @@ def refusal_of(connection: RecordedConnection) -> bytes | None:
 
 
 class Play:
-    """What one connection plays: commands in, and what is due out; of one thread.
+    """The script of one connection: commands in, due messages out; used by one thread.
 
     It has the methods of a `Conversation` that a connection calls.
 
@@ -304,7 +304,7 @@ class Play:
         return self._hello
 
     def take_due(self) -> list[Due]:
-        """Return what is to be sent, each at its moment."""
+        """Return the messages to send, each with its moment."""
         due, self._due = self._due, []
         return due
 
@@ -329,7 +329,7 @@ class Play:
         return []
 
     def settle(self) -> list[tuple[str, str]]:
-        """Claim what is still open after a pause: no other command belongs to it."""
+        """Claim the open commands after a pause: no other command belongs to them."""
         now = time.monotonic()
         for live in list(self._sessions.values()):
             if live.script is None and not live.is_lost:
@@ -480,7 +480,7 @@ class Play:
         return min(recorded_s, _LONGEST_PAUSE_S) if speed is None else recorded_s / speed
 
     def _differ(self, live: _Live, expected: RecordedCommand | None = None) -> None:
-        """Refuse a session that was not recorded, and report where it goes another way."""
+        """Refuse a session that was not recorded, and report where it differs."""
         live.is_lost = True
         if expected is None and live.script is None:
             expected = self._book.nearest(live.meanings)

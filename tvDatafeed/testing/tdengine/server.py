@@ -1,4 +1,4 @@
-"""The HTTP server of the loopback TDengine: what taosAdapter is beside a real one."""
+"""The HTTP server of the loopback TDengine, in the role of taosAdapter."""
 
 import base64
 import json
