@@ -42,7 +42,7 @@ OPENING = re.compile(r"\s*(Takes?|Gives?|Says?|Have|Has|Lets?|Tells?)\b")
 # What the list catches and yet is meant as it stands: (file, text, reason). At most ten.
 ALLOWED: list[tuple[str, str, str]] = []
 # Hits that are not mended yet, by file or folder; a number may only fall.
-REMAINING: dict[str, int] = {"README.md": 38, "docs/": 3}
+REMAINING: dict[str, int] = {}
 
 
 class Prose(NamedTuple):
