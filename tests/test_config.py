@@ -713,7 +713,7 @@ def test_watchdog_of_the_service_manager(monkeypatch, variables, expected):
 
 
 def test_socket_of_the_service_manager(monkeypatch):
-    """An empty one is none."""
+    """An empty value counts as unset."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert notify_socket() is None
     monkeypatch.setenv("NOTIFY_SOCKET", "")

@@ -23,7 +23,7 @@ FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "service.py")
 # They have an account, or configure logging.
 QUIET = {"cookie_login.py", "quiet_mode.py", "two_factor_authentication.py"}
-# Those that would go on until Ctrl-C are given an end.
+# Programs that would run until Ctrl-C get a limit.
 ENDS = {"live_feed.py": ["BITSTAMP:BTCUSD", "0.5"], "trading_bot.py": ["--bars", "30"]}
 
 

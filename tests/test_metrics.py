@@ -270,7 +270,7 @@ def test_address_of_version_6(tvl):
 
 
 def test_port_is_free_again(tvl):
-    """A service that is started anew listens on the same port at once."""
+    """A service that is restarted listens on the same port at once."""
     port = 0
     for _ in range(3):
         with MetricsServer(tvl, port) as metrics:

@@ -80,7 +80,7 @@ def test_development_is_in_groups():
 
 
 def test_each_extra_is_tested():
-    """What the extras of users need is among what the tests need, but for the system's keyring."""
+    """What the extras of users need is among what the tests need, except the system's keyring."""
     extras = PROJECT["optional-dependencies"]
     names = {extra: {re.split(r"[\[><=; ]", one)[0] for one in extras[extra]} for extra in extras}
     for extra, needed in names.items():

@@ -135,7 +135,7 @@ def test_bot_needs_one_folder(server, tmp_path):
 @posix_only
 @pytest.mark.slow
 def test_bot_that_cannot_start(tmp_path):
-    """Its last line says why, and the exit code has it started again."""
+    """Its last line says why, and the exit code makes the manager restart it."""
     settings = {
         "TV_WS_URL": f"ws://127.0.0.1:{unused_port()}/",
         "TV_MAX_RETRIES": "1",

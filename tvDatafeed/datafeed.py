@@ -571,7 +571,7 @@ class TvDatafeedLive(TvDatafeed, Feed):
         Returns
         -------
         bool
-            False when it does not answer in time, and this process should be started anew.
+            False when it does not answer in time, and this process should be restarted.
         """
         return self._registry.is_responsive(_checked_timeout(timeout))
 

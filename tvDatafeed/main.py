@@ -845,7 +845,7 @@ float, optional
         return store.answers(dispatcher, requests, account, use, window)
 
     def _with_suggestions(self, error: TvDatafeedError) -> TvDatafeedError:
-        """Add to an error what may have been meant, if the search says so at once."""
+        """Add similar symbols to an error, if the search finds some quickly."""
         if not isinstance(error, SymbolNotFoundError):
             return error
         from tvDatafeed.symbology.search import with_suggestions  # noqa: PLC0415 - as above

@@ -33,7 +33,7 @@ _CLOSE_S = 5.0
 
 
 class TvDatafeedCollector:
-    """The figures of a client, and of what it works with, at the moment they are asked for.
+    """The figures of a client, its store, webhook and outbox, at the moment of a request.
 
     Register it with a registry of prometheus_client. Asking never raises, sends nothing to
     TradingView and takes milliseconds; a store on another server is asked there. A part that fails

@@ -3,7 +3,7 @@
     python bot.py BINANCE:BTCUSDT --state FOLDER [--interval 1m] [--port 9100] [--host 127.0.0.1]
 
 It needs one folder to write to. /health and /metrics are on the port; SIGTERM ends it with exit
-code 0. After an error the exit code is 1, and the next start goes on with the first bar that is
+code 0. After an error the exit code is 1, and the next start continues with the first bar that is
 missing: let a service manager start it again.
 """
 

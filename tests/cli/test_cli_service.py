@@ -60,7 +60,7 @@ class Manager:
 @pytest.fixture
 def manager(monkeypatch):
     """A service manager whose socket the environment names."""
-    # A path of a socket has 104 bytes at the most.
+    # A path of a socket has at most 104 bytes.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         heard = Manager(f"{folder}/notify")
         monkeypatch.setenv("NOTIFY_SOCKET", heard.path)
@@ -245,7 +245,7 @@ def test_watchdog_of_another_process(loopback, manager, monkeypatch, capsys):
 @needs_unix
 @pytest.mark.slow
 def test_watchdog_of_a_feed_that_is_stuck(server, manager, monkeypatch, caplog):
-    """Signs of life end while the feed's thread is stuck, and come again when it goes on."""
+    """Signs of life end while the feed's thread is stuck, and come again when it continues."""
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     stuck, go_on = threading.Event(), threading.Event()
 

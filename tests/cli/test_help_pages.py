@@ -52,7 +52,7 @@ def test_no_word_is_broken(pages):
     narrow, wide = pages(60), pages(80)
     for command, text in wide.items():
         assert not re.search(r"\w-$", text, re.MULTILINE), command
-        # A line that goes on has a backslash.
+        # A line that continues has a backslash.
         assert set(text.split()) - {"\\"} == set(narrow[command].split()) - {"\\"}, command
 
 

@@ -83,7 +83,7 @@ def test_wrapped_lines_fit_and_lose_nothing(columns):
 
 
 def test_names_and_values_stand_in_two_columns(wide):
-    """A long value goes on below its begin."""
+    """A long value continues below its begin."""
     wide(24)
     assert described([("size", "12 kB"), ("hot symbols", "NASDAQ:AAPL 12, NSE:NIFTY 3")]) == [
         "size         12 kB",

@@ -133,7 +133,7 @@ def test_live_shows_the_price_in_a_narrow_terminal(shown):
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_doctor(shown, columns):
-    """A message that is too long goes on below, and nothing of it is lost."""
+    """A message that is too long continues below, and nothing of it is lost."""
     lines, _err = shown(columns, "doctor", "--symbol", "NASDAQ:AAPL", exit_code=1)
     assert too_wide(lines, columns) == []
     text = " ".join(" ".join(lines).split())
@@ -143,7 +143,7 @@ def test_doctor(shown, columns):
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_store(shown, columns, tmp_path):
-    """What a store holds: figures go on below, of series the name and the number stay."""
+    """What a store holds: figures continue below, of series the name and the number stay."""
     store = str(tmp_path / "a folder with a name that is long" / "bars.db")
     symbols = ["NASDAQ:AAPL", "BINANCE:BTCUSDT", WIDE.symbol]
     shown(columns, "store", "warm", *symbols, "--bars", "1200", "--url", store)

@@ -65,7 +65,7 @@ def test_outages_of_a_feed(market, mode):
     first, *outages = err.splitlines(keepends=True)
     assert (program.returncode, first) == (0, NO_ACCOUNT)
     assert len(outages) == 2, err
-    assert all(" is asked for again: " in line for line in outages)
+    assert all(" is requested again: " in line for line in outages)
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_outage_of_questions(market):
     assert done.returncode == 0
     notice, line = done.stderr.splitlines(keepends=True)
     assert notice == NO_ACCOUNT
-    assert " is asked for again: " in line
+    assert " is requested again: " in line
 
 
 @pytest.mark.slow

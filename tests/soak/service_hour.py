@@ -8,10 +8,10 @@ once by SIGTERM, once by SIGKILL. A program that has ended is started again, as 
 Checked are, with exit code 0 when all is right:
 
 - what the bot has recorded, against the market's own bars: all of them, once, in order, equal;
-- ``/health`` each second: 200 from the first answer of a bot on while the server is there, but for
-  the first seconds (`BACK_S`) after its restart; another status or no answer when the server has
+- ``/health`` each second: 200 from the first answer of a bot on while the server is there, except
+  in the first seconds (`BACK_S`) after its restart; another status or no answer when the server has
   been away for half a second (`LOST_S`). A bot answers first within `START_S` seconds;
-- the resident set of each life of the bot after its warm-up: it grows by 5 MB at the most.
+- the resident set of each life of the bot after its warm-up: it grows by at most 5 MB.
 """
 
 import argparse
@@ -50,7 +50,7 @@ PLAN = (
 # How long the server is away.
 AWAY_S = 3.0
 # Within these times both answers are right. A lost connection is noticed at once; the feed waits
-# two seconds at the most before it tries again, and asks for what it has missed.
+# at most two seconds before it tries again, and asks for what it has missed.
 LOST_S, BACK_S = scaled(0.5), scaled(4.0)
 # A Python program with pandas, and a connection; it serves its health from then on.
 START_S = scaled(20.0)
@@ -97,7 +97,7 @@ class Hour:
         self.wrong: list[str] = []
         # When the server was started (True) or stopped.
         self.changes: list[tuple[float, bool]] = []
-        # When it was asked for and answered, and the status; 0 for no answer.
+        # The times of request and answer, and the status; 0 for no answer.
         self.health: list[tuple[float, float, int]] = []
         self.bars = 0
         self.port = unused_port()

@@ -338,7 +338,7 @@ def test_threads_share_a_store(store):
 
 
 def test_store_is_closed_while_others_use_it(store):
-    """A close disturbs no thread that reads or writes: each goes on with another connection."""
+    """A close disturbs no thread that reads or writes: each continues with another connection."""
     errors, found, stopped = [], [], threading.Event()
 
     def work(number):

@@ -379,7 +379,7 @@ class Authenticator:
         try:
             self._lead(renewal, session, None)
         except (AuthenticationError, NetworkError) as error:
-            # It has ended meanwhile: whoever needs a token next signs in.
+            # It has ended meanwhile: the next thread that needs a token signs in.
             logger.debug("the token was not renewed: %s", error, extra=facts(error=error))
         except Exception as error:  # noqa: BLE001 - of the program's own function for codes
             # Its text may hold anything.
@@ -533,7 +533,7 @@ class Authenticator:
             return self._by_cookies(session)
         except AuthenticationError as error:
             extra = facts(error=error, username=login.username)
-            logger.info("the cached login of %s has ended", login.username, extra=extra)
+            logger.info("the cached login of %s has expired", login.username, extra=extra)
             self._refusals[key] = own_copy(error)
             # Without a password, this is the reason that the user needs.
             if not self._has_password:

@@ -93,7 +93,7 @@ class BarScreen:
         """Show the library's log below the table, not inside it."""
         library = logging.getLogger("tvDatafeed")
         others = [h for h in library.handlers if isinstance(h, logging.StreamHandler)]
-        # JSON that goes to a file, and not to the terminal, goes on.
+        # Records that go to a file as JSON are written as before.
         others = [h for h in others if not _is_json(h) or h.stream.isatty()]
         handler = _News(self.note)
         for other in others:

@@ -88,7 +88,7 @@ def _plain(value: object) -> object:
 
 @contextmanager
 def notes_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
-    """Write the command's own notes in the format that was asked for."""
+    """Write the command's own notes in the chosen format."""
     formatter = JsonFormatter(has_tracebacks=arguments.debug)
 
     def line_of(text: object) -> str:
@@ -105,7 +105,7 @@ def notes_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
 
 @contextmanager
 def records_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
-    """Show the library's log: warnings always, more when it is asked for."""
+    """Show the library's log: always warnings, and more with --debug."""
     handler = logging.StreamHandler()
     if arguments.log_format == "json":
         handler.setFormatter(JsonFormatter(has_tracebacks=arguments.debug))

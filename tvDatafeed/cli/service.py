@@ -2,7 +2,7 @@
 
 The service manager (systemd) hears READY=1 when everything is followed, WATCHDOG=1 while the thread
 that keeps the series open answers, and STOPPING=1 at the end. When TradingView is away, the signs
-of life go on: a restart would not help, and /health has it.
+of life continue: a restart would not help, and /health has it.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def as_service(
     feed: "TvDatafeedLive | None",
     webhook: "Webhook | None" = None,
 ) -> Iterator[None]:
-    """Serve figures and health, and send signs of life, as far as they are asked for.
+    """Serve figures and health, and send signs of life, where they are wanted.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class _SignsOfLife:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Report that all is ready, that it goes on, and that it ends."""
+        """Report the start, signs of life, and the end."""
         self._manager.notify(READY=1, **self._report())
         thread = threading.Thread(target=self._run, name="tvDatafeed-watchdog", daemon=True)
         thread.start()

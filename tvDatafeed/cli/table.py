@@ -65,7 +65,7 @@ def terminal_columns() -> int:
 
 
 def cut_to_terminal(line: str) -> str:
-    """Return as much of a line as the terminal shows."""
+    """Return the part of a line that fits into the terminal."""
     return _cut(line, terminal_columns())
 
 
@@ -127,7 +127,7 @@ def _begin(text: str, width: int) -> str:
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes: wide characters take two."""
+    """Return how many columns of a terminal a text needs: wide characters need two."""
     if text.isascii():
         return len(text)
     return sum(map(_character_width, text))

@@ -495,7 +495,7 @@ class Registry:
                     has_ended = thread.join(deadline.remaining()) and has_ended
             late = [c for c in consumers if c.is_alive() and self._may_wait_for(c)]
             for consumer in late:
-                text = "the callback of %s still runs, and was left alone"
+                text = "the callback of %s still runs; close() no longer waits for it"
                 logger.warning(text, consumer.name, extra=facts(consumer, consumer=consumer.name))
             self._abort(late)
         except BaseException:
@@ -532,7 +532,7 @@ class Registry:
         self._callbacks.queue(self._call_on_gap, seis, _moment(start_s), _moment(end_s))
 
     def _call_on_gap(self, seis: Seis, start: dt.datetime, end: dt.datetime) -> None:
-        text = "%r: bars from %s to %s were missed and cannot be had"
+        text = "%r: bars from %s to %s were missed and cannot be fetched"
         logger.warning(text, seis, start, end, extra=facts(seis, start=start, end=end))
         if self._hooks.on_gap is not None:
             self._hooks.on_gap(seis, start, end)

@@ -144,7 +144,7 @@ class FeedTokens:
             level, self._is_overdue = logging.DEBUG if self._is_overdue else logging.WARNING, True
             logger.log(
                 level,
-                "the token could not be renewed before its end: %s",
+                "the token could not be renewed before it expires: %s",
                 error,
                 extra=facts(error=error),
             )
@@ -208,7 +208,7 @@ class TokenRenewal:
                 self._feed_tokens.begin()
             except ThreadingError as error:
                 logger.warning(
-                    "the token could not be renewed before its end: %s",
+                    "the token could not be renewed before it expires: %s",
                     error,
                     extra=facts(error=error),
                 )

@@ -477,7 +477,9 @@ class Consumer(threading.Thread):
             self.notify(error)
             return True
         self._log_end(error)
-        end = ConsumerError(f"the consumer has ended, for its callback raised {error!r}", self.seis)
+        end = ConsumerError(
+            f"the consumer has ended because its callback raised {error!r}", self.seis
+        )
         end.__cause__ = error
         self.notify(end)
         return False

@@ -152,7 +152,7 @@ class StreamSupervisor:
             self.command(self._restart, series)
 
     def command(self, call: Callable[[LiveSeries], None], series: LiveSeries) -> None:
-        """Have the supervisor's thread call a function; called in any thread."""
+        """Call a function in the supervisor's thread; may be called in any thread."""
         self._commands.append((call, series))
         self._wake()
 

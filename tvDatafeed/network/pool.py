@@ -418,7 +418,7 @@ class WebSocketManager(ConnectionVerbs):
             self._health.record_success(seconds)
 
     def log_retry(self, symbol: str, error: TvDatafeedError, attempt: int | None = None) -> None:
-        """Log one WARNING for an episode of faults, and the rest of it at DEBUG."""
+        """Log one WARNING for an episode of faults, and its other records at DEBUG."""
         with self._lock:
             is_limit = is_connections_limit(error)
             health = self._health
@@ -426,7 +426,7 @@ class WebSocketManager(ConnectionVerbs):
         level = logging.WARNING if is_new else logging.DEBUG
         about = None if attempt is None else symbol
         extra = facts(about, error=error, attempt=attempt)
-        logger.log(level, "%s is asked for again: %s", symbol, error, extra=extra)
+        logger.log(level, "%s is requested again: %s", symbol, error, extra=extra)
 
     def begins_connections_limit(self) -> bool:
         """Return whether this is the first report that the account has too many connections."""

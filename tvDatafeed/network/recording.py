@@ -236,7 +236,7 @@ class Recorder:
             self._is_over, self._is_writing = True, False
             self.problem = problem
         logger.warning(
-            "the recording has ended, the program goes on: %s",
+            "the recording has ended, the program continues: %s",
             problem,
             extra=facts(reason=problem, path=self._file),
         )

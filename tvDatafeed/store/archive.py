@@ -131,7 +131,7 @@ class Archive:
                 return False
             if restart == "always" or is_restated:
                 logger.info(
-                    "%s %s was restated: stored anew",
+                    "%s %s was restated: stored again",
                     key.symbol,
                     key.interval,
                     extra=facts(key.symbol, interval=key.interval),
@@ -237,7 +237,7 @@ class Archive:
             return
         text, lo, hi = error.damaged
         logger.warning(
-            "the bar store %s: %s; its bars are asked for again",
+            "the bar store %s: %s; its bars are requested again",
             self.engine.url,
             error,
             extra=facts(error=error, url=self.engine.url),
