@@ -9,11 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.loopback import NOW, impatient
 from tests.scale import PATIENCE_S, scaled
 from tvDatafeed import TvDatafeed
 from tvDatafeed.testing import FakeTradingView
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tests")
 
 _THREAD_GRACE_S = scaled(15.0)
 # Where a process lists its descriptors, if the system does that.

@@ -192,8 +192,12 @@ class Hour:
         self.clock.set(self.clock() // 60 * 60 + 90)
         last = self.clock() // 60 * 60 - 60
         until = time.monotonic() + _WAIT_S
-        while time.monotonic() < until and self._recorded()[-1][0] < last:
+        while time.monotonic() < until and not self._has_recorded(last):
             self._keep(server, log, time.monotonic() + 0.2)
+
+    def _has_recorded(self, time_s: float) -> bool:
+        recorded = self._recorded()
+        return bool(recorded) and recorded[-1][0] >= time_s
 
     def _recorded(self) -> list[tuple[float, float]]:
         with contextlib.closing(sqlite3.connect(self.folder / "bars.db")) as book:

@@ -88,8 +88,8 @@ examples:
 Of several symbols the bars follow each other; a symbol that fails is reported on stderr, the
 others are written, and the exit code is 1.
 
-Settings come from the environment too, such as TV_TIMEZONE and TV_WS_URL. So do credentials, such as
-TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
+Settings come from the environment too, such as TV_TIMEZONE and TV_WS_URL. So do credentials, such
+as TV_AUTH_TOKEN; without them the login that "tvdatafeed login" kept is used.
 """
 
 
