@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from tests.feed import LiveServer, until
-from tests.programs import ROOT, environment
+from tests.programs import NO_ACCOUNT, ROOT, environment
 from tests.scale import PATIENCE_S
 from tests.soak.service_hour import Hour, status_of, unused_port
 from tvDatafeed import TvDatafeedLive
@@ -97,7 +97,10 @@ def test_bot_goes_on_where_it_was(server, tmp_path):
             assert until(lambda: recorded(tmp_path)[-1:] == expected(server, 1))
             process.send_signal(number)
             _out, err = process.communicate(timeout=PATIENCE_S)
-            assert (process.returncode, err) == (0 if number == signal.SIGTERM else -number, "")
+            assert (process.returncode, err) == (
+                0 if number == signal.SIGTERM else -number,
+                NO_ACCOUNT,
+            )
         # What closes while it is away.
         server.move(300, tick=False)
     bars = recorded(tmp_path)
@@ -126,7 +129,7 @@ def test_bot_needs_one_folder(server, tmp_path):
         assert status_of(f"http://127.0.0.1:{port}/metrics") == 200
         process.send_signal(signal.SIGTERM)
         _out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (0, NO_ACCOUNT)
     assert list(work.iterdir()) == []
     assert [path.name for path in state.iterdir()] == ["bars.db"]
     assert recorded(state) == expected(server, 1)
