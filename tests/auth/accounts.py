@@ -88,7 +88,7 @@ FAULTS = [
     (HttpHugeBody(how="announced"), NetworkError, "more than"),
     (HttpHugeBody(how="endless"), NetworkError, "more than"),
     (HttpHugeBody(how="gzip"), NetworkError, "more than"),
-    (HttpTruncatedGzip(), ConnectionError, "broke"),
+    (HttpTruncatedGzip(), ConnectionError, "ended its answer early"),
     (HttpDrip(), ConnectionError, "in time"),
     (HttpStall(after_bytes=40), ConnectionError, "in time"),
     (HttpRedirect(status=307), NetworkError, "more than 3"),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from tvDatafeed.common.deadline import Deadline
+from tvDatafeed.common.facts import facts
 
 __all__ = ["App", "BackgroundServer"]
 
@@ -130,7 +131,8 @@ class _Server(WSGIServer):
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log a request for which there was no thread."""
-        logger.warning("no thread for the request of %s", client_address)
+        extra = facts(host=client_address[0])
+        logger.warning("no thread for the request of %s", client_address, extra=extra)
 
     def cut_off(self, deadline: Deadline) -> bool:
         """End the requests under way; False when that takes longer."""

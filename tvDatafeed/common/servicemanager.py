@@ -6,6 +6,8 @@ The protocol is that of sd_notify(3): lines of ``NAME=value`` in one datagram to
 import logging
 import socket
 
+from tvDatafeed.common.facts import facts
+
 __all__ = ["ServiceManager"]
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -51,7 +53,8 @@ class ServiceManager:
         except OSError as error:
             if not self._is_failing:
                 reason = error.strerror or error
-                logger.warning("NOTIFY_SOCKET %s cannot be reached: %s", address, reason)
+                text = "NOTIFY_SOCKET %s cannot be reached: %s"
+                logger.warning(text, address, reason, extra=facts(error=error, path=address))
             self._is_failing = True
             return False
         self._is_failing = False
