@@ -71,7 +71,7 @@ class MessageServer(ThreadingHTTPServer):
         self.handle = handle
         self.max_body_bytes = max_body_bytes
         #: Set when the server ends: `handle` should not wait any longer.
-        self.is_ending = threading.Event()
+        self.is_ending: threading.Event = threading.Event()
         # Adding, removing and copying are atomic.
         self._connections: set[socket.socket] = set()
         self._failure: BaseException | None = None
