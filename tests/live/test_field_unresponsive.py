@@ -64,7 +64,7 @@ def test_series_stay_reconnecting_while_no_other_connection_opens(server, monkey
         server.inject(UpgradeStatus(503))
         be_silent(server, monkeypatch)
         assert until(lambda: set(states(tvl).values()) == {"RECONNECTING"})
-        assert tvl.stats()["open_connections"] == 0
+        assert until(lambda: tvl.stats()["open_connections"] == 0)
         server.clear_faults()
         assert until(lambda: set(states(tvl).values()) == {"LIVE"})
         assert tvl.stats()["open_connections"] == 1
