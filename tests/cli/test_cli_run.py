@@ -3,6 +3,7 @@
 import base64
 import json
 import signal
+import threading
 
 import pytest
 
@@ -110,7 +111,14 @@ def test_results_as_json(loopback, receiver, path, capsys):
 def test_canonical_scheme_in_batches(loopback, receiver, path, capsys, monkeypatch):
     """Bars that wait go as one message, signed as older receivers expect it."""
     monkeypatch.setenv("TV_WEBHOOK_PRODUCER_ID", "desk-1")
-    receiver.rule = lambda _request: None if len(outbox_of(path)) > 2 else 503
+    has_waited = threading.Event()
+
+    def rule(_request):
+        if len(outbox_of(path)) > 2:
+            has_waited.set()
+        return None if has_waited.is_set() else 503
+
+    receiver.rule = rule
     with moving(loopback):
         arguments = ("--scheme", "canonical", "--batch", 10, "--count", 5)
         assert run(SYMBOL, "--url", receiver.url, *arguments) == 0
