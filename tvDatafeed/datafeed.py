@@ -26,7 +26,13 @@ from tvDatafeed.live.seis import (
     WhichBars,
 )
 from tvDatafeed.main import TvDatafeed
-from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateLike, moment_s, timezone_named
+from tvDatafeed.query.dates import (
+    EXCHANGE_TIMEZONE,
+    DateLike,
+    date_or_moment,
+    moment_s,
+    timezone_named,
+)
 from tvDatafeed.query.mistakes import explains_names
 from tvDatafeed.query.symbols import full_symbol
 from tvDatafeed.store.choice import StoreLike
@@ -352,7 +358,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
         start : datetime, date or str, optional
             The callback begins with the closed bars since this moment, in order and each once, and
             continues with live bars; the first bar opens at this moment or later. A datetime
-            without a zone is in the zone of the feed. The bars come from the store if there is one,
+            without a zone is in the zone of the feed; with timezone="exchange" it needs its own.
+            The bars come from the store if there is one,
             else from TradingView; missing bars are reported to `on_gap`, errors to `on_error`.
             Default: `replay_last` decides.
 
@@ -385,8 +392,14 @@ class TvDatafeedLive(TvDatafeed, Feed):
         if start is None:
             return None
         name = self._config.data.timezone
-        of_exchange = name == EXCHANGE_TIMEZONE
-        return moment_s("start", start, None if of_exchange or not name else timezone_named(name))
+        if name == EXCHANGE_TIMEZONE:
+            moment = date_or_moment("start", start)
+            # The exchange of the symbol is not known yet.
+            if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
+                needs = 'needs a zone, such as "2026-01-31T09:30Z", where timezone="exchange"'
+                raise DataValidationError("start", start, needs)
+        zone = timezone_named(name) if name and name != EXCHANGE_TIMEZONE else None
+        return moment_s("start", start, zone)
 
     def _made_consumer(
         self,

@@ -45,7 +45,7 @@ class Receiver:
     - "hang", "drip": the answer does not come, or byte by byte without an end;
     - "slow": the answer is 200, byte by byte.
 
-    `rule` gets a request for which there is no fault, and returns one, or None for 200. The next
+    `rule` is called with a request that has no fault; it returns one, or None for 200. The next
     `resets` requests are not read to their end.
     """
 

@@ -166,6 +166,24 @@ def test_wrong_starts(server, tvl):
     assert not server.received
 
 
+@pytest.mark.parametrize(
+    ("start", "is_refused"),
+    [("2026-08-14T21:50", True), ("2026-08-14", True), ("2026-08-14T21:50Z", False)],
+)
+def test_zone_of_the_exchange(server, start, is_refused):
+    """The exchange of a symbol is not known before it is followed: a start needs its own zone."""
+    bars = Bars()
+    with live(server, data={"timezone": "exchange"}) as tvl:
+        if is_refused:
+            with pytest.raises(DataValidationError, match="needs a zone"):
+                tvl.subscribe(*BTC, bars, start=start)
+            assert not server.received
+            return
+        tvl.subscribe(*BTC, bars, start=start)
+        assert bars.wait(10)
+    assert len(bars.opens) == 10
+
+
 def test_daily_bars(server, tvl):
     """The same of days; a date begins in the zone of the feed."""
     bars = Bars()

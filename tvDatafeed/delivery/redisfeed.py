@@ -34,7 +34,7 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.interval import IntervalLike, as_interval
-from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateLike, date_range, timezone_named
+from tvDatafeed.query.dates import EXCHANGE_TIMEZONE, DateLike, moment_s, timezone_named
 from tvDatafeed.query.symbols import full_symbol
 
 if TYPE_CHECKING:
@@ -390,10 +390,7 @@ class RedisFeed:
             return None
         if start == FIRST:
             return START
-        wanted = date_range(start, None, zone=self._zone, of_exchange=False, of_trading_days=False)
-        since_s = wanted.since_s(None)
-        assert since_s is not None  # noqa: S101 - as given
-        return before(since_s)
+        return before(moment_s("start", start, self._zone))
 
     def _report_gap(self, seis: RedisSeis, gap: Gap) -> None:
         start, end = moment(gap.start_s), moment(gap.end_s)
