@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tvDatafeed.live.recorder import Recorder
     from tvDatafeed.live.registry import Registry
     from tvDatafeed.live.status import Statuses
-    from tvDatafeed.protocol.series import Bars
+    from tvDatafeed.protocol.bars import Bars
     from tvDatafeed.store.barstore import BarStore  # noqa: F401 - of StoreLike, in the reference
 
 
@@ -218,8 +218,8 @@ class TvDatafeedLive(TvDatafeed, Feed):
 
     def _closed_bars(self, seis: Seis, start_s: float, until_s: float) -> "tuple[Bars, bool]":
         """Return the bars that open between two moments, and whether none is missing."""
+        from tvDatafeed.protocol.bars import Bars  # noqa: PLC0415 - as above
         from tvDatafeed.protocol.events import SeriesRequest  # noqa: PLC0415 - JSON takes its time
-        from tvDatafeed.protocol.series import Bars  # noqa: PLC0415 - as above
 
         # Includes bars that may have closed since.
         count = int((until_s - start_s) / seis.interval.seconds) + _SPARE_BARS

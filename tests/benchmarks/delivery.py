@@ -23,7 +23,7 @@ from tvDatafeed.delivery import DeliveryConfig, Outbox, Webhook
 from tvDatafeed.delivery.messages import ClosedBar
 from tvDatafeed.delivery.rows import Rows, message_of
 from tvDatafeed.frames.bars import LiveRows, RepeatedHours
-from tvDatafeed.protocol.series import Bar
+from tvDatafeed.protocol.bars import Bar
 
 THREADS = LANES = 8
 BATCH = 100

@@ -13,9 +13,8 @@ import tzlocal
 from tvDatafeed.exceptions import DataValidationError, InvalidOHLCError
 from tvDatafeed.frames.bars import bars_to_frame
 from tvDatafeed.frames.history import history_to_frame
+from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.events import History, SeriesRequest
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars
 from tvDatafeed.query.dates import DateRange
 from tvDatafeed.query.view import View
 

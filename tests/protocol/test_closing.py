@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.closing import (
     KEPT_BARS,
     PONG_PATIENCE_S,
@@ -13,7 +14,6 @@ from tvDatafeed.protocol.closing import (
     CloseTracker,
     LiveUpdate,
 )
-from tvDatafeed.protocol.messages import Bar
 
 
 def bar(time, close=1.0, volume=1.0):

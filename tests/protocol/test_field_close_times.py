@@ -2,8 +2,8 @@
 
 import pytest
 
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.closing import CloseTracker
-from tvDatafeed.protocol.messages import Bar
 
 DAY = 86400.0
 

@@ -1,9 +1,9 @@
 """Pages of older bars say nothing of the last bar: it is as it was when the first page came."""
 
 from tests.protocol.packets import server
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.events import SeriesRequest, StreamRequest
 from tvDatafeed.protocol.machine import Machine
-from tvDatafeed.protocol.messages import Bar
 
 T0 = 1_000_020.0
 CLOSES_S = T0 + 600

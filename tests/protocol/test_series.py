@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvDatafeed.protocol.messages import Bar, BarItem, LastBarState, SeriesUpdate
+from tvDatafeed.protocol.bars import Bar
+from tvDatafeed.protocol.messages import BarItem, LastBarState, SeriesUpdate
 from tvDatafeed.protocol.series import (
     EARLIEST_BAR_S,
     LATEST_BAR_S,

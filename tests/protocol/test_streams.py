@@ -12,6 +12,7 @@ from tvDatafeed.exceptions import (
     SymbolNotFoundError,
     WebSocketTimeoutError,
 )
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.events import (
     ConnectionFailed,
     Paged,
@@ -25,7 +26,6 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.protocol.framing import encode
 from tvDatafeed.protocol.machine import Machine
-from tvDatafeed.protocol.messages import Bar
 
 MINUTE = StreamRequest("NASDAQ:AAPL", "1")
 T0 = 1_000_020.0

@@ -8,9 +8,8 @@ import random
 from dataclasses import dataclass, field
 
 from tvDatafeed.interval import interval_len
+from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.events import History, SeriesRequest
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars
 
 DAY_S = 86400.0
 FIRST_S = 1_577_889_000.0  # 2020-01-01 14:30 UTC

@@ -6,7 +6,7 @@ import pytest
 
 from tests.store.exchange import Exchange
 from tests.store.test_equality import assert_same, frame, query, talk
-from tvDatafeed.protocol.series import Bars
+from tvDatafeed.protocol.bars import Bars
 from tvDatafeed.store import BarStore
 from tvDatafeed.store.readthrough import conversation
 

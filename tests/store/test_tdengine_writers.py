@@ -11,7 +11,7 @@ from tests.loopback import NOW
 from tests.scale import PATIENCE_S
 from tvDatafeed import TvDatafeed
 from tvDatafeed.exceptions import StoreError
-from tvDatafeed.protocol.series import Bars
+from tvDatafeed.protocol.bars import Bars
 from tvDatafeed.store import BarStore
 from tvDatafeed.store.key import SeriesKey
 from tvDatafeed.testing import FakeTDengine, FakeTradingView, MarketClock

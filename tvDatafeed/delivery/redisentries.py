@@ -13,7 +13,7 @@ import msgspec
 
 from tvDatafeed.delivery.messages import ClosedBar
 from tvDatafeed.exceptions import DeliveryError
-from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.bars import Bar
 
 _MILLISECONDS = 1000
 _VALUES = ("open", "high", "low", "close", "volume")

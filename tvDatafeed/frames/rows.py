@@ -7,7 +7,8 @@ import pandas as pd
 
 from tvDatafeed.exceptions import DataValidationError
 from tvDatafeed.frames.bars import PRICE_COLUMNS
-from tvDatafeed.protocol.series import EARLIEST_BAR_S, LATEST_BAR_S, Bars
+from tvDatafeed.protocol.bars import Bars
+from tvDatafeed.protocol.series import EARLIEST_BAR_S, LATEST_BAR_S
 from tvDatafeed.query.dates import local_timezone
 
 _COLUMNS = (*PRICE_COLUMNS, "volume")

@@ -11,8 +11,8 @@ for a while, so that a quiet series costs a few requests per hour, whatever the 
 
 import math
 
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.closing import LiveUpdate, has_same_values
-from tvDatafeed.protocol.messages import Bar
 
 # A newer bar shows that the stream works. Only a long silence before it can hide lost updates.
 LONG_SILENCE_S = 10.0

@@ -14,7 +14,7 @@ from tvDatafeed.config import DataConfig
 from tvDatafeed.frames.bars import LiveRows, is_known
 from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.live.seis import Seis
-from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.series import delay_seconds
 from tvDatafeed.query.dates import EXCHANGE_TIMEZONE
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from tvDatafeed.exceptions import StoreError
 from tvDatafeed.live.seis import Seis
+from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import SeriesRequest, StreamStarted
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars, delay_seconds
+from tvDatafeed.protocol.series import delay_seconds
 from tvDatafeed.store.archive import Archive
 from tvDatafeed.store.key import SeriesKey, feed_of, resolved_symbol
 from tvDatafeed.store.records import SeriesNotes

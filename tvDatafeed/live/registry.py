@@ -35,7 +35,7 @@ from tvDatafeed.live.seis import Consumer, Feed, OnError, Seis, State, WhichBars
 from tvDatafeed.live.status import Statuses
 from tvDatafeed.live.stream import LiveSeries
 from tvDatafeed.live.supervisor import StreamSupervisor
-from tvDatafeed.protocol.series import Bars
+from tvDatafeed.protocol.bars import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tvDatafeed.live.recorder import Recorder
-    from tvDatafeed.protocol.messages import Bar
+    from tvDatafeed.protocol.bars import Bar
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from tvDatafeed.live.seis import Consumer, Seis, State
 from tvDatafeed.live.status import SeisStatus
 from tvDatafeed.network.connection import Connection
 from tvDatafeed.network.outcomes import Outcome, OutcomeReceiver
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.closing import LiveUpdate
 from tvDatafeed.protocol.events import StreamStarted, StreamUpdated
-from tvDatafeed.protocol.messages import Bar
 from tvDatafeed.symbology.hours import TradingHours
 
 if TYPE_CHECKING:

@@ -227,6 +227,12 @@ class Transport:
             raise websocket.WebSocketProtocolException(
                 f"a message of more than {MAX_MESSAGE_BYTES} bytes"
             )
+        # websocket-client reads at most 16 KiB at a time, and copies each part.
+        missing = incoming.length - sum(map(len, incoming.recv_buffer))
+        while missing > 0:
+            data = _receive_some(self._sock, missing)
+            incoming.recv_buffer.append(data)
+            missing -= len(data)
         return incoming.recv_frame()
 
     def _add_fragment(self, frame: websocket.ABNF) -> bytes | None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.series import CLOSED_MARGIN_S
 
 # Corrections concern the last bars; an older bar that arrives again repeats the past.

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, TypeAlias
 
 from tvDatafeed.exceptions import TvDatafeedError
 from tvDatafeed.interval import bar_seconds
+from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.closing import LiveUpdate
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars, delay_seconds, last_bar_is_closed
+from tvDatafeed.protocol.series import delay_seconds, last_bar_is_closed
 
 # The number of bars in one page: TradingView's limit without an account.
 PAGE_SIZE_BARS = 5000

@@ -11,22 +11,8 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 from msgspec import Struct
 
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.framing import Violation
-
-
-class Bar(Struct, array_like=True, frozen=True, gc=False):
-    """One bar in the form of the wire: ``[time, open, high, low, close, volume]``.
-
-    ``time`` is the bar's open in epoch seconds UTC. A cell without a number is NaN: indices have no
-    volume (five cells), and null and text have been seen instead of numbers.
-    """
-
-    time: float
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float = math.nan
 
 
 class BarItem(Struct, frozen=True, gc=False):

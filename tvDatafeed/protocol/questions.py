@@ -149,7 +149,6 @@ class HistoryHandler(_ChartHandler):
         self._newest_ms = 0.0
         # When the newest bar opens, and the server's clock when it had its present values: later
         # pages do not contain it.
-        self._newest_s = -math.inf
         self._newest_at_s: float | None = None
         self._has_completed = False
 
@@ -192,21 +191,13 @@ class HistoryHandler(_ChartHandler):
                     return None
                 if self._is_outdated(message, update):
                     self._series.add(update)
-                else:
-                    self._series.merge(update)
-                    self._record_newest(update, server_time_s)
+                elif self._series.merge(update) and self._has_completed:
+                    self._newest_at_s = server_time_s
             case messages.SeriesCompleted(p=p) if p.turnaround in (None, _TURNAROUND):
                 return self._complete(p, server_time_s)
             case messages.SymbolResolved(p=p):
                 self._info = p.info
         return self._refusal(message)
-
-    def _record_newest(self, update: messages.SeriesUpdate, server_time_s: float | None) -> None:
-        newest_s = max((item.v.time for item in update.s), default=-math.inf)
-        if newest_s >= self._newest_s:
-            self._newest_s = newest_s
-            if self._has_completed:
-                self._newest_at_s = server_time_s
 
     def _is_outdated(
         self, message: messages.TimescaleUpdate | messages.DataUpdate, update: messages.SeriesUpdate

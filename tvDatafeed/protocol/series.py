@@ -3,14 +3,12 @@
 import math
 import operator
 import re
-import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
-from tvDatafeed.protocol.messages import Bar, SeriesUpdate
+from tvDatafeed.protocol.bars import Bar, Bars
+from tvDatafeed.protocol.messages import SeriesUpdate
 
 # A nanosecond index covers 1677-09-21 to 2262-04-11; these are the whole years inside it.
 EARLIEST_BAR_S = -9_214_560_000  # 1678-01-01T00:00:00Z
@@ -22,56 +20,11 @@ CLOSED_MARGIN_S = 2.0
 # 25 times the history of the largest plan; a longer answer is invalid.
 MAX_BARS = 1_000_000
 
-_ROW = struct.Struct("6d")
 _DELAYED = re.compile("delayed_streaming_([0-9]{1,6})")
 
 
 class BadUpdateError(ValueError):
     """Bars that are impossible in a market; their whole update was ignored."""
-
-
-class Bars(Sequence[Bar]):
-    """Bars packed as numbers: 48 bytes each.
-
-    Parameters
-    ----------
-    packed
-        Rows of six doubles in this machine's byte order: time, open, high, low, close, volume.
-    """
-
-    __slots__ = ("packed",)
-
-    def __init__(self, packed: bytes = b"") -> None:
-        self.packed: bytes = packed
-
-    @classmethod
-    def of(cls, bars: Iterable[Bar]) -> "Bars":
-        """Pack some bars."""
-        pack = _ROW.pack
-        rows = [pack(b.time, b.open, b.high, b.low, b.close, b.volume) for b in bars]
-        return cls(b"".join(rows))
-
-    def __len__(self) -> int:
-        return len(self.packed) // _ROW.size
-
-    def __iter__(self) -> Iterator[Bar]:
-        return (Bar(*row) for row in _ROW.iter_unpack(self.packed))
-
-    @overload
-    def __getitem__(self, index: int) -> Bar: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Bars": ...
-    def __getitem__(self, index: int | slice) -> "Bar | Bars":
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return Bars(self.packed[start * _ROW.size : max(start, stop) * _ROW.size])
-            return Bars.of(list(self)[index])
-        position = range(len(self))[index] * _ROW.size
-        return Bar(*_ROW.unpack_from(self.packed, position))
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} bars>"
 
 
 @dataclass(frozen=True)
@@ -129,8 +82,11 @@ class Series:
 
     def overlaps_from_below(self, update: SeriesUpdate) -> bool:
         """Return whether an update begins before all known bars, and overlaps them."""
-        times, oldest_s = [item.v.time for item in update.s], self.oldest_s
-        return bool(times) and oldest_s is not None and min(times) < oldest_s <= max(times)
+        oldest_s = self.oldest_s
+        if oldest_s is None or not update.s:
+            return False
+        times = [item.v.time for item in update.s]
+        return min(times) < oldest_s <= max(times)
 
     def add(self, update: SeriesUpdate) -> None:
         """Add those bars of an update that are new.
@@ -145,8 +101,13 @@ class Series:
         items = [item for item in update.s if item.v.time not in known]
         self.merge(SeriesUpdate(s=items, t=update.t, lbs=update.lbs))
 
-    def merge(self, update: SeriesUpdate) -> None:
+    def merge(self, update: SeriesUpdate) -> bool:
         """Add the bars of one update; they replace known bars.
+
+        Returns
+        -------
+        bool
+            Whether the update has the newest bar.
 
         Raises
         ------
@@ -154,11 +115,12 @@ class Series:
             If a bar is before 1678 or after 2261, as times in milliseconds are, or if the series
             becomes too long.
         """
-        bars = [item.v for item in update.s]
-        if not bars:
-            return
-        times = [bar.time for bar in bars]
-        first, last = min(times), max(times)
+        if not update.s:
+            return False
+        bars = Bars.of([item.v for item in update.s])
+        times = bars.times
+        is_ascending = _is_ascending(times.tolist())
+        first, last = (times[0], times[-1]) if is_ascending else (min(times), max(times))
         check_time(first)
         check_time(last)
         if self._count + len(bars) > MAX_BARS:
@@ -167,8 +129,8 @@ class Series:
             raise BadUpdateError(f"more than {MAX_BARS} bars")
         self._count += len(bars)
         is_older, is_newer = last < self._oldest_s(), first > self._newest_s
-        if (is_older or is_newer) and not self._over and _is_ascending(times):
-            stretch = _Stretch(array("d", times), Bars.of(bars))
+        if (is_older or is_newer) and not self._over and is_ascending:
+            stretch = _Stretch(times, bars)
             self._stretches.insert(len(self._stretches) if is_newer else 0, stretch)
         else:
             self._over.update(zip(times, bars, strict=True))
@@ -178,6 +140,7 @@ class Series:
             self._close_time_s = None
         if last == self._newest_s and update.lbs is not None:
             self._close_time_s = update.lbs.bar_close_time
+        return last == self._newest_s
 
     def _oldest_s(self) -> float:
         return self._stretches[0].times[0] if self._stretches else math.inf

@@ -24,8 +24,9 @@ from tvDatafeed.exceptions import (
 )
 from tvDatafeed.frames.repeats import RepeatedHours
 from tvDatafeed.interval import Interval, IntervalLike, as_interval, bar_seconds
+from tvDatafeed.protocol.bars import Bars
 from tvDatafeed.protocol.events import History, SeriesRequest
-from tvDatafeed.protocol.series import EARLIEST_BAR_S, Bars
+from tvDatafeed.protocol.series import EARLIEST_BAR_S
 from tvDatafeed.query.dates import DateLike
 from tvDatafeed.query.history import (
     Adjustment,

@@ -12,8 +12,8 @@ from typing import TypeAlias, cast
 
 from tvDatafeed.exceptions import StoreCorruptError, StoreError, TvDatafeedError
 from tvDatafeed.network.dispatcher import Dispatcher
+from tvDatafeed.protocol.bars import Bars
 from tvDatafeed.protocol.events import History, SeriesRequest
-from tvDatafeed.protocol.series import Bars
 from tvDatafeed.store.archive import Archive, Restart
 from tvDatafeed.store.blocks import ROW_BYTES, between, merged
 from tvDatafeed.store.engine import Transaction
