@@ -21,6 +21,8 @@ settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("tests")
+# On demand: pytest --hypothesis-profile=thorough
+settings.register_profile("thorough", settings.get_profile("tests"), max_examples=20_000)
 
 _THREAD_GRACE_S = scaled(15.0)
 # Where a process lists its descriptors, if the system does that.

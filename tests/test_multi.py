@@ -116,6 +116,21 @@ def test_never_more_sessions_than_asked_for(server, tv, window):
     assert server.wait_until(lambda s: not s.open_sessions)
 
 
+def test_the_next_request_does_not_wait_for_the_frame_before(server, tv):
+    """When a result reaches the caller, its place has already been given to the next request."""
+    requested = []
+
+    def report(_done, _total, _name):
+        if not requested:
+            requested.append(server.wait_until(has_four_requests, PATIENCE_S))
+
+    def has_four_requests(server):
+        return sum(message.method == "create_series" for message in server.received) == 4
+
+    tv.get_hist_multi(GOOD[:6], "NASDAQ", HOUR, 2, max_concurrent=3, progress=report)
+    assert requested == [True]
+
+
 @pytest.mark.slow
 def test_they_are_pipelined(market):
     """Ten at a time over a link of 100 ms: nine round trips and not ninety-three."""

@@ -214,9 +214,11 @@ class Dispatcher:
         TvDatafeedError
             If no token is available; the requests keep waiting.
         """
-        self._fill_window()
-        # Keep the window full while the caller processes results.
+        if not self._ready:
+            self._fill_window()
         self._receive_outcomes(until, wait=not self._ready)
+        # The window is full while the caller processes the result.
+        self._fill_window()
         if not self._ready:
             return None
         key, result = self._ready.popleft()
