@@ -9,7 +9,6 @@ import string
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from secrets import choice
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -42,6 +41,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _JITTER = 0.2
+# Programs that seed the random module would get the same session ids again.
+_system_random = random.SystemRandom()
 
 
 def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
@@ -59,9 +60,7 @@ def generate_session_id(prefix: str = "qs", length: int = 12) -> str:
     str
         The prefix, an underscore, and `length` lowercase letters.
     """
-    # Not the random module: programs that seed it would get the same ids again.
-    letters = "".join(choice(string.ascii_lowercase) for _ in range(length))
-    return f"{prefix}_{letters}"
+    return f"{prefix}_{''.join(_system_random.choices(string.ascii_lowercase, k=length))}"
 
 
 def generate_chart_session_id(length: int = 12) -> str:

@@ -1,7 +1,6 @@
 """The data token of a client, and its replacement when the server refuses it."""
 
 import dataclasses
-import hashlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -112,6 +111,8 @@ class Account:
             from tvDatafeed.auth.token import user_of  # noqa: PLC0415 - rarely needed
 
             who = user_of(token) or token
+        import hashlib  # noqa: PLC0415 - it loads OpenSSL
+
         return hashlib.sha256(who.encode()).hexdigest()[:16]
 
     def network(self, network: "NetworkConfig", token: str | None = None) -> "NetworkConfig":

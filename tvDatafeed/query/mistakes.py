@@ -1,6 +1,5 @@
 """Mistakes in calls: parameter names of other libraries, with the names in this library."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection
@@ -93,6 +92,8 @@ def _advice(name: str, names: Collection[str]) -> str:
             return f": use {other}="
         if other in _ELSEWHERE:
             return f": {_ELSEWHERE[other]}"
+    import difflib  # noqa: PLC0415 - for mistakes alone
+
     for other in difflib.get_close_matches(name, names, n=1):
         return f": did you mean {other}=?"
     return ""

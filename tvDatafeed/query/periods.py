@@ -5,7 +5,6 @@ of February. Its days are in the zone of the call, or without one in the zone of
 exchange, which is known from the answer.
 """
 
-import calendar
 import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
@@ -156,6 +155,8 @@ def first_day(period: str, last: date) -> date:
         return last.replace(month=1, day=1)
     month = last.year * 12 + last.month - 1 - _MONTHS[period]
     year, month = max(month // 12, 1), month % 12 + 1
+    import calendar  # noqa: PLC0415 - rarely used, and slow to load
+
     return date(year, month, min(last.day, calendar.monthrange(year, month)[1]))
 
 
