@@ -29,7 +29,7 @@ NUMBERS = (
     | st.sampled_from(["9007199254740993", "18446744073709551615", "0.1", "123456.789e-3"])
 )
 CELLS = st.floats(0.01, 1e6).map(lambda number: repr(round(number, 2))) | NUMBERS
-ODD_CELLS = st.sampled_from(["null", '"x"', '"1.5"', '""', "true", "[]", "{}", "1e999"])
+ODD_CELLS = st.sampled_from(["null", '"x"', '"1.5"', '""', "true", "[]", "{}"])
 TIMES = (
     st.integers(OPENED_S, OPENED_S + 20).map(lambda time: f"{time}.0")
     | st.integers(OPENED_S, OPENED_S + 10**6).map(str)
