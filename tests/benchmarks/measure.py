@@ -20,6 +20,10 @@ class Figure:
         In words, units included.
     holds
         Whether the target is met in this run; None where there is nothing to compare with.
+    value, unit
+        The main number of the figure, and its unit, such as "ms", "x" or "bars/s".
+    more_is_better
+        Whether a larger number is better.
     """
 
     name: str
@@ -27,6 +31,9 @@ class Figure:
     measured: str
     target: str
     holds: bool | None
+    value: float | None = None
+    unit: str = ""
+    more_is_better: bool = False
 
     def __str__(self) -> str:
         mark = {True: "holds", False: "FALLS SHORT", None: "not measured"}[self.holds]
