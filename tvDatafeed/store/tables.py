@@ -184,16 +184,19 @@ class TableTransaction:
         if count is None:
             return blocks.between(self._joined(series, self._execute(query, values)), lo, hi)
         query += "" if newest is None else " DESC"
-        limit, found = count // BLOCK_BARS + _SPARE_BLOCKS, 0
-        rows: list[Row] = []
+        limit, found, start = count // BLOCK_BARS + _SPARE_BLOCKS, 0, 0
+        needed: list[Row] = []
         while found < count:
-            more = self._execute(f"{query} LIMIT {limit} OFFSET {len(rows)}", values)
-            rows += more
-            found += sum(row[2] for row in more if row[0] >= lo and row[1] <= hi)
-            if len(more) < limit:
+            rows = self._execute(f"{query} LIMIT {limit} OFFSET {start}", values)
+            for row in rows:
+                if found < count:
+                    needed.append(row)
+                    found += row[2] if row[0] >= lo and row[1] <= hi else 0
+            if len(rows) < limit:
                 break
+            start += limit
         size = count * blocks.ROW_BYTES
-        packed = blocks.between(self._joined(series, rows), lo, hi)
+        packed = blocks.between(self._joined(series, needed), lo, hi)
         if not size:
             return b""
         return packed[:size] if newest is None else packed[-size:]
