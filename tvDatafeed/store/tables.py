@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from tvDatafeed.exceptions import StoreCorruptError
 from tvDatafeed.store import blocks
 from tvDatafeed.store.blocks import BLOCK_BARS, SMALL_BLOCK_BARS, Block, DamagedBlockError
@@ -77,12 +79,17 @@ class TableTransaction:
         self._execute = execute
         self._row_lock = row_lock
         # As they are in this transaction.
+        self._found: dict[SeriesKey, StoredSeries] = {}
         self._spans: dict[int, Spans] = {}
 
     def find(self, key: SeriesKey) -> StoredSeries | None:
         """See `engine.Transaction`."""
-        rows = self._execute(f"{_SERIES} WHERE key = ?{self._row_lock}", (key.text,))
-        return _series(rows[0]) if rows else None
+        found = self._found.get(key)
+        if found is None:
+            rows = self._execute(f"{_SERIES} WHERE key = ?{self._row_lock}", (key.text,))
+            if rows:
+                found = self._found[key] = _series(rows[0], key)
+        return found
 
     def add(self, key: SeriesKey) -> StoredSeries:
         """See `engine.Transaction`."""
@@ -104,7 +111,7 @@ class TableTransaction:
     def all(self) -> list[StoredSeries]:
         """See `engine.Transaction`; when writing, all are locked, in the order of their numbers."""
         rows = self._execute(f"{_SERIES} ORDER BY id{self._row_lock}", ())
-        return [_series(row) for row in rows]
+        return [_series(row, SeriesKey.from_text(row[1])) for row in rows]
 
     def save(self, series: StoredSeries) -> None:
         """See `engine.Transaction`."""
@@ -130,6 +137,7 @@ class TableTransaction:
         self._execute("DELETE FROM block WHERE series = ?", (series.id,))
         self._execute("DELETE FROM span WHERE series = ?", (series.id,))
         self._execute("DELETE FROM series WHERE id = ?", (series.id,))
+        self._found.pop(series.key, None)
 
     def restart(self, series: StoredSeries) -> None:
         """See `engine.Transaction`: readers of this moment keep what they see."""
@@ -369,11 +377,11 @@ def _packed(series: StoredSeries, row: Row) -> bytes:
         ) from error
 
 
-def _series(row: Row) -> StoredSeries:
-    number, key, generation, first, last, bars, no_older, checked, used, hits, misses, info = row
+def _series(row: Row, key: SeriesKey) -> StoredSeries:
+    number, _key, generation, first, last, bars, no_older, checked, used, hits, misses, info = row
     return StoredSeries(
         number,
-        SeriesKey.from_text(key),
+        key,
         generation,
         first,
         last,
@@ -383,8 +391,17 @@ def _series(row: Row) -> StoredSeries:
         used,
         int(hits),
         int(misses),
-        SeriesNotes(**json.loads(info)),
+        _notes(info),
     )
+
+
+def _notes(text: str) -> SeriesNotes:
+    try:
+        values = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        # A number that is none, or half of a character: what `json` has written, it reads.
+        values = json.loads(text)
+    return SeriesNotes(**values)
 
 
 def _notes_text(notes: SeriesNotes) -> str:
