@@ -399,7 +399,7 @@ def _notes(text: str) -> SeriesNotes:
     try:
         values = msgspec.json.decode(text)
     except msgspec.DecodeError:
-        # A number that is none, or half of a character: what `json` has written, it reads.
+        # `json` has written NaN, or half of a surrogate pair.
         values = json.loads(text)
     return SeriesNotes(**values)
 
