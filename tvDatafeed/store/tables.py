@@ -52,8 +52,15 @@ _SERIES = (
     "FROM series"
 )
 _BLOCK = "SELECT first, last, n, codec, crc, data FROM block WHERE series = ? AND generation = ?"
+_INSERT_BLOCKS = "INSERT INTO block (series, generation, first, last, n, codec, crc, data) VALUES"
+_OR_REPLACE_BLOCKS = (
+    "ON CONFLICT (series, generation, first) DO UPDATE SET last = excluded.last, n = excluded.n, "
+    "codec = excluded.codec, crc = excluded.crc, data = excluded.data"
+)
 # Blocks that lie beside each other may be half full each.
 _SPARE_BLOCKS = 4
+# In a statement: each is a round trip to a server, and some databases have a limit on values.
+_INSERTED_BLOCKS = 64
 
 
 def make_tables(execute: Execute, **types: str) -> None:
@@ -230,8 +237,7 @@ class TableTransaction:
         made = blocks.make_blocks(whole, is_newest=is_newest)
         kept = {block.first for block in made}
         self._remove_blocks(series, [row[0] for row in beside if row[0] not in kept])
-        for block in made:
-            self._insert(series, block)
+        self._insert(series, made)
         series.first = first if series.first is None else min(first, series.first)
         series.last = last if series.last is None else max(last, series.last)
         series.bars += (len(whole) - len(old)) // blocks.ROW_BYTES
@@ -251,8 +257,8 @@ class TableTransaction:
                 blocks.between(packed, times[0], just_before(lo)),
                 blocks.between(packed, just_after(hi), times[-1]),
             )
-            for piece in filter(None, kept):
-                self._insert(series, blocks.make_block(piece, grows=False))
+            made = [blocks.make_block(piece, grows=False) for piece in kept if piece]
+            self._insert(series, made)
         self._count(series)
 
     def beside(
@@ -337,14 +343,14 @@ class TableTransaction:
         upper = self._execute(f"{_BLOCK} AND first > ? ORDER BY first LIMIT 1", (*ours, last))
         return [row for row in (*lower, *reached, *upper) if row in reached or row[2] < BLOCK_BARS]
 
-    def _insert(self, series: StoredSeries, block: Block) -> None:
-        self._execute(
-            "INSERT INTO block (series, generation, first, last, n, codec, crc, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (series, generation, first) DO UPDATE "
-            "SET last = excluded.last, n = excluded.n, codec = excluded.codec, "
-            "crc = excluded.crc, data = excluded.data",
-            (series.id, series.generation, *block),
-        )
+    def _insert(self, series: StoredSeries, made: Sequence[Block]) -> None:
+        for start in range(0, len(made), _INSERTED_BLOCKS):
+            some = made[start : start + _INSERTED_BLOCKS]
+            marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(some))
+            self._execute(
+                f"{_INSERT_BLOCKS} {marks} {_OR_REPLACE_BLOCKS}",
+                [value for block in some for value in (series.id, series.generation, *block)],
+            )
 
     def _remove_blocks(self, series: StoredSeries, firsts: Iterable[float]) -> None:
         for first in firsts:
