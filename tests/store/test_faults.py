@@ -37,21 +37,21 @@ def path(tmp_path):
     return tmp_path / "store" / "bars.db"
 
 
-def hist(server, store, **options):
+def hist(server, store, n_bars=300, **options):
     with TvDatafeed(config=server.config(), store=store) as tv:
-        return tv.get_hist(*AAPL, n_bars=300, timezone="UTC", **options)
+        return tv.get_hist(*AAPL, n_bars=n_bars, timezone="UTC", **options)
 
 
-def expected(server):
-    return hist(server, False)
+def expected(server, n_bars=300):
+    return hist(server, False, n_bars)
 
 
-def assert_answers(server, store, caplog):
+def assert_answers(server, store, caplog, n_bars=300):
     """The bars come from TradingView, and one WARNING says why."""
     caplog.clear()
     with store:
-        frame = hist(server, store)
-    pd.testing.assert_frame_equal(frame, expected(server))
+        frame = hist(server, store, n_bars)
+    pd.testing.assert_frame_equal(frame, expected(server, n_bars))
     said = [r for r in caplog.records if r.levelname == "WARNING" and "store" in r.message]
     assert len(said) == 1
     return said[0].message
@@ -175,9 +175,9 @@ def test_full_disk(server, small_disk, caplog):
         assert "full" in str(error)
         assert "TV_STORE_MAX_BARS" in str(error)
         assert_stored(read_all(store), bars(count))
-        # The room that is left takes a small answer or does not; the bars come in any case.
+        # The room that is left in the files takes a small answer; the bars come in any case.
         fill_up(folder / "rest")
-        assert "full" in assert_answers(server, BarStore(folder / "bars.db"), caplog)
+        assert "full" in assert_answers(server, BarStore(folder / "bars.db"), caplog, 10_000)
         enlarge()
         frame = next_bars(5000, count)
         store.write_bars(frame, "TEST:FULL", interval=Interval.in_1_minute)

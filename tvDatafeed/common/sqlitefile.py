@@ -160,9 +160,9 @@ class SqliteFile:
     @contextmanager
     def writing(self, connection: SqliteConnection) -> Generator[Execute]:
         """Open a transaction that excludes other writers."""
-        with self.mapped(), contextlib.ExitStack() as held:
-            if connection.lock is not None:
-                held.enter_context(file_lock(connection.lock, self._timeout_s))
+        lock = connection.lock
+        held = contextlib.nullcontext() if lock is None else file_lock(lock, self._timeout_s)
+        with self.mapped(), held:
             self._begin(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection.execute

@@ -85,14 +85,18 @@ def closed_bars(seis: Series, frame: "pd.DataFrame", after_s: float) -> list[Clo
 
 
 def _numbers(frame: "pd.DataFrame") -> list[list[float]]:
-    # As one array: each column that is taken of a frame makes a Series, and copies `attrs`.
     positions: list[Any] = [frame.columns.get_loc(name) for name in _COLUMNS]
     try:
-        cells = frame.to_numpy()[:, positions].astype(np.float64)
+        if len(frame) == 1:
+            # The bar of a live feed.
+            cells: Any = frame.iat
+            return [[float(cells[0, position]) for position in positions]]
+        # As one array: each column that is taken of a frame makes a Series, and copies `attrs`.
+        values = frame.to_numpy()[:, positions].astype(np.float64)
     except TypeError:
         # pandas has a missing value of its own, and to look for it takes as long as the rest.
-        cells = frame.to_numpy(na_value=np.nan)[:, positions].astype(np.float64)
-    rows: list[list[float]] = cells.tolist()
+        values = frame.to_numpy(na_value=np.nan)[:, positions].astype(np.float64)
+    rows: list[list[float]] = values.tolist()
     return rows
 
 

@@ -4,7 +4,9 @@ A commit that waits for the disk takes milliseconds, however much it writes. Whi
 commits, the others queue; the next one commits the changes of all.
 """
 
+import contextlib
 import copy
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
@@ -28,7 +30,9 @@ class _Change(Generic[_Rows, _T]):
         self.result: _T | None = None
         self.error: Exception | None = None
         self.is_done = False
-        self.woken = threading.Event()
+        # An item wakes the caller; a queue of this kind is made and waited for in less time than an
+        # event.
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def run(self, rows: _Rows) -> None:
         self.error = None
@@ -37,6 +41,14 @@ class _Change(Generic[_Rows, _T]):
         except TvDatafeedError as error:
             # A refusal concerns this change alone.
             self.error = error
+
+    def wait(self) -> None:
+        """Wait until the change is done, or its turn comes."""
+        with contextlib.suppress(queue.Empty):
+            self._woken.get(timeout=_PATIENCE_S)
+
+    def wake(self) -> None:
+        self._woken.put(None)
 
 
 class GroupCommit(Generic[_Rows]):
@@ -77,7 +89,7 @@ class GroupCommit(Generic[_Rows]):
             is_led, self._is_led = self._is_led, True
         try:
             if is_led:
-                change.woken.wait(_PATIENCE_S)
+                change.wait()
             while not change.is_done:
                 with self._turn:
                     if not change.is_done:
@@ -122,7 +134,7 @@ class GroupCommit(Generic[_Rows]):
             following = self._waiting[:1]
             self._is_led = bool(following)
         for change in (*changes, *following):
-            change.woken.set()
+            change.wake()
 
     def _after(self, number: int) -> list[_Change[_Rows, Any]]:
         """Return what waits behind the first changes: threads come while others are served."""

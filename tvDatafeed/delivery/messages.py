@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,8 +26,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - written with a Z of its own
 
 
-@dataclass(frozen=True)
-class ClosedBar:
+class ClosedBar(NamedTuple):
     """A closed bar of a live series.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tvDatafeed.common.sqlitefile import Execute
 from tvDatafeed.delivery.messages import BAR_CLOSED, ClosedBar
@@ -74,8 +74,7 @@ class OutboxMessage:
     created: float
 
 
-@dataclass(frozen=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """A message to add; a digest shows whether a bar is a correction."""
 
     lane: str

@@ -58,11 +58,15 @@ def frame_to_bars(frame: pd.DataFrame, length_s: float) -> Bars:
     if missing:
         raise DataValidationError("df", list(frame.columns), f"must have {', '.join(missing)}")
     times = _times(frame.index)
-    values = np.column_stack([frame[name].to_numpy(dtype=np.float64) for name in _COLUMNS])
-    if len(times) and not (np.diff(times) > 0).all():
+    rows = np.empty((len(times), 1 + len(_COLUMNS)))
+    rows[:, 0] = times
+    for number, name in enumerate(_COLUMNS, 1):
+        rows[:, number] = frame[name].to_numpy(dtype=np.float64)
+    if not (times[1:] > times[:-1]).all():
         raise DataValidationError("df", "index", "must be ascending, each moment once")
-    bad = np.flatnonzero(~np.isfinite(values[:, :-1]).all(axis=1) | np.isinf(values[:, -1]))
-    if bad.size:
+    prices, volumes = rows[:, 1:-1], rows[:, -1]
+    if not np.isfinite(prices).all() or np.isinf(volumes).any():
+        bad = np.flatnonzero(~np.isfinite(prices).all(axis=1) | np.isinf(volumes))
         row = frame.index[int(bad[0])]
         raise DataValidationError("df", str(row), "has a price or a volume that is not a number")
     if len(times) and not (times[0] >= EARLIEST_BAR_S and times[-1] <= LATEST_BAR_S):
@@ -71,7 +75,7 @@ def frame_to_bars(frame: pd.DataFrame, length_s: float) -> Bars:
         raise DataValidationError(
             "df", str(frame.index[-1]), "is still forming; leave it out with closed_only=True"
         )
-    return Bars(np.column_stack([times, values]).astype(np.float64).tobytes())
+    return Bars(rows.tobytes())
 
 
 def _is_forming(frame: pd.DataFrame, last_s: float, length_s: float) -> bool:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from tvDatafeed.exceptions import StoreCorruptError
 from tvDatafeed.store import blocks
 from tvDatafeed.store.blocks import BLOCK_BARS, SMALL_BLOCK_BARS, Block, DamagedBlockError
@@ -50,8 +52,15 @@ _SERIES = (
     "FROM series"
 )
 _BLOCK = "SELECT first, last, n, codec, crc, data FROM block WHERE series = ? AND generation = ?"
+_INSERT_BLOCKS = "INSERT INTO block (series, generation, first, last, n, codec, crc, data) VALUES"
+_OR_REPLACE_BLOCKS = (
+    "ON CONFLICT (series, generation, first) DO UPDATE SET last = excluded.last, n = excluded.n, "
+    "codec = excluded.codec, crc = excluded.crc, data = excluded.data"
+)
 # Blocks that lie beside each other may be half full each.
 _SPARE_BLOCKS = 4
+# In a statement: each is a round trip to a server, and some databases have a limit on values.
+_INSERTED_BLOCKS = 64
 
 
 def make_tables(execute: Execute, **types: str) -> None:
@@ -77,12 +86,17 @@ class TableTransaction:
         self._execute = execute
         self._row_lock = row_lock
         # As they are in this transaction.
+        self._found: dict[SeriesKey, StoredSeries] = {}
         self._spans: dict[int, Spans] = {}
 
     def find(self, key: SeriesKey) -> StoredSeries | None:
         """See `engine.Transaction`."""
-        rows = self._execute(f"{_SERIES} WHERE key = ?{self._row_lock}", (key.text,))
-        return _series(rows[0]) if rows else None
+        found = self._found.get(key)
+        if found is None:
+            rows = self._execute(f"{_SERIES} WHERE key = ?{self._row_lock}", (key.text,))
+            if rows:
+                found = self._found[key] = _series(rows[0], key)
+        return found
 
     def add(self, key: SeriesKey) -> StoredSeries:
         """See `engine.Transaction`."""
@@ -104,7 +118,7 @@ class TableTransaction:
     def all(self) -> list[StoredSeries]:
         """See `engine.Transaction`; when writing, all are locked, in the order of their numbers."""
         rows = self._execute(f"{_SERIES} ORDER BY id{self._row_lock}", ())
-        return [_series(row) for row in rows]
+        return [_series(row, SeriesKey.from_text(row[1])) for row in rows]
 
     def save(self, series: StoredSeries) -> None:
         """See `engine.Transaction`."""
@@ -130,6 +144,7 @@ class TableTransaction:
         self._execute("DELETE FROM block WHERE series = ?", (series.id,))
         self._execute("DELETE FROM span WHERE series = ?", (series.id,))
         self._execute("DELETE FROM series WHERE id = ?", (series.id,))
+        self._found.pop(series.key, None)
 
     def restart(self, series: StoredSeries) -> None:
         """See `engine.Transaction`: readers of this moment keep what they see."""
@@ -184,16 +199,19 @@ class TableTransaction:
         if count is None:
             return blocks.between(self._joined(series, self._execute(query, values)), lo, hi)
         query += "" if newest is None else " DESC"
-        limit, found = count // BLOCK_BARS + _SPARE_BLOCKS, 0
-        rows: list[Row] = []
+        limit, found, start = count // BLOCK_BARS + _SPARE_BLOCKS, 0, 0
+        needed: list[Row] = []
         while found < count:
-            more = self._execute(f"{query} LIMIT {limit} OFFSET {len(rows)}", values)
-            rows += more
-            found += sum(row[2] for row in more if row[0] >= lo and row[1] <= hi)
-            if len(more) < limit:
+            rows = self._execute(f"{query} LIMIT {limit} OFFSET {start}", values)
+            for row in rows:
+                if found < count:
+                    needed.append(row)
+                    found += row[2] if row[0] >= lo and row[1] <= hi else 0
+            if len(rows) < limit:
                 break
+            start += limit
         size = count * blocks.ROW_BYTES
-        packed = blocks.between(self._joined(series, rows), lo, hi)
+        packed = blocks.between(self._joined(series, needed), lo, hi)
         if not size:
             return b""
         return packed[:size] if newest is None else packed[-size:]
@@ -219,8 +237,7 @@ class TableTransaction:
         made = blocks.make_blocks(whole, is_newest=is_newest)
         kept = {block.first for block in made}
         self._remove_blocks(series, [row[0] for row in beside if row[0] not in kept])
-        for block in made:
-            self._insert(series, block)
+        self._insert(series, made)
         series.first = first if series.first is None else min(first, series.first)
         series.last = last if series.last is None else max(last, series.last)
         series.bars += (len(whole) - len(old)) // blocks.ROW_BYTES
@@ -240,8 +257,8 @@ class TableTransaction:
                 blocks.between(packed, times[0], just_before(lo)),
                 blocks.between(packed, just_after(hi), times[-1]),
             )
-            for piece in filter(None, kept):
-                self._insert(series, blocks.make_block(piece, grows=False))
+            made = [blocks.make_block(piece, grows=False) for piece in kept if piece]
+            self._insert(series, made)
         self._count(series)
 
     def beside(
@@ -326,14 +343,14 @@ class TableTransaction:
         upper = self._execute(f"{_BLOCK} AND first > ? ORDER BY first LIMIT 1", (*ours, last))
         return [row for row in (*lower, *reached, *upper) if row in reached or row[2] < BLOCK_BARS]
 
-    def _insert(self, series: StoredSeries, block: Block) -> None:
-        self._execute(
-            "INSERT INTO block (series, generation, first, last, n, codec, crc, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (series, generation, first) DO UPDATE "
-            "SET last = excluded.last, n = excluded.n, codec = excluded.codec, "
-            "crc = excluded.crc, data = excluded.data",
-            (series.id, series.generation, *block),
-        )
+    def _insert(self, series: StoredSeries, made: Sequence[Block]) -> None:
+        for start in range(0, len(made), _INSERTED_BLOCKS):
+            some = made[start : start + _INSERTED_BLOCKS]
+            marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(some))
+            self._execute(
+                f"{_INSERT_BLOCKS} {marks} {_OR_REPLACE_BLOCKS}",
+                [value for block in some for value in (series.id, series.generation, *block)],
+            )
 
     def _remove_blocks(self, series: StoredSeries, firsts: Iterable[float]) -> None:
         for first in firsts:
@@ -366,11 +383,11 @@ def _packed(series: StoredSeries, row: Row) -> bytes:
         ) from error
 
 
-def _series(row: Row) -> StoredSeries:
-    number, key, generation, first, last, bars, no_older, checked, used, hits, misses, info = row
+def _series(row: Row, key: SeriesKey) -> StoredSeries:
+    number, _key, generation, first, last, bars, no_older, checked, used, hits, misses, info = row
     return StoredSeries(
         number,
-        SeriesKey.from_text(key),
+        key,
         generation,
         first,
         last,
@@ -380,8 +397,17 @@ def _series(row: Row) -> StoredSeries:
         used,
         int(hits),
         int(misses),
-        SeriesNotes(**json.loads(info)),
+        _notes(info),
     )
+
+
+def _notes(text: str) -> SeriesNotes:
+    try:
+        values = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        # `json` has written NaN, or half of a surrogate pair.
+        values = json.loads(text)
+    return SeriesNotes(**values)
 
 
 def _notes_text(notes: SeriesNotes) -> str:
