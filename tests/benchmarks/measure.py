@@ -20,6 +20,8 @@ class Figure:
         In words, units included.
     holds
         Whether the target is met in this run; None where there is nothing to compare with.
+    value, unit, more_is_better
+        The main number, for a comparison with another run.
     """
 
     name: str
@@ -27,6 +29,9 @@ class Figure:
     measured: str
     target: str
     holds: bool | None
+    value: float | None = None
+    unit: str = ""
+    more_is_better: bool = False
 
     def __str__(self) -> str:
         mark = {True: "holds", False: "FALLS SHORT", None: "not measured"}[self.holds]
