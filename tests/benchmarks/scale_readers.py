@@ -261,7 +261,7 @@ def _cpu(side: _Side, client: Any) -> tuple[float, float, float]:
 
 def _figures_of(row: _Row, series: int) -> Iterator[Figure]:
     """Show what was measured with a number of readers."""
-    work = f"{row.count} readers, {series} bars at one instant"
+    work = f"{_readers(row.count)}, {series} bars at one instant"
     if not all(block.latencies_ms for block in (*row.at_once, *row.singly)):
         yield Figure("R1", work, "no round came whole to all readers", "no bar lost", holds=False)
         return
@@ -270,7 +270,7 @@ def _figures_of(row: _Row, series: int) -> Iterator[Figure]:
     target = f"the package alone {theirs:.1f} ms: {ours / theirs:.1f} x"
     yield Figure("R1", work, measured, target, None, value=ours, unit="ms")
     (p50, p99), (bare_p50, bare_p99) = (_percentiles(b.latencies_ms) for b in row.singly)
-    work = f"{row.count} readers, one bar to all of them"
+    work = f"{_readers(row.count)}, one bar to all of them"
     measured = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
     target = f"the package alone {bare_p50:.2f} ms, {bare_p99:.2f} ms"
     yield Figure("R1", work, measured, target, None, value=p50, unit="ms")
@@ -279,7 +279,7 @@ def _figures_of(row: _Row, series: int) -> Iterator[Figure]:
             f"publisher {b.publisher_us:.0f}, Redis {b.redis_us:.0f}, a reader {b.reader_us:.0f}"
             for b in blocks
         )
-        work = f"{row.count} readers, {name}: CPU, us a bar"
+        work = f"{_readers(row.count)}, {name}: CPU, us a bar"
         target = f"the package alone {theirs_us}"
         cost = blocks[0].reader_us
         yield Figure("R1", work, ours_us, target, None, value=cost, unit="us")
@@ -342,6 +342,10 @@ def _growth(rows: Sequence[_Row], series: int) -> Iterator[Figure]:
     measured = f"{slope:+.1f} ms for one more, R² {fit:.3f}"
     work = f"{span}, {series} at one instant: the last callback"
     yield Figure("R1", work, measured, "a straight line", fit >= MIN_FIT, value=slope, unit="ms")
+
+
+def _readers(count: int) -> str:
+    return f"{count} reader{'s' * (count > 1)}"
 
 
 def _percentiles(latencies: list[float]) -> tuple[float, float]:
