@@ -412,7 +412,7 @@ class _Arrivals:
             self._target = begin + count
             came = self._changed.wait_for(lambda: len(self._bars) >= self._target, self._patience_s)
             last = max((moment for moment, *_ in self._bars[begin:]), default=None)
-            # A bar that was lost or repeated is no part of the next round.
+            # A lost or repeated bar does not count in the next round.
             self._target = len(self._bars) + 1
         return last if came else None
 

@@ -64,7 +64,7 @@ def filled_store(
         What the first process does wrong: "slow SECONDS" before it ends, or "lose" a bar of what it
         writes without the network.
     postgres
-        Whether to measure on a PostgreSQL server too, where one can be had.
+        Whether to measure on a PostgreSQL server too, where its wheel is installed.
     """
     stocks = _STOCKS[:symbols]
     with ExitStack() as held:
