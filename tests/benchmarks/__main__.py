@@ -18,6 +18,8 @@ from tests.benchmarks.depth import deep_history
 from tests.benchmarks.live import growth_by_seises, idle_figures, live_figures
 from tests.benchmarks.many import growth_by_symbols, many_symbols
 from tests.benchmarks.measure import Figure, interleaved_ms, median_ms
+from tests.benchmarks.scale_readers import shared_readers
+from tests.benchmarks.scale_store import filled_store
 from tests.benchmarks.server import NOW, server_process
 from tests.benchmarks.shared import shared_feed
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
@@ -83,6 +85,8 @@ def main() -> None:
         "D3": lambda: delivery.live_figures(max(runs * 5, 50)),
         "D4": delivery.memory,
         "D5": lambda: shared_feed(max(runs * 5, 50)),
+        "R1": shared_readers,
+        "R2": filled_store,
     }
     for names, benchmark in benchmarks.items():
         if not arguments.only or set(names.split()) & set(arguments.only):
