@@ -58,7 +58,7 @@ class Report:
         document = asdict(self)
         for comparison, written in zip(self.comparisons, document["comparisons"], strict=True):
             written["ratio"] = comparison.ratio
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        return json.dumps(document, indent=2)
 
 
 def facts(root: Path = ROOT) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class BareClient:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._socket.close()
+        # Without the closing handshake, which waits for the server.
+        self._socket.shutdown()
 
     def fetch(
         self, symbols: Sequence[str], interval: str, count: int, *, at_once: int = 10

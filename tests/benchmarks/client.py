@@ -11,7 +11,7 @@ import pandas as pd
 
 from tests.benchmarks.bare import BareClient
 from tests.benchmarks.many import client_of, peer_figures
-from tests.benchmarks.measure import Figure, interleaved_ms, ratio_of, require_bars
+from tests.benchmarks.measure import Figure, interleaved_ms, ratio_of, require_bars, settled
 from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval
 from tvDatafeed.frames.history import history_to_frame
@@ -24,8 +24,6 @@ from tvDatafeed.testing import Market
 
 BARS = 5000
 SYMBOL = "NASDAQ:AAPL"
-# After the answer the reader's thread has a little to do; its CPU time belongs to the call.
-SETTLE_S = 0.002
 
 P1_RATIO = 1.7
 P2_RATIO, P2_PEER_RATIO = 2.1, 25.0
@@ -73,11 +71,8 @@ def warm_call(runs: int, peer: str | None) -> Iterator[Figure]:
         with client_of(url) as tv, BareClient(url) as bare:
             yield from _against_floor(work, tv.get_hist, bare, runs)
             # Without the floor in between, as the peer is measured.
-            cpu_ms, _ = interleaved_ms(
-                lambda: _settled(lambda: _fetch(tv.get_hist)),
-                lambda: None,
-                runs=runs,
-                clock=time.process_time,
+            (cpu_ms,) = interleaved_ms(
+                settled(lambda: _fetch(tv.get_hist)), runs=runs, clock=time.process_time
             )
             (wall_ms,) = interleaved_ms(lambda: _fetch(tv.get_hist), runs=runs)
         yield Figure("P2", "the same call, wall time", f"{wall_ms:.2f} ms", "", None, wall_ms, "ms")
@@ -109,7 +104,7 @@ def _against_floor(
         frame_of = floor_way()
     except ImportError:
         (cpu_ms,) = interleaved_ms(
-            lambda: _settled(lambda: _fetch(get_hist)), runs=runs, clock=time.process_time
+            settled(lambda: _fetch(get_hist)), runs=runs, clock=time.process_time
         )
         yield Figure("P2", work, f"{cpu_ms:.2f} ms CPU ({NO_FLOOR})", target, None)
         return
@@ -121,9 +116,9 @@ def _against_floor(
         require_bars(frame, BARS)
 
     cpu_ms, floor_ms, bare_ms = interleaved_ms(
-        lambda: _settled(lambda: _fetch(get_hist)),
-        lambda: _settled(lambda: frame_of(text)),
-        lambda: _settled(bare_call),
+        settled(lambda: _fetch(get_hist)),
+        settled(lambda: frame_of(text)),
+        settled(bare_call),
         runs=runs,
         clock=time.process_time,
     )
@@ -136,11 +131,6 @@ def _against_floor(
 
 def _fetch(get_hist: Callable[..., pd.DataFrame]) -> None:
     require_bars(get_hist(SYMBOL, interval=Interval.in_1_minute, n_bars=BARS), BARS)
-
-
-def _settled(work: Callable[[], object]) -> None:
-    work()
-    time.sleep(SETTLE_S)
 
 
 def importing(runs: int) -> Iterator[Figure]:

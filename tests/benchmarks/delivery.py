@@ -9,10 +9,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
 
 from tests.benchmarks.live import closing_server, feed_of, resident_kilobytes
@@ -22,8 +24,6 @@ from tvDatafeed import Interval, Seis
 from tvDatafeed.delivery import DeliveryConfig, Outbox, Webhook
 from tvDatafeed.delivery.messages import ClosedBar
 from tvDatafeed.delivery.rows import Rows, message_of
-from tvDatafeed.frames.bars import LiveRows, RepeatedHours
-from tvDatafeed.protocol.series import Bar
 
 THREADS = LANES = 8
 BATCH = 100
@@ -47,18 +47,15 @@ _INSERT = "INSERT INTO message (lane, id, body) VALUES (?, ?, ?)"
 
 def frames_of(count: int) -> list[pd.DataFrame]:
     """Make frames of one closed bar each, as a live feed delivers them."""
-    rows = LiveRows("TEST:S", RepeatedHours())
-    return [
-        rows.frame(
-            Bar(_OPENED_S + _MINUTE_S * n, *_VALUES),
-            is_closed=True,
-            zone_name="UTC",
-            delay_s=0,
-            fill_missing_volume="zero",
-            last_volume=0.0,
-        )
-        for n in range(count)
-    ]
+    index = pd.to_datetime([_OPENED_S + _MINUTE_S * n for n in range(count)], unit="s", utc=True)
+    index = index.as_unit("ns").rename("datetime")
+    columns = ["open", "high", "low", "close", "volume"]
+    rows = pd.DataFrame(np.tile(np.array(_VALUES), (count, 1)), index=index, columns=columns)
+    rows.insert(0, "symbol", "TEST:S")
+    frames = [rows.iloc[n : n + 1].copy() for n in range(count)]
+    for frame in frames:
+        frame.attrs.update(closed=True, last_bar_closed=True, timezone="UTC")
+    return frames
 
 
 def series_of(count: int) -> list[Seis]:
@@ -254,10 +251,12 @@ def memory() -> Iterator[Figure]:
 
     The bare way is to let the same messages wait in a list.
     """
-    bare = _grown("list", LANES)
-    for series in (LANES, 1000):
-        grown = _grown("outbox", series)
-        work = f"{WAITING} messages wait, {series} lanes: memory"
+    ways = [("list", LANES), ("outbox", LANES), ("outbox", 1000)]
+    # No time is measured, so that they can run side by side.
+    with ThreadPoolExecutor(len(ways)) as pool:
+        (_, bare), *waiting = zip(ways, pool.map(_grown, ways), strict=True)
+    for (_, lanes), grown in waiting:
+        work = f"{WAITING} messages wait, {lanes} lanes: memory"
         target = f"below {D4_MEGABYTES:g} MB above idle"
         if grown is None or bare is None:
             yield Figure("D4", work, "no /proc here", target, None)
@@ -266,7 +265,8 @@ def memory() -> Iterator[Figure]:
         yield Figure("D4", work, measured, target, grown < D4_MEGABYTES, value=grown, unit="MB")
 
 
-def _grown(where: str, series: int) -> float | None:
+def _grown(way: tuple[str, int]) -> float | None:
+    where, series = way
     command = [sys.executable, "-m", "tests.benchmarks.delivery", where, str(series)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout) if done.stdout.strip() else None

@@ -23,7 +23,8 @@ from tests.benchmarks.measure import Figure
 ROOT = Path(__file__).parents[2]
 # How long an interrupted group may take to stop its servers.
 _STOP_S = 15.0
-_NOT_INHERITED = ("PYTHONPATH", "PYTHONSAFEPATH")
+# Another checkout's path, and settings: an account's, or those of a store.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONSAFEPATH", "TV_")
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,13 @@ def measured(group: Group, options: Options, root: Path = ROOT) -> Iterator[Figu
         If the process ends with an error, or imports another checkout's package.
     """
     command = [sys.executable, "-m", __name__, group.names, json.dumps(asdict(options))]
-    environment = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
         subprocess.Popen(
             command,
             cwd=root,
-            env=environment,
+            env=environment | {"TV_TOKEN_CACHE": "off"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -5,6 +5,7 @@ import os
 import statistics
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.bare import BareClient
@@ -64,7 +65,13 @@ def many_symbols(peers: Peers, runs: int) -> Iterator[Figure]:
                 return seconds_of(lambda: fetch(tv, symbols, interval, count, at_once))
 
         def bare(symbols: list[str], interval: Interval, count: int) -> float:
-            return seconds_of(lambda: _bare_fetch(url, symbols, interval, count))
+            with ExitStack() as held:
+
+                def connect_and_fetch() -> None:
+                    client = held.enter_context(BareClient(url))
+                    client.fetch(symbols, interval.value, count)
+
+                return seconds_of(connect_and_fetch)
 
         rounds = [
             (
@@ -117,11 +124,6 @@ def many_symbols(peers: Peers, runs: int) -> Iterator[Figure]:
             f"{their_s / minute_s:.0f} x ours",
             None,
         )
-
-
-def _bare_fetch(url: str, symbols: list[str], interval: Interval, count: int) -> None:
-    with BareClient(url) as bare:
-        bare.fetch(symbols, interval.value, count)
 
 
 def _transfer_s(runs: int) -> float:

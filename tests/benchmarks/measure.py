@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 
 Work = Callable[[], object]
+# After an answer the reader's thread has a little to do; its CPU time belongs to the call.
+SETTLE_S = 0.002
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ def seconds_of(work: Work) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def settled(work: Work) -> Work:
+    """Return the work with a short wait after it, in which other threads finish what it began."""
+
+    def work_and_wait() -> None:
+        work()
+        time.sleep(SETTLE_S)
+
+    return work_and_wait
 
 
 def ratio_of(value: float, floor: float) -> float:

@@ -41,7 +41,7 @@ def run(monkeypatch):
 
 
 def test_every_target_has_a_group():
-    assert {name for group in GROUPS for name in group.names.split()} == set(TARGETS)
+    assert {name for group in GROUPS for name in group.names.split()} >= set(TARGETS)
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.function)
@@ -110,7 +110,10 @@ def test_json_goes_into_a_file_beside_the_table(run, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_group_is_measured_in_a_process_of_its_own():
+def test_a_group_is_measured_in_a_process_of_its_own(monkeypatch):
+    """Settings of the one who measures are not inherited."""
+    monkeypatch.setenv("TV_STORE_URL", "nothing://")
+    monkeypatch.setenv("PYTHONPATH", "nowhere")
     (group,) = groups_of(["S8"])
     (figure,) = measured(group, Options(runs=1))
     assert (figure.name, figure.value, figure.holds) == ("S8", 0.0, True)

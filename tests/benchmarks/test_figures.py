@@ -135,6 +135,7 @@ def test_without_its_floor_a_call_is_measured_and_not_judged(monkeypatch):
     assert client.NO_FLOOR in figure.measured
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_floor")
 class TestWarmCall:
     def test_a_slower_call_shows_and_the_floors_stay(self, monkeypatch, clock):
@@ -159,6 +160,7 @@ class TestWarmCall:
             list(client.warm_call(2, None))
 
 
+@pytest.mark.slow
 class TestManySymbols:
     def test_a_slower_call_shows_and_the_bare_connection_stays(self, monkeypatch, clock):
         slow = clock.slowed(TvDatafeed.get_hist_multi, SLOW_S)
@@ -185,6 +187,7 @@ class TestManySymbols:
             list(many.many_symbols({}, 1))
 
 
+@pytest.mark.slow
 class TestDepth:
     def test_slower_and_larger_calls_show(self, monkeypatch, clock):
         get_hist = clock.slowed(TvDatafeed.get_hist, SLOW_S)
@@ -271,6 +274,7 @@ class TestAppending:
             list(store.appending(1))
 
 
+@pytest.mark.slow
 class TestWarmCallWithStore:
     def test_a_slower_call_shows_and_the_reading_stays(self, monkeypatch, clock):
         monkeypatch.setattr(TvDatafeed, "get_hist", clock.slowed(TvDatafeed.get_hist, SLOW_S))
