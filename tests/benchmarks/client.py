@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from tests.benchmarks.bare import BareClient
 from tests.benchmarks.many import client_of, peer_figures
-from tests.benchmarks.measure import Figure, interleaved_ms, ratio_of, require_bars, settled
+from tests.benchmarks.measure import Figure, cpu_s, interleaved_ms, ratio_of, require_bars, settled
 from tests.benchmarks.server import NOW, server_process
 from tvDatafeed import Interval
 from tvDatafeed.frames.history import history_to_frame
@@ -49,14 +48,14 @@ def parsing(runs: int) -> Iterator[Figure]:
     try:
         frame_of = floor_way()
     except ImportError:
-        (took,) = interleaved_ms(ours, runs=runs)
-        yield Figure("P1", work, f"{took:.2f} ms ({NO_FLOOR})", target, None)
+        (took,) = interleaved_ms(ours, runs=runs, clock=cpu_s)
+        yield Figure("P1", work, f"{took:.2f} ms CPU ({NO_FLOOR})", target, None)
         return
     if not np.array_equal(ours().to_numpy()[:, 1:], frame_of(text).to_numpy()[:, 1:]):
         raise SystemExit("the floor has other bars")
-    took, floor_ms = interleaved_ms(ours, lambda: frame_of(text), runs=runs)
+    took, floor_ms = interleaved_ms(ours, lambda: frame_of(text), runs=runs, clock=cpu_s)
     ratio = ratio_of(took, floor_ms)
-    measured = f"{took:.2f} ms, floor {floor_ms:.2f}: {ratio:.2f} x"
+    measured = f"{took:.2f} ms CPU, floor {floor_ms:.2f}: {ratio:.2f} x"
     yield Figure("P1", work, measured, target, ratio <= P1_RATIO, value=ratio, unit="x")
 
 
@@ -71,9 +70,7 @@ def warm_call(runs: int, peer: str | None) -> Iterator[Figure]:
         with client_of(url) as tv, BareClient(url) as bare:
             yield from _against_floor(work, tv.get_hist, bare, runs)
             # Without the floor in between, as the peer is measured.
-            (cpu_ms,) = interleaved_ms(
-                settled(lambda: _fetch(tv.get_hist)), runs=runs, clock=time.process_time
-            )
+            (cpu_ms,) = interleaved_ms(settled(lambda: _fetch(tv.get_hist)), runs=runs, clock=cpu_s)
             (wall_ms,) = interleaved_ms(lambda: _fetch(tv.get_hist), runs=runs)
         yield Figure("P2", "the same call, wall time", f"{wall_ms:.2f} ms", "", None, wall_ms, "ms")
         target = f"at least {P2_PEER_RATIO:g} x less CPU than the peer"
@@ -103,9 +100,7 @@ def _against_floor(
     try:
         frame_of = floor_way()
     except ImportError:
-        (cpu_ms,) = interleaved_ms(
-            settled(lambda: _fetch(get_hist)), runs=runs, clock=time.process_time
-        )
+        (cpu_ms,) = interleaved_ms(settled(lambda: _fetch(get_hist)), runs=runs, clock=cpu_s)
         yield Figure("P2", work, f"{cpu_ms:.2f} ms CPU ({NO_FLOOR})", target, None)
         return
 
@@ -120,7 +115,7 @@ def _against_floor(
         settled(lambda: frame_of(text)),
         settled(bare_call),
         runs=runs,
-        clock=time.process_time,
+        clock=cpu_s,
     )
     ratio = ratio_of(cpu_ms, floor_ms)
     measured = f"{cpu_ms:.2f} ms CPU, floor {floor_ms:.2f}: {ratio:.2f} x"

@@ -89,7 +89,7 @@ GROUPS = [
     Group("P2", "client", "warm_call", lambda o: (o.runs, o.enhanced)),
     Group("P3 P4", "many", "many_symbols", lambda o: (o.peers, max(o.runs // 12, 3))),
     Group("P5 P9", "depth", "deep_history", lambda o: (max(o.runs // 10, 3),)),
-    Group("P9 P3", "many", "growth_by_symbols", lambda o: (max(o.runs // 4, 5),)),
+    Group("P9", "many", "growth_by_symbols", lambda o: (max(o.runs // 4, 5),)),
     Group("P6", "live", "live_figures", lambda o: (o.tvkit, max(o.runs * 5, 50))),
     Group("P7", "live", "idle_figures"),
     Group("P9 P6", "live", "growth_by_seises"),

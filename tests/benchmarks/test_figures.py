@@ -11,9 +11,10 @@ import sys
 import pandas as pd
 import pytest
 
-from tests.benchmarks import client, delivery, depth, many, store
+from tests.benchmarks import client, delivery, depth, many, store, storeservers
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.server import STOCKS
+from tests.store.contention import Outcome
 from tvDatafeed import TvDatafeed
 from tvDatafeed.delivery import Webhook
 from tvDatafeed.store import BarStore
@@ -290,6 +291,60 @@ class TestWarmCallWithStore:
         monkeypatch.setattr(TvDatafeed, "get_hist", cut(TvDatafeed.get_hist))
         with pytest.raises(SystemExit, match="59 of 60 bars"):
             list(store.warm_call(2))
+
+
+class TestContention:
+    @pytest.fixture
+    def taken(self, monkeypatch):
+        """Outcomes without processes; the seconds that each way took."""
+        taken = []
+
+        def outcome_of(_place, seconds, _processes, way, page):
+            taken.append((way, page, seconds))
+            rate, lost = {"frames": (300.0, 0), "feed": (300.0, 2), "rows": (100.0, 0)}[way]
+            return Outcome(written=1, rate=rate, errors=0, lost=lost, slowest_s=0.0)
+
+        monkeypatch.setattr(storeservers, "outcome_of", outcome_of)
+        monkeypatch.setattr(storeservers, "has_server", lambda: False)
+        return taken
+
+    def test_only_the_case_of_the_target_takes_a_minute(self, taken):
+        list(storeservers.contention(60.0))
+        assert taken == [
+            ("frames", 1000, 60.0),
+            ("rows", 1000, 60.0),
+            ("feed", 1, storeservers.SHORT_S),
+            ("rows", 1, storeservers.SHORT_S),
+        ]
+
+    @pytest.mark.usefixtures("taken")
+    def test_lost_bars_do_not_hold_and_rows_are_the_measure(self):
+        faults, rate, feed_faults, feed_rate, postgres = listed(storeservers.contention(60.0))
+        assert (faults.holds, feed_faults.holds) == (True, False)
+        assert feed_faults.value == 2
+        assert rate.value == feed_rate.value == 3.0
+        assert (rate.holds, feed_rate.holds, postgres.holds) == (True, None, None)
+
+
+@pytest.mark.slow
+class TestPosting:
+    def test_a_slower_delivery_shows_and_the_bare_posts_stay(self, monkeypatch, clock):
+        monkeypatch.setattr(Webhook, "flush", clock.slowed(Webhook.flush, SLOW_S))
+        single, batches = listed(delivery.posting(1))
+        for figure in (single, batches):
+            assert figure.value <= 8000 / SLOW_S
+            assert figure.holds is False
+            bare_a_s = numbers(figure.measured)[1]
+            assert bare_a_s > figure.value
+
+    def test_a_lost_message_stops_it(self, monkeypatch):
+        def fill(outbox, url, series, count):
+            delivery_fill(outbox, url, series, count - 1)
+
+        delivery_fill = delivery.fill
+        monkeypatch.setattr(delivery, "fill", fill)
+        with pytest.raises(SystemExit, match="792 requests came"):
+            list(delivery.posting(1))
 
 
 class TestEnqueueing:
