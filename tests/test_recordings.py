@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tvDatafeed import ProtocolError, SymbolNotFoundError, TvDatafeed
 from tvDatafeed.protocol import messages
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.events import Answered, RequestFailed, SeriesRequest
 from tvDatafeed.protocol.framing import PacketDecoder, encode
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
@@ -193,7 +194,7 @@ def test_recorded_values_by_name(captures):
         return messages.decode((captures / name).read_text(encoding="utf-8")).p
 
     (bar,) = read("2022-09-du-live-bar.json").series["s1"].s
-    assert bar.v == messages.Bar(1663050540, 1721.18, 1721.75, 1721.17, 1721.74, 229.7826)
+    assert bar.v == Bar(1663050540, 1721.18, 1721.75, 1721.17, 1721.74, 229.7826)
     assert read("2026-01-series-completed-limit.json").info.data_completed == "limit"
     assert read("2024-08-qsd-no-such-symbol.json").quote.errmsg == "no_such_symbol"
     assert (

@@ -9,7 +9,6 @@ import argparse
 import datetime as dt
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +22,9 @@ STOCKS = [f"NASDAQ:S{number:03}" for number in range(100)]
 def server_process(round_trip_s: float = 0.0) -> Iterator[str]:
     """Run the server; gives its WebSocket URL."""
     command = [sys.executable, "-m", "tests.benchmarks.server", "--round-trip", str(round_trip_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             url = process.stdout.readline().strip() if process.stdout else ""
             if not url:
@@ -47,7 +48,7 @@ def main() -> None:
     )
     with server:
         print(server.ws_url, flush=True)
-        threading.Event().wait()
+        sys.stdin.read()
 
 
 if __name__ == "__main__":

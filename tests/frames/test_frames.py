@@ -50,6 +50,14 @@ def test_columns_index_and_types():
     assert frame.index[0] == pd.Timestamp("2026-08-14 13:30", tz="UTC")
 
 
+def test_frames_share_no_names():
+    """A name that a program gives to the columns of one frame stays there."""
+    frame, other = frame_of(Bar(DAY, 1, 1, 1, 1, 1)), frame_of(Bar(DAY, 1, 1, 1, 1, 1))
+    frame.columns.name = "mine"
+    assert other.columns.name is None
+    assert frame_of(Bar(DAY, 1, 1, 1, 1, 1)).columns.name is None
+
+
 def test_frame_can_be_changed():
     """The frame owns its data: a program may write into it and add columns."""
     frame = frame_of(Bar(DAY, 1, 1, 1, 1, 1), Bar(DAY + 60, 1, 1, 1, 1, 1))

@@ -9,8 +9,7 @@ import pytest
 
 from tvDatafeed.frames.bars import LiveRows, bars_to_frame
 from tvDatafeed.frames.repeats import RepeatedHours
-from tvDatafeed.protocol.messages import Bar
-from tvDatafeed.protocol.series import Bars
+from tvDatafeed.protocol.bars import Bar, Bars
 
 SYMBOL = "NASDAQ:AAPL"
 # Before 1970, with a fraction, and the hour that New York has twice (2025-11-02).

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tvDatafeed.protocol import messages
+from tvDatafeed.protocol.bars import Bar
 from tvDatafeed.protocol.framing import Violation
 
 JSON = st.recursive(
@@ -47,17 +48,17 @@ def test_update_gives_bars_by_name():
     assert update.t_ms == 1787292487429
     series = update.p.series["sds_1"]
     assert (update.p.session, series.t, series.lbs.bar_close_time) == ("cs_a", "s1", 1787255999)
-    assert series.s[0].v == messages.Bar(1786714200, 306, 307.5, 304.3, 305.9, 28229375)
+    assert series.s[0].v == Bar(1786714200, 306, 307.5, 304.3, 305.9, 28229375)
 
 
 @pytest.mark.parametrize(
     ("cells", "bar"),
     [
-        ([1.0, 2, 3, 4, 5], messages.Bar(1, 2, 3, 4, 5, math.nan)),
-        ([1.0, 2, 3, 4, 5, 6, 7], messages.Bar(1, 2, 3, 4, 5, 6)),
-        ([1, None, "x", 4, 5, None], messages.Bar(1, math.nan, math.nan, 4, 5, math.nan)),
-        ([1.5, 2, 3, 4, 1e100, 1e100], messages.Bar(1.5, 2, 3, 4, 1e100, 1e100)),
-        ([1, 2, 3, 4, 5, 263973060.00000003], messages.Bar(1, 2, 3, 4, 5, 263973060.00000003)),
+        ([1.0, 2, 3, 4, 5], Bar(1, 2, 3, 4, 5, math.nan)),
+        ([1.0, 2, 3, 4, 5, 6, 7], Bar(1, 2, 3, 4, 5, 6)),
+        ([1, None, "x", 4, 5, None], Bar(1, math.nan, math.nan, 4, 5, math.nan)),
+        ([1.5, 2, 3, 4, 1e100, 1e100], Bar(1.5, 2, 3, 4, 1e100, 1e100)),
+        ([1, 2, 3, 4, 5, 263973060.00000003], Bar(1, 2, 3, 4, 5, 263973060.00000003)),
     ],
     ids=["no volume", "open interest", "null and text", "no value", "noisy volume"],
 )

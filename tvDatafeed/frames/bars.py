@@ -31,10 +31,11 @@ NANOSECONDS = 1_000_000_000
 _MICROSECONDS = 1_000_000
 _COLUMNS = 6
 
-# Created once, since a small frame costs little more than its index of columns.
-_NUMBERS = pd.Index([*PRICE_COLUMNS, "volume"])
-_NAMES = _NUMBERS.insert(0, "symbol")
-# Inserting a column before numbered ones takes half the time of inserting it before named ones.
+# All frames share these names, and the search in them that is prepared here: pandas 3 may do both
+# with pyarrow, which reserves 64 KB in each thread that creates such an index.
+_NAMES = pd.Index(["symbol", *PRICE_COLUMNS, "volume"])
+_NAMES.get_loc("symbol")
+# The names until all columns are there: a column is inserted into numbered ones in half the time.
 _POSITIONS = pd.RangeIndex(1, len(_NAMES))
 
 
@@ -93,14 +94,9 @@ def bars_to_frame(
     names = np.array([symbol], dtype=object).repeat(len(frame))
     # pandas 3 would use its own text dtype; programs compare with object.
     frame.insert(0, 0, pd.Series(names, index=index, dtype=object, copy=False))
-    frame.columns = _NAMES.copy()
+    # A view, since the program may give the columns a name.
+    frame.columns = _NAMES.view()
     return frame
-
-
-# All live frames share these columns, and the search in them that is prepared here: pandas 3 may do
-# both with pyarrow, which reserves 64 KB in each thread that creates such an index.
-_ROW_COLUMNS = pd.Index(["symbol", *_NUMBERS])
-_ROW_COLUMNS.get_loc("symbol")
 
 
 class LiveRows:
@@ -123,12 +119,11 @@ class LiveRows:
         self._symbol = symbol
         self._repeated_hours = repeated_hours
         self._latest_s, self._latest_shown = -math.inf, 0
-        self._numbers = np.zeros((1, len(_NUMBERS)))
-        # Numbers as names until all columns are there, for the reason above.
-        self._row = pd.DataFrame(self._numbers, columns=range(1, len(_ROW_COLUMNS)), copy=False)
+        self._numbers = np.zeros((1, len(_POSITIONS)))
+        self._row = pd.DataFrame(self._numbers, columns=_POSITIONS, copy=False)
         names = np.full(1, symbol, dtype=object)
         self._row.insert(0, 0, pd.Series(names, dtype=object))
-        self._row.columns = _ROW_COLUMNS
+        self._row.columns = _NAMES.view()
 
     def frame(
         self,
