@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.programs import environment
-from tests.store.bars import FIRST_S, MINUTE_S, assert_stored, bars
+from tests.store.bars import FIRST_S, MINUTE_S, bars
 from tests.store.rowperbar import open_rows, rows_of
 from tvDatafeed import Interval
 from tvDatafeed.frames.rows import frame_to_bars
@@ -204,9 +204,8 @@ def lost_bars(url, outcomes):
             frame = store.read_bars(
                 f"TEST:P{number}", interval=Interval.in_1_minute, n_bars=count + 1, timezone="UTC"
             )
-            try:
-                assert_stored(frame, bars(count, 0, number))
-            except AssertionError:
+            # An assertion of pandas compares the moments one by one, ten seconds a million bars.
+            if not frame.drop(columns="symbol").equals(bars(count, 0, number)):
                 lost += max(count - len(frame), 1)
     return lost
 
