@@ -6,10 +6,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-# The waits between two tries: short at first, since a lock is often held for less than a
-# millisecond, and no longer than a page of bars takes: processes that sleep leave a free lock idle.
+# The waits between two tries: short at first, since a lock is held for a millisecond or less.
 _SHORTEST_WAIT_S = 0.0002
-_LONGEST_WAIT_S = 0.002
+_LONGEST_WAIT_S = 0.01
 _ONLY_THE_USER = 0o600
 
 if sys.platform == "win32":
