@@ -62,7 +62,7 @@ def shared_readers(
     *,
     series: int = SERIES,
     instants: int = 10,
-    singles: int = 150,
+    singles: int = 100,
     faults: Mapping[int, str] | None = None,
     patience_s: float = PATIENCE_S,
 ) -> Iterator[Figure]:
