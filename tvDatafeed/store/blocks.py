@@ -122,7 +122,8 @@ def merged(old: bytes, new: bytes) -> bytes:
     if not set(old_times[lo:hi]) <= set(new_times):
         rows = {**_rows(old[lo * ROW_BYTES : hi * ROW_BYTES]), **_rows(new)}
         between = b"".join(rows[time] for time in sorted(rows))
-    return old[: lo * ROW_BYTES] + between + old[hi * ROW_BYTES :]
+    view = memoryview(old)
+    return b"".join((view[: lo * ROW_BYTES], between, view[hi * ROW_BYTES :]))
 
 
 def between(packed: bytes, lo: float, hi: float) -> bytes:

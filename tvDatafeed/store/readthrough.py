@@ -169,6 +169,8 @@ class _Reading:
         self._request = request
         self._account = account
         self._is_restated = False
+        # Whether the key is the one by which this account's bars are stored.
+        self._is_resolved = False
         self._key = SeriesKey.of(request, request.symbol, "realtime")
         self._progress = _Progress()
 
@@ -196,10 +198,6 @@ class _Reading:
 
     def from_store(self) -> "Generator[list[SeriesRequest], Answers, History | None]":
         """Answer from the store; return None if everything must be requested."""
-        known = self._archive.keys_for(self._request.symbol, self._account)
-        if not known:
-            return None
-        self._key = SeriesKey.of(self._request, known[0].symbol, known[0].feed)
         for _step in range(_MAX_STEPS):
             try:
                 found, pages = self._look()
@@ -223,6 +221,12 @@ class _Reading:
     def _look(self) -> "tuple[History | SeriesRequest | None, list[SeriesRequest]]":
         """Return the answer or the next question, and the pages to compare."""
         with self._archive.reading() as transaction:
+            if not self._is_resolved:
+                known = transaction.resolved(self._request.symbol, self._account)
+                if not known:
+                    return None, []
+                self._key = SeriesKey.of(self._request, known[0].symbol, known[0].feed)
+                self._is_resolved = True
             stored = _stored(transaction, self._key)
             if stored is None:
                 return None, []
