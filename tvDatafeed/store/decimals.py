@@ -72,7 +72,8 @@ def decode(data: bytes, count: int) -> bytes:
     if start != len(data):
         raise ValueError(f"it has {len(data)} bytes, not {start}")
     rows = np.empty((count, _COLUMNS), _NUMBER)
-    np.divide(np.cumsum(numbers, axis=1).T, _POWERS[list(exponents)], out=rows)
+    np.cumsum(numbers, axis=1, out=numbers)
+    np.divide(numbers.T, _POWERS[list(exponents)], out=rows)
     for column, values in as_they_are.items():
         rows[:, column] = values
     return rows.tobytes()

@@ -57,8 +57,8 @@ _OR_REPLACE_BLOCKS = (
     "ON CONFLICT (series, generation, first) DO UPDATE SET last = excluded.last, n = excluded.n, "
     "codec = excluded.codec, crc = excluded.crc, data = excluded.data"
 )
-# Blocks that lie beside each other may be half full each.
-_SPARE_BLOCKS = 4
+# Of the last blocks, two grow; where more are not full, the next ones are read too.
+_SPARE_BLOCKS = 2
 # In a statement: each is a round trip to a server, and some databases have a limit on values.
 _INSERTED_BLOCKS = 64
 
