@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.store.exchange import FIRST_S, Exchange
@@ -135,8 +135,21 @@ SETTINGS = settings(
 )
 
 
+def moved(first_s, then_s, request):
+    """Return steps in which an account changes to a feed that is stored, after a restatement."""
+    return [
+        (("delay", first_s), ("since", 0), "one"),
+        (("delay", then_s), ("range", 155, 499), "two"),
+        (("restate", 0.5), request, "one"),
+    ]
+
+
 @SETTINGS
 @given(steps=STEPS)
+@example(moved(0, 900, ("until", 1, 28)))
+@example(moved(900, 0, ("until", 1, 28)))
+@example(moved(0, 900, ("until", 2, 27)))
+@example(moved(900, 0, ("range", 26, 28)))
 def test_a_store_changes_no_frame(steps):
     """For any sequence of requests and events the frame with a store equals the one without."""
     folder = tempfile.mkdtemp()

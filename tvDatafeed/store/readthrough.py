@@ -210,10 +210,12 @@ class _Reading:
             asked = [found] if isinstance(found, SeriesRequest) else []
             if not asked and not pages:
                 return None
+            key = self._key
             answers = yield [*asked, *pages]
             if not self._absorb([_checked(answer) for answer in answers], asked):
                 return None
-            if pages:
+            # Bars of another series were not compared with those that are stored of it.
+            if pages and self._key == key:
                 self._archive.note_checked(self._key)
                 self._progress.is_checked = True
         return None
