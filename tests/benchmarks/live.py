@@ -25,7 +25,7 @@ from tvDatafeed import Interval, TvDatafeedConfig, TvDatafeedLive
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.frames.bars import LiveRows
 from tvDatafeed.frames.repeats import RepeatedHours
-from tvDatafeed.protocol.messages import Bar
+from tvDatafeed.protocol.bars import Bar
 
 P6_P50_MS, P6_P99_MS, P6_RATIO = 0.7, 3.0, 1.5
 # A Seis beside slow callbacks, against beside quick ones. The p99 is one of a few bars.

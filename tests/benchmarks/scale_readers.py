@@ -10,9 +10,9 @@ clock.
 """
 
 import dataclasses
+import functools
 import json
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 
 from tests.benchmarks.live_server import SYMBOLS
 from tests.benchmarks.measure import Figure, line_through
+from tests.benchmarks.programs import Program
 from tests.benchmarks.server import NOW
 from tests.delivery.redisserver import NO_SERVER, RedisServer, has_server
-from tests.programs import ROOT, environment
 from tvDatafeed import Interval, TvDatafeedConfig, TvDatafeedLive
 from tvDatafeed.config import NetworkConfig
 from tvDatafeed.delivery import RedisFeed, RedisPublisher
 from tvDatafeed.testing import FakeTradingView, Market
+
+_program = functools.partial(Program, "scale_readers")
 
 COUNTS = (1, 2, 5, 10)
 SERIES = 100
@@ -87,10 +89,10 @@ def shared_readers(
         return
     with ExitStack() as held:
         redis = held.enter_context(closing(RedisServer()))
-        feed = _Side("feed", series, redis.url, _Program("serve", str(series)))
+        feed = _Side("feed", series, redis.url, _program("serve", str(series)))
         held.callback(feed.stop)
-        feed.publisher = _Program("publish", redis.url, feed.source.answer(), str(series))
-        bare = _Side("bare", series, redis.url, _Program("send", redis.url, str(series)))
+        feed.publisher = _program("publish", redis.url, feed.source.answer(), str(series))
+        bare = _Side("bare", series, redis.url, _program("send", redis.url, str(series)))
         held.callback(bare.stop)
         bare.publisher = bare.source
         for side in (feed, bare):
@@ -124,43 +126,6 @@ class _Row:
     singly: tuple[_Block, _Block]
 
 
-class _Program:
-    """A process of this module."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.scale_readers", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-        )
-
-    def tell(self, line: str) -> None:
-        """Write a line."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """Read an answer."""
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise SystemExit("a program of the benchmark has ended")
-        return json.loads(line)
-
-    def ask(self, line: str) -> Any:
-        """Write a line and read its answer."""
-        self.tell(line)
-        return self.answer()
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-
 @dataclasses.dataclass
 class _Side:
     """One of the two ways: what closes bars, what publishes them, and its readers."""
@@ -168,9 +133,9 @@ class _Side:
     name: str
     series: int
     url: str
-    source: _Program
-    publisher: _Program = None  # type: ignore[assignment]
-    readers: list[_Program] = dataclasses.field(default_factory=list)
+    source: Program
+    publisher: Program = None  # type: ignore[assignment]
+    readers: list[Program] = dataclasses.field(default_factory=list)
     # How many entries each stream had when a reader began.
     begins: list[list[int]] = dataclasses.field(default_factory=list)
     closed: int = 0
@@ -195,7 +160,7 @@ class _Side:
         new = []
         for number in range(len(self.readers), count):
             fault = faults.get(number, "") if self.name == "feed" else ""
-            new.append(_Program(program, self.url, str(self.series), str(patience_s), fault))
+            new.append(_program(program, self.url, str(self.series), str(patience_s), fault))
             self.begins.append(lengths)
         self.readers += new
         for reader in new:
@@ -212,7 +177,7 @@ class _Side:
         """End all programs."""
         for program in (*self.readers, self.publisher, self.source):
             if program is not None:
-                program.stop()
+                program.close()
 
 
 def _row(count: int, sides: tuple[_Side, _Side], client: Any, rounds: tuple[int, int]) -> _Row:
@@ -238,7 +203,7 @@ def _measured(side: _Side, client: Any, bars: int, rounds: int) -> _Block:
 def _rounds(side: _Side, bars: int, rounds: int) -> list[float]:
     latencies = []
     for reader in side.readers:
-        reader.tell(f"rounds {rounds} {bars}")
+        reader.send(f"rounds {rounds} {bars}")
     for _ in range(rounds):
         sent = side.close(bars)
         moments = [reader.answer() for reader in side.readers]

@@ -9,8 +9,8 @@ The programs (``serve`` and ``work``) obey lines of JSON on their stdin, and ans
 
 import contextlib
 import datetime as dt
+import functools
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +22,9 @@ from typing import Any
 import pandas as pd
 
 from tests.benchmarks.measure import Figure, line_through
+from tests.benchmarks.programs import Program
 from tests.benchmarks.server import NOW
 from tests.benchmarks.store import priced
-from tests.programs import ROOT, environment
 from tests.store.postgresserver import NO_SERVER, PostgresServer, has_server
 from tvDatafeed import Interval, TvDatafeed, TvDatafeedConfig
 from tvDatafeed.common import sqlitefile
@@ -32,6 +32,8 @@ from tvDatafeed.config import NetworkConfig
 from tvDatafeed.store import BarStore
 from tvDatafeed.testing import FakeTradingView, Listing, Market
 from tvDatafeed.testing.sessions.pages import BarTexts
+
+_program = functools.partial(Program, "scale_store")
 
 COUNTS = (1, 2, 4)
 SYMBOLS = 200
@@ -68,8 +70,8 @@ def filled_store(
     """
     stocks = _STOCKS[:symbols]
     with ExitStack() as held:
-        server = held.enter_context(closing(_Program("serve")))
-        workers = [held.enter_context(closing(_Program("work"))) for _ in range(max(counts))]
+        server = held.enter_context(closing(_program("serve")))
+        workers = [held.enter_context(closing(_program("work"))) for _ in range(max(counts))]
         url = server.answer()
         # The server writes each answer once, and these are what must be stored.
         job = _Job("fetch", url, None, stocks, bars)
@@ -125,51 +127,19 @@ class _Run:
     errors: int
 
 
-class _Program:
-    """A process of this module."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.scale_store", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-        )
-
-    def tell(self, thing: Any) -> None:
-        """Write a line."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(thing) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """Read an answer."""
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise SystemExit("a program of the benchmark has ended")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-
-def _run(workers: Sequence[_Program], job: _Job) -> _Run:
+def _run(workers: Sequence[Program], job: _Job) -> _Run:
     """Divide a job among processes, and wait for the last of them."""
     if job.store is not None:
         with BarStore(job.store) as store:
             store.initialize()
     for number, worker in enumerate(workers):
         part, fault = job.symbols[number :: len(workers)], "" if number else job.fault
-        worker.tell(asdict(replace(job, symbols=part, fault=fault)))
+        worker.send(json.dumps(asdict(replace(job, symbols=part, fault=fault))))
     for worker in workers:
         worker.answer()
     started = time.perf_counter()
     for worker in workers:
-        worker.tell("go")
+        worker.send("go")
     done = [worker.answer() for worker in workers]
     wall_s = time.perf_counter() - started
     has_lock = job.store is not None and "://" not in job.store and _needs_lock()

@@ -83,7 +83,6 @@ class Outbox:
         checked = DeliveryConfig(outbox=os.fsdecode(path), outbox_max_bytes=max_bytes)
         self.path: Path = Path(checked.outbox or "").absolute()
         self.max_bytes: int = checked.outbox_max_bytes
-        self._name = os.fspath(self.path)
         self._file = SqliteFile(self.path, _LOCK_TIMEOUT_S, _WORDS, is_durable=True)
         self._connection: SqliteConnection | None = None
         self._inherited: list[SqliteConnection] = []
@@ -226,7 +225,7 @@ class Outbox:
             raise
 
     def _connected(self) -> SqliteConnection:
-        if self._connection is not None and os.path.exists(self._name):  # noqa: PTH110 - quicker
+        if self._connection is not None and self.path.exists():
             return self._connection
         self._disconnect()
         self._file.make()

@@ -306,7 +306,10 @@ def _check_order(
     repeated_hours: RepeatedHours,
 ) -> None:
     went_back = np.diff(index.asi8) <= 0
-    if went_back.any() and (went_back := went_back & (np.diff(times_s) > 0)).any():
+    if not went_back.any():
+        return
+    went_back &= np.diff(times_s) > 0
+    if went_back.any():
         repeated_hours.warn(symbol, index[int(went_back.argmax()) + 1])
 
 

@@ -2,7 +2,6 @@
 
 import math
 import struct
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
@@ -48,9 +47,9 @@ class Bars(Sequence[Bar]):
         return cls(b"".join(rows))
 
     @property
-    def times(self) -> "array[float]":
-        """The opens of the bars, epoch seconds UTC."""
-        return array("d", self.packed)[:: len(Bar.__struct_fields__)]
+    def times(self) -> "memoryview[float]":
+        """The opens of the bars, epoch seconds UTC; a view of `packed`."""
+        return memoryview(self.packed).cast("d")[:: len(Bar.__struct_fields__)]
 
     def __len__(self) -> int:
         return len(self.packed) // _ROW.size

@@ -147,8 +147,8 @@ class HistoryHandler(_ChartHandler):
         self._is_probing = False
         # The latest time at which the server sent a message, epoch milliseconds.
         self._newest_ms = 0.0
-        # When the newest bar opens, and the server's clock when it had its present values: later
-        # pages do not contain it.
+        # The server's clock when the newest bar had its present values: later pages do not
+        # contain it.
         self._newest_at_s: float | None = None
         self._has_completed = False
 

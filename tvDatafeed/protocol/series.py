@@ -3,9 +3,8 @@
 import math
 import operator
 import re
-from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.messages import SeriesUpdate
@@ -27,14 +26,6 @@ class BadUpdateError(ValueError):
     """Bars that are impossible in a market; their whole update was ignored."""
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """Bars that came together, ascending by time; other stretches have no bars between them."""
-
-    times: "array[float]"
-    bars: Bars
-
-
 class Series:
     """Bars keyed by time: ascending and unique; the newest values of each bar are kept.
 
@@ -46,7 +37,8 @@ class Series:
     """
 
     def __init__(self) -> None:
-        self._stretches: list[_Stretch] = []
+        # Bars that came together, ascending by time; other stretches have no bars between them.
+        self._stretches: list[Bars] = []
         self._over: dict[float, Bar] = {}
         self._count = 0  # includes updates until they are merged
         self._newest_s = -math.inf
@@ -61,8 +53,8 @@ class Series:
         """The bars so far, ascending by time."""
         self._flatten()
         if len(self._stretches) == 1:
-            return self._stretches[0].bars
-        return Bars(b"".join(stretch.bars.packed for stretch in self._stretches))
+            return self._stretches[0]
+        return Bars(b"".join(stretch.packed for stretch in self._stretches))
 
     @property
     def oldest_s(self) -> float | None:
@@ -130,8 +122,7 @@ class Series:
         self._count += len(bars)
         is_older, is_newer = last < self._oldest_s(), first > self._newest_s
         if (is_older or is_newer) and not self._over and is_ascending:
-            stretch = _Stretch(times, bars)
-            self._stretches.insert(len(self._stretches) if is_newer else 0, stretch)
+            self._stretches.insert(len(self._stretches) if is_newer else 0, bars)
         else:
             self._over.update(zip(times, bars, strict=True))
         if last > self._newest_s:
@@ -148,10 +139,10 @@ class Series:
     def _flatten(self) -> None:
         if not self._over:
             return
-        by_time = {bar.time: bar for stretch in self._stretches for bar in stretch.bars}
+        by_time = {bar.time: bar for stretch in self._stretches for bar in stretch}
         by_time.update(self._over)
         ascending = dict(sorted(by_time.items()))
-        self._stretches = [_Stretch(array("d", ascending), Bars.of(ascending.values()))]
+        self._stretches = [Bars.of(ascending.values())]
         self._over = {}
         self._count = len(ascending)
 
@@ -186,7 +177,7 @@ def delay_seconds(update_mode: str) -> int:
     return int(delayed[1]) if delayed else 0
 
 
-def _is_ascending(times: list[float]) -> bool:
+def _is_ascending(times: Sequence[float]) -> bool:
     return all(map(operator.lt, times, times[1:]))
 
 

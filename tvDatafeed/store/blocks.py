@@ -2,7 +2,7 @@
 
 A block holds whole numbers where prices have few decimals, else it is compressed; the last ones of
 a series, which still grow, may hold the bars as they are. A CRC-32 beside each finds what a disk
-has changed. Bars are rows of six little-endian doubles, as `protocol.series.Bars` has them.
+has changed. Bars are rows of six little-endian doubles, as `protocol.bars.Bars` has them.
 """
 
 import sys
@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
+from tvDatafeed.protocol.bars import Bars
 from tvDatafeed.store import decimals
 
 # About 10 KB as whole numbers, 25 KB compressed: one row of a table.
@@ -24,7 +25,7 @@ _ROW_NUMBERS = 6
 RAW, ZLIB, DECIMALS = 0, 1, 2
 # The fastest level: higher ones win 3 % of size for twice the time.
 _LEVEL = 1
-# Of the bars' size: what is larger as whole numbers has other prices, and is compressed.
+# Of the bars' size. Bars that are larger than this as whole numbers are compressed instead.
 _LARGEST_SHARE = 0.6
 
 
@@ -45,7 +46,7 @@ class DamagedBlockError(ValueError):
 
 def times_in(packed: bytes) -> "memoryview[float]":
     """Return the open times of packed bars, epoch seconds UTC, without a copy."""
-    return memoryview(packed).cast("d")[::_ROW_NUMBERS]
+    return Bars(packed).times
 
 
 def make_block(packed: bytes, *, grows: bool) -> Block:
@@ -56,7 +57,7 @@ def make_block(packed: bytes, *, grows: bool) -> Block:
     packed
         At least one bar, at most `BLOCK_BARS`, ascending by time.
     grows
-        Whether bars will be appended to it soon, so that to compress it is wasted work.
+        Whether bars will be appended to it soon, so that compressing it is wasted work.
     """
     times = times_in(packed)
     codec, data = _encoded(_little_endian(packed), len(times), grows=grows)

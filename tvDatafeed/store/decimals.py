@@ -14,7 +14,8 @@ _COLUMNS = 6
 _NUMBER = np.dtype("<f8")
 # The same on all machines: exact up to 10**22.
 _POWERS = np.array([float(10**exponent) for exponent in range(16)])
-# The bars whose decimals are counted, an odd number of bars apart: every other price may be whole.
+# How many bars are sampled for their decimals. The step between them is odd, since every other
+# price may be whole.
 _SAMPLES = 16
 # Of each column: the exponent of its power, the bytes of a difference, and its first whole number.
 # Without differences (0 bytes), its numbers are stored as they are.
@@ -26,14 +27,14 @@ def encode(packed: bytes) -> bytes:
     """Return packed bars, at least one little-endian row, as whole numbers."""
     rows = np.frombuffer(packed, _NUMBER).reshape(-1, _COLUMNS)
     columns = np.ascontiguousarray(rows.T, np.float64)
-    # What 64 bits cannot express comes back as another number.
+    # A number beyond 64 bits comes back changed, so that its column is stored as it is.
     with np.errstate(all="ignore"):
         exponents = _exponents(columns[:, :: len(rows) // _SAMPLES | 1])
         powers = _POWERS[exponents, None]
         numbers = np.rint(columns * powers).astype(np.int64)
         same = (numbers / powers).view(np.int64) == columns.view(np.int64)
     is_exact = same.all(axis=1).tolist()
-    # One that is too large wraps around, and back when the differences are added up.
+    # A difference beyond 64 bits wraps around, and back when the differences are added up.
     differences = numbers[:, 1:] - numbers[:, :-1]
     lowest, highest = differences.min(axis=1, initial=0), differences.max(axis=1, initial=0)
     widest = np.maximum(~lowest, highest).tolist()

@@ -1,7 +1,6 @@
 """The SQLite engine: one file, for many threads and processes of one machine."""
 
 import logging
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,14 +57,13 @@ class SqliteEngine:
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path = path
         self.url: str = f"sqlite:///{path}"
-        self._name = os.fspath(path)
         self._file = SqliteFile(path, timeout_s, _WORDS)
         self._is_ready = False
         self._connections = PerThread(self._file.connect, self._file.disconnect)
 
     def open(self) -> None:
         """See `engine.Engine`; a file that is not a database is moved aside."""
-        if self._is_ready and os.path.exists(self._name):  # noqa: PTH110 - quicker
+        if self._is_ready and self.path.exists():
             return
         try:
             self._initialize()

@@ -138,6 +138,7 @@ class TableTransaction:
                 series.id,
             ),
         )
+        self._found[series.key] = series
 
     def remove(self, series: StoredSeries) -> None:
         """See `engine.Transaction`."""
