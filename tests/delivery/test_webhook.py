@@ -21,12 +21,16 @@ from tvDatafeed.delivery import (
     CanonicalRequest,
     DeliveryConfig,
     DeliveryError,
+    Outbox,
+    OutboxError,
     OutboxFullError,
     RetryPolicy,
     Webhook,
     new_secret,
 )
 from tvDatafeed.exceptions import ConfigurationError
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 
 @pytest.fixture
@@ -557,20 +561,47 @@ def test_frame_without_bars(hook, change):
     assert hook.outbox.pending() == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_close_at_once_leaves_no_file_open(receiver, tmp_path):
-    """The thread that still sends closes what it has opened again."""
+@needs_proc
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_close_at_once_leaves_no_file_open(receiver, tmp_path, is_shared):
+    """A thread that still sends closes what it has opened again."""
     for number in range(20):
-        hook = make_hook(receiver.url, tmp_path / f"outbox{number}.db")
+        path = tmp_path / f"outbox{number}.db"
+        outbox = Outbox(path) if is_shared else path
+        hook = make_hook(receiver.url, outbox)
         for place in range(5):
             hook(SEIS, bar(place))
         hook.close(0.0)
+        hook.outbox.close()
+    assert until(lambda: not open_files("outbox"))
 
-    def open_files():
-        links = Path("/proc/self/fd").iterdir()
-        return [name for link in links if "outbox" in (name := _target(link))]
 
-    assert until(lambda: not open_files())
+@needs_proc
+def test_file_of_a_closed_outbox(receiver, tmp_path):
+    """A closed outbox can be read, and its file stays open only for a webhook or a block."""
+    outbox = Outbox(tmp_path / "outbox.db")
+    with make_hook(receiver.url, outbox):
+        assert open_files("outbox.db")
+    outbox.close()
+    assert outbox.pending() == []
+    assert open_files("outbox.db") == []
+    with make_hook(receiver.url, outbox) as hook:
+        hook.send("a.b", 1)
+        assert open_files("outbox.db")
+    outbox.close()
+    with pytest.raises(OutboxError):
+        outbox.drop("evt_unknown")
+    assert open_files("outbox.db") == []
+    with outbox:
+        assert outbox.stats()["delivered"] == 1
+        assert open_files("outbox.db")
+    assert open_files("outbox.db") == []
+
+
+def open_files(part):
+    """The names of open files that contain a text."""
+    links = Path("/proc/self/fd").iterdir()
+    return [name for link in links if part in (name := _target(link))]
 
 
 def _target(link):

@@ -85,6 +85,7 @@ class Outbox:
         self.max_bytes: int = checked.outbox_max_bytes
         self._file = SqliteFile(self.path, _LOCK_TIMEOUT_S, _WORDS, is_durable=True)
         self._connection: SqliteConnection | None = None
+        self._is_closed = False
         self._inherited: list[SqliteConnection] = []
         self._commit: GroupCommit[Rows] = GroupCommit(self._transaction)
         # Destinations, and what is called after a change that another thread should know. Each
@@ -96,6 +97,7 @@ class Outbox:
         return f"<Outbox {self.path}>"
 
     def __enter__(self) -> "Self":
+        self.open()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -173,9 +175,22 @@ class Outbox:
         """
         return self.run(lambda rows: rows.stats(time.time()))
 
+    def open(self) -> None:
+        """Keep the file open from its next use on, also after `close`."""
+        self._is_closed = False
+
     def close(self) -> None:
-        """Close the file; it is opened again when it is used."""
-        self._commit.run_alone(self._disconnect)
+        """Close the file.
+
+        Whatever uses the outbox after that, as a thread that still sends may, opens the file and
+        closes it again.
+        """
+
+        def close() -> None:
+            self._is_closed = True
+            self._disconnect()
+
+        self._commit.run_alone(close)
 
     def run(self, function: Callable[[Rows], _T]) -> _T:
         """Call a function with the rows, in a transaction that is on disk when this returns."""
@@ -204,6 +219,13 @@ class Outbox:
         return self._commit.run(Rows.data_version)
 
     def _transaction(self, function: Callable[[Rows], None]) -> None:
+        try:
+            self._write(function)
+        finally:
+            if self._is_closed:
+                self._disconnect()
+
+    def _write(self, function: Callable[[Rows], None]) -> None:
         try:
             connection = self._connected()
             with self._file.writing(connection) as execute:

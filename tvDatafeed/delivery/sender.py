@@ -60,8 +60,6 @@ class Sender:
         Limits, proxy and certificates.
     on_result
         Called with each result, in the sender's thread.
-    on_end
-        Called when the sender's thread has done all it will, in that thread.
     """
 
     def __init__(
@@ -74,7 +72,6 @@ class Sender:
         batch: int,
         config: DeliveryConfig,
         on_result: Callable[[DeliveryResult], None],
-        on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._outbox = outbox
         self._url = url
@@ -82,7 +79,6 @@ class Sender:
         self._batch = batch
         self._config = config
         self._on_result = on_result
-        self._on_end = on_end
         self._courier = Courier(url, headers, config)
         name = hashlib.sha256(url.encode()).hexdigest()[:_LOCK_NAME_CHARACTERS]
         self._lock_path = f"{outbox.path}.{name}.owner"
@@ -171,7 +167,6 @@ class Sender:
             self._send_all()
         finally:
             self._outbox.unlisten(self._url, self._note)
-            self._on_end()
 
     def _send_all(self) -> None:
         """Send while this process owns the destination, until the sender is stopped."""
@@ -247,21 +242,28 @@ class Sender:
             wait_s = min(self._schedule.wait_s(now_s), looked_s + _LOOK_S - now_s)
             if self._is_stopping:
                 wait_s = _LOOK_S
-            is_stale = False
-            for event in self._drain(wait_s):
-                if isinstance(event, Answer):
-                    self._record(event)
-                elif event is not None:
-                    self._schedule.add(event, time.monotonic())
-                else:
-                    is_stale = True
+            is_stale = self._take_events(wait_s)
+            if self._is_stopping:
+                continue
             if time.monotonic() - looked_s >= _LOOK_S or is_stale:
                 before, version = version, self._outbox.data_version()
                 looked_s = time.monotonic()
-                if (version != before or is_stale) and not self._is_stopping:
+                if version != before or is_stale:
                     self._settle()
                     self._load()
         self._settle()
+
+    def _take_events(self, timeout_s: float) -> bool:
+        """Handle what has happened; return whether all lanes should be looked at."""
+        is_stale = False
+        for event in self._drain(timeout_s):
+            if isinstance(event, Answer):
+                self._record(event)
+            elif event is not None:
+                self._schedule.add(event, time.monotonic())
+            else:
+                is_stale = True
+        return is_stale
 
     def _load(self) -> None:
         """Load the content of the file: the state of the destination, and its lanes."""

@@ -136,12 +136,12 @@ class Webhook:
                 batch=batch,
                 config=config,
                 on_result=self._report,
-                on_end=self._release,
             )
         except BaseException:
             if self._owns_outbox:
                 self._outbox.close()
             raise
+        self._outbox.open()
         self._sender.start()
 
     def __repr__(self) -> str:
@@ -314,6 +314,8 @@ class Webhook:
             self._wait(seconds, unless_failing=timeout is None)
         finally:
             self._sender.stop(max(deadline - time.monotonic(), 0.0))
+            if self._owns_outbox:
+                self._outbox.close()
         return self._is_idle()
 
     def stats(self) -> dict[str, Any]:
@@ -327,7 +329,7 @@ class Webhook:
             process sends.
         """
         number = self._sender.destination
-        stats = self._run(lambda rows: rows.stats_of(number, time.time()))
+        stats = self._outbox.run(lambda rows: rows.stats_of(number, time.time()))
         return {**stats, "is_owner": self._sender.is_owner}
 
     def _wait(self, seconds: float, *, unless_failing: bool = False) -> bool:
@@ -335,19 +337,7 @@ class Webhook:
         return self._sender.wait(last, seconds, unless_failing=unless_failing)
 
     def _is_idle(self) -> bool:
-        return not self._run(lambda rows: rows.last(self._sender.destination))
-
-    def _run(self, function: Callable[[Rows], _T]) -> _T:
-        """Run a function on the rows; what was closed is closed again."""
-        try:
-            return self._outbox.run(function)
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        """Close the file if it is this object's own, and nothing more is enqueued."""
-        if self._is_closed and self._owns_outbox:
-            self._outbox.close()
+        return not self._outbox.run(lambda rows: rows.last(self._sender.destination))
 
     def _notify(self, lane: str) -> None:
         # In a forked child it does not run yet.
