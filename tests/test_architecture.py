@@ -157,6 +157,7 @@ def inner_imports(module, modules):
     }
 
 
+@functools.cache
 def imports_of(module, *, types=True):
     """Return the dotted names of all that a module imports, however deep inside."""
     return set(_imports(module.tree, module.name, types=types))

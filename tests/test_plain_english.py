@@ -1,6 +1,7 @@
 """The prose of the project is plain technical English: no archaic turns of a fixed list."""
 
 import ast
+import functools
 import io
 import json
 import re
@@ -85,8 +86,13 @@ def _comments(path: str, source: str) -> Iterator[Prose]:
         yield Prose(path, first, "\n".join(block))
 
 
-def prose() -> Iterator[Prose]:
-    """Yield all prose of the project."""
+@functools.cache
+def prose() -> tuple[Prose, ...]:
+    """Return all prose of the project."""
+    return tuple(_prose())
+
+
+def _prose() -> Iterator[Prose]:
     for folder in ("tvDatafeed", "examples", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path != Path(__file__):

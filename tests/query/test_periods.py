@@ -64,7 +64,8 @@ def inside(bars, period, end, zone, interval):
         kept = [b for b in bars if opened(b, zone).date() <= end]
     if period in SESSIONS:
         count = SESSIONS[period] if interval.seconds <= 86400 else 1
-        return [b for b in kept if b[1] in sorted({b[1] for b in kept})[-count:]]
+        days_kept = sorted({b[1] for b in kept})[-count:]
+        return [b for b in kept if b[1] in days_kept]
     start = (
         last.replace(month=1, day=1)
         if period == "ytd"

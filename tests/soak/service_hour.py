@@ -87,11 +87,14 @@ class Hour:
         speed: float,
         away_s: float = AWAY_S,
         bot: Path = BOT,
+        *,
+        settle_s: float = _WAIT_S,
     ) -> None:
         self.folder = folder
         self.seconds = seconds
         self.away_s = away_s
         self.bot = bot
+        self.settle_s = settle_s
         self.clock = MarketClock(NOW, speed=speed)
         self.lives: list[Life] = []
         self.wrong: list[str] = []
@@ -191,7 +194,7 @@ class Hour:
         self.clock.speed = 0
         self.clock.set(self.clock() // 60 * 60 + 90)
         last = self.clock() // 60 * 60 - 60
-        until = time.monotonic() + _WAIT_S
+        until = time.monotonic() + self.settle_s
         while time.monotonic() < until and not self._has_recorded(last):
             self._keep(server, log, time.monotonic() + 0.2)
 
