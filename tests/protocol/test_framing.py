@@ -149,6 +149,16 @@ def test_wrong_length_at_the_end_waits_for_the_next_message():
     assert len(violations(decoded)) == 1
 
 
+def test_wrong_length_of_a_non_ascii_packet_at_the_end_waits_too():
+    """Neither its characters nor its bytes are as many as the length says."""
+    payload = '{"v":"삼성"}'
+    decoder = PacketDecoder()
+    assert decoder.feed(f"~m~{len(payload.encode()) + 4}~m~{payload}") == []
+    decoded = decoder.feed(encode("~h~7"))
+    assert payloads(decoded) == [payload, "~h~7"]
+    assert len(violations(decoded)) == 1
+
+
 def test_a_header_without_a_payload_is_a_violation():
     """A packet that was announced and never came leaves the next one whole."""
     decoded = PacketDecoder().feed("~m~3~m~" + encode("~h~7"))

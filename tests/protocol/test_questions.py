@@ -16,8 +16,10 @@ from tvDatafeed.exceptions import (
     WebSocketTimeoutError,
 )
 from tvDatafeed.protocol import refusals
+from tvDatafeed.protocol.bars import Bar, Bars
 from tvDatafeed.protocol.events import (
     Answered,
+    History,
     Paged,
     QuotesRequest,
     RequestFailed,
@@ -26,6 +28,7 @@ from tvDatafeed.protocol.events import (
 )
 from tvDatafeed.protocol.literals import ANONYMOUS_TOKEN
 from tvDatafeed.protocol.machine import Machine
+from tvDatafeed.protocol.series import CLOSED_MARGIN_S
 
 
 def asking(request, session="cs_a", **limits):
@@ -63,6 +66,40 @@ def test_long_history_comes_page_by_page():
     sent, (answered,) = receive(machine, bars_of("cs_a", rows(1, 5)), completed("cs_a"))
     assert sent == [DONE]
     assert [bar.time for bar in answered.answer.bars] == [float(t) for t in range(1, 26)]
+
+
+def minutes(first, last):
+    return [[60.0 * t, 1.0, 1.0, 1.0, 1.0, 1.0] for t in range(first, last + 1)]
+
+
+def test_range_with_an_estimate():
+    """After the estimated bars, as many are requested as may have opened since the begin."""
+    machine = asking(SeriesRequest("A:B", "1", None, page_size=5, since_s=120.0, first_page=3))
+    assert created(machine)[5] == 3
+    assert receive(machine, bars_of("cs_a", minutes(8, 10)), completed("cs_a"))[0] == [
+        (MORE, "sds_1", 5)
+    ]
+    assert receive(machine, bars_of("cs_a", minutes(4, 7)), completed("cs_a"))[0] == [
+        (MORE, "sds_1", 3)
+    ]
+    sent, (answered,) = receive(machine, bars_of("cs_a", minutes(1, 3)), completed("cs_a"))
+    assert sent == [DONE]
+    assert [bar.time for bar in answered.answer.bars][-10:] == [60.0 * t for t in range(1, 11)]
+
+
+@pytest.mark.parametrize("closes_s", [None, 660.0])
+@pytest.mark.parametrize("mode", ["streaming", "delayed_streaming_900"])
+def test_last_bar_is_closed(closes_s, mode):
+    """It is after its close time, or else two lengths after its open, a margin and the delay."""
+    over_s = (closes_s or 720.0) + CLOSED_MARGIN_S + (900 if "delayed" in mode else 0)
+    bars, asked = Bars.of([Bar(*minutes(10, 10)[0])]), SeriesRequest("A:B", "1", 1)
+
+    def is_closed(server_time_s):
+        return History(asked, bars, {}, mode, None, closes_s, server_time_s).last_bar_is_closed
+
+    assert is_closed(over_s + 0.1)
+    assert not is_closed(over_s)
+    assert not is_closed(None)
 
 
 @pytest.mark.parametrize("said", ["end", "limit"])

@@ -293,6 +293,22 @@ def test_an_answer_without_bars_is_none():
     assert event.update.is_empty
 
 
+@pytest.mark.parametrize(("number", "gaps"), [(1, ()), (5, ((T0, T0 + 5 * 60),))])
+def test_an_answer_without_bars_is_believed_in_the_end(number, gaps):
+    """If no bars are accepted, the next bar that closes shows which ones are missing."""
+    request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)), accepts_no_bars=True)
+    machine = machine_following(request)
+    machine.receive(completed(70), now=1.0)
+    (event,) = machine.events()
+    assert isinstance(event, StreamStarted)
+    assert event.update.is_empty
+    update = bars(row(number), row(number + 1), method="du", at=60 * number + 70)
+    machine.receive(update, now=2.0)
+    (event,) = machine.events()
+    assert times(event.update) == [number]
+    assert event.update.gaps == gaps
+
+
 def test_a_look_ends_with_its_answer():
     """Without following the session is freed at once."""
     request = StreamRequest("NASDAQ:AAPL", "1", follow=False)
