@@ -160,7 +160,7 @@ def inner_imports(module, modules):
 @functools.cache
 def imports_of(module, *, types=True):
     """Return the dotted names of all that a module imports, however deep inside."""
-    return set(_imports(module.tree, module.name, types=types))
+    return frozenset(_imports(module.tree, module.name, types=types))
 
 
 def _imports(node, importer, *, types):

@@ -1,10 +1,9 @@
 """Print each figure beside its target and the floor of the same run.
 
-P1 to P9 are the client, S1 to S8 the bar store, D1 to D5 delivery, and R1 and R2
-many processes that share a feed or a store. Each group of figures runs in a
-process of its own, the loopback server in another one, and each peer in an interpreter that has it,
-as `peer_enhanced` and `peer_tvkit` describe. Absolute times move with the machine; the ratios are
-taken in one run.
+P1 to P9 are the client, S1 to S8 the bar store, D1 to D5 delivery, and R1 and R2 many processes
+that share a feed or a store. Each group of figures runs in a process of its own, the loopback
+server in another one, and each peer in an interpreter that has it, as `peer_enhanced` and
+`peer_tvkit` describe. Absolute times move with the machine; the ratios are taken in one run.
 """
 
 import argparse

@@ -16,7 +16,7 @@ PROCESSES = 8
 LOADS = (("frames", BARS_A_PAGE), ("feed", 1))
 
 SHORT_S = 3.0
-# A store of a row a bar becomes slower as it grows: less time is to its advantage.
+# A store with a row for each bar becomes slower as it grows, so a shorter run favors it.
 ROWS_S = 20.0
 
 S6_RATIO = 2.0

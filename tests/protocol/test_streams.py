@@ -295,7 +295,7 @@ def test_an_answer_without_bars_is_none():
 
 @pytest.mark.parametrize(("number", "gaps"), [(1, ()), (5, ((T0, T0 + 5 * 60),))])
 def test_an_answer_without_bars_is_believed_in_the_end(number, gaps):
-    """If no bars are accepted, the next bar that closes shows which ones are missing."""
+    """A stream that accepts it starts, and the next closed bar shows whether bars are missing."""
     request = StreamRequest("NASDAQ:AAPL", "1", after=Bar(*row(0)), accepts_no_bars=True)
     machine = machine_following(request)
     machine.receive(completed(70), now=1.0)

@@ -176,21 +176,17 @@ class Outbox:
         return self.run(lambda rows: rows.stats(time.time()))
 
     def open(self) -> None:
-        """Keep the file open from its next use on, also after `close`."""
+        """Keep the file open between its uses again, after `close`."""
         self._is_closed = False
 
     def close(self) -> None:
         """Close the file.
 
-        Whatever uses the outbox after that, as a thread that still sends may, opens the file and
-        closes it again.
+        A later use, such as that of a thread that still sends, opens the file and closes it again.
         """
-
-        def close() -> None:
-            self._is_closed = True
-            self._disconnect()
-
-        self._commit.run_alone(close)
+        # A transaction that runs now closes the file itself, or ends before `run_alone` begins.
+        self._is_closed = True
+        self._commit.run_alone(self._disconnect)
 
     def run(self, function: Callable[[Rows], _T]) -> _T:
         """Call a function with the rows, in a transaction that is on disk when this returns."""

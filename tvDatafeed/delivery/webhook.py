@@ -141,6 +141,7 @@ class Webhook:
             if self._owns_outbox:
                 self._outbox.close()
             raise
+        # The program may have closed an outbox of its own before.
         self._outbox.open()
         self._sender.start()
 

@@ -20,7 +20,7 @@ __all__ = ["Masker"]
 _JSON_STRING = r'"(?:[^"\\]|\\.)*"'
 _SIGNED_IN = re.compile(rf'("m":"set_auth_token","p":\[)({_JSON_STRING})')
 _STRINGS = re.compile(_JSON_STRING)
-# What can stand in a number of JSON, at its begin, in its middle or at its end.
+# A part of a JSON number: its start, its middle or its end.
 _NUMBER = re.compile(r"-?[0-9]*\.?[0-9]*(?:[eE][-+]?[0-9]*)?|[-+][0-9]*")
 # The client's address: it reveals where a user is.
 _VIA = re.compile(rf'("via"\s*:\s*)({_JSON_STRING})')
